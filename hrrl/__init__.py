@@ -1,0 +1,1 @@
+"""Hierarchically Robust Representation Learning (Qian, Hu, Li, CVPR 2020)."""

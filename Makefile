@@ -1,0 +1,24 @@
+# make repro: set up everything and run the pipeline to the report. make test: the tests. make lint: ruff.
+JOBS ?= 2                 # cells of a stage that run side by side
+BIN := .venv/bin
+
+.PHONY: repro test lint setup setup-test bench bench-compare
+
+repro: setup
+	@sh scripts/repro.sh $(JOBS)
+
+test: setup setup-test
+	@$(BIN)/python -m pytest
+
+lint: .venv/installed
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+setup: .venv/installed
+	@sh scripts/system-packages.sh wordnet-base dataset-fashion-mnist
+
+setup-test:
+	@sh scripts/system-packages.sh chromium
+
+.venv/installed: requirements.txt constraints.txt
+	@sh scripts/venv.sh
+	@touch $@

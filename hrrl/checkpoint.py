@@ -1,0 +1,80 @@
+"""Checkpoints of a run that may be killed at any moment and must end with the same bytes all the same."""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+
+KEEP = 2  # the newest, and the one before it in case the newest is damaged
+
+
+def fingerprint(params: dict, code: list[Path], data: list[Path]) -> dict[str, str]:
+    """What a run depends on, as one hash for each of params, code and data; a checkpoint fits only the same three.
+
+    ``code`` and ``data`` are files or folders; of a folder, every file below it counts.
+    """
+    machine = [torch.__version__, torch.get_num_threads(), torch.cuda.is_available()]
+    return {
+        "params": hashlib.sha256(json.dumps([params, machine], sort_keys=True).encode()).hexdigest(),
+        "code": _hash_files(code),
+        "data": _hash_files(data),
+    }
+
+
+class Checkpoint:
+    """The checkpoints of one run, in a folder of their own: one file per epoch, the last two are kept."""
+
+    def __init__(self, folder: Path, key: dict[str, str]):
+        self.folder, self.key = Path(folder), key
+
+    def load(self) -> dict | None:
+        """The newest readable state of this very run, or None. Says why when it passes over one."""
+        for file in sorted(self.folder.glob("epoch-*.pt"), reverse=True):
+            try:
+                saved = torch.load(file, map_location="cpu", weights_only=True)
+                key, state = saved["key"], saved["state"]
+            except Exception as error:  # whatever a damaged file raises
+                _say(f"{file} is damaged ({type(error).__name__}); using the checkpoint before it")
+                continue
+            changed = [part for part in self.key if key.get(part) != self.key[part]]
+            if changed:
+                _say(f"{self.folder}: starting afresh, because {' and '.join(changed)} changed since its checkpoint")
+                self.clear()
+                return None
+            _say(f"going on after epoch {state['epoch']}, from {file}")
+            return state
+        return None
+
+    def save(self, state: dict) -> None:
+        """Writes the state after ``state["epoch"]`` epochs: whole, or not at all."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file = self.folder / f"epoch-{state['epoch']:05d}.pt"
+        temporary = file.with_suffix(".tmp")
+        with open(temporary, "wb") as stream:
+            torch.save({"key": self.key, "state": state}, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)
+        for old in sorted(self.folder.glob("epoch-*.pt"))[:-KEEP]:
+            old.unlink()
+
+    def clear(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _hash_files(paths) -> str:
+    digest = hashlib.sha256()
+    for path in map(Path, paths):
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in files:
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,108 @@
+"""Backbones: classifiers of torchvision or timm behind an input normalisation, and their files."""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from hrrl.errors import UserError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Classifier(nn.Module):
+    """Images in [0, 1] to logits: the input normalisation is the first layer, so perturbations are in pixel units.
+
+    ``forward`` takes (B, 3, S, S) images and gives (B, classes) logits; ``features`` gives (B, d), the input of the
+    last linear layer, which is what the paper transfers.
+    """
+
+    def __init__(self, backbone: nn.Module, mean=IMAGENET_MEAN, std=IMAGENET_STD):
+        super().__init__()
+        self.backbone = backbone
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.backbone((x - self.mean) / self.std)
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        captured = []
+        handle = _head(self.backbone)[1].register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
+        try:
+            self(x)
+        finally:
+            handle.remove()
+        return captured[0].flatten(1)
+
+
+def build(backbone: str, classes: int, args: dict | None = None) -> Classifier:
+    """A freshly initialised classifier from torchvision ("resnet18") or timm ("timm/resnet18").
+
+    ``args`` go to the constructor, e.g. ``{"channels": [32, 64, 128, 256]}`` for timm's ResNets. Draws from torch's
+    global random state: seed it first.
+
+    Raises:
+        UserError: there is no such backbone, or it does not take these arguments.
+    """
+    args = dict(args or {})
+    try:
+        if backbone.startswith("timm/"):
+            import timm  # takes seconds to import, and the paper's backbone does not need it
+
+            net = timm.create_model(backbone.removeprefix("timm/"), num_classes=classes, **args)
+        else:
+            from torchvision.models import get_model
+
+            net = get_model(backbone, num_classes=classes, **args)
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise UserError(
+            f"pretrain.backbone: cannot build {backbone!r} with backbone_args {args}: {error}; "
+            "use a classifier of torchvision.models (resnet18) or of timm (timm/resnet18)"
+        ) from None
+    return Classifier(net)
+
+
+def replace_head(model: Classifier, classes: int) -> None:
+    """Puts a new, randomly initialised last linear layer with ``classes`` outputs in place (fine-tuning)."""
+    name, head = _head(model.backbone)
+    new = nn.Linear(head.in_features, classes, bias=head.bias is not None)
+    model.backbone.set_submodule(name, new.to(head.weight.device))
+
+
+def save(model: Classifier, folder: Path, description: dict) -> None:
+    """Writes model.safetensors (the backbone's plain state dict) and model.json into ``folder``.
+
+    ``description`` needs ``backbone``, ``backbone_args``, ``classes`` and ``image_size``, so that :func:`load`
+    can build the model again.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: value.detach().contiguous().cpu() for name, value in model.backbone.state_dict().items()}
+    temporary = folder / "model.safetensors.tmp"
+    save_file(state, temporary)
+    os.replace(temporary, folder / "model.safetensors")
+    description |= {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()}
+    (folder / "model.json").write_text(json.dumps(description, indent=1) + "\n")
+
+
+def load(folder: Path) -> tuple[Classifier, dict]:
+    """The classifier that :func:`save` wrote, on the CPU in evaluation mode, and its description."""
+    from safetensors.torch import load_file
+
+    description = json.loads((Path(folder) / "model.json").read_text())
+    model = build(description["backbone"], len(description["classes"]), description["backbone_args"])
+    model.backbone.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+    return model.eval(), description
+
+
+def _head(backbone: nn.Module) -> tuple[str, nn.Linear]:
+    """Name and module of the last linear layer."""
+    linear = [(name, module) for name, module in backbone.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise UserError(f"pretrain.backbone: {type(backbone).__name__} ends in no linear layer; use one that does")
+    return linear[-1]

@@ -1,0 +1,151 @@
+"""What a report is made of: the results of every stage as tidy frames, and how variants are called in it."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+# Tables 2 to 4, mean and standard deviation of the SVM's accuracy (%) over 3 repeats, by the kind of the target.
+PAPER = {
+    "cifar10": {"erm": (85.77, 0.12), "el": (86.62, 0.18), "cl": (85.64, 0.26), "hrrl": (86.49, 0.19)},
+    "sop": {"erm": (73.47, 0.09), "el": (73.48, 0.08), "cl": (74.34, 0.05), "hrrl": (74.23, 0.08)},
+    "svhn": {"erm": (63.23, 0.35), "el": (65.01, 0.37), "cl": (65.47, 0.27), "hrrl": (67.33, 0.39)},
+}
+
+COLUMNS = {
+    "svm": ["target", "variant", "seed", "accuracy", "validation", "C", "edge", "converged"],
+    "history": ["variant", "seed", "epoch", "train_loss", "val_accuracy"],
+    "finetune": ["target", "variant", "seed", "epoch", "train_loss", "test_error"],
+    "robustness": ["variant", "seed", "step_size", "accuracy"],
+    "concept_accuracy": ["variant", "seed", "concept", "accuracy"],
+    "curves": ["mu", "s", "h"],
+    "maxima": ["mu", "s", "h", "c"],
+    "table1": ["concept", "classes", "paper"],
+    "concepts": ["concept", "classes", "images", "q0"],
+    "cost": ["variant", "seed", "images_per_second"],
+}
+
+
+@dataclass
+class Results:
+    """The results of all stages. Accuracies and errors are in percent; a frame that is left out is empty.
+
+    Args:
+        name, benchmark, targets: as in params.yaml.
+        headline: the variant whose scores metrics.json repeats under ``headline``.
+        variants: name -> {"example": {method: settings} or None, "concept": ...}, in the order of params.yaml.
+        compared: the variants with SVM scores; the first is the baseline.
+        target_kinds: target -> the kind of its dataset; targets with a kind in PAPER have the paper's numbers
+            beside them, so only official data may be given such a kind.
+        svm: one row per target, variant and seed: accuracy on the test part, accuracy on the validation split of the
+            training part, the C chosen there, whether C is at the edge of its grid, whether the fit converged.
+        history: one row per variant, seed and epoch; per concept also ``q_<concept>`` and ``accuracy_<concept>``.
+        finetune: one row per target, variant, seed and epoch.
+        robustness: accuracy on the validation images after a step of ``step_size`` (Fig. 4).
+        concept_accuracy: accuracy on the clean validation images of one concept (Fig. 5).
+        curves, maxima: h(s) for several mu, and where each is largest (Fig. 2).
+        estimate: mu from several mini-batches, the s and c it suggests (Theorem 3) and those in use: keys mu,
+            mu_mean, batches, suggested_s, suggested_c, s, c.
+        table1: classes per concept of ILSVRC12 beside the paper's counts.
+        concepts: classes, training images and their share q0 per concept of the benchmark.
+        cost: measured training speed.
+    Raises:
+        ValueError: a frame lacks a column.
+    """
+
+    name: str
+    headline: str
+    benchmark: str
+    targets: list[str]
+    variants: dict[str, dict]
+    compared: list[str]
+    target_kinds: dict[str, str] = field(default_factory=dict)
+    svm: pd.DataFrame | None = None
+    history: pd.DataFrame | None = None
+    finetune: pd.DataFrame | None = None
+    robustness: pd.DataFrame | None = None
+    concept_accuracy: pd.DataFrame | None = None
+    curves: pd.DataFrame | None = None
+    maxima: pd.DataFrame | None = None
+    estimate: dict = field(default_factory=dict)
+    table1: pd.DataFrame | None = None
+    concepts: pd.DataFrame | None = None
+    cost: pd.DataFrame | None = None
+
+    def __post_init__(self):
+        for name, columns in COLUMNS.items():
+            frame = getattr(self, name)
+            if frame is None:
+                setattr(self, name, pd.DataFrame(columns=columns))
+            elif missing := [column for column in columns if column not in frame]:
+                raise ValueError(f"{name}: columns {', '.join(missing)} are missing; it has {', '.join(frame)}")
+        self.labels = labels(self.variants)
+
+    @property
+    def baseline(self) -> str:
+        return self.compared[0]
+
+    def in_order(self, names) -> list[str]:
+        """The variants among ``names``, in the order of params.yaml."""
+        names = set(names)
+        return [name for name in self.variants if name in names]
+
+    def without(self, axis: str) -> list[str]:
+        """The variants that have no point on ``axis`` ("example" or "concept")."""
+        return [name for name, spec in self.variants.items() if not spec.get(axis)]
+
+    def paper(self, target: str, variant: str) -> tuple[float, float] | None:
+        """The paper's mean and standard deviation, where it has this target and variant."""
+        return PAPER.get(self.target_kinds.get(target), {}).get(variant)
+
+
+# ------------------------------------------------------------------------------------------------- names of variants
+
+METHODS = {"gradient": "EL", "hrrl": "CL", "pgd": "PGD", "wrm": "WRM", "group_dro": "Group DRO", "cvar": "CVaR"}
+SYMBOLS = {"tau": "τ", "lam": "λ", "eps": "ε", "alpha": "α", "gamma": "γ", "eta": "η", "sigma": "σ", "q0": "q0"}
+MINOR = {"c", "s", "step", "step_size", "random_start"}  # settings that a label leaves out
+
+
+def label(spec: dict) -> str:
+    """How the paper would call a variant: "ERM", "EL (τ=0.5)", "HRRL (τ=0.5, λ=1)", "PGD (ε=1, 3 steps)"."""
+    points = [(*point.items(),)[0] for axis in ("example", "concept") if (point := spec.get(axis))]
+    if [method for method, _ in points] == ["gradient", "hrrl"]:
+        points = [("HRRL", {**points[0][1], **points[1][1]})]
+    return " + ".join(_named(method, settings) for method, settings in points) or "ERM"
+
+
+def labels(variants: dict[str, dict]) -> dict[str, str]:
+    """name -> label; variants that only differ in minor settings get their name added."""
+    plain = {name: label(spec) for name, spec in variants.items()}
+    shared = {text for text in plain.values() if list(plain.values()).count(text) > 1}
+    return {name: f"{text} [{name}]" if text in shared else text for name, text in plain.items()}
+
+
+def _named(method: str, settings: dict) -> str:
+    name = METHODS.get(method, method if method.isupper() else method.replace("_", " ").capitalize())
+    words = [word for key, value in (settings or {}).items() if key not in MINOR and (word := _setting(key, value))]
+    return f"{name} ({', '.join(words)})" if words else name
+
+
+def _setting(key: str, value) -> str:
+    if value is None or value is False or value == "empirical":
+        return ""
+    if value is True:
+        return key.replace("_", " ")
+    if key == "steps":
+        return f"{value} steps"
+    text = f"{value:g}" if isinstance(value, int | float) else value if isinstance(value, str) else "given"
+    return f"{SYMBOLS.get(key, key.replace('_', ' '))}={text}"
+
+
+# ------------------------------------------------------------------------------------------------------------- files
+
+
+def write(path, content: str | bytes) -> None:
+    """Writes a whole file or none: to a temporary name first."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    os.replace(temporary, path)

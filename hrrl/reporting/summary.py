@@ -1,0 +1,235 @@
+"""From the results of single runs to means, deviations and paired differences: metrics.json and the data of the plots."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from hrrl.reporting.results import Results, write
+
+CONFIDENCE = 0.95
+
+
+# --------------------------------------------------------------------------------------------------------- statistics
+
+
+def spread(values) -> dict:
+    """{"mean", "std", "n"} of single runs; std is the sample standard deviation, left out where n is 1."""
+    values = np.asarray(values, dtype=float)
+    std = {"std": float(values.std(ddof=1))} if len(values) > 1 else {}
+    return {"mean": float(values.mean()), **std, "n": len(values)}
+
+
+def paired(a: pd.Series, b: pd.Series) -> dict:
+    """{"mean", "low", "high"} of a - b over the seeds (the index) that both have.
+
+    low and high bound the 95% confidence interval of the mean by Student's t; one seed has none.
+    """
+    score = spread((a - b).dropna())
+    if score["n"] < 2:
+        return {"mean": score["mean"]}
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, score["n"] - 1) * score["std"] / np.sqrt(score["n"])
+    return {"mean": score["mean"], "low": score["mean"] - half, "high": score["mean"] + half}
+
+
+def compare(results: Results, frame: pd.DataFrame, value: str) -> dict[str, dict]:
+    """variant -> spread of ``value`` over seeds, and its paired "difference" to the baseline."""
+    runs = {v: frame[frame.variant == v].set_index("seed")[value] for v in results.in_order(frame.variant)}
+    scores = {variant: spread(run) for variant, run in runs.items()}
+    base = runs.get(results.baseline, pd.Series(dtype=float))
+    for variant, run in runs.items():
+        if variant != results.baseline and run.index.isin(base.index).any():
+            scores[variant]["difference"] = paired(run, base)
+    return scores
+
+
+# --------------------------------------------------------------------------------------------------- scores by stage
+
+
+def final(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each run's last epoch."""
+    run = [column for column in ("target", "variant", "seed") if column in frame]
+    return frame.sort_values("epoch", kind="stable").groupby(run, sort=False).tail(1).sort_index()
+
+
+def svm_scores(results: Results) -> dict[str, dict]:
+    """target -> variant -> score of the SVM's test accuracy."""
+    return {t: compare(results, rows, "accuracy") for t, rows in _by_target(results, results.svm)}
+
+
+def finetune_scores(results: Results) -> dict[str, dict]:
+    """target -> variant -> score of the test error after the last epoch."""
+    return {t: compare(results, final(rows), "test_error") for t, rows in _by_target(results, results.finetune)}
+
+
+def benchmark_scores(results: Results) -> dict[str, dict]:
+    """"accuracy" and "worst_concept" -> variant -> score on the benchmark's validation images after the last epoch.
+
+    The worst concept is each run's own.
+    """
+    last = final(results.history)
+    scores = {"accuracy": compare(results, last, "val_accuracy")}
+    columns = [column for c in concept_names(results) if (column := f"accuracy_{c}") in last]
+    if columns:
+        scores["worst_concept"] = compare(results, last.assign(worst=last[columns].min(axis=1)), "worst")
+    return scores
+
+
+def relative_cost(results: Results) -> dict[str, dict]:
+    """variant -> score of the training time per image as a multiple of the baseline's, seed by seed."""
+    base = results.cost[results.cost.variant == results.baseline].set_index("seed").images_per_second
+    ratio = results.cost.seed.map(base) / results.cost.images_per_second
+    rows = results.cost.assign(ratio=ratio).dropna(subset=["ratio"])
+    return {v: spread(rows.ratio[rows.variant == v]) for v in results.in_order(rows.variant)}
+
+
+def concept_names(results: Results) -> list[str]:
+    return list(results.concepts.concept)
+
+
+def _by_target(results: Results, frame: pd.DataFrame):
+    return [(t, rows) for t in results.targets if len(rows := frame[frame.target == t])]
+
+
+# ------------------------------------------------------------------------------------------------------- metrics.json
+
+
+def metrics(results: Results) -> dict:
+    """The numbers of metrics.json: nested, with stable keys, rounded to 4 decimals.
+
+    ``svm.<target>.<variant>``: mean, std, n, difference to the baseline, validation.mean; ``benchmark.<variant>``:
+    accuracy, worst_concept; ``finetune.<target>.<variant>.error``; ``robustness.<variant>.step_<size>``;
+    ``concepts.<variant>.<concept>`` (accuracy); ``q.<variant>.<concept>`` after the last epoch; ``theory``;
+    ``checks``: how many SVM fits ended at the edge of the grid of C or did not converge. ``headline`` repeats the
+    means of one variant without its name. What a single seed does not give (std, low, high) is left out, and so are
+    training speeds, which differ from run to run.
+    """
+    benchmark = benchmark_scores(results)
+    tree = {
+        "svm": _with_validation(results),
+        "benchmark": {v: {k: s[v] for k, s in benchmark.items()} for v in benchmark["accuracy"]},
+        "finetune": {t: {v: {"error": s} for v, s in by.items()} for t, by in finetune_scores(results).items()},
+        "robustness": _nested(results, results.robustness, "step_size", "accuracy", "step_{:g}"),
+        "concepts": _nested(results, results.concept_accuracy, "concept", "accuracy"),
+        "q": _nested(results, final_q(results), "concept", "q"),
+        "theory": _theory(results),
+        "checks": {
+            "svm_fits": len(results.svm),
+            "svm_edge": int(results.svm.edge.sum()),
+            "svm_not_converged": int((~results.svm.converged.astype(bool)).sum()),
+        },
+    }
+    return _clean({"headline": _headline(tree, results.headline), **tree})
+
+
+def _with_validation(results: Results) -> dict:
+    scores = svm_scores(results)
+    for target, rows in _by_target(results, results.svm):
+        for variant, score in scores[target].items():
+            score["validation"] = {"mean": spread(rows.validation[rows.variant == variant])["mean"]}
+    return scores
+
+
+def _nested(results: Results, frame, by: str, value: str, form: str = "{}") -> dict:
+    """variant -> key of ``by`` -> spread of ``value``, in order of appearance."""
+    groups = frame.groupby(["variant", by], sort=False)[value]
+    tree = {variant: {} for variant in results.in_order(frame.variant)}
+    for (variant, key), values in groups:
+        tree[variant][form.format(key)] = spread(values)
+    return tree
+
+
+def final_q(results: Results) -> pd.DataFrame:
+    """[variant, seed, concept, q] after the last epoch, of the variants that weight concepts."""
+    return q_rows(results, final(results.history))
+
+
+def q_rows(results: Results, history: pd.DataFrame) -> pd.DataFrame:
+    """[variant, seed, epoch, concept, q] of the variants that weight concepts."""
+    weighted = history[~history.variant.isin(results.without("concept"))]
+    names = [name for name in concept_names(results) if f"q_{name}" in history]
+    long = [weighted[["variant", "seed", "epoch"]].assign(concept=n, q=weighted[f"q_{n}"]) for n in names]
+    empty = pd.DataFrame(columns=["variant", "seed", "epoch", "concept", "q"])
+    return pd.concat(long).dropna(subset=["q"]) if long else empty
+
+
+def _theory(results: Results) -> dict:
+    maxima = {f"mu_{row.mu:g}": {"s": row.s, "h": row.h, "c": row.c} for row in results.maxima.itertuples()}
+    return {**results.estimate, "maxima": maxima}
+
+
+def _headline(tree: dict, variant: str) -> dict:
+    """The means of one variant, with its name left out of the keys."""
+    here = {name: tree[name][variant] for name in ("benchmark", "robustness", "concepts") if variant in tree[name]}
+    means = {name: {key: score["mean"] for key, score in scores.items()} for name, scores in here.items()}
+    svm = {t: scores[variant]["mean"] for t, scores in tree["svm"].items() if variant in scores}
+    finetune = {t: s[variant]["error"]["mean"] for t, s in tree["finetune"].items() if variant in s}
+    return {"svm": svm, "finetune": finetune, **means}
+
+
+def _clean(node):
+    """Keys without dots (DVC separates by them), 4 decimals, no NaN, no empty branches."""
+    if isinstance(node, dict):
+        branch = {re.sub(r"\W", "_", str(key)): _clean(value) for key, value in node.items()}
+        return {key: value for key, value in branch.items() if value is not None and value != {}}
+    if isinstance(node, float | np.floating):
+        return round(float(node), 4) + 0.0 if np.isfinite(node) else None  # + 0.0: no -0.0
+    return int(node) if isinstance(node, np.integer) else node
+
+
+# ------------------------------------------------------------------------------------------------- data of the plots
+
+
+def plot_data(results: Results) -> dict[str, pd.DataFrame]:
+    """name -> means over seeds (``std`` beside them), one row per point; ``series`` names the line it belongs to."""
+    history = [c for c in ("train_loss", "val_accuracy", "q_entropy") if c in results.history]
+    frames = {
+        "svm": _over_seeds(results, results.svm, ["target", "variant"], "accuracy"),
+        "finetune_error": _over_seeds(results, results.finetune, ["target", "variant", "epoch"], "test_error"),
+        "augmented_accuracy": _over_seeds(
+            results, _of(results.robustness, results.without("concept")), ["variant", "step_size"], "accuracy"
+        ),
+        "concept_accuracy": _ranked(results),
+        "q": _over_seeds(results, q_rows(results, results.history), ["variant", "concept", "epoch"], "q"),
+        "history": _over_seeds(results, results.history, ["variant", "epoch"], *history),
+        "h_curves": results.curves.assign(series=[f"μ = {mu:g}" for mu in results.curves.mu]),
+    }
+    return {name: frame for name, frame in frames.items() if len(frame)}
+
+
+def write_plot_data(data: dict[str, pd.DataFrame], folder) -> None:
+    """<folder>/<name>.csv for each frame; numbers with 6 significant digits."""
+    for name, frame in data.items():
+        write(Path(folder) / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+
+def _of(frame: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
+    return frame[frame.variant.isin(variants)]
+
+
+def _over_seeds(results: Results, frame, by: list[str], *values: str) -> pd.DataFrame:
+    """Means of ``values`` over seeds; with one value, its standard deviation too. Variants in params' order."""
+    groups = frame.groupby(by, sort=False)
+    table = groups[list(values)].mean()
+    if len(values) == 1:
+        table["std"] = groups[values[0]].std()
+    table = table.reset_index()
+    series = table.variant.map(results.labels)
+    if "concept" in by:
+        series = series + ": " + table.concept
+    table.insert(len(by), "series", series)
+    order = {name: i for i, name in enumerate([*results.targets, *results.variants])}
+    keys = [key for key in ("target", "variant") if key in by]
+    return table.sort_values(keys, key=lambda column: column.map(order), kind="stable", ignore_index=True)
+
+
+def _ranked(results: Results) -> pd.DataFrame:
+    """Accuracy per concept of the variants that do not perturb examples, each variant's in ascending order."""
+    rows = _of(results.concept_accuracy, results.without("example"))
+    table = _over_seeds(results, rows, ["variant", "concept"], "accuracy")
+    table["series"] = table.variant.map(results.labels)
+    table["rank"] = table.groupby("variant", sort=False).accuracy.rank(method="first").astype(int)
+    position = {name: i for i, name in enumerate(results.variants)}
+    return table.sort_values(["variant", "rank"], key=lambda c: c.map(position) if c.name == "variant" else c)

@@ -1,0 +1,85 @@
+"""Where and how a run computes: device, precision, memory layout, threads, processes."""
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from hrrl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The settings of ``compute``, resolved on this machine, and this process's place among the others."""
+
+    device: torch.device
+    precision: torch.dtype
+    memory_format: torch.memory_format
+    compile: bool
+    sync_batchnorm: bool
+    rank: int
+    world_size: int
+
+    def images(self, batch: torch.Tensor) -> torch.Tensor:
+        """(b, 3, S, S) uint8 images to float32 in [0, 1] on the device."""
+        batch = batch.to(self.device, non_blocking=True).float().div_(255)
+        return batch.contiguous(memory_format=self.memory_format)
+
+    def autocast(self):
+        """The precision of the network's passes; parameters, losses and q keep theirs."""
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
+
+    def parallel(self, model: nn.Module) -> nn.Module:
+        """The model as gradients are taken through it: compiled and synchronised, where the settings say so."""
+        if self.sync_batchnorm and self.world_size > 1:
+            if self.device.type != "cuda":
+                raise UserError("compute.sync_batchnorm: PyTorch has it on CUDA only; set it to false on the CPU")
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        net = torch.compile(model) if self.compile else model
+        if self.world_size > 1:
+            devices = [self.device.index] if self.device.type == "cuda" else None
+            net = nn.parallel.DistributedDataParallel(net, device_ids=devices)
+        return net
+
+
+@contextmanager
+def start(compute):
+    """Sets up torch for the params section ``compute``, joins the other processes of torchrun, and yields a Runtime.
+
+    Raises:
+        UserError: the device is not there, or cannot compute in the precision.
+    """
+    world_size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    device = _device(compute.device)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_num_threads(compute.threads)
+    if world_size > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Runtime(
+            device=device,
+            precision=getattr(torch, compute.precision),
+            memory_format=torch.channels_last if compute.channels_last else torch.contiguous_format,
+            compile=compute.compile,
+            sync_batchnorm=compute.sync_batchnorm,
+            rank=rank,
+            world_size=world_size,
+        )
+    finally:
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _device(name: str) -> torch.device:
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UserError("compute.device: this machine has no CUDA device; use auto or cpu")
+    if name == "cpu" or not available:
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    torch.cuda.set_device(device)
+    return device

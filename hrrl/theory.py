@@ -1,0 +1,53 @@
+"""Theorem 3: what a small learning rate in the first s steps of q gains (Section 3.3, Fig. 2).
+
+``mu`` bounds the norm of q's stochastic gradient, ``lam`` is the weight of the regulariser of Eq. 4. All
+functions take numbers or NumPy arrays for ``s`` and return the same shape; logarithms are natural.
+"""
+
+import numpy as np
+from scipy.special import lambertw
+
+
+def h(s, mu, lam=1.0):
+    """h(s) = mu sqrt(log(s) / (2 lam)) - sqrt(s lam), the root of beta (Section 3.3, Fig. 2); s >= 1."""
+    s = _steps(s)
+    return mu * np.sqrt(np.log(s) / (2 * lam)) - np.sqrt(s * lam)
+
+
+def beta(s, mu, lam=1.0):
+    """beta = h(s)^2, by how much the first s steps tighten the bound of Theorem 3 (times T)."""
+    return h(s, mu, lam) ** 2
+
+
+def c(s, mu, lam=1.0):
+    """c = (mu / lam) sqrt(log(s) / (2 s)), by which Theorem 3 divides the first s learning rates; it asks for c > 1."""
+    s = _steps(s)
+    return (mu / lam) * np.sqrt(np.log(s) / (2 * s))
+
+
+def best_s(mu, lam=1.0) -> int:
+    """The number of steps s >= 1 that maximises h.
+
+    h'(s) = 0 gives s log(s) = mu^2 / (2 lam^2), that is s = exp(W(mu^2 / (2 lam^2))) with Lambert's W, and there
+    c = log(s). So a slow start helps (c > 1) only where s > e, which means mu / lam > sqrt(2 e) = 2.33.
+    """
+    if not (mu > 0 and lam > 0):
+        raise ValueError(f"best_s takes mu > 0 and lam > 0, got mu={mu}, lam={lam}")
+    optimum = np.exp(lambertw((mu / lam) ** 2 / 2).real)
+    below, above = max(1, int(np.floor(optimum))), max(1, int(np.ceil(optimum)))
+    return below if h(below, mu, lam) >= h(above, mu, lam) else above
+
+
+def regret_bound(T, mu, lam, s=None):
+    """The bound of Theorem 3, (mu^2 / (2 lam) (log(T) + 1) - beta) / T, on q's mean regret after T steps.
+
+    Without ``s``, the learning rate is 1 / (lam t) from the start (c = 1) and beta = 0.
+    """
+    gain = 0.0 if s is None else beta(s, mu, lam)
+    return (mu**2 / (2 * lam) * (np.log(T) + 1) - gain) / T
+
+
+def _steps(s):
+    if np.any(np.asarray(s) < 1):
+        raise ValueError(f"s counts steps from 1, got {s}")
+    return s

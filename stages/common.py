@@ -1,0 +1,110 @@
+"""What the stage scripts share: where things are, how a stage starts, ends and fails."""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from hrrl.errors import UserError  # noqa: E402  (the scripts run from a clone, without an installed package)
+from hrrl.params import Params, load  # noqa: E402
+
+WORK = Path(".work")  # git-ignored: checkpoints, and outputs until they are whole
+
+TRAINING_CODE = ("data", "models.py", "objective.py", "runtime.py", "simplex.py", "training.py")
+
+
+def run(main, *arguments: str) -> None:
+    """Calls ``main(params, *values)`` with the positional command-line arguments; what the user can mend is one line.
+
+    Exit status 1 and a line on stderr for bad params, bad data, a full disk, a missing permission, a diverged run.
+    """
+    parser = argparse.ArgumentParser(description=sys.modules[main.__module__].__doc__)
+    for argument in arguments:
+        parser.add_argument(argument)
+    values = vars(parser.parse_args()).values()
+    os.chdir(ROOT)
+    try:
+        main(load(), *values)
+    except (UserError, OSError, FloatingPointError) as error:
+        sys.exit(str(error))
+
+
+@contextmanager
+def whole(target: Path):
+    """A temporary path for an output file or folder, which takes its place at the end, or never."""
+    temporary = WORK / "partial" / target
+    remove(temporary)
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    yield temporary
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove(target)
+    os.replace(temporary, target)
+
+
+def remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content) -> None:
+    with whole(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def key(variant: str, seed) -> str:
+    """The name of one pretraining run, of its folder in models/ and of all that is measured on it."""
+    return f"{variant}-{seed}"
+
+
+def model_folder(params: Params, variant: str, seed) -> Path:
+    return Path("models", params.name, key(variant, seed))
+
+
+def measured(params: Params, what: str, variant: str, seed, suffix: str = "") -> Path:
+    """Where a stage keeps what it measures on one pretraining run."""
+    return Path("data", params.name, what, key(variant, seed) + suffix)
+
+
+def dataset_folder(params: Params, target: str | None = None) -> Path:
+    """The manifest folder of a target, or (None) of the benchmark."""
+    return Path("data", params.name, *(("targets", target) if target else ("benchmark",)))
+
+
+def concepts_folder(params: Params) -> Path:
+    return Path("data", params.name, "concepts")
+
+
+def open_data(params: Params, split: str, image_size: int, target: str | None = None):
+    """A source of the images of a target, or (None) of the benchmark; ``split`` is train or test."""
+    from hrrl.data import open_split
+
+    definition = params.datasets[target or params.benchmark]
+    return open_split(dataset_folder(params, target), definition, split, image_size, params.compute.workers)
+
+
+def benchmark_task(params: Params, image_size: int):
+    """The benchmark's images with the concept of each class."""
+    import torch
+
+    from hrrl.training import Task
+
+    concepts = json.loads((concepts_folder(params) / "benchmark.json").read_text())
+    train, test = (open_data(params, split, image_size) for split in ("train", "test"))
+    return Task(train, test, torch.tensor(concepts["ids"]), concepts["names"])
+
+
+def open_checkpoint(params: Params, name: str, settings: dict, data: list[Path]):
+    """The checkpoint of a training run; it fits only the same settings, machine settings, code and data."""
+    from hrrl.checkpoint import Checkpoint, fingerprint
+
+    settings = settings | {"compute": params.compute.model_dump(), "launch": params.launch.model_dump()}
+    code = [ROOT / "hrrl" / module for module in TRAINING_CODE]
+    return Checkpoint(WORK / "checkpoints" / params.name / name, fingerprint(settings, code, data))

@@ -1,0 +1,24 @@
+"""Extracts the deep features of every target's images from one pretrained model, one .npz per target."""
+
+import numpy as np
+from common import measured, model_folder, open_data, run, whole
+
+from hrrl import models, runtime
+from hrrl.evaluation import features
+
+
+def main(params, variant, seed):
+    model, description = models.load(model_folder(params, variant, seed))
+    with runtime.start(params.compute) as here, whole(measured(params, "features", variant, seed)) as folder:
+        folder.mkdir()
+        for target in params.targets:
+            arrays = {}
+            for split in ("train", "test"):
+                source = open_data(params, split, description["image_size"], target)
+                arrays[f"{split}_x"] = features(model, source, here, f"{target} {split}")
+                arrays[f"{split}_y"] = source.labels.numpy()
+            np.savez(folder / f"{target}.npz", **arrays)
+
+
+if __name__ == "__main__":
+    run(main, "variant", "seed")

@@ -1,0 +1,53 @@
+"""Pretrains one variant with one seed on the benchmark (Algorithm 1): models/<name>/<variant>-<seed>/."""
+
+import pandas as pd
+from common import (
+    benchmark_task,
+    concepts_folder,
+    dataset_folder,
+    key,
+    model_folder,
+    open_checkpoint,
+    run,
+    whole,
+)
+
+from hrrl import launch
+
+
+def main(params, variant, seed):
+    launch.join(params.launch)
+    import torch
+
+    from hrrl import models, objective, runtime, training
+
+    settings, spec, seed = params.pretrain, params.variants[variant].spec(), int(seed)
+    with runtime.start(params.compute) as here:
+        task = benchmark_task(params, settings.image_size)
+        torch.manual_seed(seed)
+        model = models.build(settings.backbone, len(task.train.classes), settings.backbone_args)
+        concept = objective.concept_axis(spec["concept"], task.counts)
+        method = training.Method(objective.example_axis(spec["example"]), concept)
+        used = {"pretrain": settings.model_dump(), "variant": spec, "seed": seed}
+        data = [dataset_folder(params), concepts_folder(params) / "benchmark.json"]
+        checkpoint = open_checkpoint(params, key(variant, seed), used, data)
+        title = f"{variant} seed {seed}"
+        history, speed = training.fit(model, task, method, settings, here, seed, checkpoint, title)
+        if here.rank == 0:
+            description = {
+                "backbone": settings.backbone,
+                "backbone_args": settings.backbone_args,
+                "image_size": settings.image_size,
+                "classes": task.train.classes,
+                "variant": {variant: spec},
+                "seed": seed,
+            }
+            with whole(model_folder(params, variant, seed)) as folder:
+                models.save(model, folder, description)
+                pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
+                pd.DataFrame(speed).to_csv(folder / "speed.csv", index=False)
+            checkpoint.clear()
+
+
+if __name__ == "__main__":
+    run(main, "variant", "seed")

@@ -1,0 +1,20 @@
+"""Accuracy of one pretrained model on augmented validation images (Fig. 4) and per concept on clean ones (Fig. 5)."""
+
+from common import benchmark_task, measured, model_folder, run, write_json
+
+from hrrl import models, runtime
+from hrrl.evaluation import augmented_accuracy
+
+
+def main(params, variant, seed):
+    model, description = models.load(model_folder(params, variant, seed))
+    with runtime.start(params.compute) as here:
+        task = benchmark_task(params, description["image_size"])
+        rows = augmented_accuracy(model, task, here, [0.0, *(step for step in params.robustness.steps if step)])
+    concepts = {name: rows[0][f"accuracy_{name}"] for name in task.names}
+    accuracy = [{"step_size": row["step_size"], "accuracy": row["val_accuracy"]} for row in rows]
+    write_json(measured(params, "robustness", variant, seed, ".json"), {"steps": accuracy, "concepts": concepts})
+
+
+if __name__ == "__main__":
+    run(main, "variant", "seed")

@@ -50,11 +50,11 @@ def input_gradient(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.
 
 
 def normalised(g: torch.Tensor) -> torch.Tensor:
-    """Each g[i] divided by its Frobenius norm, in float32; a zero g[i] stays zero.
+    """Each g[i] divided by its Frobenius norm, in float32 or better; a zero g[i] stays zero.
 
     Scaled by the largest entry first: squares of gradients below 1e-19 would vanish in float32.
     """
-    g, dims = g.float(), tuple(range(1, g.ndim))
+    g, dims = g.to(torch.promote_types(g.dtype, torch.float32)), tuple(range(1, g.ndim))
     g = g / g.abs().amax(dims, keepdim=True).clamp_min(torch.finfo(g.dtype).tiny)
     return g / torch.linalg.vector_norm(g, dim=dims, keepdim=True).clamp_min(1e-12)
 

@@ -1,0 +1,175 @@
+"""The method against independent references: projection, q's course, unbiased weights, the perturbation."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import brentq
+
+from hrrl import models
+from hrrl.objective import ConceptDistribution, Weighting, perturb
+from hrrl.simplex import project_simplex
+
+
+def projection_by_bisection(v):
+    """The threshold theta at which sum(max(v - theta, 0)) = 1, found by a root finder in float64."""
+    theta = brentq(lambda theta: np.maximum(v - theta, 0).sum() - 1, v.min() - 1, v.max(), xtol=1e-15, rtol=1e-15)
+    return np.maximum(v - theta, 0)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 0.1, 1.0, 1e3])
+@pytest.mark.parametrize("K", [1, 2, 11, 1000])
+def test_projection_equals_bisection(K, scale):
+    v = np.random.default_rng(K).normal(size=K) * scale
+    w = project_simplex(torch.from_numpy(v))
+    np.testing.assert_allclose(w.numpy(), projection_by_bisection(v), atol=1e-12)
+    assert w.sum() == pytest.approx(1, abs=1e-12)
+    assert (w >= 0).all()
+
+
+def test_projection_keeps_dtype_and_points_of_the_simplex():
+    w = torch.tensor([0.25, 0.25, 0.5])
+    assert project_simplex(w).dtype == torch.float32
+    torch.testing.assert_close(project_simplex(w), w)
+    torch.testing.assert_close(project_simplex(torch.tensor([3e8, -3e8])), torch.tensor([1.0, 0.0]))
+    with pytest.raises(ValueError, match="vector"):
+        project_simplex(torch.zeros(2, 2))
+
+
+def test_q_follows_equation_6_written_as_a_loop():
+    counts, lam, c, s, m = [60, 30, 10], 0.7, 4.0, 5, 8
+    q = ConceptDistribution(counts, lam, c, s)
+    N, expected = sum(counts), [n / sum(counts) for n in counts]
+    q0, rng = list(expected), np.random.default_rng(0)
+    for t in range(1, 12):
+        losses, concepts = rng.exponential(size=m), rng.integers(0, 2 if t % 2 else 3, size=m)
+        eta = 1 / (c * lam * t) if t <= s else 1 / (lam * t)
+        moved = []
+        for k in range(3):
+            total = 0.0
+            for loss, concept in zip(losses, concepts, strict=True):
+                if concept == k:
+                    total += N / counts[k] * loss
+            moved.append(expected[k] + eta * (total / m - lam * (expected[k] - q0[k])))
+        expected = list(projection_by_bisection(np.array(moved)))
+        q.update(torch.from_numpy(losses), torch.from_numpy(concepts))
+        np.testing.assert_allclose(q.q.numpy(), expected, atol=1e-10)
+    assert q.t == 11
+
+
+def test_state_goes_on_where_it_was():
+    torch.manual_seed(0)
+    batches = [(torch.rand(8), torch.randint(0, 3, (8,))) for _ in range(6)]
+    whole, first = ConceptDistribution([5, 3, 2], 1.0, s=3), ConceptDistribution([5, 3, 2], 1.0, s=3)
+    for batch in batches:
+        whole.update(*batch)
+    for batch in batches[:3]:
+        first.update(*batch)
+    second = ConceptDistribution([5, 3, 2], 1.0, s=3)
+    second.load_state_dict(first.state_dict())
+    for batch in batches[3:]:
+        second.update(*batch)
+    assert torch.equal(whole.q, second.q)
+    assert whole.t == second.t == 6
+
+
+def test_weights_are_exactly_one_at_q0():
+    q = ConceptDistribution([7, 3, 11, 1300], 1.0)
+    assert (q.weights(torch.arange(4)) == 1).all()
+    assert (Weighting([7, 3]).weights(torch.tensor([0, 1, 1])) == 1).all()
+
+
+def test_weighted_batches_give_an_unbiased_gradient():
+    """Over all batches of an epoch, the weighted mean gradient is that of sum_k q_k/N_k sum_i l_i (Eq. 4)."""
+    torch.manual_seed(0)
+    x, y = torch.rand(24, 5), torch.randint(0, 4, (24,))
+    concepts = torch.tensor([0, 0, 1, 2])[y]
+    net = torch.nn.Linear(5, 4)
+    q = ConceptDistribution(torch.bincount(concepts), 1.0, q0=[0.2, 0.3, 0.5])
+    losses = torch.nn.functional.cross_entropy(net(x), y, reduction="none").double()
+    full = sum(q.q[k] * losses[concepts == k].mean() for k in range(3))
+    batched = torch.stack([(q.weights(concepts[i]) * losses[i]).mean() for i in torch.randperm(24).split(6)]).mean()
+    for a, b in zip(*(torch.autograd.grad(v, net.parameters(), retain_graph=True) for v in (full, batched)), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"lam": 0.0}, "lam"),
+        ({"lam": -1.0}, "lam"),
+        ({"lam": 1.0, "c": 0.0}, "c must"),
+        ({"lam": 1.0, "s": -1}, "s counts"),
+        ({"lam": 1.0, "q0": [0.5, 0.6]}, "q0"),
+    ],
+)
+def test_bad_settings_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ConceptDistribution([1, 1], **arguments)
+    with pytest.raises(ValueError, match="counts"):
+        ConceptDistribution([1, 0], 1.0)
+
+
+# ------------------------------------------------------------------------------------------------ the perturbation
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    torch.manual_seed(0)
+    model = models.build("resnet18", 10)
+    model.train()
+    with torch.no_grad():  # running statistics that are not the initial ones
+        for _ in range(3):
+            model(torch.rand(16, 3, 32, 32))
+    return model
+
+
+@pytest.fixture(scope="module")
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(6, 3, 32, 32, generator=generator), torch.randint(0, 10, (6,), generator=generator)
+
+
+@pytest.mark.parametrize("tau", [1e-3, 0.5, 10.0])
+def test_perturbation_is_the_normalised_gradient_of_each_example(classifier, batch, tau):
+    x, y = batch
+    moved = perturb(classifier, x, y, tau)
+    reference = copy.deepcopy(classifier).eval()
+    for i in range(len(x)):
+        one = x[i : i + 1].clone().requires_grad_()
+        loss = torch.nn.functional.cross_entropy(reference(one), y[i : i + 1])
+        g = torch.autograd.grad(loss, one)[0][0]
+        torch.testing.assert_close(moved[i], x[i] + tau * g / g.norm(), rtol=0, atol=2e-4 * tau)
+    assert torch.allclose((moved - x).flatten(1).norm(dim=1), torch.tensor(tau), rtol=1e-3)
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float32])
+def test_perturbation_has_norm_tau_in_every_precision(classifier, batch, precision):
+    x, y = batch
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        moved = perturb(classifier, x, y, 0.5)
+    assert moved.dtype == torch.float32
+    torch.testing.assert_close((moved - x).flatten(1).norm(dim=1), torch.full((6,), 0.5), rtol=1e-4, atol=0)
+
+
+def test_perturbation_leaves_the_model_alone(classifier, batch):
+    classifier.train()
+    classifier.backbone.bn1.eval()  # a mode of its own, as in fine-tuning with frozen batch norm
+    before = copy.deepcopy(classifier.state_dict())
+    modes = [module.training for module in classifier.modules()]
+    perturb(classifier, *batch, 0.5)
+    assert [module.training for module in classifier.modules()] == modes
+    assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in classifier.parameters())
+    classifier.train()
+
+
+def test_no_step_and_no_gradient_leave_the_images(classifier, batch):
+    x, y = batch
+    assert torch.equal(perturb(classifier, x, y, 0.0), x)
+    flat = models.build("resnet18", 10)
+    torch.nn.init.zeros_(flat.backbone.fc.weight)
+    assert torch.equal(perturb(flat, x, y, 0.5), x)
+    with pytest.raises(ValueError, match="tau"):
+        perturb(classifier, x, y, -0.1)

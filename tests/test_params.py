@@ -1,0 +1,82 @@
+"""The schema of params.yaml: every preset loads, and every mistake is one line that names the key."""
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from hrrl.errors import UserError
+from hrrl.params import load
+
+ROOT = Path(__file__).parent.parent
+PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_presets_load(preset):
+    assert load(preset).name == preset.stem
+
+
+def test_params_are_the_quick_preset():
+    assert (ROOT / "params.yaml").read_text() == (ROOT / "presets/quick.yaml").read_text()
+
+
+def test_paper_preset_is_section_4():
+    params = load(ROOT / "presets/paper.yaml")
+    schedule = params.pretrain
+    assert (schedule.backbone, schedule.image_size, schedule.epochs, schedule.batch_size) == ("resnet18", 224, 90, 256)
+    assert (schedule.lr, schedule.milestones, schedule.weight_decay) == (0.1, [30, 60], 1e-4)
+    assert (params.finetune.epochs, params.finetune.lr, params.finetune.milestones) == (100, 0.01, [50])
+    assert params.variants["hrrl"].concept.hrrl.model_dump() == {"lam": 1.0, "c": 10.0, "s": 1000}
+    assert params.svm.C == [0.001, 0.01, 0.1, 1.0, 10.0]
+    assert [params.datasets[target].kind for target in params.targets] == ["cifar10", "sop", "svhn"]
+
+
+def change(content, key, value):
+    """Sets the dotted key in nested dicts, or deletes it where the value is None."""
+    *path, last = key.split(".")
+    for part in path:
+        content = content[part]
+    if value is None:
+        del content[last]
+    else:
+        content[last] = value
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("variants.el.example.gradient.tau", -0.1, "variants.el.example.gradient.tau: .* greater than or equal to 0"),
+        ("variants.cl.concept.hrrl.lam", 0.0, "variants.cl.concept.hrrl.lam: .* greater than 0"),
+        ("variants.cl.concept.hrrl.lamb", 1.0, "variants.cl.concept.hrrl.lamb: unknown key; known: lam, c, s"),
+        ("variants.el.example", {}, "variants.el: example takes exactly one of gradient"),
+        ("pretrain.epochs", "ten", "pretrain.epochs: .* integer, got 'ten'"),
+        ("pretrain.lr", None, "pretrain.lr: Field required"),
+        ("lr", 0.1, "lr: unknown key; known: name, seeds"),
+        ("seeds", [0, 0], "seeds: every seed may appear only once"),
+        ("targets", ["lowres", "mnist"], "targets: 'mnist' is not defined; known: garments, lowres"),
+        ("runs.svm", ["erm", "hrlr"], "runs.svm: 'hrlr' is not defined; known: erm, el"),
+        ("headline", "el_small", "headline: 'el_small' is not defined; known: erm, el, cl, hrrl"),
+        ("datasets.digits.kind", "mnist", "datasets.digits.kind: .* got 'mnist'"),
+        ("datasets.digits.train", "train[::2]", "datasets.digits.train: "),
+        ("compute.precision", "fp8", "compute.precision: "),
+    ],
+)
+def test_mistakes_are_named(tmp_path, key, value, message):
+    yaml = YAML(typ="safe")
+    content = yaml.load((ROOT / "params.yaml").read_text())
+    change(content, key, value)
+    path = tmp_path / "params.yaml"
+    yaml.dump(content, path)
+    with pytest.raises(UserError, match=message) as error:
+        load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_are_no_params(tmp_path):
+    with pytest.raises(UserError, match="no such file; copy one of presets"):
+        load(tmp_path / "none.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("name: [quick\nseeds: 1")
+    with pytest.raises(UserError, match=r"broken.yaml: not YAML, .* in line \d"):
+        load(broken)

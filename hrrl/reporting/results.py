@@ -1,8 +1,6 @@
 """What a report is made of: the results of every stage as tidy frames, and how variants are called in it."""
 
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pandas as pd
 
@@ -21,6 +19,7 @@ COLUMNS = {
     "concept_accuracy": ["variant", "seed", "concept", "accuracy"],
     "curves": ["mu", "s", "h"],
     "maxima": ["mu", "s", "h", "c"],
+    "suggestions": ["variant", "lam", "mu", "mu_mean", "batches", "suggested_s", "suggested_c", "s", "c"],
     "table1": ["concept", "classes", "paper"],
     "concepts": ["concept", "classes", "images", "q0"],
     "cost": ["variant", "seed", "images_per_second"],
@@ -45,8 +44,8 @@ class Results:
         robustness: accuracy on the validation images after a step of ``step_size`` (Fig. 4).
         concept_accuracy: accuracy on the clean validation images of one concept (Fig. 5).
         curves, maxima: h(s) for several mu, and where each is largest (Fig. 2).
-        estimate: mu from several mini-batches, the s and c it suggests (Theorem 3) and those in use: keys mu,
-            mu_mean, batches, suggested_s, suggested_c, s, c.
+        suggestions: mu (largest and mean gradient norm of several mini-batches), and per variant the s and c that
+            Theorem 3 then suggests beside those in use.
         table1: classes per concept of ILSVRC12 beside the paper's counts.
         concepts: classes, training images and their share q0 per concept of the benchmark.
         cost: measured training speed.
@@ -68,7 +67,7 @@ class Results:
     concept_accuracy: pd.DataFrame | None = None
     curves: pd.DataFrame | None = None
     maxima: pd.DataFrame | None = None
-    estimate: dict = field(default_factory=dict)
+    suggestions: pd.DataFrame | None = None
     table1: pd.DataFrame | None = None
     concepts: pd.DataFrame | None = None
     cost: pd.DataFrame | None = None
@@ -79,7 +78,9 @@ class Results:
             if frame is None:
                 setattr(self, name, pd.DataFrame(columns=columns))
             elif missing := [column for column in columns if column not in frame]:
-                raise ValueError(f"{name}: columns {', '.join(missing)} are missing; it has {', '.join(frame)}")
+                raise ValueError(
+                    f"{name}: columns {', '.join(missing)} are missing; it has {', '.join(frame)}"
+                )
         self.labels = labels(self.variants)
 
     @property
@@ -100,10 +101,26 @@ class Results:
         return PAPER.get(self.target_kinds.get(target), {}).get(variant)
 
 
-# ------------------------------------------------------------------------------------------------- names of variants
+# ----------------------------------------------------------------------------------------- names of variants
 
-METHODS = {"gradient": "EL", "hrrl": "CL", "pgd": "PGD", "wrm": "WRM", "group_dro": "Group DRO", "cvar": "CVaR"}
-SYMBOLS = {"tau": "τ", "lam": "λ", "eps": "ε", "alpha": "α", "gamma": "γ", "eta": "η", "sigma": "σ", "q0": "q0"}
+METHODS = {
+    "gradient": "EL",
+    "hrrl": "CL",
+    "pgd": "PGD",
+    "wrm": "WRM",
+    "group_dro": "Group DRO",
+    "cvar": "CVaR",
+}
+SYMBOLS = {
+    "tau": "τ",
+    "lam": "λ",
+    "eps": "ε",
+    "alpha": "α",
+    "gamma": "γ",
+    "eta": "η",
+    "sigma": "σ",
+    "q0": "q0",
+}
 MINOR = {"c", "s", "step", "step_size", "random_start"}  # settings that a label leaves out
 
 
@@ -124,7 +141,9 @@ def labels(variants: dict[str, dict]) -> dict[str, str]:
 
 def _named(method: str, settings: dict) -> str:
     name = METHODS.get(method, method if method.isupper() else method.replace("_", " ").capitalize())
-    words = [word for key, value in (settings or {}).items() if key not in MINOR and (word := _setting(key, value))]
+    words = [
+        word for key, value in (settings or {}).items() if key not in MINOR and (word := _setting(key, value))
+    ]
     return f"{name} ({', '.join(words)})" if words else name
 
 
@@ -137,15 +156,3 @@ def _setting(key: str, value) -> str:
         return f"{value} steps"
     text = f"{value:g}" if isinstance(value, int | float) else value if isinstance(value, str) else "given"
     return f"{SYMBOLS.get(key, key.replace('_', ' '))}={text}"
-
-
-# ------------------------------------------------------------------------------------------------------------- files
-
-
-def write(path, content: str | bytes) -> None:
-    """Writes a whole file or none: to a temporary name first."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(temporary, path)

@@ -1,4 +1,4 @@
-"""From the results of single runs to means, deviations and paired differences: metrics.json and the data of the plots."""
+"""From single runs to means, deviations and paired differences: metrics.json and the data of the plots."""
 
 import re
 from pathlib import Path
@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from hrrl.reporting.results import Results, write
+from hrrl.reporting.results import Results
 
 CONFIDENCE = 0.95
+ESTIMATE = ["mu", "mu_mean", "batches"]  # the same for all variants
 
 
-# --------------------------------------------------------------------------------------------------------- statistics
+# ------------------------------------------------------------------------------------------------ statistics
 
 
 def spread(values) -> dict:
@@ -45,7 +46,7 @@ def compare(results: Results, frame: pd.DataFrame, value: str) -> dict[str, dict
     return scores
 
 
-# --------------------------------------------------------------------------------------------------- scores by stage
+# ------------------------------------------------------------------------------------------- scores by stage
 
 
 def final(frame: pd.DataFrame) -> pd.DataFrame:
@@ -61,13 +62,15 @@ def svm_scores(results: Results) -> dict[str, dict]:
 
 def finetune_scores(results: Results) -> dict[str, dict]:
     """target -> variant -> score of the test error after the last epoch."""
-    return {t: compare(results, final(rows), "test_error") for t, rows in _by_target(results, results.finetune)}
+    return {
+        t: compare(results, final(rows), "test_error") for t, rows in _by_target(results, results.finetune)
+    }
 
 
 def benchmark_scores(results: Results) -> dict[str, dict]:
-    """"accuracy" and "worst_concept" -> variant -> score on the benchmark's validation images after the last epoch.
+    """Name ("accuracy", "worst_concept") -> variant -> score on the benchmark's validation images.
 
-    The worst concept is each run's own.
+    After the last epoch; the worst concept is each run's own.
     """
     last = final(results.history)
     scores = {"accuracy": compare(results, last, "val_accuracy")}
@@ -93,27 +96,29 @@ def _by_target(results: Results, frame: pd.DataFrame):
     return [(t, rows) for t in results.targets if len(rows := frame[frame.target == t])]
 
 
-# ------------------------------------------------------------------------------------------------------- metrics.json
+# ---------------------------------------------------------------------------------------------- metrics.json
 
 
 def metrics(results: Results) -> dict:
     """The numbers of metrics.json: nested, with stable keys, rounded to 4 decimals.
 
-    ``svm.<target>.<variant>``: mean, std, n, difference to the baseline, validation.mean; ``benchmark.<variant>``:
-    accuracy, worst_concept; ``finetune.<target>.<variant>.error``; ``robustness.<variant>.step_<size>``;
-    ``concepts.<variant>.<concept>`` (accuracy); ``q.<variant>.<concept>`` after the last epoch; ``theory``;
-    ``checks``: how many SVM fits ended at the edge of the grid of C or did not converge. ``headline`` repeats the
-    means of one variant without its name. What a single seed does not give (std, low, high) is left out, and so are
-    training speeds, which differ from run to run.
+    ``svm.<target>.<variant>``: mean, std, n, difference to the baseline, validation.mean;
+    ``benchmark.<variant>``: accuracy, worst_concept; ``finetune.<target>.<variant>.error``;
+    ``robustness.<variant>.step_<size>``; ``concepts.<variant>.<concept>`` (accuracy); ``q.<variant>.<concept>``
+    after the last epoch; ``theory``; ``checks``: SVM fits with C at the edge of the grid or without convergence.
+    ``headline`` repeats the means of one variant without its name. What a single seed does not give (std, low,
+    high) is left out, and so are training speeds, which differ from run to run.
     """
     benchmark = benchmark_scores(results)
     tree = {
         "svm": _with_validation(results),
         "benchmark": {v: {k: s[v] for k, s in benchmark.items()} for v in benchmark["accuracy"]},
-        "finetune": {t: {v: {"error": s} for v, s in by.items()} for t, by in finetune_scores(results).items()},
-        "robustness": _nested(results, results.robustness, "step_size", "accuracy", "step_{:g}"),
-        "concepts": _nested(results, results.concept_accuracy, "concept", "accuracy"),
-        "q": _nested(results, final_q(results), "concept", "q"),
+        "finetune": {
+            t: {v: {"error": s} for v, s in by.items()} for t, by in finetune_scores(results).items()
+        },
+        "robustness": nested(results, results.robustness, "step_size", "accuracy", "step_{:g}"),
+        "concepts": nested(results, results.concept_accuracy, "concept", "accuracy"),
+        "q": nested(results, final_q(results), "concept", "q"),
         "theory": _theory(results),
         "checks": {
             "svm_fits": len(results.svm),
@@ -132,7 +137,7 @@ def _with_validation(results: Results) -> dict:
     return scores
 
 
-def _nested(results: Results, frame, by: str, value: str, form: str = "{}") -> dict:
+def nested(results: Results, frame, by: str, value: str, form: str = "{}") -> dict:
     """variant -> key of ``by`` -> spread of ``value``, in order of appearance."""
     groups = frame.groupby(["variant", by], sort=False)[value]
     tree = {variant: {} for variant in results.in_order(frame.variant)}
@@ -156,13 +161,21 @@ def q_rows(results: Results, history: pd.DataFrame) -> pd.DataFrame:
 
 
 def _theory(results: Results) -> dict:
-    maxima = {f"mu_{row.mu:g}": {"s": row.s, "h": row.h, "c": row.c} for row in results.maxima.itertuples()}
-    return {**results.estimate, "maxima": maxima}
+    """mu, what it suggests for each variant beside what is in use, and the maxima of Fig. 2."""
+    per_variant = results.suggestions.set_index("variant").to_dict("index")
+    mu = next(({key: row[key] for key in ESTIMATE} for row in per_variant.values()), {})
+    chosen = {name: {k: v for k, v in row.items() if k not in ESTIMATE} for name, row in per_variant.items()}
+    maxima = (
+        results.maxima.assign(mu=[f"mu_{mu:g}" for mu in results.maxima.mu]).set_index("mu").to_dict("index")
+    )
+    return {**mu, **chosen, "maxima": maxima}
 
 
 def _headline(tree: dict, variant: str) -> dict:
     """The means of one variant, with its name left out of the keys."""
-    here = {name: tree[name][variant] for name in ("benchmark", "robustness", "concepts") if variant in tree[name]}
+    here = {
+        name: tree[name][variant] for name in ("benchmark", "robustness", "concepts") if variant in tree[name]
+    }
     means = {name: {key: score["mean"] for key, score in scores.items()} for name, scores in here.items()}
     svm = {t: scores[variant]["mean"] for t, scores in tree["svm"].items() if variant in scores}
     finetune = {t: s[variant]["error"]["mean"] for t, s in tree["finetune"].items() if variant in s}
@@ -179,15 +192,17 @@ def _clean(node):
     return int(node) if isinstance(node, np.integer) else node
 
 
-# ------------------------------------------------------------------------------------------------- data of the plots
+# ----------------------------------------------------------------------------------------- data of the plots
 
 
 def plot_data(results: Results) -> dict[str, pd.DataFrame]:
-    """name -> means over seeds (``std`` beside them), one row per point; ``series`` names the line it belongs to."""
+    """name -> means over seeds (``std`` beside them), one row per point; ``series`` names its line."""
     history = [c for c in ("train_loss", "val_accuracy", "q_entropy") if c in results.history]
     frames = {
         "svm": _over_seeds(results, results.svm, ["target", "variant"], "accuracy"),
-        "finetune_error": _over_seeds(results, results.finetune, ["target", "variant", "epoch"], "test_error"),
+        "finetune_error": _over_seeds(
+            results, results.finetune, ["target", "variant", "epoch"], "test_error"
+        ),
         "augmented_accuracy": _over_seeds(
             results, _of(results.robustness, results.without("concept")), ["variant", "step_size"], "accuracy"
         ),
@@ -201,8 +216,10 @@ def plot_data(results: Results) -> dict[str, pd.DataFrame]:
 
 def write_plot_data(data: dict[str, pd.DataFrame], folder) -> None:
     """<folder>/<name>.csv for each frame; numbers with 6 significant digits."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, frame in data.items():
-        write(Path(folder) / f"{name}.csv", frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+        frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
 
 
 def _of(frame: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
@@ -210,7 +227,7 @@ def _of(frame: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
 
 
 def _over_seeds(results: Results, frame, by: list[str], *values: str) -> pd.DataFrame:
-    """Means of ``values`` over seeds; with one value, its standard deviation too. Variants in params' order."""
+    """Means of ``values`` over seeds, and of a single one its standard deviation; variants in params' order."""
     groups = frame.groupby(by, sort=False)
     table = groups[list(values)].mean()
     if len(values) == 1:
@@ -226,7 +243,7 @@ def _over_seeds(results: Results, frame, by: list[str], *values: str) -> pd.Data
 
 
 def _ranked(results: Results) -> pd.DataFrame:
-    """Accuracy per concept of the variants that do not perturb examples, each variant's in ascending order."""
+    """Accuracy per concept of the variants that do not perturb examples, in ascending order for each."""
     rows = _of(results.concept_accuracy, results.without("example"))
     table = _over_seeds(results, rows, ["variant", "concept"], "accuracy")
     table["series"] = table.variant.map(results.labels)

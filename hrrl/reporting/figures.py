@@ -1,0 +1,359 @@
+"""The figures: what the paper's Figs. 2 to 5 show, the course of q, and an overview of the SVM's accuracy.
+
+Each is drawn from the frames of :func:`hrrl.reporting.summary.plot_data`; the same results give the same bytes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+
+from hrrl.reporting.results import Results
+from hrrl.reporting.summary import concept_names, plot_data
+
+STYLE = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so figures are the same everywhere
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#8a8a8a",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.8,
+    "xtick.color": "#444444",
+    "ytick.color": "#444444",
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5,
+    "legend.frameon": False,
+    "figure.dpi": 160,
+    "svg.hashsalt": "hrrl",  # else the ids in an SVG differ from run to run
+}
+METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+WIDTH = 9.0  # inches
+
+# Okabe and Ito's and Tol's colour-blind-safe sets: a hue for each pair of methods, a shade for each setting.
+PAPER_HUES = {(): "#333333", ("gradient",): "#0072B2", ("hrrl",): "#009E73", ("gradient", "hrrl"): "#D55E00"}
+OTHER_HUES = [
+    "#CC79A7",
+    "#56B4E9",
+    "#E69F00",
+    "#882255",
+    "#999933",
+    "#332288",
+    "#44AA99",
+    "#8C6D5A",
+    "#7F7F7F",
+]
+CONCEPT_HUES = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#882255", "#999933", "#332288",
+                "#44AA99", "#7F7F7F"]  # fmt: skip
+MARKERS = "osD^vPX<>*ph"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure: what draws it (it gives None where there is no data), title, how to read it, what it looks like."""
+
+    draw: Callable
+    title: str
+    reading: str
+    alt: str
+
+
+def figures(results: Results, folder) -> list[str]:
+    """Writes <folder>/<name>.png and .svg of every figure that has data, and returns the names."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    data, look, drawn = plot_data(results), looks(results.variants), []
+    with matplotlib.rc_context(STYLE):
+        for name, chart in CHARTS.items():
+            figure = chart.draw(results, data, look)
+            if figure is not None:
+                drawn.append(name)
+                for kind, metadata in METADATA.items():
+                    figure.savefig(folder / f"{name}.{kind}", metadata=metadata)
+    return drawn
+
+
+def looks(variants: dict[str, dict]) -> dict[str, dict]:
+    """variant -> {"color", "marker"}, the same in every figure.
+
+    Variants with the same methods share a hue and get darker in the order of their settings.
+    """
+    families = {}
+    for name, spec in variants.items():
+        families.setdefault(_methods(spec), []).append(name)
+    others = iter(OTHER_HUES * len(families))
+    hues = {family: PAPER_HUES.get(family) or next(others) for family in families}
+    markers = {name: MARKERS[i % len(MARKERS)] for i, name in enumerate(variants)}
+    return {
+        name: {"color": shade, "marker": markers[name]}
+        for family, names in families.items()
+        for name, shade in zip(_by_settings(variants, names), _shades(hues[family], len(names)), strict=True)
+    }
+
+
+def _methods(spec: dict) -> tuple[str, ...]:
+    return tuple(method for axis in ("example", "concept") for method in spec.get(axis) or {})
+
+
+def _by_settings(variants: dict[str, dict], names: list[str]) -> list[str]:
+    """Names in ascending order of the first numeric settings of their methods."""
+
+    def settings(name):
+        points = (variants[name].get(axis) or {} for axis in ("example", "concept"))
+        values = (v for point in points for method in point.values() for v in (method or {}).values())
+        return tuple(v for v in values if isinstance(v, int | float))
+
+    return sorted(names, key=settings)
+
+
+def _shades(hue: str, n: int) -> list[str]:
+    """n shades from light to dark with the hue itself in the middle."""
+    rgb = np.array(to_rgb(hue))
+    steps = np.linspace(-1, 1, n) if n > 1 else [0]
+    return [to_hex(rgb + 0.45 * abs(step) * ((1 - rgb) if step < 0 else -rgb)) for step in steps]
+
+
+# --------------------------------------------------------------------------------------------------- helpers
+
+
+def _panels(n: int, columns: int, height: float, width: float = WIDTH, **shared):
+    """A figure with n panels in rows of at most ``columns``; ``height`` is that of one row in inches."""
+    columns = min(n, columns)
+    rows = -(-n // columns)
+    figure = Figure(figsize=(width, height * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **shared).ravel()
+    for unused in axes[n:]:
+        unused.remove()
+    return figure, axes[:n]
+
+
+def _curves(axis, frame: pd.DataFrame, x: str, y: str, results: Results, look, markers: bool = False) -> None:
+    """One line per variant; the band is one standard deviation over seeds on either side."""
+    for variant in results.in_order(frame.variant):
+        rows, style = frame[frame.variant == variant].sort_values(x), look[variant]
+        marker = style["marker"] if markers or len(rows) == 1 else None
+        axis.plot(rows[x], rows[y], color=style["color"], marker=marker, label=results.labels[variant])
+        _band(axis, rows, x, y, style["color"])
+
+
+def _band(axis, rows, x: str, y: str, color: str) -> None:
+    std = rows["std"].fillna(0)
+    if std.any():
+        axis.fill_between(rows[x], rows[y] - std, rows[y] + std, color=color, alpha=0.15, linewidth=0)
+
+
+def _legend(figure, axis, columns: int = 4) -> None:
+    """One legend for the whole figure, below it."""
+    handles, names = axis.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=min(columns, len(names)))
+
+
+# --------------------------------------------------------------------------------------------------- figures
+
+
+def _svm(results: Results, data, look):
+    """Per target, one row per variant: seeds as dots, their mean as a bar, the paper's mean as a diamond."""
+    if "svm" not in data:
+        return None
+    targets = [target for target in results.targets if (data["svm"].target == target).any()]
+    variants = results.in_order(data["svm"].variant)
+    height = 0.9 + 0.3 * len(variants)
+    figure, axes = _panels(len(targets), 3, height, sharey=True)
+    for axis, target in zip(axes, targets, strict=True):
+        means = data["svm"][data["svm"].target == target].set_index("variant").accuracy
+        runs = results.svm[results.svm.target == target]
+        for row, variant in enumerate(variants):
+            _dots(
+                axis,
+                row,
+                runs.accuracy[runs.variant == variant],
+                look[variant],
+                results.paper(target, variant),
+            )
+        if results.baseline in means:
+            axis.axvline(
+                means[results.baseline], color="#999999", linewidth=1, linestyle=(0, (4, 3)), zorder=0
+            )
+        axis.set(title=target, xlabel="accuracy (%)", ylim=(len(variants) - 0.5, -0.5))
+        axis.margins(x=0.12)
+        axis.set_yticks(range(len(variants)), [results.labels[v] for v in variants])
+        axis.grid(axis="y", visible=False)
+    return figure
+
+
+def _dots(axis, row: int, values, style, paper) -> None:
+    if len(values):
+        axis.plot([values.mean()] * 2, [row - 0.3, row + 0.3], color=style["color"], linewidth=3)
+        axis.scatter(values, [row] * len(values), color=style["color"], s=26, alpha=0.55, linewidths=0)
+    if paper:
+        axis.scatter(
+            [paper[0]], [row], marker="D", s=30, facecolors="none", edgecolors="#333333", linewidths=1
+        )
+
+
+def _h(results: Results, data, look):
+    """Fig. 2."""
+    if "h_curves" not in data:
+        return None
+    figure, (axis,) = _panels(1, 1, 3.6, width=7)
+    curves, shades = data["h_curves"], matplotlib.colormaps["viridis"]
+    mus = sorted(set(curves.mu))
+    for mu, color in zip(mus, shades(np.linspace(0.75, 0.1, len(mus))), strict=True):
+        rows = curves[curves.mu == mu].sort_values("s")
+        axis.plot(rows.s, rows.h, color=color, label=f"μ = {mu:g}")
+        for best in results.maxima[results.maxima.mu == mu].itertuples():
+            axis.plot(best.s, best.h, "o", color=color)
+            text = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "color": color}
+            axis.annotate(f"s = {best.s:,.0f}", (best.s, best.h), **text)
+    _steps_in_use(axis, results)
+    axis.set(xscale="log", xlabel="s (steps of q with the small learning rate)", ylabel="h(s)")
+    axis.set_ylim(0, 1.12 * max(curves.h.max(), 1e-9))
+    axis.legend(loc="upper left")
+    return figure
+
+
+def _steps_in_use(axis, results: Results) -> None:
+    for s in sorted({s for s in results.suggestions.s if s >= 1}):
+        axis.axvline(
+            s, color="#D55E00", linewidth=1, linestyle=(0, (4, 3)), zorder=0, label=f"in use: s = {s:g}"
+        )
+
+
+def _finetune(results: Results, data, look):
+    """Fig. 3."""
+    if "finetune_error" not in data:
+        return None
+    frame = data["finetune_error"]
+    targets = [target for target in results.targets if (frame.target == target).any()]
+    figure, axes = _panels(len(targets), 3, 3.2)
+    for axis, target in zip(axes, targets, strict=True):
+        _curves(axis, frame[frame.target == target], "epoch", "test_error", results, look)
+        axis.set(title=target, xlabel="epoch", ylabel="test error (%)")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    _legend(figure, axes[0])
+    return figure
+
+
+def _augmented(results: Results, data, look):
+    """Fig. 4."""
+    if "augmented_accuracy" not in data:
+        return None
+    figure, (axis,) = _panels(1, 1, 4.0, width=7)
+    _curves(axis, data["augmented_accuracy"], "step_size", "accuracy", results, look, markers=True)
+    axis.set(xlabel="step size (L2, pixel units)", ylabel="accuracy (%)")
+    _legend(figure, axis)
+    return figure
+
+
+def _concepts(results: Results, data, look):
+    """Fig. 5: a panel per variant, its concepts in ascending order; the baseline's in grey behind."""
+    if "concept_accuracy" not in data:
+        return None
+    frame = data["concept_accuracy"]
+    variants = results.in_order(frame.variant)
+    base = frame[frame.variant == results.baseline]
+    concepts = frame.concept.nunique()
+    figure, axes = _panels(len(variants), 3, 0.95 + 0.23 * concepts, sharex=True)
+    for axis, variant in zip(axes, variants, strict=True):
+        rows, color = frame[frame.variant == variant], look[variant]["color"]
+        if variant != results.baseline:
+            axis.plot(base.accuracy, base["rank"], "o-", color="#bbbbbb", linewidth=1.2, markersize=4)
+        axis.errorbar(
+            rows.accuracy, rows["rank"], xerr=rows["std"].fillna(0), fmt="o-", color=color, elinewidth=1
+        )
+        axis.set_yticks(rows["rank"], rows.concept)
+        gap = rows.accuracy.max() - rows.accuracy.min()
+        axis.set_title(f"{results.labels[variant]}\n", color=color)
+        axis.text(
+            0,
+            1.02,
+            f"worst {rows.accuracy.min():.1f} %, gap {gap:.1f}",
+            transform=axis.transAxes,
+            color="#555555",
+        )
+        axis.set_ylim(concepts + 0.5, 0.5)
+        axis.tick_params(labelbottom=True)
+    figure.supxlabel("accuracy (%)", fontsize=9)
+    return figure
+
+
+def _q(results: Results, data, look):
+    """The course of q: a panel per variant that weights concepts."""
+    if "q" not in data:
+        return None
+    frame, names = data["q"], concept_names(results)
+    variants = results.in_order(frame.variant)
+    figure, axes = _panels(len(variants), 3, 3.0, sharey=True)
+    share = results.concepts.set_index("concept").q0
+    for axis, variant in zip(axes, variants, strict=True):
+        for k, concept in enumerate(names):
+            rows = frame[(frame.variant == variant) & (frame.concept == concept)].sort_values("epoch")
+            color, dash = CONCEPT_HUES[k % len(CONCEPT_HUES)], ["-", "--", "-."][k // len(CONCEPT_HUES) % 3]
+            marker = "o" if len(rows) == 1 else None
+            axis.plot(rows.epoch, rows.q, color=color, linestyle=dash, marker=marker, label=concept)
+            axis.axhline(share[concept], color=color, linewidth=0.9, linestyle=":")
+            _band(axis, rows, "epoch", "q", color)
+        axis.set(xlabel="epoch", ylabel="q", ylim=(0, None))
+        axis.set_title(results.labels[variant], color=look[variant]["color"])
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    if len(names) <= 40:  # of several hundred concepts, no legend could be read
+        _legend(figure, axes[0], columns=6)
+    return figure
+
+
+CHARTS = {
+    "svm_accuracy": Chart(
+        _svm,
+        "Accuracy of the linear SVM on each target",
+        "Dots are single seeds, the bar is their mean, the dashed line the mean of the baseline; right of the line is "
+        "better. Open diamonds, where there are any, are the paper's means.",
+        "Dot plot with a panel for each target and a row for each method; the table above has the numbers.",
+    ),
+    "fig2_h": Chart(
+        _h,
+        "Fig. 2: h(s) for several μ, with λ = 1",
+        "The dot marks the number s of slow steps that gains most in Theorem 3 (β = h²): the larger μ, the longer the "
+        "slow start that pays. Dashed: the s in use.",
+        "Curves of h(s) against s, one for each μ, that rise to one maximum and fall again.",
+    ),
+    "fig3_finetuning": Chart(
+        _finetune,
+        "Fig. 3: test error while fine-tuning on each target",
+        "All are fine-tuned with plain ERM, so that lines differ by the pretraining alone; lower is better. The band "
+        "is one standard deviation over seeds on either side.",
+        "Line chart with a panel for each target and a line for each pretrained model.",
+    ),
+    "fig4_augmented_accuracy": Chart(
+        _augmented,
+        "Fig. 4: accuracy on augmented validation images",
+        "Each model attacks its own validation images with a step of the given length along the loss gradient; at 0 "
+        "they are as they are. The flatter the line, the more robust the model is to changes of the examples.",
+        "Line chart of accuracy against step size, with a line for each model.",
+    ),
+    "fig5_concept_accuracy": Chart(
+        _concepts,
+        "Fig. 5: accuracy of each concept, in ascending order",
+        "The worst concept is on top; grey is the baseline, in its own order. The steeper the line, the better "
+        "accuracy is balanced between concepts. Error bars are one standard deviation over seeds.",
+        "Dot plot with a panel for each model and a row for each concept; the table below has the numbers.",
+    ),
+    "q": Chart(
+        _q,
+        "Course of q, the adversarial distribution over concepts",
+        "A line above its dotted one, which is the concept's share of the training images, means that the concept is "
+        "weighted up because its loss is high. The smaller λ, the further q may move.",
+        "Line chart of q against epochs, with a panel for each model and a line for each concept.",
+    ),
+}

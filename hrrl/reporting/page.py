@@ -1,0 +1,122 @@
+"""The report as one page of HTML that needs nothing but itself."""
+
+import base64
+import re
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup, escape
+
+from hrrl.reporting import summary, tables
+from hrrl.reporting.figures import CHARTS, looks
+from hrrl.reporting.results import Results
+
+
+def page(results: Results, figures, params: str = "") -> str:
+    """The HTML text of the report.
+
+    Args:
+        results: what is shown.
+        figures: the folder that :func:`hrrl.reporting.figures.figures` wrote; the SVGs there are embedded.
+        params: the text of params.yaml, shown at the end.
+    """
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"cell": _cell}
+    return environment.get_template("page.html.j2").render(
+        results=results,
+        baseline=results.labels[results.baseline],
+        overview=overview(results),
+        tables=tables.tables(results),
+        charts=charts(figures),
+        problems=problems(results),
+        seeds=_seeds(results),
+        params=params,
+    )
+
+
+def overview(results: Results) -> dict:
+    """The main table: {"targets", "rows"}; a row has one cell per target, None where there is no score."""
+    scores, look = summary.svm_scores(results), looks(results.variants)
+    rows = [
+        {
+            "method": f"SVM_{results.labels[variant]}",
+            "color": look[variant]["color"],
+            "headline": variant == results.headline,
+            "cells": [_score(results, target, variant, by) for target, by in scores.items()],
+        }
+        for variant in results.in_order(results.svm.variant)
+    ]
+    return {"targets": list(scores), "rows": rows}
+
+
+def _score(results: Results, target: str, variant: str, scores: dict[str, dict]) -> dict | None:
+    if variant not in scores:
+        return None
+    score = scores[variant]
+    change = score.get("difference", {}).get("mean", 0)
+    return {
+        "target": target,
+        "text": tables.mean_std(score),
+        "best": score["mean"] == max(other["mean"] for other in scores.values()),
+        "difference": tables.interval(score) if "difference" in score else "",
+        "verdict": ("better" if change > 0 else "worse") if tables.clear(score) else "",
+        "paper": tables.paper(results, target, variant) if results.paper(target, variant) else "",
+    }
+
+
+def charts(folder) -> dict[str, dict]:
+    """name -> title, reading and the figure as a data URI, of the figures that are in the folder."""
+    files = {name: Path(folder) / f"{name}.svg" for name in CHARTS}
+    return {
+        name: {
+            "title": CHARTS[name].title,
+            "reading": CHARTS[name].reading,
+            "alt": CHARTS[name].alt,
+            "source": _data_uri(file),
+        }
+        for name, file in files.items()
+        if file.exists()
+    }
+
+
+def problems(results: Results) -> list[str]:
+    """What a reader must know before trusting the numbers."""
+    fits, found = results.svm, []
+    failed = fits[~fits.converged.astype(bool)]
+    edge = fits[fits.edge.astype(bool)]
+    if len(failed):
+        found.append(f"{len(failed)} of {len(fits)} SVM fits did not converge: {_which(results, failed)}.")
+    if len(edge):
+        found.append(
+            f"{len(edge)} of {len(fits)} SVM fits chose a C at the edge of the grid: {_which(results, edge)}."
+        )
+    if _seeds(results) == 1:
+        found.append("One seed only: there is no standard deviation and no confidence interval.")
+    return found
+
+
+def _which(results: Results, fits, most: int = 6) -> str:
+    names = [
+        f"{r.target} / {results.labels[r.variant]} / seed {r.seed} (C = {r.C:g})" for r in fits.itertuples()
+    ]
+    more = [f"and {len(names) - most} more (see the table of fits)"] if len(names) > most else []
+    return "; ".join(names[:most] + more)
+
+
+def _seeds(results: Results) -> int:
+    runs = results.svm if len(results.svm) else results.history
+    return runs.seed.nunique()
+
+
+def _data_uri(svg: Path) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.read_bytes()).decode()
+
+
+def _cell(text: str) -> Markup:
+    """Typography of one cell: the paper's subscripts (SVM_ERM), true minus signs, intervals that stay in one piece."""
+    text = re.sub(r"(?<![\w.])-(?=\d)", "−", str(escape(text)))
+    text = re.sub(r"^SVM_([^(\[+]+?)(?= [(\[+]|$)", r"SVM<sub>\1</sub>", text)
+    return Markup(re.sub(r"(\[[+−][^]]*\])", r'<span class="ci">\1</span>', text))

@@ -1,0 +1,212 @@
+"""The tables of the report as frames of text: means with deviations, differences with confidence intervals."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from hrrl.reporting import summary
+from hrrl.reporting.results import Results
+
+MISSING = "–"
+
+
+# ----------------------------------------------------------------------------------------------------- cells
+
+
+def mean_std(score: dict | None, digits: int = 2) -> str:
+    """ "85.77 ± 0.12", or the mean alone where there is one seed."""
+    if not score:
+        return MISSING
+    std = f" ± {score['std']:.{digits}f}" if "std" in score else ""
+    return f"{score['mean']:.{digits}f}{std}"
+
+
+def interval(score: dict | None) -> str:
+    """The paired difference to the baseline and its confidence interval, "+0.85 [+0.50, +1.20]"."""
+    difference = (score or {}).get("difference")
+    if not difference:
+        return MISSING
+    bounds = f" [{difference['low']:+.2f}, {difference['high']:+.2f}]" if "low" in difference else ""
+    return f"{difference['mean']:+.2f}{bounds}"
+
+
+def clear(score: dict) -> bool:
+    """Whether the confidence interval of the difference leaves out 0."""
+    difference = score.get("difference", {})
+    return "low" in difference and difference["low"] * difference["high"] > 0
+
+
+def paper(results: Results, target: str, variant: str) -> str:
+    numbers = results.paper(target, variant)
+    return f"{numbers[0]:.2f} ± {numbers[1]:.2f}" if numbers else MISSING
+
+
+# ---------------------------------------------------------------------------------------------------- tables
+
+
+def tables(results: Results) -> dict[str, pd.DataFrame]:
+    """name -> table, in the order of the report; a table without rows is left out.
+
+    ``svm`` is the overview, ``svm_<target>`` has the form of Tables 2 to 4, ``svm_fits`` lists every fit.
+    """
+    named = {
+        "svm": svm(results),
+        **{
+            f"svm_{target}": svm_target(results, target, s)
+            for target, s in summary.svm_scores(results).items()
+        },
+        "svm_fits": svm_fits(results),
+        "comparison": comparison(results),
+        "finetune": finetune(results),
+        "augmented_accuracy": pivot(results, results.robustness, "step_size", "step size {:g}"),
+        "concept_accuracy": pivot(results, results.concept_accuracy, "concept"),
+        "q": pivot(results, summary.final_q(results), "concept", value="q", digits=3),
+        "concepts": concepts(results),
+        "table1": results.table1.rename(
+            columns={"concept": "Concept", "classes": "Classes", "paper": "Paper"}
+        ),
+        "h_maxima": maxima(results),
+        "suggestions": suggestions(results),
+        "cost": cost(results),
+    }
+    return {name: table.astype(str) for name, table in named.items() if table.size}
+
+
+def write_tables(tables: dict[str, pd.DataFrame], folder) -> None:
+    """<folder>/<name>.csv and <name>.md for each table."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+        align = ["left"] + ["right"] * (table.shape[1] - 1)
+        text = table.to_markdown(index=False, disable_numparse=True, colalign=align)
+        (folder / f"{name}.md").write_text(text + "\n", encoding="utf-8")
+
+
+def svm(results: Results) -> pd.DataFrame:
+    """SVM accuracy, one row per method, one column per target."""
+    scores = summary.svm_scores(results)
+    columns = {target: {v: mean_std(s) for v, s in by.items()} for target, by in scores.items()}
+    return _by_method(results, columns, "SVM_{}")
+
+
+def svm_target(results: Results, target: str, scores: dict[str, dict]) -> pd.DataFrame:
+    """The table of one target in the form of Tables 2 to 4."""
+    columns = {
+        "Accuracy (%)": {v: mean_std(s) for v, s in scores.items()},
+        _difference_to(results): {v: interval(s) for v, s in scores.items()},
+        "Seeds": {v: s["n"] for v, s in scores.items()},
+    }
+    if any(results.paper(target, v) for v in scores):
+        columns["Paper (%)"] = {v: paper(results, target, v) for v in scores}
+    return _by_method(results, columns, "SVM_{}")
+
+
+def svm_fits(results: Results) -> pd.DataFrame:
+    """What every single fit chose and how it went; nothing that went wrong is averaged away."""
+    rows = results.svm
+    return pd.DataFrame(
+        {
+            "Target": rows.target,
+            "Method": rows.variant.map(results.labels),
+            "Seed": rows.seed,
+            "C": rows.C.map("{:g}".format),
+            "Validation (%)": rows.validation.map("{:.2f}".format),
+            "Test (%)": rows.accuracy.map("{:.2f}".format),
+            "C at the edge": rows.edge.map(_yes),
+            "Converged": rows.converged.map(_yes),
+        }
+    )
+
+
+def comparison(results: Results) -> pd.DataFrame:
+    """All variants side by side: accuracy on the benchmark, its worst concept, cost of training."""
+    benchmark, time = summary.benchmark_scores(results), summary.relative_cost(results)
+    columns = {}
+    for name, title in (("accuracy", "Benchmark (%)"), ("worst_concept", "Worst concept (%)")):
+        scores = benchmark.get(name, {})
+        columns[title] = {v: mean_std(s) for v, s in scores.items()}
+        columns[f"{title}: {_difference_to(results, short=True)}"] = {
+            v: interval(s) for v, s in scores.items()
+        }
+    columns[f"Training time / {results.labels[results.baseline]}"] = {v: mean_std(s) for v, s in time.items()}
+    return _by_method(results, {title: cells for title, cells in columns.items() if cells})
+
+
+def finetune(results: Results) -> pd.DataFrame:
+    """Test error after the last epoch of fine-tuning."""
+    columns = {}
+    for target, scores in summary.finetune_scores(results).items():
+        columns[f"{target} (% error)"] = {v: mean_std(s) for v, s in scores.items()}
+        columns[f"{target}: {_difference_to(results, short=True)}"] = {
+            v: interval(s) for v, s in scores.items()
+        }
+    return _by_method(results, columns)
+
+
+def cost(results: Results) -> pd.DataFrame:
+    """Measured training speed."""
+    speed = summary.compare(results, results.cost, "images_per_second")
+    time = summary.relative_cost(results)
+    columns = {
+        "Images/s": {v: mean_std(s, digits=0) for v, s in speed.items()},
+        f"Training time / {results.labels[results.baseline]}": {v: mean_std(s) for v, s in time.items()},
+    }
+    return _by_method(results, {title: cells for title, cells in columns.items() if cells})
+
+
+def pivot(results: Results, frame, by: str, form: str = "{}", value: str = "accuracy", digits: int = 2):
+    """One row per method, one column per value of ``by``."""
+    columns = {}
+    for variant, scores in summary.nested(results, frame, by, value, form).items():
+        for key, score in scores.items():
+            columns.setdefault(key, {})[variant] = mean_std(score, digits)
+    return _by_method(results, columns)
+
+
+def concepts(results: Results) -> pd.DataFrame:
+    """The benchmark's concepts."""
+    table = results.concepts.assign(q0=results.concepts.q0.map("{:.4f}".format))
+    return table.rename(columns={"concept": "Concept", "classes": "Classes", "images": "Training images"})
+
+
+def maxima(results: Results) -> pd.DataFrame:
+    """Where the curves of Fig. 2 have their maximum."""
+    rows = [(f"{m.mu:g}", f"{m.s:.0f}", f"{m.h:.2f}", f"{m.c:.2f}") for m in results.maxima.itertuples()]
+    return pd.DataFrame(rows, columns=["μ", "s of the maximum", "h(s)", "c"])
+
+
+def suggestions(results: Results) -> pd.DataFrame:
+    """What Theorem 3 suggests for the measured mu, beside what is in use."""
+    numbers = {
+        "lam": "g",
+        "mu": ".2f",
+        "mu_mean": ".2f",
+        "suggested_s": ".0f",
+        "suggested_c": ".2f",
+        "s": "g",
+        "c": "g",
+    }
+    rows = [
+        [results.labels[row["variant"]], *(f"{row[key]:{form}}" for key, form in numbers.items())]
+        for row in results.suggestions.to_dict("records")
+    ]
+    titles = ["Method", "λ", "μ (largest)", "μ (mean)", "s suggested", "c suggested", "s in use", "c in use"]
+    return pd.DataFrame(rows, columns=titles)
+
+
+def _by_method(results: Results, columns: dict[str, dict[str, str]], form: str = "{}") -> pd.DataFrame:
+    """A table with the methods as rows, from column title -> variant -> cell."""
+    names = results.in_order({name for cells in columns.values() for name in cells})
+    methods = [form.format(results.labels[name]) for name in names]
+    cells = {title: [column.get(name, MISSING) for name in names] for title, column in columns.items()}
+    return pd.DataFrame({"Method": methods, **cells})
+
+
+def _difference_to(results: Results, short: bool = False) -> str:
+    label = results.labels[results.baseline]
+    return f"vs {label}" if short else f"Difference to {label} [95% CI]"
+
+
+def _yes(flag) -> str:
+    return "yes" if flag else "no"

@@ -74,7 +74,7 @@ def evaluation_mode(model: nn.Module):
 class Clean:
     """No perturbation: the example axis of ERM and CL."""
 
-    def __call__(self, model, x, y, generator=None):
+    def __call__(self, model, x, y):
         return x
 
 
@@ -84,7 +84,7 @@ class Gradient:
     def __init__(self, tau: float):
         self.tau = tau
 
-    def __call__(self, model, x, y, generator=None):
+    def __call__(self, model, x, y):
         return perturb(model, x, y, self.tau)
 
 
@@ -183,25 +183,3 @@ def _distribution(q0, K: int) -> torch.Tensor:
     if q0.shape != (K,) or (q0 < 0).any() or abs(float(q0.sum()) - 1) > 1e-6:
         raise ValueError(f"q0 must be {K} shares that are not negative and sum to 1, got {q0.tolist()}")
     return q0.clone()
-
-
-# ---------------------------------------------------------------------------------------------- variants
-
-EXAMPLE_AXIS = {"gradient": Gradient}
-CONCEPT_AXIS = {"hrrl": ConceptDistribution}
-
-
-def example_axis(point: dict | None):
-    """The point of the example axis that params name, e.g. ``{"gradient": {"tau": 0.5}}``; None: no perturbation."""
-    if point is None:
-        return Clean()
-    [(name, settings)] = point.items()
-    return EXAMPLE_AXIS[name](**settings)
-
-
-def concept_axis(point: dict | None, counts) -> Weighting:
-    """The point of the concept axis that params name, e.g. ``{"hrrl": {"lam": 1.0}}``; None: no weighting."""
-    if point is None:
-        return Weighting(counts)
-    [(name, settings)] = point.items()
-    return CONCEPT_AXIS[name](counts, **settings)

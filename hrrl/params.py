@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
@@ -51,7 +51,18 @@ class AutomaticConcepts(Section):
     auto: Count
 
 
-Concepts = Literal["table1"] | list[NamedSynset] | ConceptFile | AutomaticConcepts
+def _one_message(value, validate):
+    """One message instead of one for each form that the setting could have had."""
+    try:
+        return validate(value)
+    except ValidationError:
+        forms = "table1, a list of {name, synset}, {csv: path} or {auto: number of concepts}"
+        raise ValueError(f"takes {forms}, got {value!r}") from None
+
+
+Concepts = Annotated[
+    Literal["table1"] | list[NamedSynset] | ConceptFile | AutomaticConcepts, WrapValidator(_one_message)
+]
 
 
 # ------------------------------------------------------------------------------------------------- the two axes
@@ -63,6 +74,28 @@ class Gradient(Section):
     tau: NonNegative
 
 
+class Noise(Section):
+    """The size of the perturbation without its direction."""
+
+    tau: NonNegative
+
+
+class Pgd(Section):
+    """Projected gradient ascent in an L2 ball (Madry et al. 2018)."""
+
+    eps: NonNegative
+    steps: Count = 3
+    step_size: Positive | None = None  # None: 2/3 eps
+    random_start: bool = False
+
+
+class Wrm(Section):
+    """Ascent with an L2 penalty (Sinha et al. 2018)."""
+
+    gamma: Positive
+    steps: Count = 15
+
+
 class Hrrl(Section):
     """The paper's distribution over concepts (Eqs. 5 and 6, Algorithm 1)."""
 
@@ -71,12 +104,35 @@ class Hrrl(Section):
     s: Natural = 1000
 
 
+class GroupDro(Section):
+    """Exponentiated gradient on group losses (Sagawa et al. 2020)."""
+
+    eta: Positive = 0.01
+    adjustment: NonNegative = 0.0
+
+
+class Cvar(Section):
+    """The worst fraction of examples (Levy et al. 2020)."""
+
+    alpha: Annotated[float, Field(gt=0, le=1)]
+
+
+class Balanced(Section):
+    """Fixed weights proportional to 1/N_k."""
+
+
 class ExampleAxis(Section):
     gradient: Gradient | None = None
+    pgd: Pgd | None = None
+    wrm: Wrm | None = None
+    noise: Noise | None = None
 
 
 class ConceptAxis(Section):
     hrrl: Hrrl | None = None
+    group_dro: GroupDro | None = None
+    cvar: Cvar | None = None
+    balanced: Balanced | None = None
 
 
 class Variant(Section):

@@ -81,14 +81,12 @@ def fit(
     scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == torch.float16)
     history, speed, first = [], [], 0
     state = checkpoint.load()
-    torch.manual_seed(seed)
     if state is not None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
         method.concept.load_state_dict(state["concept"])
         history, speed, first = state["history"], state["speed"], state["epoch"]
-        torch.set_rng_state(state["random"])
     net = runtime.parallel(model)
     for epoch in range(first, schedule.epochs):
         for group in optimizer.param_groups:
@@ -108,7 +106,6 @@ def fit(
                     "optimizer": optimizer.state_dict(),
                     "scaler": scaler.state_dict(),
                     "concept": method.concept.state_dict(),
-                    "random": torch.get_rng_state(),
                     "history": history,
                     "speed": speed,
                 }
@@ -119,6 +116,8 @@ def fit(
 def _train_epoch(net, model, task, method, schedule, optimizer, scaler, runtime, seed, epoch, title) -> float:
     """One epoch; returns the mean unweighted training loss (on the moved images, where the method moves them)."""
     net.train()
+    # Whatever else is random (noise, dropout) starts afresh with each epoch, on each process: nothing to save.
+    torch.manual_seed(seed + 1_000_003 * epoch + 998_244_353 * runtime.rank)
     total, count = 0.0, 0
     batches = task.train.train_batches(
         schedule.batch_size, schedule.augment, seed, epoch, runtime.rank, runtime.world_size

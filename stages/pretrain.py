@@ -19,15 +19,15 @@ def main(params, variant, seed):
     launch.join(params.launch)
     import torch
 
-    from hrrl import models, objective, runtime, training
+    from hrrl import methods, models, runtime, training
 
     settings, spec, seed = params.pretrain, params.variants[variant].spec(), int(seed)
     with runtime.start(params.compute) as here:
         task = benchmark_task(params, settings.image_size)
         torch.manual_seed(seed)
         model = models.build(settings.backbone, len(task.train.classes), settings.backbone_args)
-        concept = objective.concept_axis(spec["concept"], task.counts)
-        method = training.Method(objective.example_axis(spec["example"]), concept)
+        concept = methods.concept_axis(spec["concept"], task.counts)
+        method = training.Method(methods.example_axis(spec["example"]), concept)
         used = {"pretrain": settings.model_dump(), "variant": spec, "seed": seed}
         data = [dataset_folder(params), concepts_folder(params) / "benchmark.json"]
         checkpoint = open_checkpoint(params, key(variant, seed), used, data)

@@ -76,7 +76,11 @@ def fit(
     """
     model.to(runtime.device, memory_format=runtime.memory_format)
     optimizer = torch.optim.SGD(
-        model.parameters(), lr=schedule.lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay, fused=True
+        model.parameters(),
+        lr=schedule.lr,
+        momentum=schedule.momentum,
+        weight_decay=schedule.weight_decay,
+        fused=True,
     )
     scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == torch.float16)
     history, speed, first = [], [], 0
@@ -95,7 +99,12 @@ def fit(
         loss = _train_epoch(net, model, task, method, schedule, optimizer, scaler, runtime, seed, epoch, title)
         seconds = time.perf_counter() - started
         images = task.train.steps(schedule.batch_size) * min(schedule.batch_size, len(task.train))
-        row = {"epoch": epoch + 1, "step": method.concept.t, "lr": learning_rate(schedule, epoch), "train_loss": loss}
+        row = {
+            "epoch": epoch + 1,
+            "step": method.concept.t,
+            "lr": learning_rate(schedule, epoch),
+            "train_loss": loss,
+        }
         history.append(row | evaluate(model, task, runtime, schedule.batch_size) | distribution(method, task))
         speed.append({"epoch": epoch + 1, "images_per_second": round(images / seconds, 1)})
         if runtime.rank == 0:

@@ -1,11 +1,13 @@
 """Groups the benchmark's classes into concepts by WordNet, and ImageNet's 1,000 classes into Table 1's eleven."""
 
+import json
+
 import numpy as np
 import pandas as pd
-from common import concepts_folder, dataset_folder, run, whole, write_json
+from common import concepts_folder, dataset_folder, run, whole
+from hrrl.data import read_manifest
 
 from hrrl import concepts
-from hrrl.data import read_manifest
 
 
 def main(params):
@@ -20,7 +22,7 @@ def main(params):
         classes.to_csv(folder / "classes.csv", index=False)
         statistics(names, ids, manifest).to_csv(folder / "concepts.csv", index=False)
         table1().to_csv(folder / "table1.csv", index=False)
-        write_json(folder / "benchmark.json", {"names": names, "ids": ids})
+        (folder / "benchmark.json").write_text(json.dumps({"names": names, "ids": ids}) + "\n")
 
 
 def statistics(names, ids, manifest) -> pd.DataFrame:

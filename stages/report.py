@@ -65,9 +65,9 @@ def official_kind(dataset) -> str:
 
 def svm(params) -> pd.DataFrame:
     rows = []
-    for run in [(variant, seed) for variant in params.runs.svm for seed in params.seeds]:
-        scores = json.loads(measured(params, "svm", *run, ".json").read_text())
-        rows += [{"target": target} | tag(run) | scores[target] for target in params.targets]
+    for cell in [(variant, seed) for variant in params.runs.svm for seed in params.seeds]:
+        scores = json.loads(measured(params, "svm", *cell, ".json").read_text())
+        rows += [{"target": target} | tag(cell) | scores[target] for target in params.targets]
     frame = pd.DataFrame(rows).assign(converged=[all(row["converged"].values()) for row in rows])
     return frame.drop(columns="validation").rename(columns={"validation_accuracy": "validation"})
 

@@ -1,5 +1,7 @@
 """Theorem 3: curves of h(s) (Fig. 2), mu from mini-batches of the baseline model, and the s and c that it suggests."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from common import benchmark_task, model_folder, run, whole
@@ -9,9 +11,13 @@ from hrrl import theory
 
 def main(params):
     estimated = estimate(params)
-    with whole(f"data/{params.name}/theory") as folder:
+    with whole(Path("data", params.name, "theory")) as folder:
         folder.mkdir()
-        for name, frame in {"curves": curves(params), "maxima": maxima(params), "suggestions": estimated}.items():
+        for name, frame in {
+            "curves": curves(params),
+            "maxima": maxima(params),
+            "suggestions": estimated,
+        }.items():
             frame.to_csv(folder / f"{name}.csv", index=False)
 
 
@@ -41,7 +47,13 @@ def estimate(params) -> pd.DataFrame:
         if point and point.hrrl:
             lam, s = point.hrrl.lam, theory.best_s(mu, point.hrrl.lam)
             suggested = {"suggested_s": s, "suggested_c": float(theory.c(s, mu, lam))}
-            known = {"variant": name, "lam": lam, "mu": mu, "mu_mean": float(norms.mean()), "batches": len(norms)}
+            known = {
+                "variant": name,
+                "lam": lam,
+                "mu": mu,
+                "mu_mean": float(norms.mean()),
+                "batches": len(norms),
+            }
             rows.append(known | suggested | {"s": point.hrrl.s, "c": point.hrrl.c})
     columns = ["variant", "lam", "mu", "mu_mean", "batches", "suggested_s", "suggested_c", "s", "c"]
     return pd.DataFrame(rows, columns=columns)

@@ -90,7 +90,9 @@ def test_weighted_batches_give_an_unbiased_gradient():
     losses = torch.nn.functional.cross_entropy(net(x), y, reduction="none").double()
     full = sum(q.q[k] * losses[concepts == k].mean() for k in range(3))
     batched = torch.stack([(q.weights(concepts[i]) * losses[i]).mean() for i in torch.randperm(24).split(6)]).mean()
-    for a, b in zip(*(torch.autograd.grad(v, net.parameters(), retain_graph=True) for v in (full, batched)), strict=True):
+    for a, b in zip(
+        *(torch.autograd.grad(v, net.parameters(), retain_graph=True) for v in (full, batched)), strict=True
+    ):
         torch.testing.assert_close(a, b)
 
 

@@ -24,7 +24,12 @@ def test_params_are_the_quick_preset():
 def test_paper_preset_is_section_4():
     params = load(ROOT / "presets/paper.yaml")
     schedule = params.pretrain
-    assert (schedule.backbone, schedule.image_size, schedule.epochs, schedule.batch_size) == ("resnet18", 224, 90, 256)
+    assert (schedule.backbone, schedule.image_size, schedule.epochs, schedule.batch_size) == (
+        "resnet18",
+        224,
+        90,
+        256,
+    )
     assert (schedule.lr, schedule.milestones, schedule.weight_decay) == (0.1, [30, 60], 1e-4)
     assert (params.finetune.epochs, params.finetune.lr, params.finetune.milestones) == (100, 0.01, [50])
     assert params.variants["hrrl"].concept.hrrl.model_dump() == {"lam": 1.0, "c": 10.0, "s": 1000}
@@ -46,9 +51,17 @@ def change(content, key, value):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("variants.el.example.gradient.tau", -0.1, "variants.el.example.gradient.tau: .* greater than or equal to 0"),
+        (
+            "variants.el.example.gradient.tau",
+            -0.1,
+            "variants.el.example.gradient.tau: .* greater than or equal to 0",
+        ),
         ("variants.cl.concept.hrrl.lam", 0.0, "variants.cl.concept.hrrl.lam: .* greater than 0"),
-        ("variants.cl.concept.hrrl.lamb", 1.0, "variants.cl.concept.hrrl.lamb: unknown key; known: lam, c, s"),
+        (
+            "variants.cl.concept.hrrl.lamb",
+            1.0,
+            "variants.cl.concept.hrrl.lamb: unknown key; known: lam, c, s",
+        ),
         ("variants.el.example", {}, "variants.el: example takes exactly one of gradient"),
         ("pretrain.epochs", "ten", "pretrain.epochs: .* integer, got 'ten'"),
         ("pretrain.lr", None, "pretrain.lr: Field required"),

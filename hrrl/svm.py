@@ -5,9 +5,9 @@ intercept) on standardised features. C is chosen on a stratified validation part
 depends on labels and seed only and is therefore the same for all models; the classifier is then refit on all
 training images, and the test images are scored once.
 
-``LinearSVC`` fits one class after the other, on one core, and each C from zero. The solver here takes its Newton
-steps for all classes at once, so that every pass over the features is a matrix product, preconditions them with
-the features' Gram matrix, and starts each C at the solution of the one before.
+``LinearSVC`` fits one class after the other, on one core, and each C from zero. The solver here takes its
+Newton steps for all classes at once, so that every pass over the features is a matrix product, preconditions
+them with the features' Gram matrix, and starts each C at the solution of the one before.
 """
 
 import math
@@ -34,7 +34,7 @@ ROWS = 1024  # of features per matrix product: they stay in a core's cache betwe
 
 @dataclass(frozen=True)
 class Score:
-    """What :func:`evaluate` measured. Keys of the dictionaries: C as ``f"{C:g}"``; "refit" for the last fit."""
+    """What :func:`evaluate` measured. Dictionaries have the keys ``f"{C:g}"``, and "refit" for the last fit."""
 
     accuracy: float  # on the test part, in %
     validation_accuracy: float  # of the chosen C, in %
@@ -164,11 +164,11 @@ def liblinear(
 def newton(
     x: np.ndarray, labels: np.ndarray, grid: Sequence[float], tol: float = TOL, max_iter: int = 1000
 ) -> list[Solution]:
-    """Minimise ``1/2 |w_k|^2 + C sum_i max(0, 1 - s_ik w_k.x_i)^2`` for all classes k, one C after the other.
+    """Minimise ``1/2 |w_k|^2 + C sum_i max(0, 1 - s_ik w_k.x_i)^2`` for all classes k, for each C in turn.
 
-    s_ik is 1 where example i is of class k, else -1; x gets a constant 1, so that the intercept is penalised as
-    it is in ``LinearSVC``. The objective is piecewise quadratic: Newton's method ends after a few steps (Keerthi
-    and DeCoste 2005, "A modified finite Newton method for fast solution of large scale linear SVMs").
+    s_ik is 1 where example i is of class k, else -1; x gets a constant 1, so that the intercept is penalised
+    as it is in ``LinearSVC``. The objective is piecewise quadratic: Newton's method ends after a few steps
+    (Keerthi and DeCoste 2005, "A modified finite Newton method for fast solution of large scale linear SVMs").
 
     Args:
         x: (n, d) standardised features. labels: (n,) in 0..K-1. grid: ascending values of C.
@@ -206,7 +206,7 @@ def _newton(x, sign, w, c, gram, limit, max_iter, rows) -> Solution:
             return w, not len(live) and not stuck, step
 
         active = (slack > 0).astype(np.float32)
-        # The Hessian has the active examples' Gram matrix; a like share of everyone's comes close and is at hand.
+        # The Hessian has the active examples' Gram matrix; a like share of everyone's comes close, at no cost.
         factor = cho_factor(np.eye(len(w)) + 2 * c * active.mean(dtype=np.float64) * gram)
 
         def hessian(p, active=active):

@@ -1,11 +1,13 @@
 """The figures: what the paper's Figs. 2 to 5 show, the course of q, and an overview of the SVM's accuracy.
 
-Each is drawn from the frames of :func:`hrrl.reporting.summary.plot_data`; the same results give the same bytes.
+Each is drawn from the frames of :func:`hrrl.reporting.summary.plot_data`.
+The same results give the same bytes.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib
 import numpy as np
@@ -33,6 +35,7 @@ STYLE = {
     "ytick.color": "#444444",
     "xtick.major.size": 0,
     "ytick.major.size": 0,
+    "xtick.minor.size": 0,
     "lines.linewidth": 1.8,
     "lines.markersize": 5,
     "legend.frameon": False,
@@ -55,14 +58,13 @@ OTHER_HUES = [
     "#8C6D5A",
     "#7F7F7F",
 ]
-CONCEPT_HUES = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#882255", "#999933", "#332288",
-                "#44AA99", "#7F7F7F"]  # fmt: skip
+CONCEPT_HUES = [*PAPER_HUES.values()][1:] + OTHER_HUES[:-2] + OTHER_HUES[-1:]
 MARKERS = "osD^vPX<>*ph"
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure: what draws it (it gives None where there is no data), title, how to read it, what it looks like."""
+    """A figure: what draws it (it gives None where there is no data), how to read it, what it shows."""
 
     draw: Callable
     title: str
@@ -86,9 +88,9 @@ def figures(results: Results, folder) -> list[str]:
 
 
 def looks(variants: dict[str, dict]) -> dict[str, dict]:
-    """variant -> {"color", "marker"}, the same in every figure.
+    """variant -> {"color", "marker"}, the same in every figure, and in the figures' order.
 
-    Variants with the same methods share a hue and get darker in the order of their settings.
+    Variants with the same methods stand together, share a hue and get darker in the order of their settings.
     """
     families = {}
     for name, spec in variants.items():
@@ -121,7 +123,7 @@ def _by_settings(variants: dict[str, dict], names: list[str]) -> list[str]:
 def _shades(hue: str, n: int) -> list[str]:
     """n shades from light to dark with the hue itself in the middle."""
     rgb = np.array(to_rgb(hue))
-    steps = np.linspace(-1, 1, n) if n > 1 else [0]
+    steps = np.linspace(-1, 1, n) * min(1, (n - 1) / 2)
     return [to_hex(rgb + 0.45 * abs(step) * ((1 - rgb) if step < 0 else -rgb)) for step in steps]
 
 
@@ -139,9 +141,24 @@ def _panels(n: int, columns: int, height: float, width: float = WIDTH, **shared)
     return figure, axes[:n]
 
 
+def _shown(look: dict, frame: pd.DataFrame) -> list[str]:
+    present = set(frame.variant)
+    return [variant for variant in look if variant in present]
+
+
+def _columns(n: int, narrow: bool = True) -> int:
+    """How many of n panels stand side by side; four only where narrow ones do."""
+    return 4 if narrow and n in (4, 7, 8, 11, 12) else 3
+
+
+def _heading(label: str) -> str:
+    """A label that fits above a narrow panel."""
+    return fill(label, 24)
+
+
 def _curves(axis, frame: pd.DataFrame, x: str, y: str, results: Results, look, markers: bool = False) -> None:
     """One line per variant; the band is one standard deviation over seeds on either side."""
-    for variant in results.in_order(frame.variant):
+    for variant in _shown(look, frame):
         rows, style = frame[frame.variant == variant].sort_values(x), look[variant]
         marker = style["marker"] if markers or len(rows) == 1 else None
         axis.plot(rows[x], rows[y], color=style["color"], marker=marker, label=results.labels[variant])
@@ -168,9 +185,9 @@ def _svm(results: Results, data, look):
     if "svm" not in data:
         return None
     targets = [target for target in results.targets if (data["svm"].target == target).any()]
-    variants = results.in_order(data["svm"].variant)
+    variants = _shown(look, data["svm"])
     height = 0.9 + 0.3 * len(variants)
-    figure, axes = _panels(len(targets), 3, height, sharey=True)
+    figure, axes = _panels(len(targets), _columns(len(targets)), height, sharey=True)
     for axis, target in zip(axes, targets, strict=True):
         means = data["svm"][data["svm"].target == target].set_index("variant").accuracy
         runs = results.svm[results.svm.target == target]
@@ -183,11 +200,10 @@ def _svm(results: Results, data, look):
                 results.paper(target, variant),
             )
         if results.baseline in means:
-            axis.axvline(
-                means[results.baseline], color="#999999", linewidth=1, linestyle=(0, (4, 3)), zorder=0
-            )
+            axis.axvline(means[results.baseline], color="#999999", linewidth=1, linestyle=(0, (4, 3)), zorder=0)
         axis.set(title=target, xlabel="accuracy (%)", ylim=(len(variants) - 0.5, -0.5))
         axis.margins(x=0.12)
+        axis.locator_params(axis="x", nbins=4)
         axis.set_yticks(range(len(variants)), [results.labels[v] for v in variants])
         axis.grid(axis="y", visible=False)
     return figure
@@ -198,9 +214,7 @@ def _dots(axis, row: int, values, style, paper) -> None:
         axis.plot([values.mean()] * 2, [row - 0.3, row + 0.3], color=style["color"], linewidth=3)
         axis.scatter(values, [row] * len(values), color=style["color"], s=26, alpha=0.55, linewidths=0)
     if paper:
-        axis.scatter(
-            [paper[0]], [row], marker="D", s=30, facecolors="none", edgecolors="#333333", linewidths=1
-        )
+        axis.scatter([paper[0]], [row], marker="D", s=30, facecolors="none", edgecolors="#333333", linewidths=1)
 
 
 def _h(results: Results, data, look):
@@ -226,9 +240,7 @@ def _h(results: Results, data, look):
 
 def _steps_in_use(axis, results: Results) -> None:
     for s in sorted({s for s in results.suggestions.s if s >= 1}):
-        axis.axvline(
-            s, color="#D55E00", linewidth=1, linestyle=(0, (4, 3)), zorder=0, label=f"in use: s = {s:g}"
-        )
+        axis.axvline(s, color="#D55E00", linewidth=1.2, linestyle=(0, (4, 3)), zorder=1.5, label=f"in use: s = {s:g}")
 
 
 def _finetune(results: Results, data, look):
@@ -237,7 +249,7 @@ def _finetune(results: Results, data, look):
         return None
     frame = data["finetune_error"]
     targets = [target for target in results.targets if (frame.target == target).any()]
-    figure, axes = _panels(len(targets), 3, 3.2)
+    figure, axes = _panels(len(targets), _columns(len(targets)), 3.0)
     for axis, target in zip(axes, targets, strict=True):
         _curves(axis, frame[frame.target == target], "epoch", "test_error", results, look)
         axis.set(title=target, xlabel="epoch", ylabel="test error (%)")
@@ -262,20 +274,18 @@ def _concepts(results: Results, data, look):
     if "concept_accuracy" not in data:
         return None
     frame = data["concept_accuracy"]
-    variants = results.in_order(frame.variant)
+    variants = _shown(look, frame)
     base = frame[frame.variant == results.baseline]
-    concepts = frame.concept.nunique()
-    figure, axes = _panels(len(variants), 3, 0.95 + 0.23 * concepts, sharex=True)
+    concepts, narrow = frame.concept.nunique(), frame.concept.str.len().max() <= 10
+    figure, axes = _panels(len(variants), _columns(len(variants), narrow), 1.1 + 0.22 * concepts, sharex=True)
     for axis, variant in zip(axes, variants, strict=True):
         rows, color = frame[frame.variant == variant], look[variant]["color"]
         if variant != results.baseline:
             axis.plot(base.accuracy, base["rank"], "o-", color="#bbbbbb", linewidth=1.2, markersize=4)
-        axis.errorbar(
-            rows.accuracy, rows["rank"], xerr=rows["std"].fillna(0), fmt="o-", color=color, elinewidth=1
-        )
+        axis.errorbar(rows.accuracy, rows["rank"], xerr=rows["std"].fillna(0), fmt="o-", color=color, elinewidth=1)
         axis.set_yticks(rows["rank"], rows.concept)
         gap = rows.accuracy.max() - rows.accuracy.min()
-        axis.set_title(f"{results.labels[variant]}\n", color=color)
+        axis.set_title(f"{_heading(results.labels[variant])}\n", color=color)
         axis.text(
             0,
             1.02,
@@ -294,8 +304,8 @@ def _q(results: Results, data, look):
     if "q" not in data:
         return None
     frame, names = data["q"], concept_names(results)
-    variants = results.in_order(frame.variant)
-    figure, axes = _panels(len(variants), 3, 3.0, sharey=True)
+    variants = _shown(look, frame)
+    figure, axes = _panels(len(variants), _columns(len(variants)), 2.8, sharey=True)
     share = results.concepts.set_index("concept").q0
     for axis, variant in zip(axes, variants, strict=True):
         for k, concept in enumerate(names):
@@ -306,7 +316,7 @@ def _q(results: Results, data, look):
             axis.axhline(share[concept], color=color, linewidth=0.9, linestyle=":")
             _band(axis, rows, "epoch", "q", color)
         axis.set(xlabel="epoch", ylabel="q", ylim=(0, None))
-        axis.set_title(results.labels[variant], color=look[variant]["color"])
+        axis.set_title(_heading(results.labels[variant]), color=look[variant]["color"])
         axis.xaxis.get_major_locator().set_params(integer=True)
     if len(names) <= 40:  # of several hundred concepts, no legend could be read
         _legend(figure, axes[0], columns=6)
@@ -317,43 +327,44 @@ CHARTS = {
     "svm_accuracy": Chart(
         _svm,
         "Accuracy of the linear SVM on each target",
-        "Dots are single seeds, the bar is their mean, the dashed line the mean of the baseline; right of the line is "
-        "better. Open diamonds, where there are any, are the paper's means.",
+        "Dots are single seeds, the bar is their mean, the dashed line the mean of the baseline; right of "
+        "the line is better. Open diamonds, where there are any, are the paper's means.",
         "Dot plot with a panel for each target and a row for each method; the table above has the numbers.",
     ),
     "fig2_h": Chart(
         _h,
         "Fig. 2: h(s) for several μ, with λ = 1",
-        "The dot marks the number s of slow steps that gains most in Theorem 3 (β = h²): the larger μ, the longer the "
-        "slow start that pays. Dashed: the s in use.",
+        "The dot marks the number s of slow steps that gains most in Theorem 3 (β = h²): the larger μ, the "
+        "longer the slow start that pays. Dashed: the s in use.",
         "Curves of h(s) against s, one for each μ, that rise to one maximum and fall again.",
     ),
     "fig3_finetuning": Chart(
         _finetune,
         "Fig. 3: test error while fine-tuning on each target",
-        "All are fine-tuned with plain ERM, so that lines differ by the pretraining alone; lower is better. The band "
-        "is one standard deviation over seeds on either side.",
+        "All are fine-tuned with plain ERM, so that lines differ by the pretraining alone; lower is better. "
+        "The band is one standard deviation over seeds on either side.",
         "Line chart with a panel for each target and a line for each pretrained model.",
     ),
     "fig4_augmented_accuracy": Chart(
         _augmented,
         "Fig. 4: accuracy on augmented validation images",
-        "Each model attacks its own validation images with a step of the given length along the loss gradient; at 0 "
-        "they are as they are. The flatter the line, the more robust the model is to changes of the examples.",
+        "Each model attacks its own validation images with a step of the given length along the loss "
+        "gradient; at 0 they are as they are. The flatter the line, the more robust the model is to changes "
+        "of the examples.",
         "Line chart of accuracy against step size, with a line for each model.",
     ),
     "fig5_concept_accuracy": Chart(
         _concepts,
         "Fig. 5: accuracy of each concept, in ascending order",
-        "The worst concept is on top; grey is the baseline, in its own order. The steeper the line, the better "
-        "accuracy is balanced between concepts. Error bars are one standard deviation over seeds.",
+        "The worst concept is on top; grey is the baseline, in its own order. The steeper the line, the "
+        "better accuracy is balanced between concepts. Error bars are one standard deviation over seeds.",
         "Dot plot with a panel for each model and a row for each concept; the table below has the numbers.",
     ),
     "q": Chart(
         _q,
         "Course of q, the adversarial distribution over concepts",
-        "A line above its dotted one, which is the concept's share of the training images, means that the concept is "
-        "weighted up because its loss is high. The smaller λ, the further q may move.",
+        "A line above its dotted one, which is the concept's share of the training images, means that the "
+        "concept is weighted up because its loss is high. The smaller λ, the further q may move.",
         "Line chart of q against epochs, with a panel for each model and a line for each concept.",
     ),
 }

@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from hrrl.reporting import summary, tables
 from hrrl.reporting.figures import CHARTS, looks
 from hrrl.reporting.results import Results
+from hrrl.reporting.summary import Column
 
 
 def page(results: Results, figures, params: str = "") -> str:
@@ -28,7 +29,9 @@ def page(results: Results, figures, params: str = "") -> str:
     return environment.get_template("page.html.j2").render(
         results=results,
         baseline=results.labels[results.baseline],
-        overview=overview(results),
+        svm=grid(results, summary.svm_columns(results), "SVM_{}"),
+        comparison=grid(results, summary.comparison_columns(results)),
+        finetune=grid(results, summary.finetune_columns(results)),
         tables=tables.tables(results),
         charts=charts(figures),
         problems=problems(results),
@@ -37,33 +40,34 @@ def page(results: Results, figures, params: str = "") -> str:
     )
 
 
-def overview(results: Results) -> dict:
-    """The main table: {"targets", "rows"}; a row has one cell per target, None where there is no score."""
-    scores, look = summary.svm_scores(results), looks(results.variants)
+def grid(results: Results, columns: list[Column], form: str = "{}") -> dict:
+    """A table for the page: {"titles", "rows"}; one cell per row and column, None without a score."""
+    look = looks(results.variants)
     rows = [
         {
-            "method": f"SVM_{results.labels[variant]}",
+            "method": form.format(results.labels[variant]),
             "color": look[variant]["color"],
             "headline": variant == results.headline,
-            "cells": [_score(results, target, variant, by) for target, by in scores.items()],
+            "cells": [_score(results, variant, column) for column in columns],
         }
-        for variant in results.in_order(results.svm.variant)
+        for variant in results.in_order({variant for column in columns for variant in column.scores})
     ]
-    return {"targets": list(scores), "rows": rows}
+    return {"titles": [column.title for column in columns], "rows": rows}
 
 
-def _score(results: Results, target: str, variant: str, scores: dict[str, dict]) -> dict | None:
-    if variant not in scores:
+def _score(results: Results, variant: str, column: Column) -> dict | None:
+    if variant not in column.scores:
         return None
-    score = scores[variant]
-    change = score.get("difference", {}).get("mean", 0)
+    score = column.scores[variant]
+    better = column.sign * score.get("difference", {}).get("mean", 0) > 0
+    best = max(column.sign * other["mean"] for other in column.scores.values())
     return {
-        "target": target,
+        "title": column.title,
         "text": tables.mean_std(score),
-        "best": score["mean"] == max(other["mean"] for other in scores.values()),
+        "best": column.sign * score["mean"] == best,
         "difference": tables.interval(score) if "difference" in score else "",
-        "verdict": ("better" if change > 0 else "worse") if tables.clear(score) else "",
-        "paper": tables.paper(results, target, variant) if results.paper(target, variant) else "",
+        "verdict": ("better" if better else "worse") if tables.clear(score) else "",
+        "paper": tables.paper(results, column.target, variant) if results.paper(column.target, variant) else "",
     }
 
 
@@ -90,18 +94,14 @@ def problems(results: Results) -> list[str]:
     if len(failed):
         found.append(f"{len(failed)} of {len(fits)} SVM fits did not converge: {_which(results, failed)}.")
     if len(edge):
-        found.append(
-            f"{len(edge)} of {len(fits)} SVM fits chose a C at the edge of the grid: {_which(results, edge)}."
-        )
+        found.append(f"{len(edge)} of {len(fits)} SVM fits chose a C at the edge of the grid: {_which(results, edge)}.")
     if _seeds(results) == 1:
         found.append("One seed only: there is no standard deviation and no confidence interval.")
     return found
 
 
 def _which(results: Results, fits, most: int = 6) -> str:
-    names = [
-        f"{r.target} / {results.labels[r.variant]} / seed {r.seed} (C = {r.C:g})" for r in fits.itertuples()
-    ]
+    names = [f"{r.target} / {results.labels[r.variant]} / seed {r.seed} (C = {r.C:g})" for r in fits.itertuples()]
     more = [f"and {len(names) - most} more (see the table of fits)"] if len(names) > most else []
     return "; ".join(names[:most] + more)
 
@@ -116,7 +116,7 @@ def _data_uri(svg: Path) -> str:
 
 
 def _cell(text: str) -> Markup:
-    """Typography of one cell: the paper's subscripts (SVM_ERM), true minus signs, intervals that stay in one piece."""
+    """Typography of one cell: the paper's subscripts (SVM_ERM), true minus signs, unbroken intervals."""
     text = re.sub(r"(?<![\w.])-(?=\d)", "−", str(escape(text)))
     text = re.sub(r"^SVM_([^(\[+]+?)(?= [(\[+]|$)", r"SVM<sub>\1</sub>", text)
     return Markup(re.sub(r"(\[[+−][^]]*\])", r'<span class="ci">\1</span>', text))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-# Tables 2 to 4, mean and standard deviation of the SVM's accuracy (%) over 3 repeats, by the kind of the target.
+# Tables 2 to 4: mean and standard deviation of the SVM's accuracy (%) over 3 repeats, by kind of the target.
 PAPER = {
     "cifar10": {"erm": (85.77, 0.12), "el": (86.62, 0.18), "cl": (85.64, 0.26), "hrrl": (86.49, 0.19)},
     "sop": {"erm": (73.47, 0.09), "el": (73.48, 0.08), "cl": (74.34, 0.05), "hrrl": (74.23, 0.08)},
@@ -33,19 +33,20 @@ class Results:
     Args:
         name, benchmark, targets: as in params.yaml.
         headline: the variant whose scores metrics.json repeats under ``headline``.
-        variants: name -> {"example": {method: settings} or None, "concept": ...}, in the order of params.yaml.
+        variants: name -> {"example": {method: settings} or None, "concept": ...}, in params.yaml's order.
         compared: the variants with SVM scores; the first is the baseline.
         target_kinds: target -> the kind of its dataset; targets with a kind in PAPER have the paper's numbers
             beside them, so only official data may be given such a kind.
-        svm: one row per target, variant and seed: accuracy on the test part, accuracy on the validation split of the
-            training part, the C chosen there, whether C is at the edge of its grid, whether the fit converged.
-        history: one row per variant, seed and epoch; per concept also ``q_<concept>`` and ``accuracy_<concept>``.
+        svm: one row per target, variant and seed: accuracy on the test part, accuracy on the validation split
+            of the training part, the C chosen there, whether C is at the edge of its grid, whether the fit
+            converged.
+        history: one row per variant, seed and epoch; per concept ``q_<concept>`` and ``accuracy_<concept>``.
         finetune: one row per target, variant, seed and epoch.
         robustness: accuracy on the validation images after a step of ``step_size`` (Fig. 4).
         concept_accuracy: accuracy on the clean validation images of one concept (Fig. 5).
         curves, maxima: h(s) for several mu, and where each is largest (Fig. 2).
-        suggestions: mu (largest and mean gradient norm of several mini-batches), and per variant the s and c that
-            Theorem 3 then suggests beside those in use.
+        suggestions: mu (largest and mean gradient norm of several mini-batches), and per variant the s and c
+            that Theorem 3 then suggests beside those in use.
         table1: classes per concept of ILSVRC12 beside the paper's counts.
         concepts: classes, training images and their share q0 per concept of the benchmark.
         cost: measured training speed.
@@ -78,9 +79,7 @@ class Results:
             if frame is None:
                 setattr(self, name, pd.DataFrame(columns=columns))
             elif missing := [column for column in columns if column not in frame]:
-                raise ValueError(
-                    f"{name}: columns {', '.join(missing)} are missing; it has {', '.join(frame)}"
-                )
+                raise ValueError(f"{name}: columns {', '.join(missing)} are missing; it has {', '.join(frame)}")
         self.labels = labels(self.variants)
 
     @property
@@ -141,9 +140,7 @@ def labels(variants: dict[str, dict]) -> dict[str, str]:
 
 def _named(method: str, settings: dict) -> str:
     name = METHODS.get(method, method if method.isupper() else method.replace("_", " ").capitalize())
-    words = [
-        word for key, value in (settings or {}).items() if key not in MINOR and (word := _setting(key, value))
-    ]
+    words = [word for key, value in (settings or {}).items() if key not in MINOR and (word := _setting(key, value))]
     return f"{name} ({', '.join(words)})" if words else name
 
 

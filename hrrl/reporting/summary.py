@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -62,9 +63,7 @@ def svm_scores(results: Results) -> dict[str, dict]:
 
 def finetune_scores(results: Results) -> dict[str, dict]:
     """target -> variant -> score of the test error after the last epoch."""
-    return {
-        t: compare(results, final(rows), "test_error") for t, rows in _by_target(results, results.finetune)
-    }
+    return {t: compare(results, final(rows), "test_error") for t, rows in _by_target(results, results.finetune)}
 
 
 def benchmark_scores(results: Results) -> dict[str, dict]:
@@ -88,6 +87,35 @@ def relative_cost(results: Results) -> dict[str, dict]:
     return {v: spread(rows.ratio[rows.variant == v]) for v in results.in_order(rows.variant)}
 
 
+class Column(NamedTuple):
+    """A column of a table with one row per variant."""
+
+    title: str
+    scores: dict[str, dict]
+    sign: int = 1  # -1: less is better
+    target: str | None = None  # the target of an SVM's accuracy, by which the paper's numbers are found
+
+
+def svm_columns(results: Results) -> list[Column]:
+    return [Column(target, scores, target=target) for target, scores in svm_scores(results).items()]
+
+
+def finetune_columns(results: Results) -> list[Column]:
+    return [Column(target, scores, -1) for target, scores in finetune_scores(results).items()]
+
+
+def comparison_columns(results: Results) -> list[Column]:
+    """What is gained and what it costs: accuracy on the benchmark and its worst concept, transfer, time."""
+    benchmark = [Column(name.replace("_", " "), scores) for name, scores in benchmark_scores(results).items()]
+    transfer = [Column(f"SVM {target}", _means(scores)) for target, scores in svm_scores(results).items()]
+    time = Column(f"training time / {results.labels[results.baseline]}", relative_cost(results), -1)
+    return [column for column in (*benchmark, *transfer, time) if column.scores]
+
+
+def _means(scores: dict[str, dict]) -> dict[str, dict]:
+    return {v: {key: value for key, value in s.items() if key != "difference"} for v, s in scores.items()}
+
+
 def concept_names(results: Results) -> list[str]:
     return list(results.concepts.concept)
 
@@ -104,18 +132,16 @@ def metrics(results: Results) -> dict:
 
     ``svm.<target>.<variant>``: mean, std, n, difference to the baseline, validation.mean;
     ``benchmark.<variant>``: accuracy, worst_concept; ``finetune.<target>.<variant>.error``;
-    ``robustness.<variant>.step_<size>``; ``concepts.<variant>.<concept>`` (accuracy); ``q.<variant>.<concept>``
-    after the last epoch; ``theory``; ``checks``: SVM fits with C at the edge of the grid or without convergence.
-    ``headline`` repeats the means of one variant without its name. What a single seed does not give (std, low,
-    high) is left out, and so are training speeds, which differ from run to run.
+    ``robustness.<variant>.step_<size>``; ``concepts.<variant>.<concept>`` (accuracy);
+    ``q.<variant>.<concept>`` after the last epoch; ``theory``; ``checks``: SVM fits with C at the edge of the
+    grid or without convergence. ``headline`` repeats the means of one variant without its name. What a single
+    seed does not give (std, low, high) is left out, and so are training speeds, which differ from run to run.
     """
     benchmark = benchmark_scores(results)
     tree = {
         "svm": _with_validation(results),
         "benchmark": {v: {k: s[v] for k, s in benchmark.items()} for v in benchmark["accuracy"]},
-        "finetune": {
-            t: {v: {"error": s} for v, s in by.items()} for t, by in finetune_scores(results).items()
-        },
+        "finetune": {t: {v: {"error": s} for v, s in by.items()} for t, by in finetune_scores(results).items()},
         "robustness": nested(results, results.robustness, "step_size", "accuracy", "step_{:g}"),
         "concepts": nested(results, results.concept_accuracy, "concept", "accuracy"),
         "q": nested(results, final_q(results), "concept", "q"),
@@ -165,17 +191,13 @@ def _theory(results: Results) -> dict:
     per_variant = results.suggestions.set_index("variant").to_dict("index")
     mu = next(({key: row[key] for key in ESTIMATE} for row in per_variant.values()), {})
     chosen = {name: {k: v for k, v in row.items() if k not in ESTIMATE} for name, row in per_variant.items()}
-    maxima = (
-        results.maxima.assign(mu=[f"mu_{mu:g}" for mu in results.maxima.mu]).set_index("mu").to_dict("index")
-    )
+    maxima = results.maxima.assign(mu=[f"mu_{mu:g}" for mu in results.maxima.mu]).set_index("mu").to_dict("index")
     return {**mu, **chosen, "maxima": maxima}
 
 
 def _headline(tree: dict, variant: str) -> dict:
     """The means of one variant, with its name left out of the keys."""
-    here = {
-        name: tree[name][variant] for name in ("benchmark", "robustness", "concepts") if variant in tree[name]
-    }
+    here = {name: tree[name][variant] for name in ("benchmark", "robustness", "concepts") if variant in tree[name]}
     means = {name: {key: score["mean"] for key, score in scores.items()} for name, scores in here.items()}
     svm = {t: scores[variant]["mean"] for t, scores in tree["svm"].items() if variant in scores}
     finetune = {t: s[variant]["error"]["mean"] for t, s in tree["finetune"].items() if variant in s}
@@ -200,9 +222,7 @@ def plot_data(results: Results) -> dict[str, pd.DataFrame]:
     history = [c for c in ("train_loss", "val_accuracy", "q_entropy") if c in results.history]
     frames = {
         "svm": _over_seeds(results, results.svm, ["target", "variant"], "accuracy"),
-        "finetune_error": _over_seeds(
-            results, results.finetune, ["target", "variant", "epoch"], "test_error"
-        ),
+        "finetune_error": _over_seeds(results, results.finetune, ["target", "variant", "epoch"], "test_error"),
         "augmented_accuracy": _over_seeds(
             results, _of(results.robustness, results.without("concept")), ["variant", "step_size"], "accuracy"
         ),
@@ -227,15 +247,16 @@ def _of(frame: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
 
 
 def _over_seeds(results: Results, frame, by: list[str], *values: str) -> pd.DataFrame:
-    """Means of ``values`` over seeds, and of a single one its standard deviation; variants in params' order."""
+    """Means of ``values`` over seeds, and of a single one its deviation; variants in params' order."""
     groups = frame.groupby(by, sort=False)
     table = groups[list(values)].mean()
     if len(values) == 1:
         table["std"] = groups[values[0]].std()
     table = table.reset_index()
     series = table.variant.map(results.labels)
-    if "concept" in by:
-        series = series + ": " + table.concept
+    for part in ("target", "concept"):
+        if part in by:
+            series = series + ": " + table[part]
     table.insert(len(by), "series", series)
     order = {name: i for i, name in enumerate([*results.targets, *results.variants])}
     keys = [key for key in ("target", "variant") if key in by]

@@ -1,4 +1,4 @@
-"""The tables of the report as frames of text: means with deviations, differences with confidence intervals."""
+"""The tables of the report as frames of text: means with deviations, differences with their intervals."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import pandas as pd
 
 from hrrl.reporting import summary
 from hrrl.reporting.results import Results
+from hrrl.reporting.summary import Column
 
 MISSING = "–"
 
@@ -49,22 +50,21 @@ def tables(results: Results) -> dict[str, pd.DataFrame]:
 
     ``svm`` is the overview, ``svm_<target>`` has the form of Tables 2 to 4, ``svm_fits`` lists every fit.
     """
+    transfer, tuned = summary.svm_columns(results), summary.finetune_columns(results)
+    compared = summary.comparison_columns(results)
     named = {
-        "svm": svm(results),
-        **{
-            f"svm_{target}": svm_target(results, target, s)
-            for target, s in summary.svm_scores(results).items()
-        },
+        "svm": means(results, transfer, "SVM_{}"),
+        **{f"svm_{target}": svm_target(results, target, scores) for target, scores, *_ in transfer},
         "svm_fits": svm_fits(results),
-        "comparison": comparison(results),
-        "finetune": finetune(results),
+        "comparison": means(results, compared),
+        "comparison_differences": differences(results, compared),
+        "finetune": means(results, tuned),
+        "finetune_differences": differences(results, tuned),
         "augmented_accuracy": pivot(results, results.robustness, "step_size", "step size {:g}"),
         "concept_accuracy": pivot(results, results.concept_accuracy, "concept"),
         "q": pivot(results, summary.final_q(results), "concept", value="q", digits=3),
         "concepts": concepts(results),
-        "table1": results.table1.rename(
-            columns={"concept": "Concept", "classes": "Classes", "paper": "Paper"}
-        ),
+        "table1": results.table1.rename(columns={"concept": "Concept", "classes": "Classes", "paper": "Paper"}),
         "h_maxima": maxima(results),
         "suggestions": suggestions(results),
         "cost": cost(results),
@@ -83,18 +83,11 @@ def write_tables(tables: dict[str, pd.DataFrame], folder) -> None:
         (folder / f"{name}.md").write_text(text + "\n", encoding="utf-8")
 
 
-def svm(results: Results) -> pd.DataFrame:
-    """SVM accuracy, one row per method, one column per target."""
-    scores = summary.svm_scores(results)
-    columns = {target: {v: mean_std(s) for v, s in by.items()} for target, by in scores.items()}
-    return _by_method(results, columns, "SVM_{}")
-
-
 def svm_target(results: Results, target: str, scores: dict[str, dict]) -> pd.DataFrame:
     """The table of one target in the form of Tables 2 to 4."""
     columns = {
         "Accuracy (%)": {v: mean_std(s) for v, s in scores.items()},
-        _difference_to(results): {v: interval(s) for v, s in scores.items()},
+        f"Difference to {results.labels[results.baseline]} [95% CI]": {v: interval(s) for v, s in scores.items()},
         "Seeds": {v: s["n"] for v, s in scores.items()},
     }
     if any(results.paper(target, v) for v in scores):
@@ -119,29 +112,15 @@ def svm_fits(results: Results) -> pd.DataFrame:
     )
 
 
-def comparison(results: Results) -> pd.DataFrame:
-    """All variants side by side: accuracy on the benchmark, its worst concept, cost of training."""
-    benchmark, time = summary.benchmark_scores(results), summary.relative_cost(results)
-    columns = {}
-    for name, title in (("accuracy", "Benchmark (%)"), ("worst_concept", "Worst concept (%)")):
-        scores = benchmark.get(name, {})
-        columns[title] = {v: mean_std(s) for v, s in scores.items()}
-        columns[f"{title}: {_difference_to(results, short=True)}"] = {
-            v: interval(s) for v, s in scores.items()
-        }
-    columns[f"Training time / {results.labels[results.baseline]}"] = {v: mean_std(s) for v, s in time.items()}
-    return _by_method(results, {title: cells for title, cells in columns.items() if cells})
+def means(results: Results, columns: list[Column], form: str = "{}") -> pd.DataFrame:
+    """Means and standard deviations, one row per method."""
+    return _by_method(results, {c.title: {v: mean_std(s) for v, s in c.scores.items()} for c in columns}, form)
 
 
-def finetune(results: Results) -> pd.DataFrame:
-    """Test error after the last epoch of fine-tuning."""
-    columns = {}
-    for target, scores in summary.finetune_scores(results).items():
-        columns[f"{target} (% error)"] = {v: mean_std(s) for v, s in scores.items()}
-        columns[f"{target}: {_difference_to(results, short=True)}"] = {
-            v: interval(s) for v, s in scores.items()
-        }
-    return _by_method(results, columns)
+def differences(results: Results, columns: list[Column]) -> pd.DataFrame:
+    """Paired differences to the baseline with their confidence intervals, one row per other method."""
+    compared = {c.title: {v: interval(s) for v, s in c.scores.items() if "difference" in s} for c in columns}
+    return _by_method(results, {title: cells for title, cells in compared.items() if cells})
 
 
 def cost(results: Results) -> pd.DataFrame:
@@ -201,11 +180,6 @@ def _by_method(results: Results, columns: dict[str, dict[str, str]], form: str =
     methods = [form.format(results.labels[name]) for name in names]
     cells = {title: [column.get(name, MISSING) for name in names] for title, column in columns.items()}
     return pd.DataFrame({"Method": methods, **cells})
-
-
-def _difference_to(results: Results, short: bool = False) -> str:
-    label = results.labels[results.baseline]
-    return f"vs {label}" if short else f"Difference to {label} [95% CI]"
 
 
 def _yes(flag) -> str:

@@ -96,12 +96,16 @@ class Wrm(Section):
     steps: Count = 15
 
 
+Reference = Literal["empirical", "uniform"] | Annotated[str, Field(pattern=r"^target:\w+$")] | dict[str, NonNegative]
+
+
 class Hrrl(Section):
     """The paper's distribution over concepts (Eqs. 5 and 6, Algorithm 1)."""
 
     lam: Positive
     c: Positive = 10.0
     s: Natural = 1000
+    q0: Reference = "empirical"  # uniform, {concept: share}, or target:<name> (Section 5: that target's concepts)
 
 
 class GroupDro(Section):
@@ -246,6 +250,7 @@ class Params(Section):
         uses += [(f"runs.{step}", names, self.variants) for step, names in self.runs]
         uses += [("headline", [self.headline], self.runs.svm)]
         uses += [(f"runs.{step}", names, self.runs.pretrain) for step, names in self.runs]
+        uses += [(f"variants.{name}.concept.hrrl.q0", target, self.targets) for name, target in self._references()]
         for key, names, defined in uses:
             for name in names:
                 if name not in defined:
@@ -255,6 +260,13 @@ class Params(Section):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds: every seed may appear only once, got {self.seeds}")
         return self
+
+    def _references(self):
+        """Variants whose q0 is a target's concept distribution, with that target."""
+        for name, variant in self.variants.items():
+            q0 = variant.concept.hrrl.q0 if variant.concept and variant.concept.hrrl else ""
+            if str(q0).startswith("target:"):
+                yield name, [q0.removeprefix("target:")]
 
     @property
     def baseline(self) -> str:

@@ -82,6 +82,11 @@ def concepts_folder(params: Params) -> Path:
     return Path("data", params.name, "concepts")
 
 
+def q0_file(params: Params, variant: str) -> Path:
+    """Where the concepts stage writes the reference distribution of a variant."""
+    return concepts_folder(params) / "q0" / f"{variant}.json"
+
+
 def open_data(params: Params, split: str, image_size: int, target: str | None = None):
     """A source of the images of a target, or (None) of the benchmark; ``split`` is train or test."""
     from hrrl.data import open_split

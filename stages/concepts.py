@@ -8,21 +8,52 @@ from common import concepts_folder, dataset_folder, run, whole
 from hrrl.data import read_manifest
 
 from hrrl import concepts
+from hrrl.errors import UserError
 
 
 def main(params):
-    manifest = read_manifest(dataset_folder(params))
-    setting = params.as_dict()["concepts"]
-    synsets = params.datasets[params.benchmark].synsets
-    mapping = concepts.group_classes(manifest.classes, manifest.wnids, synsets, setting)
-    names, ids = concepts.class_concepts(mapping, manifest.classes, concepts.concept_order(setting))
+    manifest, mapping = group(params)
+    order = concepts.concept_order(params.as_dict()["concepts"])
+    names, ids = concepts.class_concepts(mapping, manifest.classes, order)
+    references = {variant: q0(params, variant, names) for variant in params.runs.pretrain}
     with whole(concepts_folder(params)) as folder:
         folder.mkdir()
         classes = pd.DataFrame({"class": manifest.classes, "concept": [mapping[c] for c in manifest.classes]})
         classes.to_csv(folder / "classes.csv", index=False)
         statistics(names, ids, manifest).to_csv(folder / "concepts.csv", index=False)
         table1().to_csv(folder / "table1.csv", index=False)
+        (folder / "q0").mkdir()
+        for variant, shares in references.items():
+            (folder / "q0" / f"{variant}.json").write_text(json.dumps(shares) + "\n")
         (folder / "benchmark.json").write_text(json.dumps({"names": names, "ids": ids}) + "\n")
+
+
+def group(params, target=None):
+    """The manifest of a target, or (None) of the benchmark, and the concept of each of its classes."""
+    manifest = read_manifest(dataset_folder(params, target))
+    synsets = params.datasets[target or params.benchmark].synsets
+    setting = params.as_dict()["concepts"]
+    return manifest, concepts.group_classes(manifest.classes, manifest.wnids, synsets, setting)
+
+
+def q0(params, variant, names) -> list[float] | None:
+    """The reference distribution of a variant over the concepts ``names``; None for the empirical one."""
+    point = params.variants[variant].concept
+    setting = point.hrrl.q0 if point and point.hrrl else "empirical"
+    if setting == "empirical":
+        return None
+    if setting == "uniform":
+        return [1 / len(names)] * len(names)
+    if isinstance(setting, dict):
+        return given_shares(setting, names, f"variants.{variant}.concept.hrrl.q0")
+    manifest, mapping = group(params, setting.removeprefix("target:"))
+    return concepts.target_distribution([mapping[manifest.classes[y]] for y in manifest.labels("train")], names)
+
+
+def given_shares(shares, names, key) -> list[float]:
+    if set(shares) != set(names) or abs(sum(shares.values()) - 1) > 1e-6:
+        raise UserError(f"{key}: takes one share for each of {', '.join(names)}, and their sum is 1; got {shares}")
+    return [shares[name] for name in names]
 
 
 def statistics(names, ids, manifest) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """Pretrains one variant with one seed on the benchmark (Algorithm 1): models/<name>/<variant>-<seed>/."""
 
+import json
+
 import pandas as pd
 from common import (
     benchmark_task,
@@ -8,6 +10,7 @@ from common import (
     key,
     model_folder,
     open_checkpoint,
+    q0_file,
     run,
     whole,
 )
@@ -26,10 +29,10 @@ def main(params, variant, seed):
         task = benchmark_task(params, settings.image_size)
         torch.manual_seed(seed)
         model = models.build(settings.backbone, len(task.train.classes), settings.backbone_args)
-        concept = methods.concept_axis(spec["concept"], task.counts)
+        concept = methods.concept_axis(with_q0(params, variant, spec["concept"]), task.counts)
         method = training.Method(methods.example_axis(spec["example"]), concept)
         used = {"pretrain": settings.model_dump(), "variant": spec, "seed": seed}
-        data = [dataset_folder(params), concepts_folder(params) / "benchmark.json"]
+        data = [dataset_folder(params), concepts_folder(params) / "benchmark.json", q0_file(params, variant)]
         checkpoint = open_checkpoint(params, key(variant, seed), used, data)
         title = f"{variant} seed {seed}"
         history, speed = training.fit(model, task, method, settings, here, seed, checkpoint, title)
@@ -47,6 +50,13 @@ def main(params, variant, seed):
                 pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
                 pd.DataFrame(speed).to_csv(folder / "speed.csv", index=False)
             checkpoint.clear()
+
+
+def with_q0(params, variant, point):
+    """The point of the concept axis with its q0 as the concepts stage worked it out: shares, or null."""
+    if point and "q0" in (settings := next(iter(point.values()))):
+        settings["q0"] = json.loads(q0_file(params, variant).read_text())
+    return point
 
 
 if __name__ == "__main__":

@@ -32,7 +32,12 @@ def test_paper_preset_is_section_4():
     )
     assert (schedule.lr, schedule.milestones, schedule.weight_decay) == (0.1, [30, 60], 1e-4)
     assert (params.finetune.epochs, params.finetune.lr, params.finetune.milestones) == (100, 0.01, [50])
-    assert params.variants["hrrl"].concept.hrrl.model_dump() == {"lam": 1.0, "c": 10.0, "s": 1000}
+    assert params.variants["hrrl"].concept.hrrl.model_dump() == {
+        "lam": 1.0,
+        "c": 10.0,
+        "s": 1000,
+        "q0": "empirical",
+    }
     assert params.svm.C == [0.001, 0.01, 0.1, 1.0, 10.0]
     assert [params.datasets[target].kind for target in params.targets] == ["cifar10", "sop", "svhn"]
 

@@ -11,7 +11,6 @@ them with the features' Gram matrix, and starts each C at the solution of the on
 """
 
 import math
-import os
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from hrrl.errors import UserError
 
@@ -256,20 +255,21 @@ def _step_lengths(w, d, slack, fall, gradient, c):
 class _Rows:
     """Blocks of examples, worked on side by side with one BLAS thread each, and put together in their order.
 
-    So results do not depend on the number of threads.
+    As many at a time as BLAS would use threads (OMP_NUM_THREADS, threadpool_limits); results do not depend on it.
     """
 
     def __init__(self, n: int):
         self.blocks = [slice(i, i + ROWS) for i in range(0, n, ROWS)]
 
     def __enter__(self):
-        self.limits = threadpool_limits(1, user_api="blas")
-        self.pool = ThreadPoolExecutor(_threads())
+        blas = ThreadpoolController().select(user_api="blas")
+        self.pool = ThreadPoolExecutor(max([library.num_threads for library in blas.lib_controllers], default=1))
+        self.limit = blas.limit(limits=1)
         return self
 
     def __exit__(self, *error):
         self.pool.shutdown()
-        self.limits.restore_original_limits()
+        self.limit.restore_original_limits()
 
     def product(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:
         """x w, in x's precision."""
@@ -282,13 +282,6 @@ class _Rows:
         for part in self.pool.map(term, self.blocks):
             total = total + part.astype(np.float64)
         return total
-
-
-def _threads() -> int:
-    """Cores of this process, or OMP_NUM_THREADS if that is fewer."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) else cores
 
 
 def _check_settings(grid: Sequence[float], validation: float, max_iter: int, solver: str) -> list[float]:

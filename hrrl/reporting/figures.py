@@ -54,8 +54,8 @@ OTHER_HUES = [
     "#882255",
     "#999933",
     "#332288",
-    "#44AA99",
     "#8C6D5A",
+    "#44AA99",
     "#7F7F7F",
 ]
 CONCEPT_HUES = [*PAPER_HUES.values()][1:] + OTHER_HUES[:-2] + OTHER_HUES[-1:]

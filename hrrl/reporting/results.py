@@ -120,7 +120,7 @@ SYMBOLS = {
     "sigma": "σ",
     "q0": "q0",
 }
-MINOR = {"c", "s", "step", "step_size", "random_start"}  # settings that a label leaves out
+MINOR = {"c", "s", "step_size", "random_start", "adjustment"}  # settings that a label leaves out
 
 
 def label(spec: dict) -> str:

@@ -18,10 +18,10 @@ ESTIMATE = ["mu", "mu_mean", "batches"]  # the same for all variants
 
 
 def spread(values) -> dict:
-    """{"mean", "std", "n"} of single runs; std is the sample standard deviation, left out where n is 1."""
+    """{"mean", "std"} of single runs; std is the sample standard deviation, which a single run has not."""
     values = np.asarray(values, dtype=float)
     std = {"std": float(values.std(ddof=1))} if len(values) > 1 else {}
-    return {"mean": float(values.mean()), **std, "n": len(values)}
+    return {"mean": float(values.mean()), **std}
 
 
 def paired(a: pd.Series, b: pd.Series) -> dict:
@@ -29,17 +29,18 @@ def paired(a: pd.Series, b: pd.Series) -> dict:
 
     low and high bound the 95% confidence interval of the mean by Student's t; one seed has none.
     """
-    score = spread((a - b).dropna())
-    if score["n"] < 2:
-        return {"mean": score["mean"]}
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, score["n"] - 1) * score["std"] / np.sqrt(score["n"])
+    differences = (a - b).dropna()
+    score, n = spread(differences), len(differences)
+    if n < 2:
+        return score
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * score["std"] / np.sqrt(n)
     return {"mean": score["mean"], "low": score["mean"] - half, "high": score["mean"] + half}
 
 
 def compare(results: Results, frame: pd.DataFrame, value: str) -> dict[str, dict]:
-    """variant -> spread of ``value`` over seeds, and its paired "difference" to the baseline."""
+    """variant -> spread of ``value`` over its "n" seeds, and its paired "difference" to the baseline."""
     runs = {v: frame[frame.variant == v].set_index("seed")[value] for v in results.in_order(frame.variant)}
-    scores = {variant: spread(run) for variant, run in runs.items()}
+    scores = {variant: spread(run) | {"n": len(run)} for variant, run in runs.items()}
     base = runs.get(results.baseline, pd.Series(dtype=float))
     for variant, run in runs.items():
         if variant != results.baseline and run.index.isin(base.index).any():
@@ -108,7 +109,7 @@ def comparison_columns(results: Results) -> list[Column]:
     """What is gained and what it costs: accuracy on the benchmark and its worst concept, transfer, time."""
     benchmark = [Column(name.replace("_", " "), scores) for name, scores in benchmark_scores(results).items()]
     transfer = [Column(f"SVM {target}", _means(scores)) for target, scores in svm_scores(results).items()]
-    time = Column(f"training time / {results.labels[results.baseline]}", relative_cost(results), -1)
+    time = Column(f"time / {results.labels[results.baseline]}", relative_cost(results), -1)
     return [column for column in (*benchmark, *transfer, time) if column.scores]
 
 
@@ -192,7 +193,7 @@ def _theory(results: Results) -> dict:
     mu = next(({key: row[key] for key in ESTIMATE} for row in per_variant.values()), {})
     chosen = {name: {k: v for k, v in row.items() if k not in ESTIMATE} for name, row in per_variant.items()}
     maxima = results.maxima.assign(mu=[f"mu_{mu:g}" for mu in results.maxima.mu]).set_index("mu").to_dict("index")
-    return {**mu, **chosen, "maxima": maxima}
+    return {**mu, "variants": chosen, "maxima": maxima}
 
 
 def _headline(tree: dict, variant: str) -> dict:

@@ -129,7 +129,7 @@ def cost(results: Results) -> pd.DataFrame:
     time = summary.relative_cost(results)
     columns = {
         "Images/s": {v: mean_std(s, digits=0) for v, s in speed.items()},
-        f"Training time / {results.labels[results.baseline]}": {v: mean_std(s) for v, s in time.items()},
+        f"Time / {results.labels[results.baseline]}": {v: mean_std(s) for v, s in time.items()},
     }
     return _by_method(results, {title: cells for title, cells in columns.items() if cells})
 

@@ -1,0 +1,227 @@
+"""The numbers against scipy, the files byte for byte, and the page in a real browser."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from hrrl import theory
+from hrrl.reporting import (
+    Results,
+    figures,
+    label,
+    labels,
+    metrics,
+    page,
+    plot_data,
+    tables,
+    write_plot_data,
+    write_tables,
+)
+from hrrl.reporting.figures import looks
+from hrrl.reporting.summary import paired
+
+GRADIENT, HRRL = {"gradient": {"tau": 0.5}}, {"hrrl": {"lam": 1.0, "c": 10.0, "s": 100}}
+VARIANTS = {
+    "erm": {"example": None, "concept": None},
+    "el": {"example": GRADIENT, "concept": None},
+    "cl": {"example": None, "concept": HRRL},
+    "hrrl": {"example": GRADIENT, "concept": HRRL},
+}
+CONCEPTS = ["garment", "footwear", "wheeled vehicle"]
+
+
+def made(variants=VARIANTS, seeds=(0, 1, 2), targets=("lowres", "cifar"), concepts=CONCEPTS, epochs=3) -> Results:
+    """Results of a pipeline that never ran; every number depends on the seed and the variant."""
+    random = np.random.default_rng(0)
+    runs = [{"variant": variant, "seed": seed} for variant in variants for seed in seeds]
+    by_epoch = [run | {"epoch": epoch} for run in runs for epoch in range(1, epochs + 1)]
+
+    def noisy(rows, **centres):
+        return pd.DataFrame([row | {k: v + random.normal(0, 1) for k, v in centres.items()} for row in rows])
+
+    per_concept = {f"accuracy_{c}": 80.0 for c in concepts}
+    fit = {"C": 0.1, "edge": False, "converged": True}
+    on_targets = [{"target": target} | run for target in targets for run in runs]
+    s, suggested = (
+        np.arange(2, 2000),
+        {"mu": 12.0, "mu_mean": 9.0, "batches": 20, "suggested_s": 31, "suggested_c": 3.1},
+    )
+    return Results(
+        name="made",
+        headline="hrrl",
+        benchmark="garments",
+        targets=list(targets),
+        variants=variants,
+        compared=list(variants),
+        target_kinds={"cifar": "cifar10", "lowres": "fashion_mnist"},
+        svm=noisy([row | fit for row in on_targets], accuracy=80, validation=81),
+        history=noisy(by_epoch, train_loss=5, val_accuracy=90, **per_concept).assign(
+            **{f"q_{c}": 1 / len(concepts) for c in concepts}
+        ),
+        finetune=noisy([{"target": t} | row for t in targets for row in by_epoch], train_loss=5, test_error=20),
+        robustness=noisy([run | {"step_size": step} for run in runs for step in (0, 0.5, 2.0)], accuracy=70),
+        concept_accuracy=noisy([run | {"concept": c} for run in runs for c in concepts], accuracy=75),
+        curves=pd.DataFrame({"mu": 50.0, "s": s, "h": theory.h(s, 50.0)}),
+        maxima=pd.DataFrame([{"mu": 50.0, "s": 230, "h": theory.h(230, 50.0), "c": theory.c(230, 50.0)}]),
+        suggestions=pd.DataFrame([{"variant": "hrrl", "lam": 1.0, "s": 100, "c": 10.0} | suggested]),
+        table1=pd.DataFrame({"concept": ["animal"], "classes": [121], "paper": [121]}),
+        concepts=pd.DataFrame({"concept": concepts, "classes": 1, "images": 100, "q0": 1 / len(concepts)}),
+        cost=noisy(runs, images_per_second=3000),
+    )
+
+
+def nothing() -> Results:
+    return Results("none", "erm", "garments", ["lowres"], {"erm": VARIANTS["erm"]}, ["erm"])
+
+
+def twelve() -> Results:
+    others = ["pgd", "wrm", "noise", "group_dro", "cvar", "balanced", "a", "b"]
+    points = {name: {"example": {name: {"eps": 0.5}}, "concept": HRRL} for name in others}
+    return made(variants=VARIANTS | points, seeds=(0, 1), concepts=[f"concept {k}" for k in range(11)])
+
+
+# ---------------------------------------------------------------------------------------------------- numbers
+
+
+def test_paired_difference_is_scipys_over_common_seeds():
+    a = pd.Series([81.2, 80.1, 83.4, 99.0], index=[0, 1, 2, 7])
+    b = pd.Series([79.5, 80.0, 80.7], index=[1, 2, 0])
+    difference = [81.2 - 80.7, 80.1 - 79.5, 83.4 - 80.0]
+    expected = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
+    score = paired(a, b)
+    assert score["mean"] == pytest.approx(np.mean(difference))
+    assert (score["low"], score["high"]) == pytest.approx((expected.low, expected.high))
+
+
+def test_metrics_are_means_over_seeds_with_stable_keys():
+    results = made()
+    tree = json.loads(json.dumps(metrics(results), allow_nan=False))
+    runs = results.svm[results.svm.target == "lowres"].pivot(index="seed", columns="variant", values="accuracy")
+    score = tree["svm"]["lowres"]["hrrl"]
+    interval = stats.ttest_rel(runs.hrrl, runs.erm).confidence_interval(0.95)
+    assert score["mean"] == pytest.approx(runs.hrrl.mean(), abs=1e-4)
+    assert score["std"] == pytest.approx(runs.hrrl.std(ddof=1), abs=1e-4)
+    assert [score["difference"]["low"], score["difference"]["high"]] == pytest.approx([*interval], abs=1e-4)
+    last = results.history[(results.history.epoch == 3) & (results.history.variant == "cl")]
+    worst = last[[f"accuracy_{c}" for c in CONCEPTS]].min(axis=1).mean()
+    assert tree["benchmark"]["cl"]["worst_concept"]["mean"] == pytest.approx(worst, abs=1e-4)
+    assert "step_0_5" in tree["robustness"]["erm"]
+    assert "wheeled_vehicle" in tree["concepts"]["erm"]
+    assert set(tree["q"]) == {"cl", "hrrl"}
+    assert "images_per_second" not in json.dumps(tree)
+
+
+def test_headline_repeats_one_variant_without_its_name():
+    results = made()
+    tree, headline = metrics(results), metrics(results)["headline"]
+    assert headline["svm"]["cifar"] == tree["svm"]["cifar"]["hrrl"]["mean"]
+    assert headline["benchmark"]["worst_concept"] == tree["benchmark"]["hrrl"]["worst_concept"]["mean"]
+    assert headline["finetune"]["lowres"] == tree["finetune"]["lowres"]["hrrl"]["error"]["mean"]
+    results.headline = "erm"
+    assert metrics(results)["headline"].keys() == headline.keys()
+    assert metrics(results)["headline"] != headline
+
+
+def test_one_seed_has_no_deviation_and_no_interval():
+    text = json.dumps(metrics(made(seeds=(3,))))
+    assert not re.search(r'"(std|low|high)"', text)
+    assert "NaN" not in text
+
+
+def test_labels_are_the_papers_and_unique():
+    assert [label(spec) for spec in VARIANTS.values()] == ["ERM", "EL (τ=0.5)", "CL (λ=1)", "HRRL (τ=0.5, λ=1)"]
+    pgd = {"example": {"pgd": {"eps": 0.5, "steps": 3, "step_size": 0.3}}, "concept": {"group_dro": {}}}
+    assert label(pgd) == "PGD (ε=0.5, 3 steps) + Group DRO"
+    slow = {"example": None, "concept": {"hrrl": {"lam": 1.0, "c": 20.0}}}
+    assert labels({"cl": VARIANTS["cl"], "slow": slow}) == {"cl": "CL (λ=1) [cl]", "slow": "CL (λ=1) [slow]"}
+
+
+def test_tables_have_the_papers_numbers_for_its_targets_alone():
+    made_tables = tables(made())
+    row = made_tables["svm_cifar"].set_index("Method").loc["SVM_HRRL (τ=0.5, λ=1)"]
+    assert row["Paper (%)"] == "86.49 ± 0.19"
+    assert re.fullmatch(r"[+-]\d+\.\d\d \[[+-]\d+\.\d\d, [+-]\d+\.\d\d\]", row["Difference to ERM [95% CI]"])
+    assert "Paper (%)" not in made_tables["svm_lowres"]
+    assert list(made_tables["svm"].columns) == ["Method", "lowres", "cifar"]
+
+
+def test_a_missing_column_is_named():
+    with pytest.raises(ValueError, match="cost: columns images_per_second are missing"):
+        Results(
+            "x", "erm", "b", ["t"], {"erm": VARIANTS["erm"]}, ["erm"], cost=pd.DataFrame({"variant": [], "seed": []})
+        )
+
+
+# ------------------------------------------------------------------------------------------------------ files
+
+
+def test_same_results_give_the_same_bytes(tmp_path):
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        figures(made(), folder)
+        write_tables(tables(made()), folder)
+        write_plot_data(plot_data(made()), folder)
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert len([name for name in names if name.endswith(".svg")]) == 6
+    assert {
+        name for name in names if (tmp_path / "a" / name).read_bytes() != (tmp_path / "b" / name).read_bytes()
+    } == set()
+
+
+def test_variants_keep_their_colour_when_others_join():
+    few, many = looks(VARIANTS), looks(twelve().variants)
+    assert {name: many[name]["color"] for name in few} == {name: few[name]["color"] for name in few}
+    assert len({style["color"] for style in many.values()}) == len(many)
+
+
+def test_concepts_are_ranked_ascending_for_each_variant_that_moves_no_examples():
+    frame = plot_data(made())["concept_accuracy"]
+    assert list(frame.variant.unique()) == ["erm", "cl"]
+    for _, rows in frame.groupby("variant"):
+        assert list(rows["rank"]) == [1, 2, 3]
+        assert rows.accuracy.is_monotonic_increasing
+
+
+# ------------------------------------------------------------------------------------------------------- page
+
+
+def test_page_flags_fits_that_cannot_be_trusted(tmp_path):
+    results = made()
+    results.svm.loc[0, "edge"] = True
+    results.svm.loc[1, "converged"] = False
+    html = page(results, tmp_path)
+    assert "1 of 24 SVM fits chose a C at the edge of the grid: lowres / ERM / seed 0" in html
+    assert "1 of 24 SVM fits did not converge: lowres / ERM / seed 1" in html
+    assert "SVM fits" not in page(made(), tmp_path)
+
+
+@pytest.mark.parametrize("results", [nothing(), made(), made(seeds=(0,), targets=("lowres",), epochs=1), twelve()])
+def test_page_renders_whatever_is_absent(results, tmp_path):
+    drawn = figures(results, tmp_path)
+    html = page(results, tmp_path, "tau: <0.5>")
+    assert html.count("<img") == len(drawn)
+    assert "tau: &lt;0.5&gt;" in html
+    assert not re.search(r'(src|href)="(?!data:)', html)
+    assert "nan" not in re.sub(r"base64,\S+", "", html).lower()
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
+@pytest.mark.parametrize("results", [made(), twelve()])
+def test_a_browser_shows_every_figure_without_a_complaint(results, tmp_path):
+    figures(results, tmp_path)
+    probe = """<script>addEventListener("load", () => document.documentElement.dataset.sizes =
+        [...document.images].map(i => i.complete && i.alt ? i.naturalWidth : 0).join(" "))</script>"""
+    file = tmp_path / "probe.html"
+    file.write_text(page(results, tmp_path) + probe, encoding="utf-8")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    flags += ["--enable-logging=stderr", "--virtual-time-budget=3000", "--dump-dom"]
+    shown = subprocess.run(["chromium", *flags, file.as_uri()], capture_output=True, text=True, timeout=60)
+    sizes = re.search(r'data-sizes="([\d ]+)"', shown.stdout)[1].split()
+    assert len(sizes) == 6
+    assert min(map(int, sizes)) > 300
+    assert "CONSOLE" not in shown.stderr

@@ -44,6 +44,7 @@ STYLE = {
 }
 METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 WIDTH = 9.0  # inches
+READABLE = 40  # concepts; the names of more are left out
 
 # Okabe and Ito's and Tol's colour-blind-safe sets: a hue for each pair of methods, a shade for each setting.
 PAPER_HUES = {(): "#333333", ("gradient",): "#0072B2", ("hrrl",): "#009E73", ("gradient", "hrrl"): "#D55E00"}
@@ -277,13 +278,16 @@ def _concepts(results: Results, data, look):
     variants = _shown(look, frame)
     base = frame[frame.variant == results.baseline]
     concepts, narrow = frame.concept.nunique(), frame.concept.str.len().max() <= 10
-    figure, axes = _panels(len(variants), _columns(len(variants), narrow), 1.1 + 0.22 * concepts, sharex=True)
+    figure, axes = _panels(
+        len(variants), _columns(len(variants), narrow), 1.1 + 0.22 * min(concepts, READABLE), sharex=True
+    )
     for axis, variant in zip(axes, variants, strict=True):
         rows, color = frame[frame.variant == variant], look[variant]["color"]
         if variant != results.baseline:
             axis.plot(base.accuracy, base["rank"], "o-", color="#bbbbbb", linewidth=1.2, markersize=4)
         axis.errorbar(rows.accuracy, rows["rank"], xerr=rows["std"].fillna(0), fmt="o-", color=color, elinewidth=1)
-        axis.set_yticks(rows["rank"], rows.concept)
+        if concepts <= READABLE:
+            axis.set_yticks(rows["rank"], rows.concept)
         gap = rows.accuracy.max() - rows.accuracy.min()
         axis.set_title(f"{_heading(results.labels[variant])}\n", color=color)
         axis.text(
@@ -318,7 +322,7 @@ def _q(results: Results, data, look):
         axis.set(xlabel="epoch", ylabel="q", ylim=(0, None))
         axis.set_title(_heading(results.labels[variant]), color=look[variant]["color"])
         axis.xaxis.get_major_locator().set_params(integer=True)
-    if len(names) <= 40:  # of several hundred concepts, no legend could be read
+    if len(names) <= READABLE:
         _legend(figure, axes[0], columns=6)
     return figure
 

@@ -19,7 +19,8 @@ LEXICOGRAPHER_FILES = """
 adj.all adj.pert adv.all
 noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body noun.cognition noun.communication
 noun.event noun.feeling noun.food noun.group noun.location noun.motive noun.object noun.person noun.phenomenon
-noun.plant noun.possession noun.process noun.quantity noun.relation noun.shape noun.state noun.substance noun.time
+noun.plant noun.possession noun.process noun.quantity noun.relation noun.shape noun.state noun.substance
+noun.time
 verb.body verb.change verb.cognition verb.communication verb.competition verb.consumption verb.contact
 verb.creation verb.emotion verb.motion verb.perception verb.possession verb.social verb.stative verb.weather
 adj.ppl
@@ -37,8 +38,8 @@ def lexnames() -> str:
 def open_wordnet():
     """An NLTK ``WordNetCorpusReader`` over WordNet 3.0. The first call takes 2 to 3 s, half of it the import.
 
-    Takes the first of these that is WordNet 3.0: the folder that the environment variable WORDNET names (then
-    no other is tried), data/wordnet in the project, Debian's /usr/share/wordnet (package wordnet-base),
+    Takes the first of these that is WordNet 3.0: the folder that the environment variable WORDNET names
+    (then no other is tried), data/wordnet in the project, Debian's /usr/share/wordnet (package wordnet-base),
     NLTK's data folders (a folder or a zip), a download by NLTK into data/wordnet. Writes nothing but the last.
 
     Raises:

@@ -1,0 +1,476 @@
+"""Which concept each class belongs to (Section 4, Table 1), by WordNet, by a CSV, or by an automatic cut.
+
+There is one rule for the paper's concepts and for one's own. A concept is a WordNet synset. A class is below all the
+synsets that its hypernyms lead to, itself included. Of the concepts above a class, those that lie above another of
+them are dropped (a beagle is a dog, so it does not count as a mammal); of what remains, the first in the order of
+precedence wins, and a class that is below none of them belongs to "others".
+
+    python -m hrrl.concepts                          # Table 1 on ILSVRC12's 1,000 classes
+    python -m hrrl.concepts --tree minivan           # why a class is where it is
+    python -m hrrl.concepts --concepts params.yaml data/quick/benchmark
+"""
+
+import argparse
+import csv
+import difflib
+import functools
+import importlib.util
+import json
+import re
+import sys
+import textwrap
+import warnings
+from collections import Counter
+from pathlib import Path
+
+from hrrl.errors import UserError
+from hrrl.wordnet import open_wordnet
+
+OTHERS = "others"
+
+# Table 1: the concepts in its order, and how many of ILSVRC12's classes belong to each.
+TABLE1 = {
+    "animal": 121,
+    "artifact": 107,
+    "bird": 59,
+    "container": 56,
+    "device": 129,
+    "dog": 118,
+    "instrumentality": 106,
+    "mammal": 100,
+    "structure": 57,
+    "vehicle": 67,
+    OTHERS: 80,
+}
+CONCEPTS = tuple(TABLE1)
+
+# The senses that give these counts, in order of precedence. Only vehicle's place matters: 45 classes have several
+# most specific concepts, and vehicle is always one of them. For 43 the other is container (a wheeled vehicle is a
+# container in WordNet), for the missile device, for the mobile home container and structure. Vehicle, the deepest
+# of the four in WordNet, takes them all.
+TABLE1_SYNSETS = [
+    {"name": "vehicle", "synset": "vehicle.n.01"},
+    {"name": "animal", "synset": "animal.n.01"},
+    {"name": "artifact", "synset": "artifact.n.01"},
+    {"name": "bird", "synset": "bird.n.01"},
+    {"name": "container", "synset": "container.n.01"},
+    {"name": "device", "synset": "device.n.01"},
+    {"name": "dog", "synset": "dog.n.01"},
+    {"name": "instrumentality", "synset": "instrumentality.n.03"},
+    {"name": "mammal", "synset": "mammal.n.01"},
+    {"name": "structure", "synset": "structure.n.01"},
+]
+
+
+def ilsvrc12_wnids() -> list[str]:
+    """The 1,000 wnids of ILSVRC12, sorted, which is the order of its labels; from timm's copy of the list."""
+    (timm,) = importlib.util.find_spec("timm").submodule_search_locations  # importing timm would take seconds
+    return Path(timm, "data", "_info", "imagenet_synsets.txt").read_text().split()
+
+
+def group_wnids(wnids, concepts="table1") -> dict[str, str]:
+    """The concept of each ImageNet class, {wnid: concept}; ILSVRC12's 1,000 give Table 1's counts.
+
+    Args:
+        wnids: strings such as "n01440764".
+        concepts: "table1", a list of {"name": ..., "synset": ...} in order of precedence, or {"auto": K}.
+    Raises:
+        UserError: a wnid that is malformed or that WordNet 3.0 does not have; a synset that does not exist.
+    """
+    wnids = list(dict.fromkeys(wnids))
+    return group_classes(wnids, wnids, {}, concepts)
+
+
+def group_classes(classes, wnids, synsets, concepts) -> dict[str, str]:
+    """The concept of each class of a dataset, {class: concept}.
+
+    Args:
+        classes: names of the classes.
+        wnids: for each class its wnid or None; or None where no class has one.
+        synsets: {class: synset name}, for classes without a wnid; comes before the wnid where there are both.
+        concepts: as in :func:`group_wnids`, or {"csv": file} with columns class,concept; class is a name or wnid.
+    Raises:
+        UserError: a class that has no wnid, no synset and no CSV; a wnid or synset that does not exist; a CSV
+            that cannot be read, lacks a class or has one that the dataset does not have.
+    """
+    twice = [name for name, n in Counter(classes).items() if n > 1]
+    if twice:
+        raise UserError(f"classes: more than one class is named {_some(twice)}; names must differ")
+    concepts = resolve(classes, wnids, synsets, concepts)
+    if isinstance(concepts, dict):
+        return _match_csv(concepts["csv"], classes, wnids)
+    concepts = _named_synsets(concepts)
+    return {
+        name: (most_specific(synset, concepts) or [OTHERS])[0]
+        for name, synset in class_synsets(classes, wnids, synsets).items()
+    }
+
+
+def resolve(classes, wnids, synsets, concepts):
+    """The ``concepts`` setting as a list of {"name", "synset"}, or {"csv": file}: what no longer depends on a dataset.
+
+    An automatic set is cut for the classes given; resolve it once for the benchmark and use the list for the targets.
+    """
+    if concepts == "table1":
+        return TABLE1_SYNSETS
+    if isinstance(concepts, dict) and "auto" in concepts:
+        return _cut(list(class_synsets(classes, wnids, synsets).values()), concepts["auto"])
+    return concepts
+
+
+def concept_order(concepts) -> list[str]:
+    """The names of the concepts in order, "others" last; Table 1's order for "table1".
+
+    An automatic set has an order only once it is resolved (:func:`resolve`).
+    """
+    if concepts in ("table1", TABLE1_SYNSETS):
+        return list(CONCEPTS)
+    if isinstance(concepts, dict):
+        if "auto" in concepts:
+            raise ValueError("an automatic set of concepts has no order before it is resolved for a benchmark")
+        names = _read_csv(concepts["csv"]).values()
+    else:
+        names = [concept["name"] for concept in concepts]
+    return [name for name in dict.fromkeys(names) if name != OTHERS] + [OTHERS]
+
+
+def class_concepts(mapping, classes, order) -> tuple[list[str], list[int]]:
+    """Concepts as training counts them: only those with at least one class.
+
+    Returns:
+        The K names, in the given order, and for each class the index of its concept, in 0 .. K - 1.
+    """
+    used = {mapping[name] for name in classes}
+    names = [name for name in order if name in used]
+    return names, [names.index(mapping[name]) for name in classes]
+
+
+def target_distribution(labels, classes, mapping, names, smoothing: float = 1.0) -> list[float]:
+    """q0 for a known target (Section 5): the concept shares of its training images, over the benchmark's concepts.
+
+    q0_k = (n_k + a) / (n + a K), with n_k the target's images of concept k and n their sum: additive smoothing, as
+    if every concept had ``a`` more images, so that none has share 0. Images of concepts that the benchmark does not
+    have count as "others" if it has that, else not at all; if none is left, q0 is uniform.
+
+    Args:
+        labels: the target's training labels, integers that index ``classes``.
+        mapping: {class: concept} of the target, from :func:`group_classes` with the benchmark's concepts.
+        names: the K concepts of the benchmark.
+        smoothing: a, in images; positive.
+    Returns:
+        K shares that sum to 1.
+    """
+    counts = dict.fromkeys(names, float(smoothing))
+    for label, n in Counter(int(label) for label in labels).items():
+        concept = mapping[classes[label]]
+        concept = concept if concept in counts else OTHERS
+        if concept in counts:
+            counts[concept] += n
+    total = sum(counts.values())
+    return [counts[name] / total for name in names]
+
+
+# ------------------------------------------------------------------------------------------------------- WordNet
+
+
+def class_synsets(classes, wnids, synsets) -> dict:
+    """{class: NLTK synset}; raises UserError for a class that has neither a synset nor a wnid."""
+    found = {}
+    for name, wnid in zip(classes, wnids or [None] * len(classes), strict=True):
+        if name in synsets:
+            found[name] = find_synset(synsets[name], f"synsets: class {name!r}")
+        elif wnid is not None:
+            found[name] = find_wnid(wnid)
+        else:
+            raise UserError(
+                f"concepts: class {name!r} has no wnid; give it a synset at datasets.<name>.synsets "
+                f"({{{name}: <word>.n.01}}), or list every class's concept in a file (concepts: {{csv: <file>}})"
+            )
+    return found
+
+
+def find_wnid(wnid: str):
+    """The noun synset with this wnid, e.g. "n02084071" -> dog.n.01."""
+    synset = None
+    if isinstance(wnid, str) and re.fullmatch(r"n\d{8}", wnid):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NLTK warns and returns None
+            synset = open_wordnet().synset_from_pos_and_offset("n", int(wnid[1:]))
+    if synset is None:
+        raise UserError(f"wnid {wnid!r} is not in WordNet 3.0; a wnid is n and 8 digits, e.g. n02084071 (dog)")
+    return synset
+
+
+def find_synset(name: str, where: str = "concepts"):
+    """The noun synset with this name, e.g. "dog.n.01"; ``where`` says in an error message who asked for it."""
+    from nltk.corpus.reader.wordnet import WordNetError
+
+    wordnet = open_wordnet()
+    word, _, number = name.lower().partition(".n.")
+    if number.isdigit() and int(number) > 0:  # NLTK would count 0 from the end
+        try:
+            return wordnet.synset(name)
+        except WordNetError:  # no such word, or fewer senses of it
+            pass
+    senses = wordnet.synsets(word, "n")
+    if not senses:
+        near = difflib.get_close_matches(word.partition(".")[0].replace(" ", "_"), _nouns(), n=5)
+        senses = [synset for noun in near for synset in wordnet.synsets(noun, "n")[:2]]
+    nearest = ", ".join(f"{synset.name()} ({synset.definition()[:40]})" for synset in senses[:6])
+    hint = f"the nearest are {nearest}" if senses else "a noun synset has a name such as dog.n.01"
+    raise UserError(f"{where}: there is no noun synset {name!r} in WordNet 3.0; {hint}")
+
+
+@functools.cache
+def _nouns() -> list[str]:
+    return list(open_wordnet().all_lemma_names("n"))
+
+
+@functools.cache
+def ancestors(synset) -> frozenset:
+    """The synset itself and all its hypernyms, up to entity.n.01."""
+    above = [ancestors(hypernym) for hypernym in synset.hypernyms() + synset.instance_hypernyms()]
+    return frozenset([synset]).union(*above)
+
+
+def most_specific(synset, concepts) -> list[str]:
+    """Names of the most specific concepts above a synset, in order of precedence: the first one is its concept.
+
+    ``concepts``: (name, synset) pairs in order of precedence.
+    """
+    above = [(name, concept) for name, concept in concepts if concept in ancestors(synset)]
+    beaten = {a for _, concept in above for a in ancestors(concept) if a != concept}
+    return [name for name, concept in above if concept not in beaten]
+
+
+def _named_synsets(concepts) -> list[tuple]:
+    return [(concept["name"], find_synset(concept["synset"], f"concepts: {concept['name']}")) for concept in concepts]
+
+
+def _cut(synsets, K: int) -> list[dict]:
+    """At most K - 1 synsets that cut the hypernym tree of the classes' synsets into groups of similar size.
+
+    Carves one group after the other: of all synsets above the classes that are left, the one whose number of
+    classes comes nearest to an equal share of what is left. The last group is "others".
+    """
+    cut, rest = [], list(synsets)
+    while len(cut) < K - 1:
+        below = Counter(above for synset in rest for above in ancestors(synset))
+        share = len(rest) / (K - len(cut))
+        candidates = [synset for synset, n in below.items() if n < len(rest)]
+        if not candidates:
+            break
+        best = min(candidates, key=lambda s: (abs(below[s] - share), -s.max_depth(), s.name()))
+        cut.append(best)
+        rest = [synset for synset in rest if best not in ancestors(synset)]
+    words = [_identifier(synset.lemma_names()[0]) for synset in cut]
+    return [
+        {"name": _identifier(synset.name()) if words.count(word) > 1 else word, "synset": synset.name()}
+        for word, synset in zip(words, cut, strict=True)
+    ]
+
+
+def _identifier(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+# ----------------------------------------------------------------------------------------------------------- CSV
+
+
+def _read_csv(path) -> dict[str, str]:
+    """{class: concept} of a file with the header class,concept."""
+    path = Path(path).expanduser()
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            header, *rows = list(csv.reader(file)) or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read ({error}); it takes a CSV with columns class,concept") from None
+    if header != ["class", "concept"]:
+        raise UserError(f"{path}: the first line is {','.join(header)!r}; it takes class,concept")
+    table = {}
+    for number, row in enumerate(rows, 2):
+        if not row:
+            continue
+        if len(row) != 2 or not all(field.strip() for field in row):
+            raise UserError(f"{path}, line {number}: {','.join(row)!r}; a line takes a class and its concept")
+        name, concept = (field.strip() for field in row)
+        if table.setdefault(name, concept) != concept:
+            raise UserError(f"{path}, line {number}: class {name!r} is both {table[name]!r} and {concept!r}")
+    return table
+
+
+def _match_csv(path, classes, wnids) -> dict[str, str]:
+    table = _read_csv(path)
+    keys = {
+        name: name if name in table else wnid
+        for name, wnid in zip(classes, wnids or [None] * len(classes), strict=True)
+    }
+    missing = [name for name, key in keys.items() if key not in table]
+    if missing:
+        raise UserError(f"{path}: no concept for class {_some(missing)}; every class of the dataset takes a line")
+    used = set(keys.values())
+    unknown = [key for key in table if key not in used]
+    if unknown:
+        raise UserError(f"{path}: the dataset has no class {_some(unknown)}; its classes are {_some(classes, 20)}")
+    return {name: table[key] for name, key in keys.items()}
+
+
+def _some(names, most: int = 5) -> str:
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+# -------------------------------------------------------------------------------------------------- command line
+
+
+def main(arguments=None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m hrrl.concepts", description="Shows which concept each class of a dataset belongs to."
+    )
+    parser.add_argument(
+        "dataset", nargs="?", default="ilsvrc12", help="a folder with dataset.json, or ilsvrc12 (the default)"
+    )
+    parser.add_argument(
+        "--concepts",
+        default="table1",
+        metavar="SETTING",
+        help="table1 (the default); auto:K; a file class,concept (.csv); a params file (.yaml), for its concepts "
+        "and synsets; or name=synset,name=synset in order of precedence",
+    )
+    parser.add_argument("--tree", metavar="CLASS", help="a class name, wnid or synset: its hypernyms up to the root")
+    options = parser.parse_args(arguments)
+    try:
+        concepts, synsets = _parse_setting(options.concepts)
+        classes, wnids, own_synsets, images = _read_dataset(options.dataset)
+        synsets |= own_synsets
+        concepts = resolve(classes, wnids, synsets, concepts)
+        if options.tree:
+            print(*_trees(options.tree, classes, wnids, synsets, concepts), sep="\n\n")
+        else:
+            print(_table(classes, wnids, synsets, concepts, images))
+    except UserError as error:
+        sys.exit(str(error))
+
+
+def _parse_setting(text: str) -> tuple:
+    """(the ``concepts`` setting, synsets of classes)"""
+    if text == "table1":
+        return text, {}
+    if re.fullmatch(r"auto:[1-9]\d*", text):
+        return {"auto": int(text.removeprefix("auto:"))}, {}
+    if text.endswith(".csv"):
+        return {"csv": text}, {}
+    if text.endswith((".yaml", ".yml")):
+        return _read_params(text)
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(name and synset for name, _, synset in pairs):
+        raise UserError(f"--concepts {text}: takes table1, auto:K, FILE.csv, FILE.yaml or name=synset,name=synset")
+    return [{"name": name.strip(), "synset": synset.strip()} for name, _, synset in pairs], {}
+
+
+def _read_params(path: str) -> tuple:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        params = YAML(typ="safe").load(Path(path))
+        datasets = params["datasets"].values()
+        return params["concepts"], {k: v for dataset in datasets for k, v in dataset.get("synsets", {}).items()}
+    except (OSError, YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"--concepts {path}: no concepts to be read ({error}); it takes a params file") from None
+
+
+def _read_dataset(dataset: str) -> tuple:
+    """(classes, wnids, synsets, {split: Counter of labels})"""
+    if dataset == "ilsvrc12":
+        wnids = ilsvrc12_wnids()
+        return wnids, wnids, {}, {}
+    try:
+        description = json.loads(Path(dataset, "dataset.json").read_text())
+        classes, wnids, synsets = (description.get(key) for key in ("classes", "wnids", "synsets"))
+        manifest, images = Path(dataset, "manifest.csv"), {}
+        if manifest.exists():
+            with open(manifest, newline="", encoding="utf-8") as file:
+                for row in csv.DictReader(file):
+                    images.setdefault(row["split"], Counter())[int(row["label"])] += 1
+        return classes, wnids, synsets or {}, images
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{dataset}: not a dataset's folder ({error}); takes one with dataset.json, or ilsvrc12"
+        ) from None
+
+
+def _table(classes, wnids, synsets, concepts, images) -> str:
+    mapping = group_classes(classes, wnids, synsets, concepts)
+    paper = TABLE1 if concepts == TABLE1_SYNSETS and len(classes) == 1000 else None
+    lines = [["concept", "classes"] + ["Table 1"] * bool(paper) + [f"{split} images" for split in images]]
+    for concept in concept_order(concepts):
+        members = [i for i, name in enumerate(classes) if mapping[name] == concept]
+        counts = [len(members)] + ([paper[concept]] if paper else [])
+        counts += [sum(labels[i] for i in members) for labels in images.values()]
+        lines.append([concept, *counts, ", ".join(_title(classes[i]) for i in members)])
+    width = max(len(str(line[0])) for line in lines)
+    return "\n".join(_row(line, lines[0], width) for line in lines)
+
+
+def _row(line, header, width) -> str:
+    """One line of numbers and, below it, the classes."""
+    numbers = "".join(f"  {value:>{len(title)}}" for value, title in zip(line[1:], header[1:], strict=False))
+    text = f"{line[0]:<{width}}{numbers}"
+    if len(line) == len(header) or not line[-1]:
+        return text
+    return text + "\n" + textwrap.fill(line[-1], 100, initial_indent="    ", subsequent_indent="    ")
+
+
+def _title(name: str) -> str:
+    """A class name that is a wnid, in words."""
+    return find_wnid(name).lemma_names()[0].replace("_", " ") if re.fullmatch(r"n\d{8}", name) else name
+
+
+def _trees(wanted: str, classes, wnids, synsets, concepts) -> list[str]:
+    named = _named_synsets(concepts) if isinstance(concepts, list) else []
+    return [_tree(title, synset, named) for title, synset in _look_up(wanted, classes, wnids, synsets)]
+
+
+def _look_up(wanted: str, classes, wnids, synsets) -> list[tuple]:
+    """(title, synset) of what a user means by a class name, a wnid or a synset name."""
+    if re.fullmatch(r"n\d{8}", wanted):
+        return [(wanted, find_wnid(wanted))]
+    if wanted in classes:
+        wnid = wnids[classes.index(wanted)] if wnids else None
+        return list(class_synsets([wanted], [wnid], synsets).items())
+    if ".n." in wanted:
+        return [(wanted, find_synset(wanted, "--tree"))]
+    word = wanted.lower().replace(" ", "_")
+    words = {}
+    for wnid in filter(None, wnids or []):
+        synset = find_wnid(wnid)
+        for lemma in synset.lemma_names():
+            words.setdefault(lemma.lower(), []).append((wnid, synset))
+    if word not in words:
+        near = difflib.get_close_matches(word, [name.lower() for name in [*classes, *words]], n=5)
+        hint = f"the nearest are {', '.join(near)}" if near else "takes a class name, a wnid or a synset"
+        raise UserError(f"--tree {wanted}: no such class; {hint}")
+    return words[word]
+
+
+def _tree(title: str, synset, concepts) -> str:
+    """The hypernym paths of a synset as one indented tree from the root down, concepts marked."""
+    marks = {}
+    for name, concept in concepts:
+        marks.setdefault(concept, name)
+    winners = most_specific(synset, concepts)
+    text = f"{title} ({synset.name()}: {synset.definition()}): {winners[0] if winners else OTHERS}"
+    if len(winners) > 1:
+        text += f"\nmost specific concepts: {', '.join(winners)}; the first has precedence"
+    previous = []
+    for path in sorted(synset.hypernym_paths(), key=lambda path: [node.name() for node in path]):
+        same = next((i for i, pair in enumerate(zip(path, previous, strict=False)) if pair[0] != pair[1]), 0)
+        for depth, node in enumerate(path[same:], same):
+            text += f"\n{'  ' * depth}{node.name()}" + (f"    <- {marks[node]}" if node in marks else "")
+        previous = path
+    return text
+
+
+if __name__ == "__main__":
+    main()

@@ -36,8 +36,8 @@ def test_newton_finds_what_linear_svc_finds(parts, classes):
         w = w if classes > 2 else w[:, 1:]
         scale = np.abs(reference.coef_).max()
         assert converged
-        np.testing.assert_allclose(w[:-1].T, reference.coef_, atol=2e-5 * scale)
-        np.testing.assert_allclose(w[-1], reference.intercept_, atol=2e-5 * scale)
+        np.testing.assert_allclose(w[:-1].T, reference.coef_, atol=1e-4 * scale)
+        np.testing.assert_allclose(w[-1], reference.intercept_, atol=1e-4 * scale)
         assert (model.predict(test_x) != reference.predict(test_z)).sum() <= 1
 
 

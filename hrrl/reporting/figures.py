@@ -290,13 +290,8 @@ def _concepts(results: Results, data, look):
             axis.set_yticks(rows["rank"], rows.concept)
         gap = rows.accuracy.max() - rows.accuracy.min()
         axis.set_title(f"{_heading(results.labels[variant])}\n", color=color)
-        axis.text(
-            0,
-            1.02,
-            f"worst {rows.accuracy.min():.1f} %, gap {gap:.1f}",
-            transform=axis.transAxes,
-            color="#555555",
-        )
+        note = f"worst {rows.accuracy.min():.1f} %, gap {gap:.1f}"
+        axis.annotate(note, (0, 1), (0, 4), "axes fraction", "offset points", color="#555555")
         axis.set_ylim(concepts + 0.5, 0.5)
         axis.tick_params(labelbottom=True)
     figure.supxlabel("accuracy (%)", fontsize=9)

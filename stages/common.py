@@ -1,6 +1,7 @@
 """What the stage scripts share: where things are, how a stage starts, ends and fails."""
 
 import argparse
+import importlib.util
 import json
 import os
 import shutil
@@ -10,6 +11,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+
+def use_project_environment() -> None:
+    """Restarts the script with the project's .venv where `python` lacks the requirements.
+
+    So ``.venv/bin/dvc repro`` works without activating the environment, also in a temporary copy of the project
+    below it (``dvc exp run --temp``). Stage scripts import this module before any other package.
+    """
+    if importlib.util.find_spec("dvc") is None:
+        for folder in (ROOT, *ROOT.parents):
+            if (python := folder / ".venv/bin/python").exists() and Path(sys.executable) != python:
+                os.execv(python, [str(python), *sys.argv])
+        sys.exit("python lacks the requirements: run `make setup`, or pip install -r requirements.txt")
+
+
+use_project_environment()
 
 from hrrl.errors import UserError  # noqa: E402  (the scripts run from a clone, without an installed package)
 from hrrl.params import Params, load  # noqa: E402

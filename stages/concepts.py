@@ -2,12 +2,13 @@
 
 import json
 
+from common import concepts_folder, dataset_folder, run, whole
+
 import numpy as np
 import pandas as pd
-from common import concepts_folder, dataset_folder, run, whole
-from hrrl.data import read_manifest
 
 from hrrl import concepts
+from hrrl.data import read_manifest
 from hrrl.errors import UserError
 
 

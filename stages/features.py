@@ -1,7 +1,8 @@
 """Extracts the deep features of every target's images from one pretrained model, one .npz per target."""
 
-import numpy as np
 from common import measured, model_folder, open_data, run, whole
+
+import numpy as np
 
 from hrrl import models, runtime
 from hrrl.evaluation import features

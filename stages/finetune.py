@@ -1,7 +1,8 @@
 """Fine-tunes one pretrained model on every target with ERM, and keeps the test error of each epoch (Fig. 3)."""
 
-import pandas as pd
 from common import dataset_folder, key, measured, model_folder, open_checkpoint, open_data, run, whole
+
+import pandas as pd
 
 from hrrl import launch
 

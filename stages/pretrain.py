@@ -2,7 +2,6 @@
 
 import json
 
-import pandas as pd
 from common import (
     benchmark_task,
     concepts_folder,
@@ -14,6 +13,8 @@ from common import (
     run,
     whole,
 )
+
+import pandas as pd
 
 from hrrl import launch
 

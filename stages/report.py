@@ -4,8 +4,9 @@ import io
 import json
 from pathlib import Path
 
-import pandas as pd
 from common import concepts_folder, measured, model_folder, run, whole, write_json
+
+import pandas as pd
 from ruamel.yaml import YAML
 
 from hrrl import reporting

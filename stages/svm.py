@@ -2,8 +2,9 @@
 
 from dataclasses import asdict
 
-import numpy as np
 from common import measured, run, write_json
+
+import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from common import benchmark_task, model_folder, run, whole
+
 import numpy as np
 import pandas as pd
-from common import benchmark_task, model_folder, run, whole
 
 from hrrl import theory
 

@@ -145,7 +145,7 @@ def class_concepts(mapping, classes, order) -> tuple[list[str], list[int]]:
     return names, [names.index(mapping[name]) for name in classes]
 
 
-def target_distribution(labels, classes, mapping, names, smoothing: float = 1.0) -> list[float]:
+def target_distribution(image_concepts, names, smoothing: float = 1.0) -> list[float]:
     """q0 for a known target (Section 5): the concept shares of its training images, over the benchmark's concepts.
 
     q0_k = (n_k + a) / (n + a K), with n_k the target's images of concept k and n their sum: additive smoothing, as
@@ -153,16 +153,14 @@ def target_distribution(labels, classes, mapping, names, smoothing: float = 1.0)
     have count as "others" if it has that, else not at all; if none is left, q0 is uniform.
 
     Args:
-        labels: the target's training labels, integers that index ``classes``.
-        mapping: {class: concept} of the target, from :func:`group_classes` with the benchmark's concepts.
+        image_concepts: the concept's name for each of the target's training images.
         names: the K concepts of the benchmark.
         smoothing: a, in images; positive.
     Returns:
         K shares that sum to 1.
     """
     counts = dict.fromkeys(names, float(smoothing))
-    for label, n in Counter(int(label) for label in labels).items():
-        concept = mapping[classes[label]]
+    for concept, n in Counter(image_concepts).items():
         concept = concept if concept in counts else OTHERS
         if concept in counts:
             counts[concept] += n
@@ -207,7 +205,7 @@ def find_synset(name: str, where: str = "concepts"):
 
     wordnet = open_wordnet()
     word, _, number = name.lower().partition(".n.")
-    if number.isdigit() and int(number) > 0:  # NLTK would count 0 from the end
+    if number.isdecimal() and int(number) > 0:  # NLTK would count 0 from the end
         try:
             return wordnet.synset(name)
         except WordNetError:  # no such word, or fewer senses of it
@@ -216,7 +214,7 @@ def find_synset(name: str, where: str = "concepts"):
     if not senses:
         near = difflib.get_close_matches(word.partition(".")[0].replace(" ", "_"), _nouns(), n=5)
         senses = [synset for noun in near for synset in wordnet.synsets(noun, "n")[:2]]
-    nearest = ", ".join(f"{synset.name()} ({synset.definition()[:40]})" for synset in senses[:6])
+    nearest = ", ".join(f"{synset.name()} ({synset.definition()[:40]})" for synset in list(dict.fromkeys(senses))[:6])
     hint = f"the nearest are {nearest}" if senses else "a noun synset has a name such as dog.n.01"
     raise UserError(f"{where}: there is no noun synset {name!r} in WordNet 3.0; {hint}")
 
@@ -254,15 +252,17 @@ def _cut(synsets, K: int) -> list[dict]:
     classes comes nearest to an equal share of what is left. The last group is "others".
     """
     cut, rest = [], list(synsets)
+    below = Counter(above for synset in rest for above in ancestors(synset))
     while len(cut) < K - 1:
-        below = Counter(above for synset in rest for above in ancestors(synset))
         share = len(rest) / (K - len(cut))
-        candidates = [synset for synset, n in below.items() if n < len(rest)]
+        candidates = [synset for synset, n in below.items() if 0 < n < len(rest)]
         if not candidates:
             break
-        best = min(candidates, key=lambda s: (abs(below[s] - share), -s.max_depth(), s.name()))
+        best = min(candidates, key=lambda s: (abs(below[s] - share), -len(ancestors(s)), s.name()))
         cut.append(best)
-        rest = [synset for synset in rest if best not in ancestors(synset)]
+        for synset in [synset for synset in rest if best in ancestors(synset)]:
+            rest.remove(synset)
+            below.subtract(ancestors(synset))
     words = [_identifier(synset.lemma_names()[0]) for synset in cut]
     return [
         {"name": _identifier(synset.name()) if words.count(word) > 1 else word, "synset": synset.name()}

@@ -125,7 +125,7 @@ def install(archive: Path) -> str:
 def _open(root):
     reader = _reader(root)
     if not _is_30(reader):
-        raise ValueError(f"is WordNet {reader.get_version()}, not 3.0")
+        raise ValueError(f"its noun offsets are not those of WordNet 3.0 (it says {reader.get_version()})")
     return reader
 
 

@@ -1,0 +1,328 @@
+"""Concepts from the real WordNet 3.0: Table 1's counts, one's own sets, CSV files, automatic cuts, command line."""
+
+import csv
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from hrrl import concepts, wordnet
+from hrrl.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+SYNSETS = {
+    "T-shirt/top": "jersey.n.03",
+    "Trouser": "trouser.n.01",
+    "Pullover": "pullover.n.01",
+    "Dress": "dress.n.01",
+    "Coat": "coat.n.01",
+    "Sandal": "sandal.n.01",
+    "Shirt": "shirt.n.01",
+    "Sneaker": "gym_shoe.n.01",
+    "Bag": "bag.n.04",
+    "Ankle boot": "boot.n.01",
+}
+FASHION = [
+    {"name": "garment", "synset": "clothing.n.01"},
+    {"name": "footwear", "synset": "footwear.n.02"},
+    {"name": "container", "synset": "container.n.01"},
+]
+
+
+@pytest.fixture(scope="module")
+def ilsvrc12():
+    return concepts.ilsvrc12_wnids()
+
+
+def python(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, *arguments], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- Table 1
+
+
+def test_table_1(ilsvrc12):
+    counts = Counter(concepts.group_wnids(ilsvrc12).values())
+    assert len(set(ilsvrc12)) == 1000
+    assert [counts[name] for name in concepts.CONCEPTS] == [121, 107, 59, 56, 129, 118, 106, 100, 57, 67, 80]
+
+
+def test_well_known_classes():
+    known = {
+        "n03770679": "vehicle",  # minivan: a wheeled vehicle is a container, too
+        "n03773504": "vehicle",  # missile: a device, too
+        "n04008634": "device",  # projectile
+        "n02747177": "container",  # ashcan
+        "n02123045": "mammal",  # tabby
+        "n01443537": "animal",  # goldfish
+        "n01558993": "bird",  # robin
+        "n02088364": "dog",  # beagle
+        "n02114367": "mammal",  # timber wolf: a canine, not a dog
+        "n02699494": "structure",  # altar
+        "n02676566": "device",  # acoustic guitar
+        "n04379243": "instrumentality",  # table-tennis table
+        "n04133789": "artifact",  # sandal
+        "n07753592": "others",  # banana
+    }
+    assert concepts.group_wnids(known) == known
+
+
+@pytest.mark.parametrize("wnid", ["n00000001", "n0208407", "02084071", "dog", "n02084071 "])
+def test_unknown_wnid_is_named(wnid):
+    with pytest.raises(UserError, match=f"wnid '{wnid}' is not in WordNet 3.0"):
+        concepts.group_wnids(["n02084071", wnid])
+
+
+# ---------------------------------------------------------------------------------------------- sets of one's own
+
+
+def test_fashion_mnist_by_synsets():
+    mapping = concepts.group_classes(list(SYNSETS), [None] * 10, SYNSETS, FASHION)
+    assert Counter(mapping.values()) == {"garment": 6, "footwear": 3, "container": 1}
+    assert mapping["Sneaker"] == mapping["Sandal"] == mapping["Ankle boot"] == "footwear"
+    assert mapping["Bag"] == "container"
+
+
+def test_the_most_specific_concept_wins_in_any_order_and_the_order_decides_the_rest():
+    beagle, minivan = "n02088364", "n03770679"
+    animal, dog = {"name": "animal", "synset": "animal.n.01"}, {"name": "dog", "synset": "dog.n.01"}
+    vehicle, container = {"name": "vehicle", "synset": "vehicle.n.01"}, FASHION[2]
+    for nested in ([animal, dog], [dog, animal]):
+        assert concepts.group_wnids([beagle], nested)[beagle] == "dog"
+    assert concepts.group_wnids([minivan], [vehicle, container])[minivan] == "vehicle"
+    assert concepts.group_wnids([minivan], [container, vehicle])[minivan] == "container"
+    assert concepts.group_wnids([minivan], [animal])[minivan] == "others"
+
+
+def test_a_synset_comes_before_the_wnid_and_a_concept_may_have_several():
+    pets = [{"name": "pet", "synset": "dog.n.01"}, {"name": "pet", "synset": "cat.n.01"}]
+    mapping = concepts.group_classes(["a", "b"], ["n02088364", "n02088364"], {"b": "banana.n.02"}, pets)
+    assert mapping == {"a": "pet", "b": "others"}
+    assert concepts.concept_order(pets) == ["pet", "others"]
+
+
+@pytest.mark.parametrize(
+    ("synset", "hint"),
+    [("vehicle.n.09", "vehicle.n.02"), ("vehicel.n.01", "vehicle.n.01"), ("dog", "dog.n.01"), ("dog.n.00", "dog.n.01")],
+)
+def test_an_unknown_synset_gets_the_nearest_names(synset, hint):
+    with pytest.raises(UserError, match=f"thing: there is no noun synset '{synset}'.*{hint}"):
+        concepts.group_wnids(["n02088364"], [{"name": "thing", "synset": synset}])
+
+
+def test_a_class_without_wnid_or_synset_is_named():
+    with pytest.raises(UserError, match=r"class 'Bag' has no wnid.*datasets\.<name>\.synsets.*csv"):
+        concepts.group_classes(["Coat", "Bag"], None, {"Coat": "coat.n.01"}, FASHION)
+    with pytest.raises(UserError, match="more than one class is named 'Coat'"):
+        concepts.group_classes(["Coat", "Coat"], None, SYNSETS, FASHION)
+
+
+def test_only_concepts_with_classes_are_trained_on():
+    mapping = {"a": "dog", "b": "others", "c": "bird"}
+    assert concepts.concept_order("table1") == list(concepts.CONCEPTS)
+    names, ids = concepts.class_concepts(mapping, ["b", "c", "a"], concepts.concept_order("table1"))
+    assert (names, ids) == (["bird", "dog", "others"], [2, 0, 1])
+
+
+# ----------------------------------------------------------------------------------------------------------- CSV
+
+
+def test_csv(tmp_path):
+    file = tmp_path / "concepts.csv"
+    file.write_text("class,concept\nBag,thing\nn02088364,others\n\nCoat,garment\n")
+    setting = {"csv": str(file)}
+    mapping = concepts.group_classes(["Coat", "beagle", "Bag"], [None, "n02088364", None], {}, setting)
+    assert mapping == {"Coat": "garment", "beagle": "others", "Bag": "thing"}
+    assert concepts.concept_order(setting) == ["thing", "garment", "others"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("class,concept\nCoat,garment\n", "no concept for class 'Bag'"),
+        ("class,concept\nCoat,a\nBag,b\nHat,c\n", "the dataset has no class 'Hat'"),
+        ("name,group\nCoat,a\nBag,b\n", "first line is 'name,group'"),
+        ("", "takes class,concept"),
+        ("class,concept\nCoat,a\nBag\n", "line 3: 'Bag'"),
+        ("class,concept\nCoat,a\nBag,\n", "line 3: 'Bag,'"),
+        ("class,concept\nCoat,a\nCoat,b\nBag,b\n", "line 3: class 'Coat' is both 'a' and 'b'"),
+        (None, "cannot be read"),
+    ],
+)
+def test_csv_errors_name_file_and_class(tmp_path, text, message):
+    file = tmp_path / "concepts.csv"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(UserError, match=message) as error:
+        concepts.group_classes(["Coat", "Bag"], None, {}, {"csv": str(file)})
+    assert str(file) in str(error.value)
+
+
+# ---------------------------------------------------------------------------------------------------------- auto
+
+
+@pytest.mark.parametrize("K", [1, 2, 7, 11, 30])
+def test_automatic_sets_have_at_most_k_groups_and_all_classes(ilsvrc12, K):
+    setting = concepts.resolve(ilsvrc12, ilsvrc12, {}, {"auto": K})
+    mapping = concepts.group_classes(ilsvrc12, ilsvrc12, {}, setting)
+    order = concepts.concept_order(setting)
+    assert mapping == concepts.group_wnids(ilsvrc12, {"auto": K})
+    assert list(mapping) == ilsvrc12
+    assert set(mapping.values()) <= set(order)
+    assert len(set(order)) == len(order) <= K
+
+
+def test_an_automatic_set_is_more_balanced_than_table_1(ilsvrc12):
+    sizes = Counter(concepts.group_wnids(ilsvrc12, {"auto": 11}).values()).values()
+    assert len(sizes) == 11
+    assert statistics.pstdev(sizes) < statistics.pstdev(concepts.TABLE1.values())
+    assert max(sizes) / min(sizes) < 129 / 56
+
+
+def test_an_automatic_set_of_few_classes():
+    mapping = concepts.group_classes(list(SYNSETS), None, SYNSETS, {"auto": 3})
+    assert {name for name in mapping if mapping[name] == "footwear"} == {"Sandal", "Sneaker", "Ankle boot"}
+    assert len(set(mapping.values())) == 3
+    assert len(set(concepts.group_classes(list(SYNSETS), None, SYNSETS, {"auto": 50}).values())) == 10
+
+
+# ------------------------------------------------------------------------------------------------------------ q0
+
+
+def test_target_distribution():
+    images = ["dog"] * 6 + ["bird"] * 2 + ["boat"] * 3
+    assert concepts.target_distribution(images, ["bird", "cat", "dog"]) == pytest.approx([3 / 11, 1 / 11, 7 / 11])
+    shares = concepts.target_distribution(images, ["bird", "cat", "dog", "others"], smoothing=0.5)
+    assert shares == pytest.approx([2.5 / 13, 0.5 / 13, 6.5 / 13, 3.5 / 13])
+    assert concepts.target_distribution(["boat"], ["bird", "dog"]) == [0.5, 0.5]
+
+
+# -------------------------------------------------------------------------------------------------- command line
+
+
+def test_command_line_shows_table_and_tree():
+    table = python("-m", "hrrl.concepts").stdout.splitlines()
+    rows = [line.split() for line in table if not line.startswith(" ")]
+    assert rows[1:] == [[name, str(n), str(n)] for name, n in concepts.TABLE1.items()]
+    tree = python("-m", "hrrl.concepts", "--tree", "minivan").stdout
+    assert "vehicle.n.01    <- vehicle" in tree
+    assert "container.n.01    <- container" in tree
+    assert "most specific concepts: vehicle, container" in tree
+
+
+def test_command_line_reads_a_dataset_folder(tmp_path):
+    description = {"classes": ["Coat", "Bag"], "wnids": None, "synsets": {"Coat": "coat.n.01", "Bag": "bag.n.04"}}
+    (tmp_path / "dataset.json").write_text(json.dumps(description))
+    with open(tmp_path / "manifest.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["path", "label", "split"], ["a", 0, "train"], ["b", 1, "train"], ["c", 0, "test"]])
+    setting = "garment=clothing.n.01,container=container.n.01"
+    table = python("-m", "hrrl.concepts", "--concepts", setting, str(tmp_path)).stdout.splitlines()
+    assert table[0].split() == ["concept", "classes", "train", "images", "test", "images"]
+    assert table[1].split() == ["garment", "1", "1", "1"]
+    assert table[3].split() == ["container", "1", "1", "0"]
+    broken = python("-m", "hrrl.concepts", str(tmp_path / "nothing"))
+    assert broken.returncode == 1
+    assert broken.stderr.count("\n") == 1
+    assert "not a dataset's folder" in broken.stderr
+
+
+# ------------------------------------------------------------------------------------------------------- WordNet
+
+FIND = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from hrrl import wordnet
+wordnet.DEBIAN = Path(sys.argv[2])
+print(wordnet.open_wordnet().synset("dog.n.01").offset(), wordnet.open_wordnet())
+"""
+
+
+@pytest.fixture
+def files():
+    """A folder with WordNet's files, from wherever this machine has it."""
+    root = wordnet.open_wordnet()._root
+    if not isinstance(root, str):
+        pytest.skip("this machine has WordNet as a zip only")
+    return Path(root)
+
+
+def copy(files, folder):
+    folder.mkdir(parents=True)
+    for file in files.iterdir():
+        if file.is_file() and file.name != "lexnames":
+            shutil.copyfile(file, folder / file.name)
+    return folder
+
+
+def find(tmp_path, debian, **environment):
+    """Opens WordNet in a new process, elsewhere, with a home of its own."""
+    environment = {"HOME": str(tmp_path), "NLTK_DATA": "", **environment}
+    (tmp_path / "elsewhere").mkdir(exist_ok=True)
+    return subprocess.run(
+        [sys.executable, "-c", FIND, str(ROOT), str(debian)],
+        cwd=tmp_path / "elsewhere",
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_wordnet_without_lexnames_from_elsewhere_with_a_fresh_home(files, tmp_path):
+    folder = copy(files, tmp_path / "wordnet")
+    done = find(tmp_path, "/nonexistent", WORDNET=str(folder))
+    assert done.stdout == f"2084071 <Reader in '{folder}'>\n", done.stderr
+    names = wordnet.lexnames().splitlines()
+    assert (names[3], names[44]) == ("03\tnoun.Tops\t1", "44\tadj.ppl\t3")
+
+
+def test_wordnet_of_another_version_and_a_wrong_folder_are_refused(files, tmp_path):
+    folder = copy(files, tmp_path / "wordnet")
+    text = (folder / "data.noun").read_bytes()
+    (folder / "data.noun").write_bytes(b"  1 a line more\n" + text)  # moves every offset, as another version does
+    other = find(tmp_path, files, WORDNET=str(folder))
+    assert other.returncode != 0
+    assert f"WORDNET={folder}: its noun offsets are not those of WordNet 3.0" in other.stderr
+    assert "not there" in find(tmp_path, files, WORDNET=str(tmp_path)).stderr
+
+
+def test_wordnet_from_nltks_zip(files, tmp_path):
+    archive = tmp_path / "nltk_data" / "corpora" / "wordnet.zip"
+    archive.parent.mkdir(parents=True)
+    with zipfile.ZipFile(archive, "w") as content:
+        for file in files.iterdir():
+            if file.is_file():
+                content.write(file, f"wordnet/{file.name}")
+    if wordnet.PROJECT.exists():
+        pytest.skip("data/wordnet comes before NLTK's own folders")
+    done = find(tmp_path, "/nonexistent")
+    assert done.stdout.startswith("2084071"), done.stderr
+    assert str(archive) in done.stdout
+
+
+def test_install_unpacks_whole_files_that_only_the_owner_can_write(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(wordnet, "PROJECT", tmp_path / "data" / "wordnet")
+    archive = tmp_path / "wordnet.zip"
+    with zipfile.ZipFile(archive, "w") as content:
+        for file in files.glob("*.noun"):
+            content.write(file, f"wordnet/{file.name}")
+    wordnet.PROJECT.parent.mkdir()
+    umask = os.umask(0o002)
+    try:
+        assert wordnet.install(archive) == wordnet.install(archive) == str(wordnet.PROJECT)
+    finally:
+        os.umask(umask)
+    assert (wordnet.PROJECT / "data.noun").read_bytes() == (files / "data.noun").read_bytes()
+    assert (wordnet.PROJECT / "data.noun").stat().st_mode & 0o777 == 0o644
+    assert list(wordnet.PROJECT.parent.iterdir()) == [wordnet.PROJECT]

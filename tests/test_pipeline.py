@@ -1,0 +1,164 @@
+"""The pipeline as a user runs it: real dvc commands with the smoke preset, in a fresh clone."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+
+
+def call(folder, *command, ok=True) -> str:
+    """Runs a command in a folder and returns what it prints, stdout and stderr together."""
+    environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    environment |= {
+        "GIT_AUTHOR_NAME": "t",
+        "GIT_AUTHOR_EMAIL": "t@t",
+        "GIT_COMMITTER_NAME": "t",
+        "GIT_COMMITTER_EMAIL": "t@t",
+    }
+    done = subprocess.run(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=500
+    )
+    assert (done.returncode == 0) == ok, done.stdout[-3000:]
+    return done.stdout
+
+
+def edit(folder, **changes) -> None:
+    """Sets dotted keys of params.yaml."""
+    yaml, path = YAML(), folder / "params.yaml"
+    content = yaml.load(path.read_text())
+    for key, value in changes.items():
+        section = content
+        *parts, last = key.split("__")
+        for part in parts:
+            section = section[part]
+        section[last] = value
+    yaml.dump(content, path)
+
+
+def would_run(folder) -> set[str]:
+    lines = call(folder, "dvc", "repro", "--dry").splitlines()
+    return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A clone of the working tree with the smoke preset, run once."""
+    folder = tmp_path_factory.mktemp("clone") / "hrrl"
+    files = call(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
+    for file in files:
+        if (ROOT / file).is_file():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / file, folder / file)
+    shutil.copy(ROOT / "presets/smoke.yaml", folder / "params.yaml")
+    (folder / ".venv").symlink_to(BIN.parent)
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "clone"]):
+        call(folder, "git", *command)
+    call(folder, "sh", "scripts/repro.sh", "2")
+    call(folder, "git", "add", "-A")
+    call(folder, "git", "commit", "-qm", "first run")
+    return folder
+
+
+def metrics(folder) -> dict:
+    return json.loads((folder / "reports/smoke/metrics.json").read_text())
+
+
+@pytest.fixture
+def restored(clone):
+    """The clone, put back as it was after the first run."""
+    yield clone
+    call(clone, "git", "checkout", "-q", "--force", "HEAD")
+    call(clone, "git", "clean", "-qfd")
+    call(clone, "dvc", "checkout", "-q", "--force")
+
+
+def test_second_run_has_nothing_to_do(clone):
+    assert "Nothing to do" in call(clone, "sh", "scripts/repro.sh", "2")
+    assert "Data and pipelines are up to date" in call(clone, "dvc", "repro")
+    assert "up to date" in call(clone, "dvc", "status")
+
+
+def test_results_of_every_stage_are_there(clone):
+    found = metrics(clone)
+    assert set(found["svm"]) == {"lowres", "digits"}
+    assert set(found["svm"]["digits"]) == {"erm", "el", "cl", "hrrl"}
+    assert found["headline"]["svm"]["digits"] == found["svm"]["digits"]["hrrl"]["mean"]
+    report = clone / "reports/smoke"
+    assert {file.suffix for file in (report / "figures").iterdir()} == {".png", ".svg"}
+    assert "<img" in (report / "report.html").read_text() or "<svg" in (report / "report.html").read_text()
+    history = (clone / "models/smoke/hrrl-0/history.csv").read_text().splitlines()
+    assert len(history) == 1 + 2
+    assert {"train_loss", "val_accuracy", "accuracy_garment", "q_garment", "q_entropy"} <= set(history[0].split(","))
+
+
+def test_the_same_run_gives_the_same_bytes(restored):
+    model = restored / "models/smoke/hrrl-0/model.safetensors"
+    before, numbers = model.read_bytes(), metrics(restored)
+    call(restored, "dvc", "repro", "--force", "--no-run-cache", "--single-item", "pretrain@hrrl-0")
+    assert model.read_bytes() == before
+    call(restored, "dvc", "repro")
+    assert metrics(restored) == numbers
+
+
+def test_a_change_of_params_reruns_just_what_depends_on_it(restored):
+    edit(restored, variants__hrrl__example__gradient__tau=0.2)
+    assert {stage for stage in would_run(restored) if stage.startswith(("pretrain", "manifest"))} == {"pretrain@hrrl-0"}
+    call(restored, "git", "checkout", "-q", "params.yaml")
+    edit(restored, svm__validation=0.3)
+    assert {stage.split("@")[0] for stage in would_run(restored)} == {"svm", "report"}
+    call(restored, "git", "checkout", "-q", "params.yaml")
+    edit(restored, headline="erm")
+    assert would_run(restored) == {"report"}
+
+
+def test_shrinking_lists_leaves_no_stale_numbers(restored):
+    edit(restored, targets=["digits"], runs__pretrain=["erm", "hrrl"], runs__svm=["erm", "hrrl"])
+    call(restored, "dvc", "repro")
+    found = metrics(restored)
+    assert set(found["svm"]) == {"digits"}
+    assert set(found["svm"]["digits"]) == set(found["benchmark"]) == {"erm", "hrrl"}
+    assert "lowres" not in (restored / "reports/smoke/report.html").read_text().split("<pre")[0]
+
+
+def test_experiments_compare_variants(restored):
+    for variant in ("erm", "hrrl"):
+        out = call(restored, "dvc", "exp", "run", "-n", variant, "-S", f"headline={variant}")
+        assert "pretrain" not in "".join(line for line in out.splitlines() if line.startswith("Running stage"))
+    rows = json.loads(call(restored, "dvc", "metrics", "diff", "erm", "hrrl", "--json"))
+    [changes] = rows.values()
+    assert "headline.svm.digits" in changes
+    call(restored, "dvc", "plots", "show", "--out", "plots")
+    assert "vega" in (restored / "plots/index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"variants__hrrl__concept__hrrl__lam": -1.0},
+            "variants.hrrl.concept.hrrl.lam: Input should be greater than 0",
+        ),
+        ({"pretrain__epoch": 3}, "pretrain.epoch: unknown key"),
+        ({"runs__svm": ["erm", "hrlr"]}, "runs.svm: 'hrlr' is not defined"),
+        ({"datasets__garments__kind": "imagenet"}, "datasets.garments"),
+        ({"pretrain__backbone": "resnet19"}, "pretrain.backbone: cannot build 'resnet19'"),
+    ],
+)
+def test_bad_input_is_one_line_and_loses_nothing(restored, changes, message):
+    model = restored / "models/smoke/erm-0/model.safetensors"
+    before = model.read_bytes()
+    edit(restored, **changes)
+    out = call(restored, "sh", "scripts/repro.sh", "1", ok=False)
+    assert sum(message in line for line in out.splitlines()) == 1, out
+    assert "Traceback" not in out
+    call(restored, "git", "checkout", "-q", "params.yaml")
+    call(restored, "dvc", "checkout", "-q")
+    assert model.read_bytes() == before

@@ -1,0 +1,207 @@
+"""The training loop: bit-identities of the variants, resuming after a kill, several processes."""
+
+import copy
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import COMPUTE, SCHEDULE, digits_task, method, network
+
+from hrrl import runtime, training
+from hrrl.checkpoint import Checkpoint, fingerprint
+
+GRADIENT, HRRL = {"gradient": {"tau": 0.3}}, {"hrrl": {"lam": 1.0, "s": 3}}
+
+
+def train(task, folder, example=None, concept=None, schedule=SCHEDULE, compute=COMPUTE, weighting=None):
+    """A short run; returns the model's state, the history and the method."""
+    model, chosen = network(), method(task, example, concept)
+    chosen.concept = weighting or chosen.concept
+    with runtime.start(compute) as here:
+        checkpoint = Checkpoint(folder, {"params": "p"})
+        history, _ = training.fit(model, task, chosen, schedule, here, 0, checkpoint, "test")
+    return model.state_dict(), history, chosen
+
+
+def equal(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_variants_reduce_to_erm_to_the_bit(task, tmp_path):
+    erm, history, _ = train(task, tmp_path / "erm")
+    again, history_again, _ = train(task, tmp_path / "again")
+    assert equal(erm, again)
+    assert history == history_again
+    el, _, _ = train(task, tmp_path / "el", {"gradient": {"tau": 0.0}})
+    assert equal(erm, el)
+    held = method(task, concept=HRRL).concept
+    held.update = lambda losses, concepts: None
+    cl, _, _ = train(task, tmp_path / "cl", weighting=held)
+    assert equal(erm, cl)
+
+
+def test_variants_differ_otherwise(task, tmp_path):
+    erm, _, _ = train(task, tmp_path / "erm")
+    for name, axes in {"el": (GRADIENT, None), "cl": (None, HRRL), "hrrl": (GRADIENT, HRRL)}.items():
+        state, history, chosen = train(task, tmp_path / name, *axes)
+        assert not equal(erm, state)
+        assert chosen.concept.t == history[-1]["step"] == 2 * (100 // 30)
+        assert sum(history[-1][f"q_{concept}"] for concept in task.names) == pytest.approx(1)
+
+
+def test_q_follows_the_losses_of_the_batches(task, tmp_path):
+    """The loop hands over each batch's own losses, once per step, and weights them with q from before the step."""
+    recorded = []
+    weighting = method(task, concept=HRRL).concept
+    update = weighting.update
+
+    def record(losses, concepts):
+        recorded.append((losses.clone(), concepts.clone()))
+        update(losses, concepts)
+
+    weighting.update = record
+    train(task, tmp_path / "run", weighting=weighting)
+    replayed = method(task, concept=HRRL).concept
+    for batch in recorded:
+        replayed.update(*batch)
+    assert torch.equal(replayed.q, weighting.q)
+    assert replayed.t == len(recorded) == 6
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_low_precision_trains(task, tmp_path, precision):
+    compute = copy.copy(COMPUTE)
+    compute.precision = precision
+    state, history, chosen = train(task, tmp_path / precision, GRADIENT, HRRL, compute=compute)
+    assert all(value.dtype != getattr(torch, precision) for value in state.values())
+    assert history[-1]["train_loss"] < 3
+    assert chosen.concept.q.dtype == torch.float64
+
+
+def test_a_step_that_overflows_is_no_step_of_q(task, tmp_path):
+    """GradScaler starts at a scale that overflows float16 gradients; the steps it skips do not count."""
+    compute = copy.copy(COMPUTE)
+    compute.precision = "float16"
+    scaler = torch.amp.GradScaler
+
+    def steep(*args, **kwargs):
+        return scaler(*args, **kwargs | {"init_scale": 2.0**40})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.amp, "GradScaler", steep)
+        _, _, chosen = train(task, tmp_path / "run", None, HRRL, compute=compute)
+    assert chosen.concept.t < 6
+
+
+# ------------------------------------------------------------------------------------------------- checkpoints
+
+
+def test_resumed_run_has_the_same_bytes(task, tmp_path):
+    whole, history, _ = train(task, tmp_path / "whole", {"noise": {"tau": 0.3}}, HRRL)
+    half = copy.copy(SCHEDULE)
+    half.epochs = 1
+    train(task, tmp_path / "cut", {"noise": {"tau": 0.3}}, HRRL, half)
+    resumed, history_resumed, _ = train(task, tmp_path / "cut", {"noise": {"tau": 0.3}}, HRRL)
+    assert equal(whole, resumed)
+    assert history == history_resumed
+
+
+def test_damaged_and_foreign_checkpoints(tmp_path, capsys):
+    checkpoint = Checkpoint(tmp_path / "run", {"params": "a", "code": "b"})
+    for epoch in (1, 2, 3):
+        checkpoint.save({"epoch": epoch})
+    newest = tmp_path / "run/epoch-00003.pt"
+    assert not (tmp_path / "run/epoch-00001.pt").exists()
+    newest.write_bytes(newest.read_bytes()[:100])
+    assert checkpoint.load() == {"epoch": 2}
+    assert "epoch-00003.pt is damaged" in capsys.readouterr().err
+    assert Checkpoint(tmp_path / "run", {"params": "z", "code": "b"}).load() is None
+    assert "starting afresh, because params changed" in capsys.readouterr().err
+    assert checkpoint.load() is None
+
+
+def test_fingerprint_tells_what_changed(tmp_path):
+    code, data = tmp_path / "code", tmp_path / "data"
+    code.mkdir()
+    (code / "loop.py").write_text("1")
+    data.write_text("1")
+    before = fingerprint({"lr": 0.1}, [code], [data])
+    (code / "loop.py").write_text("2")
+    after = fingerprint({"lr": 0.1}, [code], [data])
+    assert [part for part in before if before[part] != after[part]] == ["code"]
+
+
+def test_killed_at_any_moment_ends_with_the_same_bytes(tmp_path):
+    """kill -9 at several moments, also while a checkpoint is written, against a run that is left alone."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    command = [sys.executable, __file__]
+
+    def run(folder, after=None):
+        with subprocess.Popen([*command, str(folder)], env=environment, stderr=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + 60
+            while after is not None and not list(folder.glob(f"ck/*{after}*")) and time.monotonic() < deadline:
+                time.sleep(0.002)
+            if after is not None:
+                process.send_signal(signal.SIGKILL)
+        return process.returncode
+
+    assert run(tmp_path / "whole") == 0
+    for after in ("00001.tmp", "00002.pt", "00003.tmp"):
+        assert run(tmp_path / "cut", after) == -signal.SIGKILL
+    assert run(tmp_path / "cut") == 0
+    assert (tmp_path / "cut/end.pt").read_bytes() == (tmp_path / "whole/end.pt").read_bytes()
+
+
+# --------------------------------------------------------------------------------------------- several processes
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_agree_with_one(tmp_path, world):
+    """The same global batches on 1, 2 and 3 processes: one q, to the bit on all of them and to rounding over all."""
+    results = {}
+    for size in (1, world):
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+        command = [sys.executable, *launcher, __file__, str(tmp_path / str(size)), "no-batch-norm"]
+        subprocess.run(command, check=True, env=environment, capture_output=True, timeout=120)
+        results[size] = [torch.load(file) for file in sorted((tmp_path / str(size)).glob("rank-*.pt"))]
+    assert len(results[world]) == world
+    assert all(torch.equal(other["q"], results[world][0]["q"]) for other in results[world])
+    one, several = results[1][0], results[world][0]
+    torch.testing.assert_close(several["q"], one["q"], rtol=0, atol=1e-6)
+    for row, expected in zip(several["history"], one["history"], strict=True):
+        assert row["train_loss"] == pytest.approx(expected["train_loss"], abs=1e-4)
+        assert row["val_accuracy"] == pytest.approx(expected["val_accuracy"])  # every image once, 70 of them
+
+
+def without_batch_norm():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 5, 2), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(288, 10)
+    )
+    from hrrl.models import Classifier
+
+    return Classifier(net)
+
+
+def main(folder: Path, net: str = "") -> None:
+    """A run of three epochs in a process of its own, for the tests above."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with runtime.start(COMPUTE) as here:
+        task = digits_task(folder / f"manifest-{here.rank}")
+        model, chosen = without_batch_norm() if net else network(), method(task, GRADIENT, HRRL)
+        schedule = copy.copy(SCHEDULE)
+        schedule.epochs = 3
+        checkpoint = Checkpoint(folder / "ck", {"params": "p"})
+        history, _ = training.fit(model, task, chosen, schedule, here, 0, checkpoint, "test")
+        end = {"model": model.state_dict(), "history": history, "q": chosen.concept.q}
+        torch.save(end, folder / ("end.pt" if here.world_size == 1 and not net else f"rank-{here.rank}.pt"))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])

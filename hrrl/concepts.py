@@ -375,7 +375,8 @@ def _read_params(path: str) -> tuple:
     try:
         params = YAML(typ="safe").load(Path(path))
         datasets = params["datasets"].values()
-        return params["concepts"], {k: v for dataset in datasets for k, v in dataset.get("synsets", {}).items()}
+        synsets = [dataset.get("synsets") or {} for dataset in datasets]
+        return params["concepts"], {name: synset for known in synsets for name, synset in known.items()}
     except (OSError, YAMLError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"--concepts {path}: no concepts to be read ({error}); it takes a params file") from None
 
@@ -387,14 +388,14 @@ def _read_dataset(dataset: str) -> tuple:
         return wnids, wnids, {}, {}
     try:
         description = json.loads(Path(dataset, "dataset.json").read_text())
-        classes, wnids, synsets = (description.get(key) for key in ("classes", "wnids", "synsets"))
+        classes, wnids, synsets = description["classes"], description.get("wnids"), description.get("synsets")
         manifest, images = Path(dataset, "manifest.csv"), {}
         if manifest.exists():
             with open(manifest, newline="", encoding="utf-8") as file:
                 for row in csv.DictReader(file):
                     images.setdefault(row["split"], Counter())[int(row["label"])] += 1
         return classes, wnids, synsets or {}, images
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{dataset}: not a dataset's folder ({error}); takes one with dataset.json, or ilsvrc12"
         ) from None

@@ -1,6 +1,5 @@
 """Concepts from the real WordNet 3.0: Table 1's counts, one's own sets, CSV files, automatic cuts, command line."""
 
-import csv
 import json
 import os
 import shutil
@@ -40,12 +39,6 @@ FASHION = [
 @pytest.fixture(scope="module")
 def ilsvrc12():
     return concepts.ilsvrc12_wnids()
-
-
-def python(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, *arguments], env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
 
 
 # ------------------------------------------------------------------------------------------------------- Table 1
@@ -210,30 +203,36 @@ def test_target_distribution():
 # -------------------------------------------------------------------------------------------------- command line
 
 
-def test_command_line_shows_table_and_tree():
-    table = python("-m", "hrrl.concepts").stdout.splitlines()
-    rows = [line.split() for line in table if not line.startswith(" ")]
+def test_command_line_shows_table_1():
+    table = subprocess.run([sys.executable, "-m", "hrrl.concepts"], cwd=ROOT, capture_output=True, text=True).stdout
+    rows = [line.split() for line in table.splitlines() if not line.startswith(" ")]
     assert rows[1:] == [[name, str(n), str(n)] for name, n in concepts.TABLE1.items()]
-    tree = python("-m", "hrrl.concepts", "--tree", "minivan").stdout
+    assert "tench, goldfish" in table
+
+
+def test_command_line_shows_why_a_class_is_where_it_is(capsys):
+    concepts.main(["--tree", "minivan"])
+    tree = capsys.readouterr().out
     assert "vehicle.n.01    <- vehicle" in tree
     assert "container.n.01    <- container" in tree
     assert "most specific concepts: vehicle, container" in tree
+    concepts.main(["--tree", "crane"])
+    assert capsys.readouterr().out.count("\nentity.n.01") == 2  # the bird and the machine
+    with pytest.raises(SystemExit, match=r"--tree tabby ct: no such class; the nearest are .*tabby"):
+        concepts.main(["--tree", "tabby ct"])
 
 
-def test_command_line_reads_a_dataset_folder(tmp_path):
+def test_command_line_reads_a_dataset_folder(tmp_path, capsys):
     description = {"classes": ["Coat", "Bag"], "wnids": None, "synsets": {"Coat": "coat.n.01", "Bag": "bag.n.04"}}
     (tmp_path / "dataset.json").write_text(json.dumps(description))
-    with open(tmp_path / "manifest.csv", "w", newline="") as file:
-        csv.writer(file).writerows([["path", "label", "split"], ["a", 0, "train"], ["b", 1, "train"], ["c", 0, "test"]])
-    setting = "garment=clothing.n.01,container=container.n.01"
-    table = python("-m", "hrrl.concepts", "--concepts", setting, str(tmp_path)).stdout.splitlines()
+    (tmp_path / "manifest.csv").write_text("path,label,split\na,0,train\nb,1,train\nc,0,test\n")
+    concepts.main(["--concepts", "garment=clothing.n.01,container=container.n.01", str(tmp_path)])
+    table = capsys.readouterr().out.splitlines()
     assert table[0].split() == ["concept", "classes", "train", "images", "test", "images"]
     assert table[1].split() == ["garment", "1", "1", "1"]
     assert table[3].split() == ["container", "1", "1", "0"]
-    broken = python("-m", "hrrl.concepts", str(tmp_path / "nothing"))
-    assert broken.returncode == 1
-    assert broken.stderr.count("\n") == 1
-    assert "not a dataset's folder" in broken.stderr
+    with pytest.raises(SystemExit, match="not a dataset's folder"):
+        concepts.main([str(tmp_path / "nothing")])
 
 
 # ------------------------------------------------------------------------------------------------------- WordNet
@@ -243,7 +242,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from hrrl import wordnet
-wordnet.DEBIAN = Path(sys.argv[2])
+wordnet.PROJECT, wordnet.DEBIAN = Path("nothing"), Path(sys.argv[2])
 print(wordnet.open_wordnet().synset("dog.n.01").offset(), wordnet.open_wordnet())
 """
 
@@ -265,7 +264,7 @@ def copy(files, folder):
     return folder
 
 
-def find(tmp_path, debian, **environment):
+def find(tmp_path, debian, **environment) -> subprocess.CompletedProcess:
     """Opens WordNet in a new process, elsewhere, with a home of its own."""
     environment = {"HOME": str(tmp_path), "NLTK_DATA": "", **environment}
     (tmp_path / "elsewhere").mkdir(exist_ok=True)
@@ -281,7 +280,7 @@ def find(tmp_path, debian, **environment):
 
 def test_wordnet_without_lexnames_from_elsewhere_with_a_fresh_home(files, tmp_path):
     folder = copy(files, tmp_path / "wordnet")
-    done = find(tmp_path, "/nonexistent", WORDNET=str(folder))
+    done = find(tmp_path, folder)
     assert done.stdout == f"2084071 <Reader in '{folder}'>\n", done.stderr
     names = wordnet.lexnames().splitlines()
     assert (names[3], names[44]) == ("03\tnoun.Tops\t1", "44\tadj.ppl\t3")
@@ -304,8 +303,6 @@ def test_wordnet_from_nltks_zip(files, tmp_path):
         for file in files.iterdir():
             if file.is_file():
                 content.write(file, f"wordnet/{file.name}")
-    if wordnet.PROJECT.exists():
-        pytest.skip("data/wordnet comes before NLTK's own folders")
     done = find(tmp_path, "/nonexistent")
     assert done.stdout.startswith("2084071"), done.stderr
     assert str(archive) in done.stdout

@@ -13,10 +13,11 @@ from hrrl.errors import UserError
 
 
 def main(params):
-    manifest, mapping = group(params)
-    order = concepts.concept_order(params.as_dict()["concepts"])
-    names, ids = concepts.class_concepts(mapping, manifest.classes, order)
-    references = {variant: q0(params, variant, names) for variant in params.runs.pretrain}
+    manifest, synsets = labelled(params)
+    setting = concepts.resolve(manifest.classes, manifest.wnids, synsets, params.as_dict()["concepts"])
+    mapping = concepts.group_classes(manifest.classes, manifest.wnids, synsets, setting)
+    names, ids = concepts.class_concepts(mapping, manifest.classes, concepts.concept_order(setting))
+    references = {variant: q0(params, variant, names, setting) for variant in params.runs.pretrain}
     with whole(concepts_folder(params)) as folder:
         folder.mkdir()
         classes = pd.DataFrame({"class": manifest.classes, "concept": [mapping[c] for c in manifest.classes]})
@@ -29,15 +30,12 @@ def main(params):
         (folder / "benchmark.json").write_text(json.dumps({"names": names, "ids": ids}) + "\n")
 
 
-def group(params, target=None):
-    """The manifest of a target, or (None) of the benchmark, and the concept of each of its classes."""
-    manifest = read_manifest(dataset_folder(params, target))
-    synsets = params.datasets[target or params.benchmark].synsets
-    setting = params.as_dict()["concepts"]
-    return manifest, concepts.group_classes(manifest.classes, manifest.wnids, synsets, setting)
+def labelled(params, target=None):
+    """The manifest of a target, or (None) of the benchmark, and the synsets that params give its classes."""
+    return read_manifest(dataset_folder(params, target)), params.datasets[target or params.benchmark].synsets
 
 
-def q0(params, variant, names) -> list[float] | None:
+def q0(params, variant, names, concept_setting) -> list[float] | None:
     """The reference distribution of a variant over the concepts ``names``; None for the empirical one."""
     point = params.variants[variant].concept
     setting = point.hrrl.q0 if point and point.hrrl else "empirical"
@@ -47,7 +45,8 @@ def q0(params, variant, names) -> list[float] | None:
         return [1 / len(names)] * len(names)
     if isinstance(setting, dict):
         return given_shares(setting, names, f"variants.{variant}.concept.hrrl.q0")
-    manifest, mapping = group(params, setting.removeprefix("target:"))
+    manifest, synsets = labelled(params, setting.removeprefix("target:"))
+    mapping = concepts.group_classes(manifest.classes, manifest.wnids, synsets, concept_setting)
     return concepts.target_distribution([mapping[manifest.classes[y]] for y in manifest.labels("train")], names)
 
 

@@ -122,7 +122,7 @@ def test_headline_repeats_one_variant_without_its_name():
     tree, headline = metrics(results), metrics(results)["headline"]
     assert headline["svm"]["cifar"] == tree["svm"]["cifar"]["hrrl"]["mean"]
     assert headline["benchmark"]["worst_concept"] == tree["benchmark"]["hrrl"]["worst_concept"]["mean"]
-    assert headline["finetune"]["lowres"] == tree["finetune"]["lowres"]["hrrl"]["error"]["mean"]
+    assert headline["finetune"]["lowres"] == tree["finetune"]["lowres"]["hrrl"]["test_error"]["mean"]
     results.headline = "erm"
     assert metrics(results)["headline"].keys() == headline.keys()
     assert metrics(results)["headline"] != headline

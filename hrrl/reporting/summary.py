@@ -132,7 +132,7 @@ def metrics(results: Results) -> dict:
     """The numbers of metrics.json: nested, with stable keys, rounded to 4 decimals.
 
     ``svm.<target>.<variant>``: mean, std, n, difference to the baseline, validation.mean;
-    ``benchmark.<variant>``: accuracy, worst_concept; ``finetune.<target>.<variant>.error``;
+    ``benchmark.<variant>``: accuracy, worst_concept; ``finetune.<target>.<variant>.test_error``;
     ``robustness.<variant>.step_<size>``; ``concepts.<variant>.<concept>`` (accuracy);
     ``q.<variant>.<concept>`` after the last epoch; ``theory``; ``checks``: SVM fits with C at the edge of the
     grid or without convergence. ``headline`` repeats the means of one variant without its name. What a single
@@ -142,7 +142,7 @@ def metrics(results: Results) -> dict:
     tree = {
         "svm": _with_validation(results),
         "benchmark": {v: {k: s[v] for k, s in benchmark.items()} for v in benchmark["accuracy"]},
-        "finetune": {t: {v: {"error": s} for v, s in by.items()} for t, by in finetune_scores(results).items()},
+        "finetune": {t: {v: {"test_error": s} for v, s in by.items()} for t, by in finetune_scores(results).items()},
         "robustness": nested(results, results.robustness, "step_size", "accuracy", "step_{:g}"),
         "concepts": nested(results, results.concept_accuracy, "concept", "accuracy"),
         "q": nested(results, final_q(results), "concept", "q"),
@@ -201,7 +201,7 @@ def _headline(tree: dict, variant: str) -> dict:
     here = {name: tree[name][variant] for name in ("benchmark", "robustness", "concepts") if variant in tree[name]}
     means = {name: {key: score["mean"] for key, score in scores.items()} for name, scores in here.items()}
     svm = {t: scores[variant]["mean"] for t, scores in tree["svm"].items() if variant in scores}
-    finetune = {t: s[variant]["error"]["mean"] for t, s in tree["finetune"].items() if variant in s}
+    finetune = {t: s[variant]["test_error"]["mean"] for t, s in tree["finetune"].items() if variant in s}
     return {"svm": svm, "finetune": finetune, **means}
 
 

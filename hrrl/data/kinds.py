@@ -1,0 +1,99 @@
+"""Finds a dataset: under its root, in a known system folder, among the project's raw data, or by downloading it."""
+
+import os
+import shutil
+from pathlib import Path
+
+from hrrl.data.arrays import Arrays, Cifar10, Digits, FashionMnist, Svhn
+from hrrl.data.stores import locked
+from hrrl.data.trees import ImageFolder, ImageNet, NotHereError, OnlineProducts, note
+from hrrl.errors import UserError
+
+KINDS = {
+    "imagenet": ImageNet,
+    "imagefolder": ImageFolder,
+    "cifar10": Cifar10,
+    "svhn": Svhn,
+    "fashion_mnist": FashionMnist,
+    "sop": OnlineProducts,
+    "digits": Digits,
+}
+SYSTEM = (Path("/usr/share/datasets"), Path("/usr/local/share/datasets"))  # where distributions put datasets
+RAW = Path("data/raw")
+
+
+def locate(definition, key: str):
+    """The dataset of a definition, opened where it is: an ImageFolder, ImageNet, OnlineProducts or Arrays.
+
+    Args:
+        definition: kind, root and train are read.
+        key: the definition's key, for messages.
+    Raises:
+        UserError: it is nowhere, and cannot be downloaded; says what to put where.
+    """
+    kind, train = KINDS[definition.kind], definition.train.partition("[")[0]
+    if kind is Digits:
+        return Digits(Path("."), train)
+    if definition.root is not None:
+        root = _expand(definition.root, f"{key}.root")
+        try:
+            return kind(root, train)
+        except NotHereError as error:
+            raise UserError(f"{key}.root: {root}: {error}; expected {kind.needs}") from None
+    raw = RAW / definition.kind
+    for place in [*(s / n for s in SYSTEM for n in _names(definition.kind)), raw]:
+        try:
+            return kind(place, train)
+        except NotHereError:
+            continue
+    if not hasattr(kind, "download"):
+        raise UserError(f"{key}.root: not set, and nothing in {raw}; set it to where these are: {kind.needs}")
+    _download(kind, raw, key)
+    return kind(raw, train)
+
+
+def warn_of_checksums(data, key: str) -> None:
+    """Names, on stderr, the files that are not the published ones; not for a distribution's own packages."""
+    if not isinstance(data, Arrays) or any(data.root.is_relative_to(place) for place in SYSTEM):
+        return
+    published = data.checksums()
+    for source in data.sources():
+        if published.get(source["name"], source["md5"]) != source["md5"]:
+            note(
+                f"{key}: {data.root / source['name']} is not the published file (its MD5 differs); reading it as it is"
+            )
+
+
+def _expand(root: str, key: str) -> Path:
+    path = os.path.expanduser(os.path.expandvars(root))
+    if "$" in path:
+        raise UserError(f"{key}: {root}: an environment variable in it is not set; set it, or write the path")
+    if not os.path.exists(path):
+        raise UserError(f"{key}: {path} does not exist; expected the folder of the dataset")
+    return Path(path)
+
+
+def _names(kind: str) -> list[str]:
+    return list(dict.fromkeys([kind, kind.replace("_", "-")]))
+
+
+def _download(kind, raw: Path, key: str) -> None:
+    """Downloads next to where it belongs and moves it there when it is whole."""
+    partial = raw.with_name(f".{raw.name}.partial")
+    with locked(raw.with_name(f".{raw.name}.lock")):
+        if raw.exists() and any(raw.iterdir()):
+            return  # by another process, in the meantime
+        print(f"{key}: downloading to {raw}", flush=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            kind.download(partial)
+        except (OSError, RuntimeError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise UserError(
+                f"{key}: the download failed ({error}); put this into {raw}, or set {key}.root to where it is: "
+                f"{kind.needs}"
+            ) from None
+        if raw.exists():
+            raw.rmdir()
+        os.replace(partial, raw)

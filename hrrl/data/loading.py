@@ -1,0 +1,309 @@
+"""Batches of the images that a manifest lists: small ones from memory, large ones decoded by worker processes.
+
+All randomness follows from (seed, epoch) and an image's position in the epoch or in the manifest, so that neither the
+number of processes nor the number of workers changes what an image looks like or which batch it is in.
+"""
+
+import hashlib
+import os
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hrrl.data.augment import augment_batch, crop_boxes, flip_some
+from hrrl.data.decode import decode, resize
+from hrrl.data.kinds import locate
+from hrrl.data.manifest import Manifest, Paths, Rows, read_manifest
+from hrrl.data.stores import locked
+from hrrl.errors import UserError
+
+SMALL = 64  # pixels up to which images are held in memory at the network's size
+CACHE = Path("data/cache")
+FORMAT = 1  # of the cached pixels: raise it when decoding or resizing changes
+ORDER, BATCH, IMAGE = range(3)  # what a random stream is for
+
+
+def open_split(folder, definition, split: str, image_size: int, workers: int = 0) -> "Source":
+    """The images of one split of the manifest in ``folder``, at the network's size.
+
+    Args:
+        definition: the dataset's definition; kind, root, train (to find the files) and resolution are read.
+        split: "train" or "test", as the manifest has them.
+        image_size: S, pixels.
+        workers: processes that decode images of more than 64 pixels; threads that decode smaller ones, once.
+    Raises:
+        UserError: no manifest, the files are not where they were, or not what they were.
+    """
+    manifest = read_manifest(folder)
+    if split not in manifest.splits:
+        raise UserError(f"{folder}: no split {split!r}; known: {', '.join(manifest.splits)}")
+    data = locate(definition, f"the dataset listed in {folder}")
+    if hasattr(data, "store"):
+        pixels = Files(data.store, manifest.splits[split])
+    else:
+        pixels = Positions(data, manifest.splits[split].paths)
+    kind = Small if image_size <= SMALL else Large
+    return kind(manifest, split, pixels, image_size, definition.resolution, workers)
+
+
+class Files:
+    """Images that are files, decoded when they are asked for."""
+
+    channels = 3
+
+    def __init__(self, store, rows: Rows):
+        self.store, self.rows = store, rows
+
+    def __getitem__(self, i: int) -> torch.Tensor:
+        """The (3, H, W) uint8 image i.
+
+        Raises:
+            UserError: names the file that cannot be read, or is not the one that the manifest lists.
+        """
+        path = self.rows.paths[i]
+        try:
+            data = self.store.read(path)
+            if self.rows.bytes[i] not in (-1, len(data)):
+                raise ValueError(f"has {len(data)} bytes, the manifest says {self.rows.bytes[i]}; list it anew")
+            return decode(data)
+        except OSError as error:
+            problem = error.strerror or str(error)
+        except ValueError as error:
+            problem = error
+        raise UserError(f"{self.store}/{path}: {problem}; replace the file, or rerun the manifest stage")
+
+
+class Positions:
+    """Images at positions of array files, read when the first is asked for and kept in memory."""
+
+    def __init__(self, data, paths: Paths):
+        self.data, self.paths, self.images = data, paths, None
+
+    def load(self) -> torch.Tensor:
+        """(n, C, H, W) uint8, all images of the split in its order."""
+        if self.images is None:
+            names, positions = zip(*(path.rsplit("#", 1) for path in self.paths), strict=True)
+            names, positions = np.array(names), np.array(positions, int)
+            parts = []
+            for name in dict.fromkeys(names.tolist()):
+                wanted = positions[names == name]
+                images, _ = self.data.images(name)
+                if wanted.max() >= len(images):
+                    raise UserError(f"{self.data}/{name}: {len(images)} images, the manifest lists more; list it anew")
+                parts.append((names == name, images[wanted]))
+            self.images = np.empty((len(names), *parts[0][1].shape[1:]), np.uint8)
+            for where, images in parts:
+                self.images[where] = images
+        return torch.from_numpy(self.images)
+
+    def __getitem__(self, i: int) -> torch.Tensor:
+        """The (C, H, W) uint8 image i."""
+        return self.load()[i]
+
+
+class Source:
+    """The images of one split, as batches.
+
+    Attributes:
+        labels: (N,) int64.
+        classes: names of the classes.
+    """
+
+    def __init__(self, manifest: Manifest, split: str, pixels, image_size: int, resolution: int | None, workers: int):
+        self.rows, self.classes = manifest.splits[split], manifest.classes
+        self.labels = torch.from_numpy(self.rows.labels.copy())
+        self.pixels, self.image_size, self.resolution, self.workers = pixels, image_size, resolution, workers
+        self.files = manifest.files
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def steps(self, batch_size: int) -> int:
+        """Training batches per epoch: the last one is left out where it is not full."""
+        return max(1, len(self) // batch_size)
+
+    def train_batches(
+        self, batch_size: int, augment, seed: int, epoch: int, rank: int = 0, world: int = 1
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
+        """This process's part of each batch of an epoch, in an order that follows from (seed, epoch).
+
+        Args:
+            batch_size: m, over all processes; N where the split has fewer images.
+            augment: crop ("random_resized", "padded", "none"), padding (pixels at the network's size), scale (least
+                and greatest area), flip.
+            rank, world: this process among all.
+        Yields:
+            x (b, 3, S, S) uint8, y (b,) int64, m.
+        """
+        m = min(batch_size, len(self))
+        order = _random(ORDER, seed, epoch).permutation(len(self))
+        parts = []
+        for step in range(self.steps(batch_size)):
+            bounds = _bounds(m, world)[rank : rank + 2]
+            parts.append((step, order[step * m : (step + 1) * m], slice(*bounds)))
+        for (_, batch, part), x in zip(parts, self._augmented(parts, augment, seed, epoch), strict=True):
+            yield x, self.labels[batch[part]], m
+
+    def eval_batches(
+        self, batch_size: int, rank: int = 0, world: int = 1
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """This process's part of the split, without augmentation, in the manifest's order; each image is in one part.
+
+        Yields:
+            x (b, 3, S, S) uint8, y (b,) int64; the last batch is smaller where it is not full.
+        """
+        start, stop = _bounds(len(self), world)[rank : rank + 2]
+        batches = [slice(a, min(a + batch_size, stop)) for a in range(start, stop, batch_size)]
+        for batch, x in zip(batches, self._plain(batches), strict=True):
+            yield x, self.labels[batch]
+
+    def _reduced(self, images: torch.Tensor) -> torch.Tensor:
+        """(..., C, H, W) images at the definition's resolution."""
+        return images if self.resolution is None else resize(images, self.resolution, self.resolution)
+
+
+class Small(Source):
+    """Images of up to 64 pixels: decoded and resized to S x S once, kept as uint8 in a memory-mapped file.
+
+    Processes share the file's pages. Grey images are kept with one channel.
+    """
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.images = self._cached()
+
+    def _augmented(self, parts, augment, seed, epoch):
+        for step, batch, part in parts:
+            images = torch.from_numpy(self.images[batch[part]])
+            rng = _random(BATCH, seed, epoch, step)
+            yield augment_batch(images, augment, rng, part, len(batch)).expand(-1, 3, -1, -1)
+
+    def _plain(self, batches):
+        for batch in batches:
+            yield torch.from_numpy(self.images[batch]).expand(-1, 3, -1, -1)
+
+    def _cached(self) -> np.ndarray:
+        """(N, C, S, S) uint8, from data/cache, where it is written first if no process has done so."""
+        key = (FORMAT, self.rows.fingerprint(), self.files, self.image_size, self.resolution)
+        name = hashlib.sha256(repr(key).encode()).hexdigest()[:32]
+        path = CACHE / f"{name}.npy"
+        if not path.exists():
+            with locked(CACHE / f"{name}.lock"):
+                if not path.exists():
+                    self._write_cache(path)
+        return np.load(path, mmap_mode="c")
+
+    def _write_cache(self, path: Path) -> None:
+        # Written in order, not through the map: a full disk is then an error and not the end of the process.
+        partial = path.with_suffix(f".{socket.gethostname()}.{os.getpid()}.partial")
+        shape, chunks = self._resized()
+        try:
+            with open(partial, "wb") as file:
+                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+                for chunk in chunks:
+                    file.write(chunk.numpy().tobytes())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _resized(self) -> tuple[tuple[int, ...], Iterator[torch.Tensor]]:
+        """Shape of all images at S x S, and the images in chunks."""
+        S = self.image_size
+        if isinstance(self.pixels, Positions):
+            images = self.pixels.load()
+            chunks = (resize(self._reduced(chunk), S, S) for chunk in images.split(4096))
+            return (len(self), images.shape[1], S, S), chunks
+        return (len(self), self.pixels.channels, S, S), self._decoded_chunks()
+
+    def _decoded_chunks(self) -> Iterator[torch.Tensor]:
+        from tqdm import tqdm
+
+        def one(i: int) -> torch.Tensor:
+            return resize(self._reduced(self.pixels[i]), self.image_size, self.image_size)
+
+        bar = tqdm(total=len(self), desc="decoding", unit="img", leave=False, mininterval=1)
+        with bar, ThreadPoolExecutor(max(1, self.workers)) as pool:
+            for start in range(0, len(self), 1024):
+                chunk = range(start, min(start + 1024, len(self)))
+                yield torch.stack(list(pool.map(one, chunk)))
+                bar.update(len(chunk))
+
+
+class Large(Source):
+    """Images of more than 64 pixels: read, cropped and resized one by one, by worker processes."""
+
+    def _augmented(self, parts, augment, seed, epoch):
+        def one(i: int) -> torch.Tensor:
+            return self._augmented_image(self._reduced(self.pixels[i]), augment, _random(IMAGE, seed, epoch, i))
+
+        return self._read([batch[part] for _, batch, part in parts], one)
+
+    def _plain(self, batches):
+        indices = np.arange(len(self))
+        return self._read([indices[batch] for batch in batches], lambda i: self._centred(self._reduced(self.pixels[i])))
+
+    def _augmented_image(self, image: torch.Tensor, augment, rng: np.random.Generator) -> torch.Tensor:
+        S = self.image_size
+        if augment.crop != "random_resized":
+            return augment_batch(self._centred(image)[None], augment, rng, slice(None), 1)[0]
+        top, left, h, w = crop_boxes(rng, 1, *image.shape[1:], augment.scale)[0]
+        image = resize(image[:, top : top + h, left : left + w], S, S)
+        return flip_some(image[None], rng.random(1))[0] if augment.flip else image
+
+    def _centred(self, image: torch.Tensor) -> torch.Tensor:
+        """The centre S x S of an image whose short side is S * 256 / 224: ImageNet's usual evaluation."""
+        S, (H, W) = self.image_size, image.shape[1:]
+        short = round(S * 256 / 224)
+        H, W = (short, short * W // H) if H <= W else (short * H // W, short)
+        top, left = round((H - S) / 2), round((W - S) / 2)
+        return resize(image, H, W)[:, top : top + S, left : left + S]
+
+    def _read(self, batches: list[np.ndarray], one) -> Iterator[torch.Tensor]:
+        """(b, 3, S, S) for the images of each batch, in order."""
+        if isinstance(self.pixels, Positions):
+            self.pixels.load()  # before the workers start, which then share it
+        loader = torch.utils.data.DataLoader(
+            _Batches(one, self.image_size), batch_size=None, sampler=batches, num_workers=self.workers
+        )
+        try:
+            for images in loader:
+                if isinstance(images, UserError):
+                    raise images
+                yield images
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise UserError(
+                f"compute.workers: a process that decodes images has died ({' '.join(str(error).split())}); "
+                "expected enough memory and shared memory (/dev/shm) for all of them: set fewer, or 0"
+            ) from None
+
+
+class _Batches(torch.utils.data.Dataset):
+    """What a worker does: a batch of positions to a batch of images, or the error to raise in the main process."""
+
+    def __init__(self, one, image_size: int):
+        self.one, self.image_size = one, image_size
+
+    def __getitem__(self, batch: np.ndarray):
+        images = torch.empty(len(batch), 3, self.image_size, self.image_size, dtype=torch.uint8)
+        try:
+            for image, i in zip(images, batch.tolist(), strict=True):
+                image.copy_(self.one(i))  # grey ones become three equal channels
+        except UserError as error:
+            return error
+        return images
+
+
+def _random(*stream: int) -> np.random.Generator:
+    return np.random.default_rng(stream)
+
+
+def _bounds(n: int, world: int) -> list[int]:
+    """Where each process's part of n images starts, and n: parts differ by one image at most, as in tensor_split."""
+    return [rank * (n // world) + min(rank, n % world) for rank in range(world + 1)]

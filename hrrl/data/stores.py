@@ -1,0 +1,162 @@
+"""Where image files lie: a folder, or a zip that is read without unpacking. Both list, read and check files alike."""
+
+import contextlib
+import fcntl
+import os
+import zipfile
+import zlib
+from pathlib import Path
+
+from hrrl.errors import UserError
+
+IMAGES = (".jpeg", ".jpg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+HEAD, TAIL = 8, 64  # bytes at either end of a file that tell whether it is whole
+PNG, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+
+
+class Folder:
+    """The files under a folder; paths are relative to it, with slashes."""
+
+    def __init__(self, root: Path):
+        self.root = Path(root)
+
+    def __str__(self):
+        return str(self.root)
+
+    def _entries(self, path: str) -> list[os.DirEntry]:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.root / path) as entries:
+            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+        return []
+
+    def folders(self, path: str = "") -> list[str]:
+        """Names of the folders in a folder, sorted."""
+        return [entry.name for entry in self._entries(path) if entry.is_dir()]
+
+    def names(self, path: str = "") -> list[str]:
+        """Names of the files in a folder, sorted."""
+        return [entry.name for entry in self._entries(path) if entry.is_file()]
+
+    def images(self, path: str) -> list[str]:
+        """Paths of the image files in a folder and the folders in it, sorted."""
+        found = []
+        for entry in self._entries(path):
+            below = join(path, entry.name)
+            if is_image(entry.name):  # no call to the file system: the entry's type is only asked of other names
+                found.append(below)
+            elif entry.is_dir():
+                found += self.images(below)
+        return found
+
+    def read(self, path: str) -> bytes:
+        return (self.root / path).read_bytes()
+
+    def ends(self, path: str) -> tuple[int, int | None, bytes, bytes]:
+        """Size in bytes, CRC-32 where it is known without reading, the first and the last bytes."""
+        descriptor = os.open(f"{self.root}/{path}", os.O_RDONLY)
+        try:
+            size = os.fstat(descriptor).st_size
+            head = os.pread(descriptor, HEAD, 0)
+            return size, None, head, os.pread(descriptor, TAIL, max(0, size - TAIL))
+        finally:
+            os.close(descriptor)
+
+
+class Zip:
+    """The files in a zip. Members are read by position: from threads and forked workers alike, without a lock."""
+
+    def __init__(self, root: Path):
+        self.root = Path(root)
+        try:
+            with zipfile.ZipFile(root) as archive:
+                members = [m for m in archive.infolist() if not m.is_dir()]
+        except (zipfile.BadZipFile, OSError) as error:
+            raise UserError(f"{root}: {error}; expected a whole, readable zip file") from None
+        self.members = {m.filename: m for m in members if not _hidden(m.filename)}
+        self.tree = {}  # folder -> names of the files in it, sorted
+        for path in sorted(self.members):
+            folder, _, name = path.rpartition("/")
+            self.tree.setdefault(folder, []).append(name)
+        for folder in list(self.tree):
+            while folder:  # folders that hold only folders
+                folder = folder.rpartition("/")[0]
+                self.tree.setdefault(folder, [])
+        self.descriptor = os.open(self.root, os.O_RDONLY)
+
+    def __str__(self):
+        return str(self.root)
+
+    def folders(self, path: str = "") -> list[str]:
+        """Names of the folders in a folder, sorted."""
+        return sorted(f.rpartition("/")[2] for f in self.tree if f and f.rpartition("/")[0] == path)
+
+    def names(self, path: str = "") -> list[str]:
+        """Names of the files in a folder, sorted."""
+        return self.tree.get(path, [])
+
+    def images(self, path: str) -> list[str]:
+        """Paths of the image files in a folder and the folders in it, sorted."""
+        below = [folder for folder in self.tree if folder == path or folder.startswith(f"{path}/")]
+        return sorted(join(folder, name) for folder in below for name in self.tree[folder] if is_image(name))
+
+    def read(self, path: str) -> bytes:
+        member = self.members.get(path)
+        if member is None:
+            raise FileNotFoundError(2, "no such file in the zip", path)
+        local = os.pread(self.descriptor, 30, member.header_offset)
+        start = (
+            member.header_offset + 30 + int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
+        )
+        data = os.pread(self.descriptor, member.compress_size, start)
+        if member.compress_type == zipfile.ZIP_DEFLATED:
+            data = zlib.decompress(data, -15)
+        elif member.compress_type != zipfile.ZIP_STORED:
+            raise OSError(f"compressed by method {member.compress_type}; stored or deflated is needed")
+        if zlib.crc32(data) != member.CRC:
+            raise OSError("damaged in the zip (its CRC differs)")
+        return data
+
+    def ends(self, path: str) -> tuple[int, int | None, bytes, bytes]:
+        """Size in bytes, CRC-32, the first and the last bytes."""
+        try:
+            data = self.read(path)
+        except zlib.error as error:
+            raise OSError(f"damaged in the zip ({error})") from None
+        return len(data), self.members[path].CRC, data[:HEAD], data[-TAIL:]
+
+
+def open_store(root: Path) -> Folder | Zip:
+    """The files under a folder or in a zip."""
+    return Zip(root) if root.is_file() else Folder(root)
+
+
+def join(*parts: str) -> str:
+    """A path with slashes, without empty parts."""
+    return "/".join(part for part in parts if part)
+
+
+def is_image(name: str) -> bool:
+    return name.lower().endswith(IMAGES)
+
+
+def whole(size: int, head: bytes, tail: bytes) -> bool:
+    """Whether a file's two ends are those of a JPEG or PNG file that is not cut off.
+
+    False is no verdict: other formats, and JPEG files with something behind the image, take decoding.
+    """
+    return size > 0 and (
+        (head.startswith(JPEG) and tail.endswith(JPEG_END)) or (head == PNG and tail.endswith(PNG_END))
+    )
+
+
+def _hidden(path: str) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in path.split("/"))
+
+
+@contextlib.contextmanager
+def locked(path: Path):
+    """Holds a lock that other processes on this machine wait for; it goes with the process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

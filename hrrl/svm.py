@@ -193,12 +193,14 @@ SOLVERS = {"newton": newton, "liblinear": liblinear}
 
 
 def _newton(x, sign, w, c, gram, limit, max_iter, rows) -> Solution:
-    """Newton steps for one C, from ``w``, of all classes whose gradient is above its limit."""
+    """Newton steps for one C, from ``w``, of all classes whose gradient is above its limit.
+
+    Gradients are float64, so that they can become small; steps are float32, since the next one mends them.
+    """
     w, live, stuck = w.copy(), np.arange(w.shape[1]), 0
     for step in range(max_iter + 1):
-        slack = 1 - sign[:, live] * rows.product(x, w[:, live])
-        residual = sign[:, live] * np.maximum(slack, 0)
-        gradient = w[:, live] - 2 * c * rows.sum(lambda r, a=residual: x[r].T @ a[r])
+        slack, fit = zip(*rows.map(lambda r, v=w[:, live], s=sign[:, live]: _gradient(x[r], s[r], v)), strict=True)
+        slack, gradient = np.concatenate(slack), w[:, live] - 2 * c * sum(fit)
         todo = np.linalg.norm(gradient, axis=0) > limit[live]
         live, slack, gradient = live[todo], slack[:, todo], gradient[:, todo]
         if not len(live) or step == max_iter:
@@ -213,10 +215,19 @@ def _newton(x, sign, w, c, gram, limit, max_iter, rows) -> Solution:
             return p + 2 * c * rows.sum(lambda r: x[r].T @ (active[r] * (x[r] @ p32)))
 
         d = _conjugate_gradients(hessian, -gradient, lambda v, factor=factor: cho_solve(factor, v))
-        t = _step_lengths(w[:, live], d, slack, sign[:, live] * rows.product(x, d), gradient, c)
+        d = d.astype(np.float32)
+        fall = sign[:, live] * np.concatenate(rows.map(lambda r, d=d: x[r] @ d))
+        t = _step_lengths(w[:, live], d, slack, fall, gradient, c)
         w[:, live] += t * d
         stuck += int((t == 0).sum())
         live = live[t > 0]
+
+
+def _gradient(x, sign, w):
+    """(b, K) slack of a block's examples, and their (d, K) share of the loss's negative gradient over 2 C."""
+    x = x.astype(np.float64)
+    slack = 1 - sign * (x @ w)
+    return slack, x.T @ (sign * np.maximum(slack, 0))
 
 
 def _conjugate_gradients(product, b, precondition, tol=0.05, max_iter=200):
@@ -237,15 +248,15 @@ def _conjugate_gradients(product, b, precondition, tol=0.05, max_iter=200):
 
 def _step_lengths(w, d, slack, fall, gradient, c):
     """(K,) shares of the step d: 1, halved until the objective falls by enough; 0 where it never does."""
-    slack, fall = slack.astype(np.float64), fall.astype(np.float64)
+    loss = np.maximum(slack, 0)
 
-    def value(t):
-        return 0.5 * ((w + t * d) ** 2).sum(axis=0) + c * (np.maximum(slack - t * fall, 0) ** 2).sum(axis=0)
+    def change(t):  # of the objective, as a sum of changes: exact where they are far smaller than it
+        after = np.maximum(slack - t * fall, 0)
+        return (t * d * (w + t * d / 2)).sum(axis=0) + c * ((after - loss) * (after + loss)).sum(axis=0)
 
-    t = np.ones(w.shape[1])
-    start, slope = value(0 * t), (gradient * d).sum(axis=0)
+    t, slope = np.ones(w.shape[1]), (gradient * d).sum(axis=0)
     for _ in range(30):
-        short = value(t) > start + 1e-4 * t * slope
+        short = change(t) > 1e-4 * t * slope
         if not short.any():
             return t
         t[short] /= 2
@@ -271,17 +282,13 @@ class _Rows:
         self.pool.shutdown()
         self.limit.restore_original_limits()
 
-    def product(self, x: np.ndarray, w: np.ndarray) -> np.ndarray:
-        """x w, in x's precision."""
-        w = w.astype(x.dtype)
-        return np.concatenate(list(self.pool.map(lambda r: x[r] @ w, self.blocks)))
+    def map(self, function) -> list:
+        """``function(rows)`` of all blocks."""
+        return list(self.pool.map(function, self.blocks))
 
-    def sum(self, term) -> np.ndarray:
-        """Sum of ``term(rows)`` over all blocks, in float64."""
-        total = 0.0
-        for part in self.pool.map(term, self.blocks):
-            total = total + part.astype(np.float64)
-        return total
+    def sum(self, function) -> np.ndarray:
+        """Sum of ``function(rows)`` over all blocks, in float64."""
+        return sum(part.astype(np.float64) for part in self.pool.map(function, self.blocks))
 
 
 def _check_settings(grid: Sequence[float], validation: float, max_iter: int, solver: str) -> list[float]:

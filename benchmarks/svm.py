@@ -1,13 +1,13 @@
 """Time of the linear SVM's protocol (five C's, selection, refit, test) against plain ``LinearSVC`` calls.
 
-    python benchmarks/svm.py                    the paper's size, 50,000 x 512 and 10 classes: 20 minutes a round
-    python benchmarks/svm.py --small            5,000 x 512: half a minute a round
+    python benchmarks/svm.py                    the paper's size, 50,000 x 512 and 10 classes: 12 to 20 minutes a round
+    python benchmarks/svm.py --small            5,000 x 512: a minute and a half a round
     python benchmarks/svm.py --features F.npz   real features: train_x, train_y, test_x, test_y
 
 Almost all of the time of either is in passes over the features: products with them and with their transpose.
 ``LinearSVC`` makes them for one class and one C at a time, on one core, on rows of (index, double) pairs. hrrl.svm
 makes them for all classes at once, as float32 matrix products on blocks that stay in cache, on all cores; and the
-Gram matrix as preconditioner and warm starts over C leave some 200 of them (60 with the first C, 45 with the refit).
+Gram matrix as preconditioner and warm starts over C leave some 200 passes for all five C's and the refit.
 """
 
 import argparse

@@ -199,8 +199,8 @@ def _newton(x, sign, w, c, gram, limit, max_iter, rows) -> Solution:
     """
     w, live, stuck = w.copy(), np.arange(w.shape[1]), 0
     for step in range(max_iter + 1):
-        slack, fit = zip(*rows.map(lambda r, v=w[:, live], s=sign[:, live]: _gradient(x[r], s[r], v)), strict=True)
-        slack, gradient = np.concatenate(slack), w[:, live] - 2 * c * sum(fit)
+        slack, shares = zip(*rows.map(lambda r, v=w[:, live], s=sign[:, live]: _gradient(x[r], s[r], v)), strict=True)
+        slack, gradient = np.concatenate(slack), w[:, live] - 2 * c * sum(shares)
         todo = np.linalg.norm(gradient, axis=0) > limit[live]
         live, slack, gradient = live[todo], slack[:, todo], gradient[:, todo]
         if not len(live) or step == max_iter:
@@ -232,13 +232,13 @@ def _gradient(x, sign, w):
 
 def _conjugate_gradients(product, b, precondition, tol=0.05, max_iter=200):
     """Solve ``product(x) = b`` for every column of b, all to a residual of at most ``tol |b|``."""
-    x, r, p, rho = np.zeros_like(b), b.copy(), 0.0, 1.0
+    x, r, p, rho, tiny = np.zeros_like(b), b.copy(), 0.0, 1.0, np.finfo(b.dtype).tiny
     for _ in range(max_iter):
         z = precondition(r)
         rho, before = (r * z).sum(axis=0), rho
-        p = z + p * (rho / before)
+        p = z + p * (rho / np.maximum(before, tiny))  # a column that is solved exactly stays so
         q = product(p)
-        step = rho / (p * q).sum(axis=0)
+        step = rho / np.maximum((p * q).sum(axis=0), tiny)
         x += step * p
         r -= step * q
         if (np.linalg.norm(r, axis=0) <= tol * np.linalg.norm(b, axis=0)).all():

@@ -5,11 +5,13 @@ import hashlib
 import io
 import pickle
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from hrrl.data.stores import Paths
 from hrrl.data.trees import NotHereError, note
 from hrrl.errors import UserError
 
@@ -39,8 +41,9 @@ class Arrays:
         place = max(present, key=lambda p: sum(map(len, present[p].values())))
         self.present = {split: files for split, files in present[place].items() if files}
         self.root, self.splits = root / place, list(self.present)
-        if train not in self.splits:
-            raise NotHereError(f"none of {', '.join(self.files.get(train, self.files['train']))} in it")
+        needed = train if train in self.files else "train"
+        if needed not in self.splits:
+            raise NotHereError(f"no {self.files[needed][0]} in it")
 
     def __str__(self):
         return str(self.root)
@@ -58,11 +61,13 @@ class Arrays:
         return [None] * len(self.classes)
 
     def rows(self, split: str, classes: list[str]):
-        """Paths (an iterable) and labels (positions in ``self.classes``) of a split's images.
+        """Paths and labels (positions in ``self.classes``) of a split's images.
 
         Reads everything, so that a damaged file is found before any training starts.
         """
-        paths, labels = [], []
+        paths, labels = Paths(), []
+        if missing := [file for file in self.files[split] if file not in self.present[split]]:
+            note(f"{self.root}: {split} without {', '.join(missing)}; reading what is there")
         for file in self.present[split]:
             images, numbers = self.images(file)
             if len(images) != len(numbers) or not np.isin(numbers, range(len(self.classes))).all():
@@ -70,7 +75,7 @@ class Arrays:
                     f"{self.root / file}: {len(images)} images, {len(numbers)} labels up to {numbers.max(initial=0)}; "
                     f"expected as many labels as images, all below {len(self.classes)}"
                 )
-            paths += [f"{file}#{i}" for i in range(len(images))]
+            paths.extend(f"{file}#{i}" for i in range(len(images)))
             labels.append(numbers)
         return paths, np.concatenate(labels)
 
@@ -94,15 +99,16 @@ class Arrays:
     def read(self, file: str) -> tuple[np.ndarray, np.ndarray]:
         raise NotImplementedError
 
-    def source_files(self) -> list[Path]:
-        return [self.find(file) for files in self.present.values() for file in files]
+    def behind(self, file: str) -> list[Path]:
+        """The files on disk that ``read(file)`` reads."""
+        return [self.find(file)]
 
-    def sources(self) -> list[dict]:
-        """Name, size and MD5 of the files."""
+    def sources(self, files: Iterable[str]) -> list[dict]:
+        """Name, size and MD5 of the files on disk that some files of the dataset are read from."""
         found = []
-        for path in self.source_files():
-            with open(path, "rb") as file:
-                md5 = hashlib.file_digest(file, "md5").hexdigest()
+        for path in dict.fromkeys(path for file in files for path in self.behind(file)):
+            with open(path, "rb") as content:
+                md5 = hashlib.file_digest(content, "md5").hexdigest()
             found.append({"name": path.name, "bytes": path.stat().st_size, "md5": md5})
         return found
 
@@ -127,8 +133,6 @@ class Cifar10(Arrays):
             self.path, self.members = archive, _unpack(archive)
             root = archive.parent
         super().__init__(root, train)
-        if missing := [f for f in self.files["train"] if f not in self.present["train"]]:
-            note(f"{self.root}: CIFAR-10 without {', '.join(missing)}")
         self.classes = self._class_names()
 
     def find(self, name: str, folder: Path | None = None) -> Path | None:
@@ -152,8 +156,8 @@ class Cifar10(Arrays):
         content = self._load(file)
         return np.asarray(content["data"], np.uint8).reshape(-1, 3, 32, 32), np.asarray(content["labels"], np.int64)
 
-    def source_files(self) -> list[Path]:
-        return list(dict.fromkeys([*super().source_files(), self.find("batches.meta")]))
+    def behind(self, file: str) -> list[Path]:
+        return [self.find("batches.meta"), self.find(file)]
 
     def checksums(self) -> dict[str, str]:
         from torchvision.datasets import CIFAR10
@@ -246,8 +250,8 @@ class FashionMnist(Arrays):
             raise ValueError(f"{name}.gz is missing")
         return found
 
-    def source_files(self) -> list[Path]:
-        return [p for files in self.present.values() for f in files for p in (self.find(f), self._labels(f))]
+    def behind(self, file: str) -> list[Path]:
+        return [self.find(file), self._labels(file)]
 
     def checksums(self) -> dict[str, str]:
         from torchvision.datasets import FashionMNIST
@@ -297,6 +301,6 @@ class Digits(Arrays):
         images = np.rint(digits.images[part, None] * (255 / 16)).astype(np.uint8)  # published as 0 to 16
         return images, digits.target[part].astype(np.int64)
 
-    def sources(self) -> list[dict]:
-        images = [self.read(file)[0].tobytes() for file in ("digits-train", "digits-test")]
-        return [{"name": "digits", "bytes": sum(map(len, images)), "md5": hashlib.md5(b"".join(images)).hexdigest()}]
+    def sources(self, files: Iterable[str]) -> list[dict]:
+        content = {file: self.read(file)[0].tobytes() for file in files}
+        return [{"name": f, "bytes": len(c), "md5": hashlib.md5(c).hexdigest()} for f, c in content.items()]

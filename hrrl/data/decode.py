@@ -1,7 +1,6 @@
 """Image files to pixels."""
 
 import io
-import warnings
 
 import numpy as np
 import torch
@@ -21,10 +20,7 @@ def decode(data: bytes) -> torch.Tensor:
     if not data:
         raise ValueError("is empty")
     try:
-        with warnings.catch_warnings():  # the buffer is not written to
-            warnings.simplefilter("ignore", UserWarning)
-            buffer = torch.frombuffer(data, dtype=torch.uint8)
-        image = decode_image(buffer, mode=ImageReadMode.RGB)
+        image = decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB)
     except RuntimeError as error:
         if "truncated" in str(error):
             raise ValueError("is cut off") from None

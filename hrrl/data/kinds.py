@@ -22,54 +22,56 @@ SYSTEM = (Path("/usr/share/datasets"), Path("/usr/local/share/datasets"))  # whe
 RAW = Path("data/raw")
 
 
-def locate(definition, key: str):
+def locate(definition, where: str):
     """The dataset of a definition, opened where it is: an ImageFolder, ImageNet, OnlineProducts or Arrays.
 
     Args:
         definition: kind, root and train are read.
-        key: the definition's key, for messages.
+        where: the key of the root, for messages.
     Raises:
         UserError: it is nowhere, and cannot be downloaded; says what to put where.
     """
     kind, train = KINDS[definition.kind], definition.train.partition("[")[0]
     if kind is Digits:
+        if definition.root is not None:
+            raise UserError(f"{where}: the digits come with scikit-learn and have none; set it to null")
         return Digits(Path("."), train)
     if definition.root is not None:
-        root = _expand(definition.root, f"{key}.root")
+        root = _expand(definition.root, where)
         try:
             return kind(root, train)
         except NotHereError as error:
-            raise UserError(f"{key}.root: {root}: {error}; expected {kind.needs}") from None
+            raise UserError(f"{where}: {root}: {error}; expected {kind.needs}") from None
     raw = RAW / definition.kind
     for place in [*(s / n for s in SYSTEM for n in _names(definition.kind)), raw]:
         try:
             return kind(place, train)
         except NotHereError:
             continue
-    if not hasattr(kind, "download"):
-        raise UserError(f"{key}.root: not set, and nothing in {raw}; set it to where these are: {kind.needs}")
-    _download(kind, raw, key)
-    return kind(raw, train)
+    if hasattr(kind, "download"):
+        _download(kind, raw, where)
+    try:
+        return kind(raw, train)
+    except NotHereError as error:
+        raise UserError(f"{where}: not set, and {raw}: {error}; set it to where these are: {kind.needs}") from None
 
 
-def warn_of_checksums(data, key: str) -> None:
+def warn_of_checksums(data: Arrays, files: list[dict], key: str) -> None:
     """Names, on stderr, the files that are not the published ones; not for a distribution's own packages."""
-    if not isinstance(data, Arrays) or any(data.root.is_relative_to(place) for place in SYSTEM):
+    if any(data.root.is_relative_to(place) for place in SYSTEM):
         return
     published = data.checksums()
-    for source in data.sources():
-        if published.get(source["name"], source["md5"]) != source["md5"]:
-            note(
-                f"{key}: {data.root / source['name']} is not the published file (its MD5 differs); reading it as it is"
-            )
+    for name, md5 in ((file["name"], file["md5"]) for file in files):
+        if published.get(name, md5) != md5:
+            note(f"{key}: {data.root / name} is not the published file (its MD5 differs); reading it as it is")
 
 
-def _expand(root: str, key: str) -> Path:
+def _expand(root: str, where: str) -> Path:
     path = os.path.expanduser(os.path.expandvars(root))
     if "$" in path:
-        raise UserError(f"{key}: {root}: an environment variable in it is not set; set it, or write the path")
+        raise UserError(f"{where}: {root}: an environment variable in it is not set; set it, or write the path")
     if not os.path.exists(path):
-        raise UserError(f"{key}: {path} does not exist; expected the folder of the dataset")
+        raise UserError(f"{where}: {path} does not exist; expected the folder of the dataset")
     return Path(path)
 
 
@@ -77,13 +79,13 @@ def _names(kind: str) -> list[str]:
     return list(dict.fromkeys([kind, kind.replace("_", "-")]))
 
 
-def _download(kind, raw: Path, key: str) -> None:
+def _download(kind, raw: Path, where: str) -> None:
     """Downloads next to where it belongs and moves it there when it is whole."""
     partial = raw.with_name(f".{raw.name}.partial")
     with locked(raw.with_name(f".{raw.name}.lock")):
         if raw.exists() and any(raw.iterdir()):
-            return  # by another process, in the meantime
-        print(f"{key}: downloading to {raw}", flush=True)
+            return  # by another process in the meantime, or by the user
+        print(f"{where}: downloading to {raw}", flush=True)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
@@ -91,8 +93,7 @@ def _download(kind, raw: Path, key: str) -> None:
         except (OSError, RuntimeError) as error:
             shutil.rmtree(partial, ignore_errors=True)
             raise UserError(
-                f"{key}: the download failed ({error}); put this into {raw}, or set {key}.root to where it is: "
-                f"{kind.needs}"
+                f"{where}: the download failed ({error}); put this into {raw}, or set it to where it is: {kind.needs}"
             ) from None
         if raw.exists():
             raw.rmdir()

@@ -4,10 +4,13 @@ All randomness follows from (seed, epoch) and an image's position in the epoch o
 number of processes nor the number of workers changes what an image looks like or which batch it is in.
 """
 
+import functools
 import hashlib
 import os
+import signal
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,11 +44,12 @@ def open_split(folder, definition, split: str, image_size: int, workers: int = 0
     manifest = read_manifest(folder)
     if split not in manifest.splits:
         raise UserError(f"{folder}: no split {split!r}; known: {', '.join(manifest.splits)}")
-    data = locate(definition, f"the dataset listed in {folder}")
-    if hasattr(data, "store"):
-        pixels = Files(data.store, manifest.splits[split])
-    else:
-        pixels = Positions(data, manifest.splits[split].paths)
+    rows = manifest.splits[split]
+
+    def pixels():
+        data = locate(definition, f"{folder}: root")
+        return Files(data.store, rows) if hasattr(data, "store") else Positions(data, rows.paths, manifest.files)
+
     kind = Small if image_size <= SMALL else Large
     return kind(manifest, split, pixels, image_size, definition.resolution, workers)
 
@@ -68,7 +72,7 @@ class Files:
         try:
             data = self.store.read(path)
             if self.rows.bytes[i] not in (-1, len(data)):
-                raise ValueError(f"has {len(data)} bytes, the manifest says {self.rows.bytes[i]}; list it anew")
+                raise ValueError(f"has {len(data)} bytes, the manifest says {self.rows.bytes[i]}")
             return decode(data)
         except OSError as error:
             problem = error.strerror or str(error)
@@ -80,24 +84,26 @@ class Files:
 class Positions:
     """Images at positions of array files, read when the first is asked for and kept in memory."""
 
-    def __init__(self, data, paths: Paths):
-        self.data, self.paths, self.images = data, paths, None
+    def __init__(self, data, paths: Paths, listed: list[dict]):
+        self.data, self.paths, self.listed, self.images = data, paths, listed, None
 
     def load(self) -> torch.Tensor:
         """(n, C, H, W) uint8, all images of the split in its order."""
         if self.images is None:
-            names, positions = zip(*(path.rsplit("#", 1) for path in self.paths), strict=True)
-            names, positions = np.array(names), np.array(positions, int)
-            parts = []
-            for name in dict.fromkeys(names.tolist()):
-                wanted = positions[names == name]
-                images, _ = self.data.images(name)
-                if wanted.max() >= len(images):
-                    raise UserError(f"{self.data}/{name}: {len(images)} images, the manifest lists more; list it anew")
-                parts.append((names == name, images[wanted]))
-            self.images = np.empty((len(names), *parts[0][1].shape[1:]), np.uint8)
-            for where, images in parts:
-                self.images[where] = images
+            names = np.array([path.rpartition("#")[0] for path in self.paths])
+            positions = np.array([int(path.rpartition("#")[2]) for path in self.paths])
+            files = list(dict.fromkeys(names.tolist()))
+            for source in self.data.sources(files):
+                if source not in self.listed:
+                    raise UserError(
+                        f"{self.data}: {source['name']} is not the file that was listed; rerun the manifest stage"
+                    )
+            for file in files:
+                here = names == file
+                images = self.data.images(file)[0][positions[here]]
+                if self.images is None:
+                    self.images = np.empty((len(names), *images.shape[1:]), np.uint8)
+                self.images[here] = images
         return torch.from_numpy(self.images)
 
     def __getitem__(self, i: int) -> torch.Tensor:
@@ -113,10 +119,12 @@ class Source:
         classes: names of the classes.
     """
 
-    def __init__(self, manifest: Manifest, split: str, pixels, image_size: int, resolution: int | None, workers: int):
+    def __init__(
+        self, manifest: Manifest, split: str, pixels: Callable, image_size: int, resolution: int | None, workers: int
+    ):
         self.rows, self.classes = manifest.splits[split], manifest.classes
         self.labels = torch.from_numpy(self.rows.labels.copy())
-        self.pixels, self.image_size, self.resolution, self.workers = pixels, image_size, resolution, workers
+        self.open, self.image_size, self.resolution, self.workers = pixels, image_size, resolution, workers
         self.files = manifest.files
 
     def __len__(self) -> int:
@@ -154,12 +162,17 @@ class Source:
         """This process's part of the split, without augmentation, in the manifest's order; each image is in one part.
 
         Yields:
-            x (b, 3, S, S) uint8, y (b,) int64; the last batch is smaller where it is not full.
+            x (b, 3, S, S) uint8, not to be written to, y (b,) int64; the last batch is smaller where it is not full.
         """
         start, stop = _bounds(len(self), world)[rank : rank + 2]
         batches = [slice(a, min(a + batch_size, stop)) for a in range(start, stop, batch_size)]
         for batch, x in zip(batches, self._plain(batches), strict=True):
             yield x, self.labels[batch]
+
+    @functools.cached_property
+    def pixels(self) -> Files | Positions:
+        """What the images are read from; found when the first is."""
+        return self.open()
 
     def _reduced(self, images: torch.Tensor) -> torch.Tensor:
         """(..., C, H, W) images at the definition's resolution."""
@@ -268,10 +281,15 @@ class Large(Source):
         if isinstance(self.pixels, Positions):
             self.pixels.load()  # before the workers start, which then share it
         loader = torch.utils.data.DataLoader(
-            _Batches(one, self.image_size), batch_size=None, sampler=batches, num_workers=self.workers
+            _Batches(one, self.image_size),
+            batch_size=None,
+            sampler=batches,
+            num_workers=self.workers,
+            multiprocessing_context="fork" if self.workers else None,
+            generator=torch.Generator(),  # leaves torch's own alone
         )
         try:
-            for images in loader:
+            for images in _alarm_free(loader):
                 if isinstance(images, UserError):
                     raise images
                 yield images
@@ -282,6 +300,16 @@ class Large(Source):
                 f"compute.workers: a process that decodes images has died ({' '.join(str(error).split())}); "
                 "expected enough memory and shared memory (/dev/shm) for all of them: set fewer, or 0"
             ) from None
+
+
+def _alarm_free(loader: torch.utils.data.DataLoader) -> Iterator:
+    """An iterator that reports a dead worker when it waits for it, not in the middle of whatever else is going on."""
+    if threading.current_thread() is not threading.main_thread():
+        return iter(loader)
+    handler = signal.getsignal(signal.SIGCHLD)
+    iterator = iter(loader)
+    signal.signal(signal.SIGCHLD, handler)
+    return iterator
 
 
 class _Batches(torch.utils.data.Dataset):

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 from array import array
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,32 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from hrrl.data.kinds import locate, warn_of_checksums
-from hrrl.data.stores import Folder, Zip, whole
+from hrrl.data.stores import Folder, Paths, Zip, whole
 from hrrl.data.trees import note
 from hrrl.errors import UserError
 
-CHUNK = 512  # files that one thread checks at a time
+CHUNK = 512  # files that a thread checks at a time
+THREADS = 32  # that check files: they wait more than they compute, above all on network file systems
+SPLITS = ("train", "test")
 UNKNOWN = -1  # size or CRC
-
-
-class Paths:
-    """Many paths in one buffer: a million take 50 MB, and forked processes share them."""
-
-    def __init__(self, paths: Iterable[str] = ()):
-        text, ends = bytearray(), array("q", [0])
-        for path in paths:
-            text += os.fsencode(path)
-            ends.append(len(text))
-        self.text, self.ends = bytes(text), np.frombuffer(ends, np.int64)
-
-    def __len__(self):
-        return len(self.ends) - 1
-
-    def __getitem__(self, i: int) -> str:
-        return os.fsdecode(self.text[self.ends[i] : self.ends[i + 1]])
-
-    def take(self, indices: np.ndarray) -> "Paths":
-        return Paths(self[i] for i in indices)
 
 
 @dataclass
@@ -142,34 +123,21 @@ def read_manifest(folder) -> Manifest:
         return Manifest(*(description[name] for name in names), splits, description["files"])
     except FileNotFoundError as error:
         raise UserError(f"{error.filename}: no such manifest; run the manifest stages first (dvc repro)") from None
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, IndexError) as error:
         raise UserError(f"{folder}: damaged manifest ({error}); delete the folder and run dvc repro") from None
 
 
 def _read_images(path: Path) -> dict[str, Rows]:
-    columns = {split: (array("q"), array("q"), array("q")) for split in ("train", "test")}
-
-    def paths(reader, last: list):
-        """Paths of the first split; the row that starts the second one ends it."""
-        for row in reader:
-            if row[2] != last[0]:
-                last[:] = [row[2], row]
-                return
-            yield keep(row)
-
-    def keep(row):
-        for column, value in zip(columns[row[2]], (row[1], row[3], row[4]), strict=True):
-            column.append(int(value) if value else UNKNOWN)
-        return row[0]
-
+    paths = {split: Paths() for split in SPLITS}
+    columns = {split: (array("q"), array("q"), array("q")) for split in SPLITS}
     with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
         reader = csv.reader(file)
         next(reader, None)
-        last = ["train", None]
-        train = Paths(paths(reader, last))
-        test = Paths(keep(row) for rows in ([last[1]] if last[1] else [], reader) for row in rows)
-    numbers = {split: [np.frombuffer(c, np.int64) for c in columns[split]] for split in columns}
-    return {"train": Rows(train, *numbers["train"]), "test": Rows(test, *numbers["test"])}
+        for name, label, split, *known in reader:
+            paths[split].extend([name])
+            for column, value in zip(columns[split], (label, *known), strict=True):
+                column.append(int(value) if value else UNKNOWN)
+    return {split: Rows(paths[split], *(np.frombuffer(c, np.int64) for c in columns[split])) for split in SPLITS}
 
 
 def prepare(definition, name: str) -> Manifest:
@@ -183,37 +151,40 @@ def prepare(definition, name: str) -> Manifest:
             there or leaves nothing.
     """
     key = f"datasets.{name}"
-    data = locate(definition, key)
+    data = locate(definition, f"{key}.root")
     classes = _choose(definition.classes, data.classes, f"{key}.classes")
-    held_out = definition.test or next((s for s in ("val", "test") if s in data.splits), "val or test")
-    published, splits, chosen = {}, {}, {}
-    for split, expression in (("train", definition.train), ("test", held_out)):
+    splits = _list(definition, data, classes, key)
+    store, files = getattr(data, "store", None), []
+    if store is None:
+        files = data.sources(dict.fromkeys(p.rpartition("#")[0] for rows in splits.values() for p in rows.paths))
+        warn_of_checksums(data, files, key)
+    else:
+        for split, rows in splits.items():
+            splits[split] = _check(store, rows, f"{name} {split}", definition.skip_unreadable)
+            _complain_of_empty(splits[split].labels, classes, "without unreadable images, it", f"{key}.{split}")
+    counts = " and ".join(f"{len(rows.paths)} {split}" for split, rows in splits.items())
+    print(f"{key}: {counts} images of {len(classes)} classes in {store or data}", flush=True)
+    wnids = dict(zip(data.classes, data.wnids, strict=True))
+    return Manifest(definition.kind, classes, [wnids[c] for c in classes], splits, files)
+
+
+def _list(definition, data, classes: list[str], key: str) -> dict[str, Rows]:
+    """The images that the definition selects for "train" and "test", not yet looked at."""
+    held_out = definition.test or next((s for s in ("val", "test") if s in data.splits), "val")
+    keep = [data.classes.index(c) for c in classes]
+    published, chosen, splits = {}, {}, {}
+    for split, expression in zip(SPLITS, (definition.train, held_out), strict=True):
         source, part = _parse(expression, data.splits, f"{key}.{split}")
         if source not in published:
-            paths, labels = data.rows(source, classes)
-            published[source] = Paths(paths), labels
+            published[source] = data.rows(source, classes)
         paths, labels = published[source]
-        indices, labels = _select(labels, [data.classes.index(c) for c in classes], part)
-        _complain_of_empty(labels, classes, expression, key, split)
-        chosen.setdefault(source, []).append(indices)
+        indices, labels = _select(labels, keep, part)
+        _complain_of_empty(labels, classes, expression, f"{key}.{split}")
+        if source in chosen and (common := len(np.intersect1d(chosen[source], indices))):
+            raise UserError(f"{key}.test: {expression} has {common} images of train: {definition.train}; expected none")
+        chosen[source] = indices
         splits[split] = Rows(paths.take(indices), labels, *np.full((2, len(labels)), UNKNOWN))
-    if any(len(both) == 2 and len(common := np.intersect1d(*both)) for both in chosen.values()):
-        raise UserError(
-            f"{key}.test: {held_out} shares {len(common)} images with train: {definition.train}; "
-            "expected held-out images"
-        )
-    store = getattr(data, "store", None)
-    if store is not None:
-        splits = {
-            split: _check(store, rows, f"{name} {split}", definition.skip_unreadable) for split, rows in splits.items()
-        }
-        for split, rows in splits.items():
-            _complain_of_empty(rows.labels, classes, "the readable part", key, split)
-    warn_of_checksums(data, key)
-    counts = ", ".join(f"{len(rows.paths)} {split} images" for split, rows in splits.items())
-    print(f"{key}: {len(classes)} classes, {counts} from {store or data}", flush=True)
-    wnids = dict(zip(data.classes, data.wnids, strict=True))
-    return Manifest(definition.kind, classes, [wnids[c] for c in classes], splits, data.sources())
+    return splits
 
 
 def _choose(classes: list[str] | None, known: list[str], key: str) -> list[str]:
@@ -228,7 +199,7 @@ def _choose(classes: list[str] | None, known: list[str], key: str) -> list[str]:
 
 def _parse(expression: str, published: list[str], key: str) -> tuple[str, slice]:
     """ "train[:1500]" as the name of a published split and a slice of each class."""
-    form = re.fullmatch(r"(\w[\w ]*)(?:\[(-?\d*):(-?\d*)\])?", expression)
+    form = re.fullmatch(r"(\w+)(?:\[(-?\d*):(-?\d*)\])?", expression)
     if form is None or form[1] not in published:
         raise UserError(
             f"{key}: {expression!r} is no published split; known: {', '.join(published)}, "
@@ -248,15 +219,16 @@ def _select(labels: np.ndarray, keep: list[int], part: slice) -> tuple[np.ndarra
     return indices[ascending], numbers[ascending]
 
 
-def _complain_of_empty(labels: np.ndarray, classes: list[str], expression: str, key: str, split: str) -> None:
-    empty = [
-        name for name, count in zip(classes, np.bincount(labels, minlength=len(classes)), strict=True) if not count
-    ]
-    if len(empty) == len(classes) or (empty and split == "train"):
-        which = "no images" if len(empty) == len(classes) else f"no images of class {empty[0]}"
-        raise UserError(f"{key}.{split}: {expression} leaves {which}; expected some of every class")
+def _complain_of_empty(labels: np.ndarray, classes: list[str], what: str, key: str) -> None:
+    """An error where every class, or one of the training split's, has no image; else a note."""
+    counts = np.bincount(labels, minlength=len(classes))
+    empty = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if len(empty) == len(classes):
+        raise UserError(f"{key}: {what} leaves no images; expected some of every class")
+    if empty and key.endswith(".train"):
+        raise UserError(f"{key}: {what} leaves no images of class {empty[0]}; expected some of every class")
     if empty:
-        note(f"{key}.{split}: {expression} has no images of {len(empty)} classes, the first is {empty[0]}")
+        note(f"{key}: {what} has no images of {len(empty)} classes, the first is {empty[0]}")
 
 
 def _check(store: Folder | Zip, rows: Rows, title: str, skip: bool) -> Rows:
@@ -280,7 +252,7 @@ def _check(store: Folder | Zip, rows: Rows, title: str, skip: bool) -> Rows:
         return problems
 
     bar = tqdm(total=n, desc=f"checking {title}", unit="img", leave=False, mininterval=1)
-    pool = ThreadPoolExecutor(4 * (os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(THREADS)
     try:
         for start, problems in zip(range(0, n, CHUNK), pool.map(check, range(0, n, CHUNK)), strict=True):
             for i, problem in problems:

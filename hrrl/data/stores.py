@@ -5,6 +5,8 @@ import fcntl
 import os
 import zipfile
 import zlib
+from array import array
+from collections.abc import Iterable
 from pathlib import Path
 
 from hrrl.errors import UserError
@@ -13,6 +15,31 @@ IMAGES = (".jpeg", ".jpg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tif
 HEAD, TAIL = 8, 64  # bytes at either end of a file that tell whether it is whole
 PNG, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+
+
+class Paths:
+    """Many paths in one buffer: a million of them take tens of MB, and forked processes share it."""
+
+    def __init__(self, paths: Iterable[str] = ()):
+        self.text, self.ends = bytearray(), array("q", [0])
+        self.extend(paths)
+
+    def extend(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            self.text += os.fsencode(path)
+            self.ends.append(len(self.text))
+
+    def __len__(self):
+        return len(self.ends) - 1
+
+    def __getitem__(self, i: int) -> str:
+        return os.fsdecode(bytes(self.text[self.ends[i] : self.ends[i + 1]]))
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def take(self, indices: Iterable[int]) -> "Paths":
+        return Paths(self[i] for i in indices)
 
 
 class Folder:

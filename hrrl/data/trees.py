@@ -1,6 +1,7 @@
 """Datasets of image files in the layouts of their publishers: ImageNet, class folders, Stanford Online Products."""
 
 import fnmatch
+import hashlib
 import io
 import re
 import sys
@@ -10,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from hrrl.data.stores import is_image, join, open_store
+from hrrl.data.stores import Paths, is_image, join, open_store
 from hrrl.errors import UserError
 
 WNID = re.compile(r"n\d{8}")
@@ -43,7 +44,7 @@ class ImageFolder:
         places = [*self.inside, *self.store.folders()]
         self.base = next((p for p in places if train in self.store.folders(p)), None)
         if self.base is None:
-            raise NotHereError(f"no folder {train}/ in it")
+            raise NotHereError(f"no folder {train}/ in it or one folder deeper")
         self.splits = self.store.folders(self.base)
         self.classes = self.store.folders(join(self.base, train))
         if not self.classes:
@@ -55,7 +56,7 @@ class ImageFolder:
         return [name if WNID.fullmatch(name) else None for name in self.classes]
 
     def rows(self, split: str, classes: list[str]):
-        """Paths (an iterable) and labels (positions in ``self.classes``) of a split's images of some classes.
+        """Paths and labels (positions in ``self.classes``) of a split's images of some classes.
 
         Raises:
             UserError: a class folder without images.
@@ -67,17 +68,14 @@ class ImageFolder:
                 f"{self.store}/{folder}: left out {len(strangers)} classes that {self.train}/ does not have, "
                 f"the first is {strangers[0]}"
             )
-        paths, labels = [], []
+        paths, labels = Paths(), []
         for name in sorted(set(classes) & set(there)):
             found = self.store.images(join(folder, name))
             if not found:
                 raise UserError(f"{self.store}/{folder}/{name}: no images in this class folder; add some or remove it")
-            paths += found
+            paths.extend(found)
             labels.append(np.full(len(found), self.classes.index(name)))
         return paths, np.concatenate(labels) if labels else np.empty(0, int)
-
-    def sources(self) -> list[dict]:
-        return []
 
 
 class ImageNet(ImageFolder):
@@ -99,7 +97,7 @@ class ImageNet(ImageFolder):
             note(f"{self.store}/{folder}: left out {strangers} images of classes that {self.train}/ does not have")
         position = {wnid: i for i, wnid in enumerate(self.classes) if wnid in classes}
         kept = sorted((position[w], name) for w, name in zip(wnids, names, strict=True) if w in position)
-        return [join(folder, name) for _, name in kept], np.array([label for label, _ in kept], int)
+        return Paths(join(folder, name) for _, name in kept), np.array([label for label, _ in kept], int)
 
     def _ground_truth(self, folder: str, names: list[str]) -> list[str]:
         """The wnid of each image of a flat folder, by whichever published file there is."""
@@ -130,11 +128,22 @@ class ImageNet(ImageFolder):
                 read = [self.store.read(join(place, inside, name)) for name in (TRUTH, META)]
                 return read[0].decode().split(), _synsets(read[1])
         if DEVKIT in self.store.names(place):
-            with tarfile.open(fileobj=io.BytesIO(self.store.read(join(place, DEVKIT)))) as tar:
-                members = {Path(m.name).name: m for m in tar.getmembers() if m.isfile()}
-                read = [tar.extractfile(members[name]).read() for name in (TRUTH, META)]
-                return read[0].decode().split(), _synsets(read[1])
+            read = self._unpack_devkit(join(place, DEVKIT))
+            return read[0].decode().split(), _synsets(read[1])
         return None
+
+    def _unpack_devkit(self, path: str) -> list[bytes]:
+        from torchvision.datasets.imagenet import ARCHIVE_META
+
+        content = self.store.read(path)
+        if hashlib.md5(content).hexdigest() != ARCHIVE_META["devkit"][1]:
+            note(f"{self.store}/{path} is not the published file (its MD5 differs); reading it as it is")
+        try:
+            with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+                members = {Path(m.name).name: m for m in tar.getmembers() if m.isfile()}
+                return [tar.extractfile(members[name]).read() for name in (TRUTH, META)]
+        except (tarfile.TarError, EOFError, OSError, KeyError) as error:
+            raise UserError(f"{self.store}/{path}: cannot be read ({error}); expected the published archive") from None
 
     def _match(self, where: str, lines: list[tuple[str | None, str]], names: list[str]) -> list[str]:
         """Gives each image its line: by file name, by the number in the file name, or (as many lines) in order."""
@@ -234,7 +243,7 @@ class OnlineProducts(ImageFolder):
                 f"{self.store}: left out {len(listed) - len(kept)} of the {len(listed)} images of {self.lists[split]}, "
                 f"which are not there; the first is {missing}"
             )
-        return [path for path, _ in kept], np.array([label for _, label in kept], int)
+        return Paths(path for path, _ in kept), np.array([label for _, label in kept], int)
 
     @classmethod
     def download(cls, folder: Path) -> None:

@@ -1,0 +1,555 @@
+"""Datasets in their official layouts, written here from real photographs, and the batches that come out of them."""
+
+import gzip
+import io
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import tarfile
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.io import savemat
+from sklearn.datasets import load_digits, load_sample_images
+
+from hrrl.data import open_split, prepare, read_manifest
+from hrrl.errors import UserError
+
+PHOTOS = load_sample_images().images  # china.jpg, flower.jpg: (427, 640, 3) uint8
+WNIDS = ["n01440764", "n01443537", "n02084071"]
+PADDED = SimpleNamespace(crop="padded", padding=4, scale=(0.08, 1.0), flip=True)
+RESIZED = SimpleNamespace(crop="random_resized", padding=0, scale=(0.08, 1.0), flip=True)
+
+# torchvision's decoder is to give way to torchcodec's, which 0.29 announces at every image
+pytestmark = pytest.mark.filterwarnings("ignore:The image decoding:DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # data/cache and data/raw are relative to the project's folder
+
+
+def definition(kind, root=None, **settings):
+    values = {"train": "train", "test": None, "classes": None, "resolution": None, "skip_unreadable": False}
+    return SimpleNamespace(kind=kind, root=root and str(root), **(values | settings))
+
+
+def crops(n, height, width):
+    """n different pieces of the two photographs, (n, height, width, 3)."""
+    rng = np.random.default_rng(n)
+    places = [(PHOTOS[i % 2], rng.integers(427 - height), rng.integers(640 - width)) for i in range(n)]
+    return np.stack([photo[y : y + height, x : x + width] for photo, y, x in places])
+
+
+def save(path, image, mode="RGB"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).convert(mode).save(path, "PNG" if path.suffix == ".png" else "JPEG")
+
+
+def write_tree(root, classes=WNIDS, train=7, val=3, held_out="val", size=(90, 120)):
+    for split, n in (("train", train), (held_out, val)):
+        for i, image in enumerate(crops(n * len(classes), *size)):
+            name = classes[i % len(classes)]
+            save(root / split / name / f"{name}_{i}.JPEG", image)
+    return root
+
+
+def sources(given, size, workers=0, folder="manifest"):
+    prepare(given, "given").write(folder)
+    return [open_split(folder, given, split, size, workers) for split in ("train", "test")]
+
+
+def everything(source):
+    return torch.cat([x for x, _ in source.eval_batches(5)])
+
+
+# ------------------------------------------------------------------------------------------------------------- kinds
+
+
+def test_imagefolder_reads_grey_cmyk_and_palette_images_as_rgb(tmp_path):
+    photo = crops(1, 40, 40)[0]
+    modes = {"a.jpg": "L", "b.JPEG": "CMYK", "c.png": "P", "d.png": "RGBA", "e.png": "1"}
+    for split in ("train", "test"):
+        for name, mode in modes.items():
+            save(tmp_path / "deep" / split / "cat" / name, photo, mode)
+        save(tmp_path / "deep" / split / WNIDS[0] / "x.png", photo)
+        Image.fromarray(photo).save(tmp_path / "deep" / split / "cat" / "f.bmp")  # by PIL
+        (tmp_path / "deep" / split / "cat" / "notes.txt").write_text("no image")
+    train, test = sources(definition("imagefolder", tmp_path), 40)
+    manifest = read_manifest("manifest")
+    assert (manifest.classes, manifest.wnids) == (["cat", WNIDS[0]], [None, WNIDS[0]])
+    assert train.labels.tolist() == test.labels.tolist() == [0] * 6 + [1]
+    for i, x in enumerate(everything(train)):
+        path = tmp_path / manifest.paths("train")[i]
+        expected = np.array(Image.open(path).convert("RGB")).astype(int)
+        assert np.abs(x.permute(1, 2, 0).numpy() - expected).max() <= 1, path
+
+
+def test_a_zip_is_read_as_the_tree_in_it(tmp_path):
+    tree = write_tree(tmp_path / "tree", size=(48, 48), held_out="test")
+    for name, method in (("stored.zip", zipfile.ZIP_STORED), ("deflated.zip", zipfile.ZIP_DEFLATED)):
+        with zipfile.ZipFile(name, "w", method) as archive:
+            for path in sorted(tree.rglob("*")):
+                archive.write(path, Path("top") / path.relative_to(tree))
+    expected = [everything(s) for s in sources(definition("imagefolder", tree), 32)]
+    for name in ("stored.zip", "deflated.zip"):
+        for source, x in zip(sources(definition("imagefolder", tmp_path / name), 32), expected, strict=True):
+            assert torch.equal(everything(source), x)
+    manifest = read_manifest("manifest")
+    assert manifest.paths("train")[0] == f"top/train/{WNIDS[0]}/{WNIDS[0]}_0.JPEG"
+    with zipfile.ZipFile("stored.zip") as archive:
+        assert manifest.splits["train"].crcs[0] == archive.getinfo(manifest.paths("train")[0]).CRC
+
+
+def write_flat_imagenet(root, truth):
+    """train/ by wnid, val/ flat, and the ground truth in one of its published forms."""
+    labels = [2, 0, 1, 1, 2]
+    write_tree(root)
+    shutil.rmtree(root / "val")
+    names = [f"ILSVRC2012_val_{i + 1:08d}" for i in range(len(labels))]
+    for name, image in zip(names, crops(len(labels), 80, 100), strict=True):
+        save(root / "val" / f"{name}.JPEG", image)
+    ids = [(3, "entity", 2), (7, WNIDS[0], 0), (1, WNIDS[1], 0), (2, WNIDS[2], 0)]  # not in the wnids' order
+    fields = ["ILSVRC2012_ID", "WNID", "words", "gloss", "num_children"]
+    synsets = np.array([(i, w, "a, b", "a thing", n) for i, w, n in ids], [(f, object) for f in fields])
+    official = {wnid: i for i, wnid, _ in ids}
+    devkit = root / "ILSVRC2012_devkit_t12" / "data"
+    if truth.startswith("devkit"):
+        devkit.mkdir(parents=True)
+        savemat(devkit / "meta.mat", {"synsets": synsets.reshape(-1, 1)})
+        lines = [f"{official[WNIDS[k]]}\n" for k in labels]
+        (devkit / "ILSVRC2012_validation_ground_truth.txt").write_text("".join(lines))
+    if truth == "devkit.tar.gz":
+        with tarfile.open(root / "ILSVRC2012_devkit_t12.tar.gz", "w:gz") as archive:
+            archive.add(devkit.parent, devkit.parent.name)
+        shutil.rmtree(devkit.parent)
+    texts = {
+        "LOC_val_solution.csv": [f"{n},{WNIDS[k]} 1 2 30 40 " for n, k in zip(names, labels, strict=True)][::-1],
+        "val.txt": [f"{n}.JPEG {k}" for n, k in zip(names, labels, strict=True)],
+        "imagenet_2012_validation_synset_labels.txt": [WNIDS[k] for k in labels],
+    }
+    if truth in texts:
+        header = ["ImageId,PredictionString"] if truth.endswith(".csv") else []
+        (root / truth).write_text("\n".join(header + texts[truth]) + "\n")
+    return [[f"{names[i]}.JPEG" for i, k in enumerate(labels) if k == label] for label in range(3)]
+
+
+FORMS = ["devkit", "devkit.tar.gz", "LOC_val_solution.csv", "val.txt", "imagenet_2012_validation_synset_labels.txt"]
+
+
+@pytest.mark.parametrize("truth", FORMS)
+def test_imagenet_with_a_flat_val_folder(tmp_path, truth):
+    expected = write_flat_imagenet(tmp_path / "imagenet", truth)
+    manifest = prepare(definition("imagenet", tmp_path / "imagenet"), "imagenet")
+    assert manifest.classes == manifest.wnids == WNIDS
+    found = [[] for _ in WNIDS]
+    for path, label in zip(manifest.paths("test"), manifest.labels("test"), strict=True):
+        found[label].append(path.removeprefix("val/"))
+    assert found == expected
+
+
+def test_imagenet_numbers_of_a_trimmed_copy_are_those_of_all_thousand_wnids(tmp_path):
+    write_tree(tmp_path, ["n01440764", "n01484850", "n15075141"])  # the first, the third and the last
+    shutil.rmtree(tmp_path / "val")
+    for i, image in enumerate(crops(3, 80, 80), 1):
+        save(tmp_path / "val" / f"ILSVRC2012_val_{i:08d}.JPEG", image)
+    lines = [f"ILSVRC2012_val_{i:08d}.JPEG {label}\n" for i, label in enumerate((999, 2, 0), 1)]
+    (tmp_path / "val.txt").write_text("".join(lines))
+    manifest = prepare(definition("imagenet", tmp_path), "imagenet")
+    paths = [path[-6] for path in manifest.paths("test")]
+    assert (paths, manifest.labels("test").tolist()) == (["3", "2", "1"], [0, 1, 2])
+
+
+def test_imagenet_without_ground_truth_says_what_is_needed(tmp_path):
+    write_flat_imagenet(tmp_path, "none")
+    with pytest.raises(UserError, match=r"val: images without class folders.*ILSVRC2012_devkit_t12"):
+        prepare(definition("imagenet", tmp_path), "imagenet")
+
+
+def write_cifar(root, images):
+    """images (12, 32, 32, 3): two training batches of four, a test batch of four; returns the folder."""
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for i, name in enumerate(["data_batch_1", "data_batch_2", "test_batch"]):
+        data = images[4 * i : 4 * i + 4].transpose(0, 3, 1, 2).reshape(4, 3072)
+        content = {"batch_label": name, "labels": [0, 1, 0, 9], "data": data, "filenames": ["x.png"] * 4}
+        # NumPy 2 writes another module's name than NumPy 1 did when CIFAR-10 was published.
+        content = pickle.dumps(content, 2).replace(b"cnumpy._core.multiarray", b"cnumpy.core.multiarray")
+        (folder / name).write_bytes(content)
+    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": names, "num_cases_per_batch": 4}, 2))
+    return folder
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_cifar10(tmp_path, capsys, packed):
+    images = crops(12, 32, 32)
+    folder = write_cifar(tmp_path, images)
+    if packed:
+        with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as archive:
+            archive.add(folder, folder.name)
+        shutil.rmtree(folder)
+    given = definition("cifar10", tmp_path, classes=["truck", "airplane"])
+    train, test = sources(given, 32)
+    assert train.classes == ["truck", "airplane"]
+    assert (train.labels.tolist(), test.labels.tolist()) == ([1, 1, 0, 1, 1, 0], [1, 1, 0])
+    assert torch.equal(everything(train).permute(0, 2, 3, 1), torch.from_numpy(images[[0, 2, 3, 4, 6, 7]]))
+    output = capsys.readouterr().err
+    assert "train without data_batch_3" in output
+    assert ("cifar-10-python.tar.gz" if packed else "test_batch") + " is not the published file" in output
+    large, _ = sources(given, 224)
+    x, _ = next(large.eval_batches(2))
+    assert x.shape == (2, 3, 224, 224)
+
+
+def test_a_pickle_cannot_run_code(tmp_path):
+    folder = write_cifar(tmp_path, crops(12, 32, 32))
+    (folder / "data_batch_1").write_bytes(b"cos\nsystem\n(S'touch hacked'\ntR.")
+    with pytest.raises(UserError, match=r"data_batch_1: cannot be read \(contains os.system\)"):
+        prepare(definition("cifar10", tmp_path), "cifar10")
+    assert not Path("hacked").exists()
+
+
+def test_svhn_label_10_is_digit_0(tmp_path):
+    images, labels = crops(6, 32, 32), np.array([10, 1, 2, 10, 9, 5])
+    for split, part in (("train", slice(0, 6)), ("test", slice(3, 4))):
+        content = {"X": images[part].transpose(1, 2, 3, 0), "y": labels[part, None].astype(np.uint8)}
+        savemat(tmp_path / f"{split}_32x32.mat", content)
+    train, test = sources(definition("svhn", tmp_path, classes=["0", "1", "9"]), 32)
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 0, 2], [0])
+    assert torch.equal(everything(train).permute(0, 2, 3, 1), torch.from_numpy(images[[0, 1, 3, 4]]))
+
+
+def idx(array):
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.astype(np.uint8).tobytes()
+
+
+@pytest.mark.parametrize(("inside", "suffix"), [("", ".gz"), ("raw", ""), ("FashionMNIST/raw", "")])
+def test_fashion_mnist(tmp_path, inside, suffix):
+    images = crops(20, 28, 28)[..., 0]
+    labels = np.arange(20) % 10
+    (tmp_path / inside).mkdir(parents=True, exist_ok=True)
+    for split, part in (("train", slice(0, 20)), ("t10k", slice(0, 10))):
+        for name, array in (("images-idx3", images[part]), ("labels-idx1", labels[part])):
+            content = gzip.compress(idx(array)) if suffix else idx(array)
+            (tmp_path / inside / f"{split}-{name}-ubyte{suffix}").write_bytes(content)
+    train, test = sources(definition("fashion_mnist", tmp_path), 28)
+    assert train.classes[0] == "T-shirt/top"
+    assert (train.labels.tolist(), len(test)) == (labels.tolist(), 10)
+    assert torch.equal(everything(train), torch.from_numpy(images)[:, None].expand(-1, 3, -1, -1))
+
+
+def test_sop_has_twelve_super_classes_by_folder(tmp_path):
+    names = ["bicycle", "cabinet", "chair", "coffee_maker", "fan", "kettle"]
+    names += ["lamp", "mug", "sofa", "stapler", "table", "toaster"]
+    for split in ("train", "test"):
+        lines = ["image_id class_id super_class_id path"]
+        for k, image in enumerate(crops(12, 50, 70)):
+            path = f"{names[k]}_final/1110{k}_{split}.JPG"
+            save(tmp_path / "Stanford_Online_Products" / path, image)
+            lines.append(f"{len(lines)} {100 + k} {k + 1} {path}")
+        (tmp_path / f"Stanford_Online_Products/Ebay_{split}.txt").write_text("\n".join(lines) + "\n")
+    manifest = prepare(definition("sop", tmp_path), "sop")
+    assert manifest.classes == names
+    assert manifest.labels("test").tolist() == list(range(12))
+    assert manifest.paths("train")[3] == "Stanford_Online_Products/coffee_maker_final/11103_train.JPG"
+
+
+def test_digits_have_a_fixed_stratified_split():
+    train, test = sources(definition("digits"), 8)
+    assert len(train) + len(test) == 1797
+    ratio = torch.bincount(train.labels) / (torch.bincount(train.labels) + torch.bincount(test.labels))
+    assert ratio.sub(2 / 3).abs().max() < 0.01
+    first = torch.from_numpy(load_digits().images[0] * 255 / 16).round()
+    assert torch.equal(everything(train)[0, 0].double(), first)
+
+
+# ---------------------------------------------------------------------------------------------- unreadable, nonsensical
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "no end"])
+def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path, capsys, damage):
+    tree = write_tree(tmp_path / "tree")
+    path = tree / "train" / WNIDS[1] / f"{WNIDS[1]}_4.JPEG"
+    whole = path.read_bytes()
+    path.write_bytes(
+        {"cut": whole[:-300], "empty": b"", "text": b"<html>", "no end": whole[:-200] + bytes(200)}[damage]
+    )
+    with pytest.raises(UserError, match=rf"{path}: .*skip_unreadable"):
+        prepare(definition("imagefolder", tree), "photos")
+    prepare(definition("imagefolder", tree, skip_unreadable=True), "photos").write("manifest")
+    manifest = read_manifest("manifest")
+    assert f"skipped {path}" in capsys.readouterr().err
+    assert manifest.splits["train"].skipped == 1
+    assert np.bincount(manifest.labels("train")).tolist() == [7, 6, 7]
+
+
+def test_bytes_behind_a_whole_image_do_no_harm(tmp_path):
+    path = next((write_tree(tmp_path) / "train").rglob("*.JPEG"))
+    path.write_bytes(path.read_bytes() + b"\r\nmade by a camera")
+    assert len(sources(definition("imagefolder", tmp_path), 32)[0]) == 21
+
+
+def test_a_cut_off_array_file_is_named(tmp_path):
+    images = idx(crops(20, 28, 28)[..., 0])
+    for split in ("train", "t10k"):
+        (tmp_path / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images)[:-100])
+        (tmp_path / f"{split}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.arange(20) % 10)))
+    with pytest.raises(UserError, match=r"train-images-idx3-ubyte.gz: cannot be read"):
+        prepare(definition("fashion_mnist", tmp_path), "clothes")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"root": "/nowhere"}, r"datasets.photos.root: /nowhere does not exist"),
+        ({"root": "$HRRL_NO_SUCH_VARIABLE/x"}, r"datasets.photos.root: .*variable .*not set"),
+        ({"root": None}, r"datasets.photos.root: not set.*train/<class>"),
+        ({"train": "training"}, r"no folder training/"),
+        ({"test": "held_out"}, r"datasets.photos.test: 'held_out' is no published split; known: train, val"),
+        ({"train": "train[9:]"}, r"datasets.photos.train: train\[9:\] leaves no images"),
+        ({"test": "train[2:]"}, r"datasets.photos.test: train\[2:\] has 15 images of train"),
+        ({"classes": [WNIDS[0], "cat"]}, rf"datasets.photos.classes: unknown class 'cat'; known: {WNIDS[0]}"),
+        ({"classes": [WNIDS[0], WNIDS[0]]}, r"only once"),
+    ],
+)
+def test_bad_definitions_are_one_line(tmp_path, settings, message):
+    write_tree(tmp_path)
+    with pytest.raises(UserError, match=message) as error:
+        prepare(definition("imagefolder", **({"root": tmp_path} | settings)), "photos")
+    assert "\n" not in str(error.value)
+
+
+def test_an_empty_class_folder_is_named(tmp_path):
+    write_tree(tmp_path)
+    (tmp_path / "val" / "n02999999").mkdir()
+    assert prepare(definition("imagefolder", tmp_path), "photos").classes == WNIDS
+    (tmp_path / "train" / "n02999999").mkdir()
+    with pytest.raises(UserError, match=r"train/n02999999: no images"):
+        prepare(definition("imagefolder", tmp_path), "photos")
+
+
+# ---------------------------------------------------------------------------------------------------------- manifests
+
+
+def test_slices_are_per_class_in_file_order_and_classes_are_renumbered(tmp_path):
+    write_tree(tmp_path)
+    given = definition("imagefolder", tmp_path, classes=[WNIDS[2], WNIDS[0]], train="train[1:3]", test="train[-2:]")
+    manifest = prepare(given, "photos")
+    names = sorted(p.name for p in (tmp_path / "train" / WNIDS[2]).iterdir())
+    found = [Path(p).name for p, k in zip(manifest.paths("train"), manifest.labels("train"), strict=True) if k == 0]
+    assert found == names[1:3]
+    assert np.bincount(manifest.labels("test")).tolist() == [2, 2]
+    assert manifest.wnids == [WNIDS[2], WNIDS[0]]
+
+
+def test_the_manifest_is_the_same_wherever_the_files_are_and_differs_when_they_do(tmp_path):
+    def written(root):
+        prepare(definition("imagefolder", root), "photos").write(tmp_path / "out")
+        return [(tmp_path / "out" / name).read_bytes() for name in ("manifest.csv", "dataset.json")]
+
+    first = written(write_tree(tmp_path / "a"))
+    shutil.move(tmp_path / "a", tmp_path / "b")
+    assert written(tmp_path / "b") == first
+    save(tmp_path / "b" / "train" / WNIDS[0] / f"{WNIDS[0]}_0.JPEG", PHOTOS[1])
+    assert written(tmp_path / "b") != first
+
+
+def test_a_damaged_manifest_is_named(tmp_path):
+    with pytest.raises(UserError, match="no such manifest"):
+        read_manifest("nothing")
+    prepare(definition("imagefolder", write_tree(tmp_path)), "photos").write("manifest")
+    lines = Path("manifest/manifest.csv").read_text().splitlines(True)
+    Path("manifest/manifest.csv").write_text("".join(lines[:-1]))
+    with pytest.raises(UserError, match="damaged manifest"):
+        read_manifest("manifest")
+
+
+# ------------------------------------------------------------------------------------------------------------- batches
+
+
+def epoch(source, augment, world=1, seed=3, number=1, batch_size=8):
+    """All batches of an epoch, put together from the parts of each process."""
+    parts = [list(source.train_batches(batch_size, augment, seed, number, rank, world)) for rank in range(world)]
+    whole = [[torch.cat(column) for column in list(zip(*step, strict=True))[:2]] for step in zip(*parts, strict=True)]
+    assert {m for part in parts for *_, m in part} == {min(batch_size, len(source))}
+    return torch.stack([x for x, _ in whole]), torch.stack([y for _, y in whole])
+
+
+@pytest.mark.parametrize("augment", [PADDED, RESIZED], ids=lambda a: a.crop)
+@pytest.mark.parametrize(("size", "workers"), [(32, 0), (72, 0), (72, 2)])
+def test_batches_do_not_depend_on_processes_and_workers(tmp_path, augment, size, workers):
+    source, _ = sources(definition("imagefolder", write_tree(tmp_path)), size)
+    x, y = epoch(source, augment)
+    assert x.shape == (2, 8, 3, size, size)  # 21 images: the last five are left out
+    assert x.dtype == torch.uint8
+    divided = open_split("manifest", definition("imagefolder", tmp_path), "train", size, workers)
+    for world in (1, 2, 3):
+        again = epoch(divided, augment, world)
+        assert torch.equal(again[0], x), world
+        assert torch.equal(again[1], y), world
+    assert not torch.equal(epoch(source, augment, number=2)[0], x)
+    assert not torch.equal(epoch(source, augment, seed=4)[0], x)
+
+
+def test_every_image_is_in_one_batch_and_small_sets_make_one(tmp_path):
+    given = definition("imagefolder", write_tree(tmp_path))
+    source, _ = sources(given, 32)
+    plain = SimpleNamespace(crop="none", padding=0, scale=(1, 1), flip=False)
+    x, y = epoch(source, plain, batch_size=7)
+    everyone = {image.numpy().tobytes(): int(k) for image, k in zip(everything(source), source.labels, strict=True)}
+    seen = [(image.numpy().tobytes(), int(k)) for image, k in zip(x.flatten(0, 1), y.flatten(), strict=True)]
+    assert dict(seen) == everyone
+    assert len(seen) == 21
+    assert (source.steps(7), source.steps(8), source.steps(100)) == (3, 2, 1)
+    assert epoch(source, plain, batch_size=100)[0].shape[:2] == (1, 21)
+
+
+@pytest.mark.parametrize("size", [32, 72])
+@pytest.mark.parametrize("world", [2, 4, 25])
+def test_evaluation_sees_every_image_once_in_order(tmp_path, size, world):
+    source, _ = sources(definition("imagefolder", write_tree(tmp_path)), size)
+    parts = [batch for rank in range(world) for batch in source.eval_batches(2, rank, world)]
+    assert torch.equal(torch.cat([y for _, y in parts]), source.labels)
+    assert torch.equal(torch.cat([x for x, _ in parts]), everything(source))
+
+
+def test_augmentation_moves_and_mirrors_the_image_and_nothing_else(tmp_path):
+    source, _ = sources(definition("imagefolder", write_tree(tmp_path, size=(32, 32))), 32)
+    images = everything(source)
+    padded = torch.nn.functional.pad(images, (4, 4, 4, 4))
+    views = {}
+    for k, image in enumerate(padded):
+        for y in range(9):
+            for x in range(9):
+                view = image[:, y : y + 32, x : x + 32]
+                views[view.numpy().tobytes()] = k, y, x, False
+                views[view.flip(2).numpy().tobytes()] = k, y, x, True
+    found = [views[x.numpy().tobytes()] for n in range(12) for x in epoch(source, PADDED, number=n)[0].flatten(0, 1)]
+    assert {y for _, y, _, _ in found} == {x for _, _, x, _ in found} == set(range(9))
+    assert 0.3 < np.mean([flip for *_, flip in found]) < 0.7
+
+
+def test_random_resized_crops_have_the_areas_and_ratios_asked_for():
+    from hrrl.data.augment import crop_boxes
+
+    top, left, h, w = crop_boxes(np.random.default_rng(0), 20_000, 100, 200, (0.1, 0.5)).T
+    area = h * w / 20_000
+    assert min(top.min(), left.min()) == 0
+    assert ((top + h <= 100) & (left + w <= 200)).all()
+    assert area.min() == pytest.approx(0.1, abs=0.01)
+    assert area.max() == pytest.approx(0.5, abs=0.01)
+    assert (w / h).min() > 0.72
+    assert (w / h).max() < 1.38
+    assert abs(np.log(w / h).mean()) < 0.02
+
+
+def test_low_resolution_copies_lose_detail(tmp_path):
+    root = write_tree(tmp_path, size=(56, 56))
+    sharp, _ = sources(definition("imagefolder", root), 28)
+    low, _ = sources(definition("imagefolder", root, resolution=7), 28)
+    detail = [everything(s).float().diff(dim=3).abs().mean() for s in (sharp, low)]
+    assert detail[1] < 0.7 * detail[0]
+    assert sorted(low.images.shape) == [3, 21, 28, 28]
+
+
+def test_evaluation_at_224_is_torchvisions_resize_and_centre_crop(tmp_path):
+    from torchvision.transforms import v2
+
+    source, _ = sources(definition("imagefolder", write_tree(tmp_path, size=(200, 310))), 224)
+    path = tmp_path / read_manifest("manifest").paths("train")[0]
+    photo = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)
+    expected = v2.Compose([v2.Resize(256), v2.CenterCrop(224)])(photo)
+    assert torch.equal(next(source.eval_batches(1))[0][0], expected)
+
+
+# ---------------------------------------------------------------------------------------------- what can go wrong later
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_file_that_breaks_after_it_was_listed_is_named(tmp_path, workers):
+    source, _ = sources(definition("imagefolder", write_tree(tmp_path)), 72, workers)
+    path = tmp_path / read_manifest("manifest").paths("train")[9]
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(UserError, match=rf"^{path}: has \d+ bytes, the manifest says \d+") as error:
+        list(source.train_batches(7, RESIZED, 0, 0))
+    assert "\n" not in str(error.value)
+
+
+def test_array_files_that_changed_are_named(tmp_path):
+    folder = write_cifar(tmp_path, crops(12, 32, 32))
+    given = definition("cifar10", tmp_path, classes=["truck", "airplane"])
+    prepare(given, "cifar10").write("manifest")
+    shutil.rmtree(folder)
+    write_cifar(tmp_path, crops(13, 32, 32)[1:])
+    with pytest.raises(UserError, match=r"data_batch_1 is not the file that was listed"):
+        open_split("manifest", given, "train", 32)
+
+
+def test_a_dead_worker_is_reported_and_none_is_left(tmp_path):
+    source, _ = sources(definition("imagefolder", write_tree(tmp_path)), 72, workers=1)
+    batches = source.train_batches(1, RESIZED, 0, 0)
+    next(batches)
+    os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+    with pytest.raises(UserError, match=r"compute.workers: a process that decodes images has died"):
+        list(batches)
+    abandoned = source.train_batches(1, RESIZED, 0, 0)
+    next(abandoned)
+    abandoned.close()
+    assert not multiprocessing.active_children()
+
+
+def _open_and_sum(given, queue):
+    source = open_split("manifest", given, "train", 32)
+    queue.put(int(source.images.astype(np.int64).sum()))
+
+
+def test_several_processes_fill_the_cache_at_once(tmp_path):
+    given = definition("imagefolder", write_tree(tmp_path, train=40))
+    prepare(given, "photos").write("manifest")
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    processes = [context.Process(target=_open_and_sum, args=(given, queue)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    sums = {queue.get(timeout=30) for _ in processes}
+    for process in processes:
+        process.join()
+    assert len(sums) == 1
+    assert [p.suffix for p in sorted(Path("data/cache").iterdir())] == [".lock", ".npy"]
+
+
+def test_a_full_disk_leaves_no_cache_behind(tmp_path, monkeypatch):
+    given = definition("imagefolder", write_tree(tmp_path))
+    prepare(given, "photos").write("manifest")
+    pid = os.fork()
+    if pid == 0:  # a limit on file sizes is what a full disk looks like
+        import resource
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+        try:
+            open_split("manifest", given, "train", 32)
+        except OSError:
+            os._exit(7)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert not list(Path("data/cache").glob("*.npy")) + list(Path("data/cache").glob("*.partial"))
+    assert len(open_split("manifest", given, "train", 32)) == 21
+
+
+def test_decoding_damaged_content_is_a_value_error():
+    from hrrl.data.decode import decode
+
+    buffer = io.BytesIO()
+    Image.fromarray(PHOTOS[0]).save(buffer, "PNG")
+    for content in (b"", b"GIF89a", buffer.getvalue()[:5000], buffer.getvalue()[8:]):
+        with pytest.raises(ValueError, match=r"empty|damaged|no image|cut off"):
+            decode(content)

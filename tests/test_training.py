@@ -1,6 +1,7 @@
 """The training loop: bit-identities of the variants, resuming after a kill, several processes."""
 
 import copy
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 import torch
 from conftest import COMPUTE, SCHEDULE, digits_task, method, network
 
-from hrrl import runtime, training
+from hrrl import models, runtime, training
 from hrrl.checkpoint import Checkpoint, fingerprint
 
 GRADIENT, HRRL = {"gradient": {"tau": 0.3}}, {"hrrl": {"lam": 1.0, "s": 3}}
@@ -151,10 +152,11 @@ def test_killed_at_any_moment_ends_with_the_same_bytes(tmp_path):
         return process.returncode
 
     assert run(tmp_path / "whole") == 0
-    for after in ("00001.tmp", "00002.pt", "00003.tmp"):
+    for after in ("00001.tmp", "00002.pt"):
         assert run(tmp_path / "cut", after) == -signal.SIGKILL
     assert run(tmp_path / "cut") == 0
-    assert (tmp_path / "cut/end.pt").read_bytes() == (tmp_path / "whole/end.pt").read_bytes()
+    for file in ("model.safetensors", "end.json"):
+        assert (tmp_path / "cut" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
 # --------------------------------------------------------------------------------------------- several processes
@@ -167,22 +169,23 @@ def test_processes_agree_with_one(tmp_path, world):
     for size in (1, world):
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-        command = [sys.executable, *launcher, __file__, str(tmp_path / str(size)), "no-batch-norm"]
+        command = [sys.executable, *launcher, __file__, str(tmp_path / str(size)), "smooth"]
         subprocess.run(command, check=True, env=environment, capture_output=True, timeout=120)
-        results[size] = [torch.load(file) for file in sorted((tmp_path / str(size)).glob("rank-*.pt"))]
+        results[size] = [json.loads(file.read_text()) for file in sorted((tmp_path / str(size)).glob("end*.json"))]
     assert len(results[world]) == world
-    assert all(torch.equal(other["q"], results[world][0]["q"]) for other in results[world])
+    assert all(other["q"] == results[world][0]["q"] for other in results[world])
     one, several = results[1][0], results[world][0]
-    torch.testing.assert_close(several["q"], one["q"], rtol=0, atol=1e-6)
+    assert several["q"] == pytest.approx(one["q"], abs=1e-6)
     for row, expected in zip(several["history"], one["history"], strict=True):
-        assert row["train_loss"] == pytest.approx(expected["train_loss"], abs=1e-4)
+        assert row["train_loss"] == pytest.approx(expected["train_loss"], abs=1e-5)
         assert row["val_accuracy"] == pytest.approx(expected["val_accuracy"])  # every image once, 70 of them
 
 
-def without_batch_norm():
+def smooth_network():
+    """No batch norm, which depends on how a batch is divided, and no ReLU, whose kinks make rounding visible."""
     torch.manual_seed(0)
     net = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 8, 5, 2), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(288, 10)
+        torch.nn.Conv2d(3, 8, 5, 2), torch.nn.Tanh(), torch.nn.Flatten(), torch.nn.Linear(288, 10)
     )
     from hrrl.models import Classifier
 
@@ -194,13 +197,14 @@ def main(folder: Path, net: str = "") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with runtime.start(COMPUTE) as here:
         task = digits_task(folder / f"manifest-{here.rank}")
-        model, chosen = without_batch_norm() if net else network(), method(task, GRADIENT, HRRL)
+        model, chosen = smooth_network() if net else network(), method(task, GRADIENT, HRRL)
         schedule = copy.copy(SCHEDULE)
         schedule.epochs = 3
         checkpoint = Checkpoint(folder / "ck", {"params": "p"})
         history, _ = training.fit(model, task, chosen, schedule, here, 0, checkpoint, "test")
-        end = {"model": model.state_dict(), "history": history, "q": chosen.concept.q}
-        torch.save(end, folder / ("end.pt" if here.world_size == 1 and not net else f"rank-{here.rank}.pt"))
+        models.save(model, folder if here.rank == 0 else folder / str(here.rank), {})
+        end = json.dumps({"history": history, "q": chosen.concept.q.tolist()})
+        (folder / ("end.json" if here.world_size == 1 else f"end-{here.rank}.json")).write_text(end)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,17 @@
+"""Puts files into README.md: what stands between `<!-- include FILE -->` and `<!-- end -->` becomes FILE's text."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCK = re.compile(r"(<!-- include (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def filled(text: str) -> str:
+    """The README's text with every included file as it is now."""
+    return BLOCK.sub(lambda match: match[1] + (ROOT / match[2]).read_text().strip() + "\n" + match[3], text)
+
+
+if __name__ == "__main__":
+    readme = ROOT / "README.md"
+    readme.write_text(filled(readme.read_text()))

@@ -13,6 +13,12 @@ test: setup setup-test
 lint: .venv/installed
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
+bench: setup             # ratios against plain references, taken in one run: reports/benchmarks.json
+	@$(BIN)/python benchmarks/run.py
+
+bench-compare: setup     # the same, against the committed file
+	@$(BIN)/python benchmarks/run.py --compare
+
 setup: .venv/installed
 	@sh scripts/system-packages.sh wordnet-base dataset-fashion-mnist
 

@@ -12,6 +12,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
+from hrrl.inputgrad import Changed, folded
 from hrrl.simplex import project_simplex
 
 # ---------------------------------------------------------------------------------------------- the example axis
@@ -45,8 +46,16 @@ def input_gradient(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.
     """(B, 3, H, W) gradient of each example's own cross-entropy with respect to its image, in evaluation mode."""
     x = x.detach().requires_grad_()
     with evaluation_mode(model), torch.enable_grad():
-        loss = F.cross_entropy(model(x).float(), y, reduction="sum")
-        return torch.autograd.grad(loss, x)[0]
+        try:
+            with folded(model, x):
+                return _summed_loss_gradient(model, x, y)
+        except Changed:
+            return _summed_loss_gradient(model, x, y)
+
+
+def _summed_loss_gradient(model, x, y):
+    loss = F.cross_entropy(model(x).float(), y, reduction="sum")
+    return torch.autograd.grad(loss, x)[0]
 
 
 def normalised(g: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,138 @@
+"""The fast input gradient is the plain one: same numbers, and nothing of the model is touched."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hrrl import inputgrad, models
+from hrrl.objective import input_gradient, perturb
+
+NETS = {
+    "resnet18": ("resnet18", {}, 32),
+    "resnet50": ("resnet50", {}, 32),
+    "mobilenet_v3_small": ("mobilenet_v3_small", {}, 32),
+    "narrow resnet18": ("timm/resnet18", {"channels": [16, 32, 64, 128]}, 28),
+}
+
+
+def plain_gradient(model, x, y):
+    """The definition, with torch's own layers, of a model in evaluation mode."""
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(F.cross_entropy(model(x).float(), y, reduction="sum"), x)[0]
+
+
+def batch(size, n=4, classes=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    x = F.interpolate(torch.rand(n, 3, 7, 7, generator=generator), size, mode="bilinear")
+    return x.contiguous(memory_format=torch.channels_last), torch.randint(classes, (n,), generator=generator)
+
+
+def with_statistics(model, x, y, steps=4):
+    """A few steps of training, so that batch norms hold statistics and affine parameters of their own.
+
+    The labels move on with each step: a net that knows its few images by heart has no gradient left.
+    """
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    model.train()
+    for step in range(steps):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y.roll(step)).backward()
+        optimizer.step()
+    for parameter in model.parameters():
+        parameter.grad = None
+    return model
+
+
+def network(name):
+    backbone, args, size = NETS[name]
+    torch.manual_seed(0)
+    x, y = batch(size)
+    model = models.build(backbone, 4, args).to(memory_format=torch.channels_last)
+    return with_statistics(model, x, y), x, y
+
+
+def cosines(a, b):
+    return F.cosine_similarity(a.flatten(1).double(), b.flatten(1).double())
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_same_gradient_in_each_precision(name):
+    model, x, y = network(name)
+    fast = input_gradient(model, x, y)
+    folds = len(inputgrad._pairs[model])
+    assert folds == sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    model.eval()
+    expected = plain_gradient(model, x, y)
+    double = plain_gradient(model.double(), x.double(), y)
+    assert (fast - double).norm() <= 2 * (expected - double).norm() + 1e-5 * double.norm()  # float32's own error
+    assert torch.allclose(input_gradient(model, x.double(), y), double, rtol=1e-9, atol=1e-12 * double.abs().max())
+    model.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        fast, slow = input_gradient(model, x, y), plain_gradient(model, x, y)
+    assert cosines(fast, expected).mean() >= cosines(slow, expected).mean() - 0.01
+
+
+def test_nothing_is_touched():
+    model, x, y = network("resnet18")
+    model.backbone.layer1.eval()  # modes may differ within a model
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+    attributes = [set(vars(module)) for module in model.modules()]
+    first, second = perturb(model, x, y, 0.5), perturb(model, x, y, 0.5)
+    assert first.equal(second)
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+    assert modes == [module.training for module in model.modules()]
+    assert attributes == [set(vars(module)) for module in model.modules()]
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert torch.allclose((first - x).flatten(1).norm(dim=1), torch.full((len(x),), 0.5), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding", "size"), [
+    (3, 1, 1, (1, 1)), (3, 1, 1, (2, 2)), (3, 2, 1, (2, 2)), (3, 1, 1, (3, 3)), (3, 2, 1, (3, 2)), (5, 1, 0, (5, 5)),
+    (7, 2, 3, (28, 28)), (7, 2, 3, (33, 32)), (3, 2, 1, (9, 8)), (4, 4, 0, (18, 19)),
+    (3, 2, 0, (8, 8)), (5, 3, 4, (9, 7)),
+])  # fmt: skip
+def test_special_convolutions_in_float64(kernel, stride, padding, size):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(3, 5, kernel, stride, padding).double()
+    x = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    outputs = conv(x), inputgrad._convolution(conv, x, conv.weight.detach(), conv.bias.detach())
+    direction = torch.randn_like(outputs[0])
+    gradients = [torch.autograd.grad(output, x, direction)[0] for output in outputs]
+    assert torch.allclose(*outputs)
+    assert torch.allclose(*gradients)
+
+
+class Odd(nn.Module):
+    """Folding would be wrong in each of its parts: outputs used twice, a choice of norms, layers called twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.third = (nn.Conv2d(3, 3, 3, padding=1) for _ in range(3))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(3) for _ in range(2))
+        self.shared, self.batch = nn.BatchNorm2d(3), nn.BatchNorm2d(3, track_running_stats=False)
+        self.head, self.choice = nn.Linear(3, 4), 0
+
+    def forward(self, x):
+        x = self.norms[self.choice](self.first(x)).relu()
+        a = self.second(x)
+        x = self.shared(a) + a.sigmoid()
+        x = self.batch(self.third(self.shared(x)))
+        return self.head(x.relu().mean((2, 3)))
+
+
+def test_unusual_structures_are_computed_as_they_stand():
+    torch.manual_seed(0)
+    x, y = batch(8)
+    model = with_statistics(Odd(), x, y, 3)
+    for choice in (0, 1, 1, 0):
+        model.choice = choice  # another norm than at the first pass
+        fast = input_gradient(model, x, y)
+        assert torch.allclose(fast, plain_gradient(model.eval(), x, y), rtol=1e-4, atol=1e-7)
+        assert not any("forward" in vars(module) for module in model.modules())
+    hook = model.first.register_forward_hook(lambda module, inputs, output: output + 1)
+    assert torch.allclose(input_gradient(model, x, y), plain_gradient(model, x, y), rtol=1e-4, atol=1e-7)
+    hook.remove()
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 4))
+    assert torch.allclose(input_gradient(plain, x, y), plain_gradient(plain, x, y), rtol=1e-5)

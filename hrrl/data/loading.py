@@ -293,11 +293,12 @@ class Large(Source):
                 if isinstance(images, UserError):
                     raise images
                 yield images
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+        except (RuntimeError, OSError, EOFError) as error:  # the latter two from a connection to a dead process
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
+            reason = " ".join(f"{type(error).__name__} {error}".split())
             raise UserError(
-                f"compute.workers: a process that decodes images has died ({' '.join(str(error).split())}); "
+                f"compute.workers: a process that decodes images has died ({reason}); "
                 "expected enough memory and shared memory (/dev/shm) for all of them: set fewer, or 0"
             ) from None
 

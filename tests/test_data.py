@@ -370,7 +370,10 @@ def test_the_manifest_is_the_same_wherever_the_files_are_and_differs_when_they_d
     first = written(write_tree(tmp_path / "a"))
     shutil.move(tmp_path / "a", tmp_path / "b")
     assert written(tmp_path / "b") == first
-    save(tmp_path / "b" / "train" / WNIDS[0] / f"{WNIDS[0]}_0.JPEG", PHOTOS[1])
+    path = tmp_path / "b" / "train" / WNIDS[0] / f"{WNIDS[0]}_0.JPEG"
+    content = bytearray(path.read_bytes())
+    content[-10] ^= 1  # another image of the same size
+    path.write_bytes(content)
     assert written(tmp_path / "b") != first
 
 

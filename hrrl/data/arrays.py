@@ -286,6 +286,9 @@ class Digits(Arrays):
     files: ClassVar = {"train": ["digits-train"], "test": ["digits-test"]}
     classes = DIGITS
 
+    def __str__(self):
+        return "scikit-learn"
+
     def find(self, name: str, folder: Path | None = None) -> Path | None:
         return Path(name)
 

@@ -20,7 +20,7 @@ import torch
 from hrrl.data.augment import augment_batch, crop_boxes, flip_some
 from hrrl.data.decode import decode, resize
 from hrrl.data.kinds import locate
-from hrrl.data.manifest import Manifest, Paths, Rows, read_manifest
+from hrrl.data.manifest import UNKNOWN, Manifest, Paths, Rows, read_manifest
 from hrrl.data.stores import locked
 from hrrl.errors import UserError
 
@@ -71,8 +71,10 @@ class Files:
         path = self.rows.paths[i]
         try:
             data = self.store.read(path)
-            if self.rows.bytes[i] not in (-1, len(data)):
+            if self.rows.bytes[i] not in (UNKNOWN, len(data)):
                 raise ValueError(f"has {len(data)} bytes, the manifest says {self.rows.bytes[i]}")
+            if self.rows.crcs[i] not in (UNKNOWN, self.store.crc(data)):
+                raise ValueError("is not the file that was listed")
             return decode(data)
         except OSError as error:
             problem = error.strerror or str(error)

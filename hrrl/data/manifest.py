@@ -21,7 +21,7 @@ from hrrl.errors import UserError
 CHUNK = 512  # files that a thread checks at a time
 THREADS = 32  # that check files: they wait more than they compute, above all on network file systems
 SPLITS = ("train", "test")
-UNKNOWN = -1  # size or CRC
+UNKNOWN = -1  # size or CRC: array files have them in dataset.json
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Rows:
     Attributes:
         paths: relative to the root, ``<file>#<position>`` for array files, the member's name for zips.
         labels: (n,) int64.
-        bytes, crcs: (n,) int64 file size and CRC-32, -1 where they are not known without reading.
+        bytes, crcs: (n,) int64 file size and CRC-32 (of a zip's members, or of a file's ends), -1 for array files.
         skipped: how many unreadable images were left out.
     """
 
@@ -246,7 +246,7 @@ def _check(store: Folder | Zip, rows: Rows, title: str, skip: bool) -> Rows:
         problems = []
         for i in range(start, min(start + CHUNK, n)):
             size, crc, problem = _examine(store, rows.paths[i])
-            numbers[:, i] = size, UNKNOWN if crc is None else crc
+            numbers[:, i] = size, crc
             if problem:
                 problems.append((i, problem))
         return problems
@@ -271,7 +271,7 @@ def _check(store: Folder | Zip, rows: Rows, title: str, skip: bool) -> Rows:
     return Rows(rows.paths.take(left), rows.labels[left], *numbers[:, left], skipped=n - len(left))
 
 
-def _examine(store: Folder | Zip, path: str) -> tuple[int, int | None, str | None]:
+def _examine(store: Folder | Zip, path: str) -> tuple[int, int, str | None]:
     """Size, CRC, and what is wrong with a file, if anything."""
     try:
         size, crc, head, tail = store.ends(path)
@@ -282,6 +282,6 @@ def _examine(store: Folder | Zip, path: str) -> tuple[int, int | None, str | Non
         decode(store.read(path))
         return size, crc, None
     except OSError as error:
-        return UNKNOWN, None, error.strerror or str(error)
+        return UNKNOWN, UNKNOWN, error.strerror or str(error)
     except ValueError as error:
         return size, crc, str(error)

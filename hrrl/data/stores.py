@@ -78,15 +78,20 @@ class Folder:
     def read(self, path: str) -> bytes:
         return (self.root / path).read_bytes()
 
-    def ends(self, path: str) -> tuple[int, int | None, bytes, bytes]:
-        """Size in bytes, CRC-32 where it is known without reading, the first and the last bytes."""
+    @staticmethod
+    def crc(content: bytes) -> int:
+        """CRC-32 of the first and last bytes: changes with the image, and costs nothing."""
+        return zlib.crc32(content[-TAIL:], zlib.crc32(content[:HEAD]))
+
+    def ends(self, path: str) -> tuple[int, int, bytes, bytes]:
+        """Size in bytes, CRC-32, the first and the last bytes."""
         descriptor = os.open(f"{self.root}/{path}", os.O_RDONLY)
         try:
             size = os.fstat(descriptor).st_size
-            head = os.pread(descriptor, HEAD, 0)
-            return size, None, head, os.pread(descriptor, TAIL, max(0, size - TAIL))
+            head, tail = os.pread(descriptor, HEAD, 0), os.pread(descriptor, TAIL, max(0, size - TAIL))
         finally:
             os.close(descriptor)
+        return size, zlib.crc32(tail, zlib.crc32(head)), head, tail
 
 
 class Zip:
@@ -136,19 +141,21 @@ class Zip:
         )
         data = os.pread(self.descriptor, member.compress_size, start)
         if member.compress_type == zipfile.ZIP_DEFLATED:
-            data = zlib.decompress(data, -15)
+            try:
+                data = zlib.decompress(data, -15)
+            except zlib.error as error:
+                raise OSError(f"damaged in the zip ({error})") from None
         elif member.compress_type != zipfile.ZIP_STORED:
             raise OSError(f"compressed by method {member.compress_type}; stored or deflated is needed")
         if zlib.crc32(data) != member.CRC:
             raise OSError("damaged in the zip (its CRC differs)")
         return data
 
-    def ends(self, path: str) -> tuple[int, int | None, bytes, bytes]:
+    crc = staticmethod(zlib.crc32)  # of all of the content
+
+    def ends(self, path: str) -> tuple[int, int, bytes, bytes]:
         """Size in bytes, CRC-32, the first and the last bytes."""
-        try:
-            data = self.read(path)
-        except zlib.error as error:
-            raise OSError(f"damaged in the zip ({error})") from None
+        data = self.read(path)
         return len(data), self.members[path].CRC, data[:HEAD], data[-TAIL:]
 
 

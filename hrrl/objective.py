@@ -54,8 +54,9 @@ def input_gradient(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.
 
 
 def _summed_loss_gradient(model, x, y):
-    loss = F.cross_entropy(model(x).float(), y, reduction="sum")
-    return torch.autograd.grad(loss, x)[0]
+    logits = model(x)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return torch.autograd.grad(F.cross_entropy(logits, y, reduction="sum"), x)[0]
 
 
 def normalised(g: torch.Tensor) -> torch.Tensor:

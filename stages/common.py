@@ -33,7 +33,7 @@ from hrrl.params import Params, load  # noqa: E402
 
 WORK = Path(".work")  # git-ignored: checkpoints, and outputs until they are whole
 
-TRAINING_CODE = ("data", "methods.py", "models.py", "objective.py", "runtime.py", "simplex.py", "training.py")
+TRAINING_CODE = ("data", "inputgrad.py", "methods.py", "models.py", "objective.py", "runtime.py", "simplex.py", "training.py")
 
 
 def run(main, *arguments: str) -> None:

@@ -1,6 +1,7 @@
 """Checkpoints of a run that may be killed at any moment and must end with the same bytes all the same."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -54,8 +55,10 @@ class Checkpoint:
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"epoch-{state['epoch']:05d}.pt"
         temporary = file.with_suffix(".tmp")
+        content = io.BytesIO()  # torch.save hides a full disk behind an error of its own
+        torch.save({"key": self.key, "state": state}, content)
         with open(temporary, "wb") as stream:
-            torch.save({"key": self.key, "state": state}, stream)
+            stream.write(content.getbuffer())
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, file)

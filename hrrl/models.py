@@ -1,7 +1,6 @@
 """Backbones: classifiers of torchvision or timm behind an input normalisation, and their files."""
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -79,13 +78,11 @@ def save(model: Classifier, folder: Path, description: dict) -> None:
     ``description`` needs ``backbone``, ``backbone_args``, ``classes`` and ``image_size``, so that :func:`load`
     can build the model again.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save as as_bytes
 
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().contiguous().cpu() for name, value in model.backbone.state_dict().items()}
-    temporary = folder / "model.safetensors.tmp"
-    save_file(state, temporary)
-    os.replace(temporary, folder / "model.safetensors")
+    (folder / "model.safetensors").write_bytes(as_bytes(state))
     description |= {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()}
     (folder / "model.json").write_text(json.dumps(description, indent=1) + "\n")
 

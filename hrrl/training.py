@@ -196,6 +196,8 @@ def evaluate(model: nn.Module, task: Task, runtime: Runtime, batch_size: int, ex
     counts = torch.bincount(task.concepts[task.test.labels], minlength=K).double()
     row = {"val_accuracy": 100 * float(correct.sum()) / total, "val_loss": float(losses.sum()) / total}
     for k, name in enumerate(task.names):
+        if counts[k] == 0:  # the validation part has no image of this concept
+            continue
         row[f"accuracy_{name}"] = 100 * float(correct[k] / counts[k])
         row[f"loss_{name}"] = float(losses[k] / counts[k])
     return row

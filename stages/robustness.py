@@ -11,7 +11,7 @@ def main(params, variant, seed):
     with runtime.start(params.compute) as here:
         task = benchmark_task(params, description["image_size"])
         rows = augmented_accuracy(model, task, here, [0.0, *(step for step in params.robustness.steps if step)])
-    concepts = {name: rows[0][f"accuracy_{name}"] for name in task.names}
+    concepts = {name: rows[0][key] for name in task.names if (key := f"accuracy_{name}") in rows[0]}
     accuracy = [{"step_size": row["step_size"], "accuracy": row["val_accuracy"]} for row in rows]
     write_json(measured(params, "robustness", variant, seed, ".json"), {"steps": accuracy, "concepts": concepts})
 

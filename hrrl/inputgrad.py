@@ -7,7 +7,7 @@ input gradient of the strided first layer, and images that are no larger than th
 up to rounding. Whatever is not recognised, of any classifier, is computed by its own forward as it stands.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import contextmanager
 from functools import cache
 from weakref import WeakKeyDictionary
@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 _pairs = WeakKeyDictionary()  # classifier -> its (convolution, batch norm) pairs, found at its first pass
 
@@ -56,6 +57,14 @@ class _Fold:
     def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d):
         self.conv, self.norm, self.output = conv, norm, None
 
+    def convolve(self, x):
+        dtype = _precision(x, self.conv.weight.dtype)
+        if _is_stem(self.conv):
+            self.output = _Stem.apply(x, *self.parameters(x.dtype), self.conv, dtype)
+        else:
+            self.output = _convolution(self.conv, x.to(dtype), *self.parameters(dtype))
+        return self.output
+
     @torch.no_grad()
     def parameters(self, dtype):
         conv, norm = self.conv, self.norm
@@ -65,12 +74,6 @@ class _Fold:
         bias = bias * scale if norm.bias is None else torch.addcmul(norm.bias, bias, scale)
         return (conv.weight * scale.view(-1, 1, 1, 1)).to(dtype), bias.to(dtype)
 
-    def convolve(self, x):
-        device = x.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.conv.weight.dtype
-        self.output = _convolution(self.conv, x.to(dtype), *self.parameters(dtype))
-        return self.output
-
     def normalise(self, x):
         if x is not self.output:
             raise Changed
@@ -78,34 +81,54 @@ class _Fold:
         return x
 
 
+def _precision(x, otherwise):
+    """Of convolutions and matrix products, where autocast is on."""
+    return torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else otherwise
+
+
 def _convolution(conv: nn.Conv2d, x, weight, bias):
-    simple = x.device.type == "cpu" and conv.groups == 1 and conv.dilation == (1, 1) and conv.padding_mode == "zeros"
-    if simple and isinstance(conv.padding, tuple):
-        kh, kw = conv.kernel_size
-        if kh * kw > 1 and x.shape[2] * x.shape[3] <= kh * kw:
-            return _dense(x, weight, bias, conv.stride, conv.padding)
-        square = kh == kw and conv.stride[0] == conv.stride[1] > 1 and conv.padding[0] == conv.padding[1] < kh
-        if square and conv.in_channels <= 4:
-            return _Stem.apply(x, weight, bias, conv.stride[0], conv.padding[0])
+    small = x.shape[2] * x.shape[3] <= conv.kernel_size[0] * conv.kernel_size[1] > 1
+    if small and x.device.type == "cpu" and _is_simple(conv):
+        return _Dense.apply(x, weight, bias, conv.stride, conv.padding)
     return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
-def _dense(x, weight, bias, stride, padding):
-    """The convolution as one matrix product, which takes every output from every input pixel.
+def _is_simple(conv: nn.Conv2d) -> bool:
+    return conv.groups == 1 and conv.dilation == (1, 1) and not isinstance(conv.padding, str)
+
+
+def _is_stem(conv: nn.Conv2d) -> bool:
+    """A convolution that halves (or more) images of few channels."""
+    square = all(len(set(pair)) == 1 for pair in (conv.kernel_size, conv.stride, conv.padding))
+    strided = conv.stride[0] > 1 and conv.padding[0] < conv.kernel_size[0]
+    return _is_simple(conv) and square and strided and conv.in_channels <= 4
+
+
+class _Dense(torch.autograd.Function):
+    """A convolution as one matrix product, which takes every output from every input pixel.
 
     Less work than a convolution that mostly sees padding: a 3x3 kernel has 9 taps, but an image of 1x1 only 1 pixel.
     """
-    (n, channels, H, W), kernel = x.shape, tuple(weight.shape[2:])
-    taps, inside, size = _taps((H, W), kernel, stride, padding)
-    matrix = weight.permute(0, 2, 3, 1).flatten(1, 2).index_select(1, taps)
-    if inside is not None:
-        matrix = matrix * inside
-    y = F.linear(
-        x.permute(0, 2, 3, 1).reshape(n, -1),
-        matrix.view(-1, H * W * channels),
-        bias.repeat_interleave(size[0] * size[1]),
-    )
-    return y.view(n, -1, *size)
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, stride, padding):
+        (n, channels, H, W), kernel = x.shape, tuple(weight.shape[2:])
+        taps, inside, (h, w) = _taps((H, W), kernel, stride, padding)
+        matrix = weight.permute(0, 2, 3, 1).flatten(1, 2)  # (out, places, in)
+        if taps is not None:
+            matrix = matrix.index_select(1, taps)
+        if inside is not None:
+            matrix = matrix * inside
+        matrix = matrix.reshape(-1, H * W * channels)  # (out outputs, inputs in)
+        ctx.save_for_backward(matrix)
+        ctx.shape = n, H, W, channels
+        y = F.linear(x.permute(0, 2, 3, 1).reshape(n, -1), matrix, bias.repeat_interleave(h * w))
+        return y.view(n, -1, h, w).clone(memory_format=torch.channels_last)  # what follows may change it in place
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (matrix,) = ctx.saved_tensors
+        return (gradient.reshape(-1, len(matrix)) @ matrix).view(ctx.shape).permute(0, 3, 1, 2), None, None, None, None
 
 
 @cache
@@ -113,8 +136,8 @@ def _taps(image, kernel, stride, padding):
     """The place in the kernel (row major) that joins each output pixel to each input pixel, and where there is none.
 
     Returns:
-        (outputs * inputs,) int64 places; (1, outputs * inputs, 1) bool of those inside the kernel, None where all
-        are; the output's height and width.
+        (outputs * inputs,) int64 places, None where they are all places once; (1, outputs * inputs, 1) bool of those
+        inside the kernel, None where all are; the output's height and width.
     """
     places, inside = [], []
     size = [(image[d] + 2 * padding[d] - kernel[d]) // stride[d] + 1 for d in (0, 1)]
@@ -124,25 +147,29 @@ def _taps(image, kernel, stride, padding):
         places.append(place.clamp(0, kernel[d] - 1))
     taps = places[0][:, None, :, None] * kernel[1] + places[1][None, :, None, :]
     inside = inside[0][:, None, :, None] & inside[1][None, :, None, :]
-    return taps.flatten(), None if inside.all() else inside.view(1, -1, 1), size
+    everywhere = torch.equal(taps.flatten(), torch.arange(kernel[0] * kernel[1]))
+    return None if everywhere else taps.flatten(), None if inside.all() else inside.view(1, -1, 1), size
 
 
 class _Stem(torch.autograd.Function):
     """A convolution with stride s of few channels, whose input gradient is a convolution with stride 1.
 
     With kernel places k = s a + r, the gradient at input pixel s q + r - p is the sum over a of G[q - a] W[s a + r]:
-    s^2 images, one per remainder r, interleaved.
+    s^2 images, one per remainder r, interleaved. Forward keeps the precision of the images: in 8 bits, neighbours in
+    a smooth region are equal, and the max pooling that follows would send the gradient to the wrong one.
     """
 
     @staticmethod
-    def forward(ctx, x, weight, bias, stride, padding):
-        ctx.save_for_backward(weight)
-        ctx.geometry = x.shape, stride, padding
-        return F.conv2d(x, weight, bias, stride, padding)
+    def forward(ctx, x, weight, bias, conv, dtype):
+        ctx.save_for_backward(weight.to(dtype))
+        ctx.conv, ctx.shape = conv, x.shape
+        with torch.autocast(x.device.type, enabled=False):
+            return F.conv2d(x, weight, bias, conv.stride, conv.padding)
 
     @staticmethod
     def backward(ctx, gradient):
-        (weight,), ((_, channels, H, W), s, p) = ctx.saved_tensors, ctx.geometry
+        (weight,), (_, channels, H, W), s, p = ctx.saved_tensors, ctx.shape, ctx.conv.stride[0], ctx.conv.padding[0]
+        dtype, gradient = gradient.dtype, gradient.to(weight.dtype)
         a = -(-weight.shape[2] // s)  # ceil
         extra = a * s - weight.shape[2]
         weight = F.pad(weight, (0, extra, 0, extra)).view(-1, channels, a, s, a, s)
@@ -150,7 +177,7 @@ class _Stem(torch.autograd.Function):
         weight = weight.contiguous(memory_format=torch.channels_last)
         images = F.pixel_shuffle(F.conv2d(gradient, weight, padding=a - 1 - p // s), s)[:, :, p % s :, p % s :]
         missing = H - images.shape[2], W - images.shape[3]  # pixels at the end that no kernel place reaches
-        return F.pad(images, (0, missing[1], 0, missing[0])), None, None, None, None
+        return F.pad(images.to(dtype), (0, missing[1], 0, missing[0])), None, None, None, None
 
 
 # ---------------------------------------------------------------------------------------------- what may be folded
@@ -158,39 +185,52 @@ class _Stem(torch.autograd.Function):
 
 def _find_pairs(model: nn.Module, x: torch.Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     """Convolutions whose output goes to one batch norm and nowhere else, found by running the model on ``x``."""
-    calls, outputs, inputs = Counter(), {}, {}
+    if any(module._compiled_call_impl or hasattr(module, "_orig_mod") for module in model.modules()):
+        return []  # torch.compile would compile anew for every pass
+    calls, outputs, inputs, uses = Counter(), {}, {}, _Uses()
 
     def record(module, args, output):
         calls[module] += 1
         if type(module) is nn.Conv2d:
-            outputs[output.grad_fn] = module
+            outputs[id(output)] = module, output  # kept, so that no later tensor gets its id
+            uses.of[id(output)] = []  # what is there was an earlier tensor's
         else:
-            inputs[module] = args[0].grad_fn
+            inputs[module] = id(args[0])
 
-    if any(module._compiled_call_impl or hasattr(module, "_orig_mod") for module in model.modules()):
-        return []  # torch.compile would compile anew for every pass
-    layers = [module for module in model.modules() if type(module) is nn.Conv2d or _is_affine(module)]
+    layers = [module for module in model.modules() if _is_plain_convolution(module) or _is_affine(module)]
     hooks = [layer.register_forward_hook(record) for layer in layers if _untouched(layer)]
     try:
-        with torch.random.fork_rng(), torch.enable_grad():
-            users = _users(model(x.detach().requires_grad_()).grad_fn)
+        with torch.random.fork_rng(), torch.no_grad(), uses:
+            model(x.detach())
     finally:
         for hook in hooks:
             hook.remove()
-    pairs = [(outputs[node], norm) for norm, node in inputs.items() if node in outputs and users[node] == 1]
-    return [(conv, norm) for conv, norm in pairs if calls[conv] == calls[norm] == 1]
+    pairs = [(*outputs[i], norm) for norm, i in inputs.items() if i in outputs]
+    return [
+        (conv, norm)
+        for conv, output, norm in pairs
+        if uses.of[id(output)] == [F.batch_norm] and calls[conv] == calls[norm] == 1
+    ]
 
 
-def _users(root) -> Counter:
-    """How many results each node of the autograd graph went into."""
-    users, seen, queue = Counter(), {root}, [root]
-    while queue:
-        for node, _ in queue.pop().next_functions:
-            users[node] += 1
-            if node is not None and node not in seen:
-                seen.add(node)
-                queue.append(node)
-    return users
+class _Uses(TorchFunctionMode):
+    """Which functions of torch each tensor was given to, by the tensor's id."""
+
+    def __init__(self):
+        super().__init__()
+        self.of = defaultdict(list)
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function not in (torch.Tensor.dim, torch.Tensor.size):
+            for value in (*args, *kwargs.values()):
+                for item in value if isinstance(value, (list, tuple)) else (value,):
+                    self.of[id(item)].append(function)
+        return function(*args, **kwargs)
+
+
+def _is_plain_convolution(module: nn.Module) -> bool:
+    return type(module) is nn.Conv2d and module.padding_mode == "zeros"
 
 
 def _is_affine(module: nn.Module) -> bool:
@@ -200,4 +240,5 @@ def _is_affine(module: nn.Module) -> bool:
 
 def _untouched(module: nn.Module) -> bool:
     """Calling the module is calling its class's forward, and no one else looks on."""
-    return not (module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+    names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return "forward" not in vars(module) and not any(getattr(module, name) for name in names)

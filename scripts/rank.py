@@ -46,7 +46,8 @@ def flat(node, key: str) -> dict:
 
 
 def overrides(found: dict, base: dict) -> str:
-    return " ".join(f"{key}={value}" for key, value in found.items() if base.get(key) != value) or "(as in the workspace)"
+    changed = [f"{key}={value}" for key, value in found.items() if base.get(key) != value]
+    return " ".join(changed) or "(as in the workspace)"
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ from hrrl.params import Params, load  # noqa: E402
 
 WORK = Path(".work")  # git-ignored: checkpoints, and outputs until they are whole
 
-TRAINING_CODE = ("data", "inputgrad.py", "methods.py", "models.py", "objective.py", "runtime.py", "simplex.py", "training.py")
+MODULES = ("inputgrad", "methods", "models", "objective", "runtime", "simplex", "training")
+TRAINING_CODE = ("data", *(f"{module}.py" for module in MODULES))
 
 
 def run(main, *arguments: str) -> None:

@@ -1,0 +1,168 @@
+"""Cost of the two axes: one training step of each variant over one of erm, and over PGD and WRM written plainly."""
+
+import time
+from statistics import median
+from types import SimpleNamespace
+
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from hrrl import methods, models, objective, params, runtime, training
+
+NETS = {  # image size, backbone, its arguments
+    "32px": (32, "resnet18", {}),
+    "64px": (64, "resnet18", {}),
+    "quick": (28, "timm/resnet18", {"channels": [16, 32, 64, 128]}),
+}
+FLOPS_2048 = 2 * 2048**3  # of the matrix product that stands for the machine's peak
+BATCH, CONCEPTS, CLASSES, TAU = 128, 11, 1000, 0.5
+VARIANTS = {
+    "erm": {"example": None, "concept": None},
+    "el": {"example": {"gradient": {"tau": TAU}}, "concept": None},
+    "cl": {"example": None, "concept": {"hrrl": {"lam": 1.0}}},
+    "hrrl": {"example": {"gradient": {"tau": TAU}}, "concept": {"hrrl": {"lam": 1.0}}},
+}
+
+
+def compute(threads: int | None = None):
+    """The default settings of ``compute``: one thread. ``threads`` for the whole machine."""
+    settings = params.load("presets/quick.yaml").compute
+    return settings.model_copy(update={"threads": threads or settings.threads})
+
+
+def seconds(function, least: float = 0.0) -> float:
+    """Mean time of a call, over at least one call and ``least`` seconds."""
+    start, calls = time.perf_counter(), 0
+    while calls < 1 or time.perf_counter() - start < least:
+        function()
+        calls += 1
+    return (time.perf_counter() - start) / calls
+
+
+def plain_gradient(model, x, y):
+    """The input gradient as anyone would write it."""
+    x = x.detach().requires_grad_()
+    model.eval()
+    gradient = torch.autograd.grad(F.cross_entropy(model(x), y, reduction="sum"), x)[0]
+    model.train()
+    return gradient
+
+
+def pgd3(model, x, y):
+    """Madry et al. 2018, L2, 3 steps of 2/3 eps."""
+    moved = x
+    for _ in range(3):
+        g = plain_gradient(model, moved, y)
+        moved = moved + 2 / 3 * TAU * g / g.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
+        moved = x + (moved - x).flatten(1).renorm(2, 0, TAU).view_as(x)
+    return moved.detach()
+
+
+def wrm15(model, x, y, gamma=2.0):
+    """Sinha et al. 2018, 15 ascent steps on l(x) - gamma/2 ||x - x0||^2."""
+    moved = x
+    for t in range(1, 16):
+        moved = moved + (plain_gradient(model, moved, y) - gamma * (moved - x)) / (gamma * t**0.5)
+    return moved.detach()
+
+
+def step(net: str, method, here: runtime.Runtime):
+    """One step of hrrl's training loop on a fixed batch of random images, as a function without arguments."""
+    size, backbone, arguments = NETS[net]
+    torch.manual_seed(0)
+    model = models.build(backbone, CLASSES, arguments).to(memory_format=here.memory_format).train()
+    images = torch.randint(256, (BATCH, 3, size, size), dtype=torch.uint8)
+    x, y = here.images(images), torch.randint(CLASSES, (BATCH,))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4, fused=True)
+    scaler, concepts = torch.amp.GradScaler("cpu", enabled=False), torch.arange(CLASSES) % CONCEPTS
+    return lambda: training.train_step(model, model, x, y, concepts, BATCH, method, optimizer, scaler, here)
+
+
+def plain_step(net: str, attack):
+    """One step of adversarial training in plain PyTorch: float32, contiguous."""
+    size, backbone, arguments = NETS[net]
+    torch.manual_seed(0)
+    model = models.build(backbone, CLASSES, arguments).train()
+    x, y = torch.rand(BATCH, 3, size, size), torch.randint(CLASSES, (BATCH,))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
+
+    def run():
+        moved = attack(model, x, y)
+        optimizer.zero_grad()
+        F.cross_entropy(model(moved), y).backward()
+        optimizer.step()
+
+    return run
+
+
+def method(spec: dict) -> training.Method:
+    counts = torch.full((CONCEPTS,), 100)
+    return training.Method(methods.example_axis(spec["example"]), methods.concept_axis(spec["concept"], counts))
+
+
+def costs(rounds: int, net: str, threads: int | None = None, attacks: bool = False) -> tuple[dict, dict]:
+    """Ratios of step times, one per round; and the fraction of the matrix-multiply peak that erm and el reach."""
+    with runtime.start(compute(threads)) as here:
+        runs = {name: step(net, method(spec), here) for name, spec in VARIANTS.items()}
+        flops = _flops(runs["erm"], net, here)
+        if attacks:
+            for name, attack in (("pgd3", pgd3), ("wrm15", wrm15)):
+                plain = training.Method(attack, method(VARIANTS["erm"]).concept)
+                runs[f"{name}_same_precision"] = step(net, plain, here)
+                runs[name] = plain_step(net, attack)
+        a, b = torch.rand(2, 2048, 2048, dtype=here.precision)
+        runs["peak"] = lambda: a @ b
+        for run in runs.values():
+            run()
+        times = [{name: seconds(run, 1.0) for name, run in runs.items()} for _ in range(rounds)]
+    ratios = {f"{name}_over_erm": [t[name] / t["erm"] for t in times] for name in ("cl", "el", "hrrl")}
+    ratios |= {f"{name}_over_el": [t[name] / t["el"] for t in times] for name in runs if name[:3] in ("pgd", "wrm")}
+    peak = {
+        name: round(median(flops[name] / t[name] * t["peak"] / FLOPS_2048 for t in times), 3) for name in ("erm", "el")
+    }
+    return ratios, peak | {"gflops": round(median(FLOPS_2048 / t["peak"] / 1e9 for t in times), 1)}
+
+
+def _flops(erm, net: str, here) -> dict:
+    """Operations of the convolutions and matrix products as the plain layers count them, padding included."""
+    size, backbone, arguments = NETS[net]
+    with FlopCounterMode(display=False) as step:
+        erm()
+    with FlopCounterMode(display=False) as forward, torch.no_grad():
+        models.build(backbone, CLASSES, arguments)(torch.rand(BATCH, 3, size, size))
+    # The input gradient of a layer is as many operations as the layer.
+    return {"erm": step.get_total_flops(), "el": step.get_total_flops() + 2 * forward.get_total_flops()}
+
+
+def direction_cosine(rounds: int, net: str, source, steps: int = 300) -> list[float]:
+    """Mean cosine of the perturbation in the default precision to the float32 one; on ``rounds`` held-out batches.
+
+    The net is trained by el for ``steps`` steps, with the learning rate falling to 0, on the first part of ``source``.
+    """
+    _, backbone, arguments = NETS[net]
+    schedule = SimpleNamespace(crop="padded", padding=2, flip=True)
+    with runtime.start(compute()) as here:
+        torch.manual_seed(0)
+        model = models.build(backbone, len(source.classes), arguments).to(memory_format=here.memory_format).train()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, fused=True)
+        concepts, scaler = (
+            torch.zeros(len(source.classes), dtype=torch.long),
+            torch.amp.GradScaler("cpu", enabled=False),
+        )
+        el, done = training.Method(objective.Gradient(TAU), objective.Weighting([1])), 0
+        while done < steps:
+            for images, y, m in source.train_batches(BATCH, schedule, 0, done):
+                optimizer.param_groups[0]["lr"] = 0.05 * (1 - done / steps)
+                training.train_step(model, model, here.images(images), y, concepts, m, el, optimizer, scaler, here)
+                done += 1
+                if done == steps:
+                    break
+        cosines = []
+        for _, (images, y) in zip(range(rounds), source.eval_batches(BATCH), strict=False):
+            x = here.images(images)
+            with here.autocast():
+                low = objective.perturb(model, x, y, 1.0) - x
+            high = objective.normalised(plain_gradient(model, x, y))
+            cosines.append(float((low * high).flatten(1).sum(1).mean()))
+    return cosines

@@ -1,0 +1,236 @@
+"""Where the project stands, as ratios taken in one run: reports/benchmarks.json and reports/benchmarks.png.
+
+    python benchmarks/run.py                    everything, as `make bench`; the SVM at the paper's size takes an hour
+    python benchmarks/run.py --only axes cosine some groups; the other numbers of the file stay
+    python benchmarks/run.py --compare          `make bench-compare`: measures, and compares with the file instead of
+                                                writing it: a ratio that is worse by more than 10% is flagged (exit 1)
+    python benchmarks/run.py --small --rounds 1 a trial: small SVM
+
+Rounds are interleaved: each measures everything that is compared once, and yields one ratio. The file has the median,
+the minimum and the maximum over the rounds. benchmarks/README.md has the numbers and what profiling found.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+REPORT = ROOT / "reports/benchmarks.json"
+
+# What the ratio should be: at least, or at most.
+TARGETS = {
+    "erm_vs_reference_32px": (">=", 2.0),
+    "erm_vs_reference_64px": (">=", 2.0),
+    "erm_vs_reference_224px": (">=", 1.2),
+    "cl_over_erm": ("<=", 1.01),
+    "el_over_erm": ("<=", 1.40),
+    "hrrl_over_erm": ("<=", 1.42),
+    "pgd3_over_el": (">=", 2.0),
+    "wrm15_over_el": (">=", 8.0),
+    "el_direction_cosine": (">=", 0.99),
+    "features_vs_reference": (">=", 2.0),
+    "svm_vs_reference": (">=", 8.0),
+    "noop_repro_seconds": ("<=", 3.0),
+}
+
+
+def axes(args) -> dict:
+    """Keys without a suffix are of ResNet-18 at 32 pixels and one thread (the default)."""
+    from axes import costs
+
+    values, peak = {}, {}
+    for net, threads in (("32px", 1), ("64px", 1), ("quick", 1), ("32px", 2), ("64px", 2)):
+        name = net if threads == 1 else f"{net}_{threads}threads"
+        ratios, peak[name] = costs(args.rounds, net, threads, attacks=name == "32px")
+        values |= {key if name == "32px" else f"{key}_{name}": ratio for key, ratio in ratios.items()}
+    return {"values": values, "peak": peak}
+
+
+def cosine(args) -> dict:
+    from axes import direction_cosine
+    from throughput import real_images
+
+    values = {}
+    for key, net, size in (("el_direction_cosine", "32px", 32), ("el_direction_cosine_quick", "quick", 28)):
+        with tempfile.TemporaryDirectory() as work:
+            values[key] = direction_cosine(max(args.rounds, 5), net, real_images(Path(work), size, per_class=2000))
+    return {"values": values}
+
+
+def throughput(args) -> dict:
+    from throughput import compare
+
+    values = {}
+    for size in (32, 64, 224):
+        with tempfile.TemporaryDirectory() as work:
+            values |= compare(args.rounds, size, Path(work))
+    return {"values": values}
+
+
+def svm(args) -> dict:
+    import svm
+
+    result = svm.run(args.rounds, n=5_000 if args.small else 50_000)
+    print(f"accuracy: hrrl {result['accuracy']:.2f}%, LinearSVC {result['reference_accuracy']:.2f}%", flush=True)
+    return {"values": {"svm_vs_reference": result["ratio"]}}
+
+
+def noop(args) -> dict:
+    """`dvc repro` of a clone in which the smoke preset has run."""
+    dvc = Path(sys.executable).parent / "dvc"
+    with tempfile.TemporaryDirectory() as work:
+        clone = Path(work, "clone")
+        subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
+        (clone / ".venv").symlink_to(Path(sys.executable).parent.parent)
+        shutil.copy(clone / "presets/smoke.yaml", clone / "params.yaml")
+        (clone / "dvc.lock").unlink(missing_ok=True)
+        subprocess.run([dvc, "repro", "-q"], cwd=clone, check=True)
+        seconds = []
+        for _ in range(args.rounds):
+            start = time.perf_counter()
+            subprocess.run([dvc, "repro"], cwd=clone, check=True, stdout=subprocess.DEVNULL)
+            seconds.append(time.perf_counter() - start)
+    return {"values": {"noop_repro_seconds": seconds}}
+
+
+def scaling(args) -> dict:
+    from scaling import POINTS
+
+    measured = {}
+    for name, points in POINTS.items():
+        measured[name] = []
+        for point in points:
+            command = [sys.executable, ROOT / "benchmarks/scaling.py", *map(str, point)]
+            output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+            sizes = dict(zip(("N", "K", "C"), point, strict=True))
+            measured[name].append(sizes | json.loads(output.splitlines()[-1]))
+    return {"scaling": measured}
+
+
+GROUPS = {f.__name__: f for f in (throughput, axes, cosine, svm, noop, scaling)}
+
+
+def summary(results: list[dict]) -> dict:
+    """The content of the report, from what the groups returned."""
+    report = {"ratios": {}, "minimum": {}, "maximum": {}, "peak": {}, "scaling": {}}
+    for result in results:
+        for key, values in result.get("values", {}).items():
+            for name, function in (("ratios", median), ("minimum", min), ("maximum", max)):
+                report[name][key] = round(function(values), 4)
+        report["peak"] |= result.get("peak", {})
+        report["scaling"] |= result.get("scaling", {})
+    return report
+
+
+def settings(args) -> dict:
+    import torch
+    from axes import compute
+
+    cores, processor = os.cpu_count(), "unknown"
+    if (cpuinfo := Path("/proc/cpuinfo")).exists():
+        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        processor = names[0] if names else processor
+    images = "Tiny-ImageNet" if "HRRL_DATA" in os.environ else "Fashion-MNIST"
+    machine = {"processor": processor, "cores": cores, "torch": torch.__version__, "images": images}
+    return machine | {"rounds": args.rounds, "compute": compute().model_dump()}
+
+
+def worse(key: str, new: float, old: float) -> bool:
+    """By more than 10%, in the direction that the key should not go."""
+    direction = TARGETS.get(key.removesuffix("_64px").removesuffix("_quick").removesuffix("_same_precision"), (">=",))[
+        0
+    ]
+    return new > 1.1 * old if direction == "<=" else new < old / 1.1
+
+
+def table(report: dict, old: dict | None) -> bool:
+    """Prints the report, and says whether a ratio is worse than in ``old``."""
+    regressed = False
+    for key, value in report["ratios"].items():
+        sign, target = TARGETS.get(key, ("", None))
+        line = f"{key:34s} {value:8.3f}  [{report['minimum'][key]:.3f}, {report['maximum'][key]:.3f}]"
+        if target is not None:
+            met = value >= target if sign == ">=" else value <= target
+            line += f"  target {sign} {target:g}: {'met' if met else 'missed'}"
+        if old and key in old["ratios"]:
+            bad = worse(key, value, old["ratios"][key])
+            regressed |= bad
+            line += f"  was {old['ratios'][key]:.3f}{'  WORSE' if bad else ''}"
+        print(line)
+    return regressed
+
+
+def plot(report: dict, path: Path) -> None:
+    """Ratios beside their targets, and time and memory against N, K and the number of classes."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, panels = plt.subplots(1, 4, figsize=(17, 4.5), width_ratios=[2, 1, 1, 1])
+    keys = [key for key in TARGETS if key in report["ratios"]]
+    for row, key in enumerate(reversed(keys)):
+        sign, target = TARGETS[key]
+        middle, low, high = (report[name][key] / target for name in ("ratios", "minimum", "maximum"))
+        met = middle >= 1 if sign == ">=" else middle <= 1
+        panels[0].errorbar(
+            middle, row, xerr=[[middle - low], [high - middle]], fmt="o", color="#1b7837" if met else "#b2182b"
+        )
+    names = [f"{key}  ({TARGETS[key][0]} {TARGETS[key][1]:g})" for key in reversed(keys)]
+    panels[0].set(xscale="log", title="Measured / target", yticks=range(len(keys)), yticklabels=names)
+    panels[0].axvline(1, color="grey", linewidth=1)
+    for panel, (name, letter) in zip(panels[1:], (("images", "N"), ("concepts", "K"), ("classes", "C")), strict=True):
+        points = report["scaling"].get(name)
+        if not points:
+            continue
+        sizes = [point[letter] for point in points]
+        panel.plot(sizes, [point["seconds"] for point in points], "o-", color="#2166ac")
+        panel.set(title=f"hrrl, against {letter} ({name})", xlabel=letter, ylabel="seconds per epoch", ylim=(0, None))
+        panel.set_xscale("linear" if letter == "N" else "log")
+        memory = panel.twinx()
+        memory.plot(sizes, [point["megabytes"] for point in points], "s--", color="#999999")
+        memory.set(ylabel="MB (dashed)", ylim=(0, None))
+    figure.tight_layout()
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def write(path: Path, content: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".partial")
+    temporary.write_text(content)
+    os.replace(temporary, path)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--small", action="store_true", help="the SVM with 5,000 examples instead of 50,000")
+    parser.add_argument("--compare", action="store_true", help="with the committed file, which stays as it is")
+    args = parser.parse_args()
+    os.chdir(ROOT)
+    old = json.loads(REPORT.read_text()) if REPORT.exists() else None
+    results = []
+    for name in args.only:
+        print(f"{name} ...", flush=True)
+        results.append(GROUPS[name](args))
+    report = summary(results)
+    if args.compare:
+        sys.exit(1 if table(report, old) else 0)
+    table(report, None)
+    for part in report:
+        report[part] = (old or {}).get(part, {}) | report[part]
+    write(REPORT, json.dumps(report | {"settings": settings(args)}, indent=1) + "\n")
+    plot(report, REPORT.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()

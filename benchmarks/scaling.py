@@ -1,0 +1,60 @@
+"""Time and memory against the number of images N, of concepts K and of classes: one point, in its own process.
+
+    python benchmarks/scaling.py N K CLASSES     -> {"seconds": of one epoch of hrrl, "megabytes": of the process}
+
+Random images of 28 x 28 pixels and the quick preset's net; images have a class at random, class c is in concept c % K.
+"""
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import numpy as np
+import torch
+from axes import BATCH, NETS, VARIANTS, compute
+
+from hrrl import methods, models, runtime, training
+from hrrl.data.augment import augment_batch
+
+POINTS = {
+    "images": [(n, 11, 100) for n in (8_000, 16_000, 32_000)],
+    "concepts": [(8_000, k, 1000) for k in (11, 100, 1000)],
+    "classes": [(8_000, 10, c) for c in (10, 100, 1000)],
+}
+
+
+def epoch(n: int, concepts: int, classes: int) -> dict:
+    size, backbone, arguments = NETS["quick"]
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (n, 3, size, size), dtype=np.uint8)
+    labels = torch.from_numpy(rng.integers(0, classes, n))
+    augment = SimpleNamespace(crop="padded", padding=2, flip=True)
+    spec = VARIANTS["hrrl"]
+    with runtime.start(compute(threads=2)) as here:
+        torch.manual_seed(0)
+        model = models.build(backbone, classes, arguments).to(memory_format=here.memory_format).train()
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, fused=True)
+        concept = methods.concept_axis(spec["concept"], torch.full((concepts,), 100))
+        method = training.Method(methods.example_axis(spec["example"]), concept)
+        ids, scaler = torch.arange(classes) % concepts, torch.amp.GradScaler("cpu", enabled=False)
+
+        def step(batch):
+            x = augment_batch(torch.from_numpy(images[batch]), augment, rng, slice(0, BATCH), BATCH)
+            y = labels[batch]
+            training.train_step(model, model, here.images(x), y, ids, BATCH, method, optimizer, scaler, here)
+
+        for _ in range(3):
+            step(np.arange(BATCH))
+        order, start = rng.permutation(n), time.perf_counter()
+        for first in range(0, n - BATCH + 1, BATCH):
+            step(order[first : first + BATCH])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": round(time.perf_counter() - start, 3), "megabytes": round(peak, 1)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(epoch(*map(int, sys.argv[1:]))))

@@ -13,6 +13,7 @@ from hrrl import methods, models, objective, params, runtime, training
 NETS = {  # image size, backbone, its arguments
     "32px": (32, "resnet18", {}),
     "64px": (64, "resnet18", {}),
+    "224px": (224, "resnet18", {}),
     "quick": (28, "timm/resnet18", {"channels": [16, 32, 64, 128]}),
 }
 FLOPS_2048 = 2 * 2048**3  # of the matrix product that stands for the machine's peak

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from hrrl.convolution import speed_up
 from hrrl.errors import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -62,7 +63,7 @@ def build(backbone: str, classes: int, args: dict | None = None) -> Classifier:
             f"pretrain.backbone: cannot build {backbone!r} with backbone_args {args}: {error}; "
             "use a classifier of torchvision.models (resnet18) or of timm (timm/resnet18)"
         ) from None
-    return Classifier(net)
+    return Classifier(speed_up(net))
 
 
 def replace_head(model: Classifier, classes: int) -> None:

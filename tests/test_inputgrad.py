@@ -62,7 +62,7 @@ def cosines(a, b):
 def test_same_gradient_in_each_precision(name):
     model, x, y = network(name)
     fast = input_gradient(model, x, y)
-    folds = len(inputgrad._pairs[model])
+    folds = len(inputgrad._chains[model])
     assert folds == sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
     model.eval()
     expected = plain_gradient(model, x, y)

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from hrrl import methods, models, objective, params, runtime, training
+from hrrl.convolution import Conv2d
 
 NETS = {  # image size, backbone, its arguments
     "32px": (32, "resnet18", {}),
     "64px": (64, "resnet18", {}),
-    "224px": (224, "resnet18", {}),
     "quick": (28, "timm/resnet18", {"channels": [16, 32, 64, 128]}),
 }
 FLOPS_2048 = 2 * 2048**3  # of the matrix product that stands for the machine's peak
@@ -80,11 +80,20 @@ def step(net: str, method, here: runtime.Runtime):
     return lambda: training.train_step(model, model, x, y, concepts, BATCH, method, optimizer, scaler, here)
 
 
+def plain_net(backbone: str, classes: int, arguments: dict) -> torch.nn.Module:
+    """The same classifier with PyTorch's own convolutions."""
+    torch.manual_seed(0)
+    model = models.build(backbone, classes, arguments)
+    for module in model.modules():
+        if type(module) is Conv2d:
+            module.__class__ = torch.nn.Conv2d
+    return model
+
+
 def plain_step(net: str, attack):
     """One step of adversarial training in plain PyTorch: float32, contiguous."""
     size, backbone, arguments = NETS[net]
-    torch.manual_seed(0)
-    model = models.build(backbone, CLASSES, arguments).train()
+    model = plain_net(backbone, CLASSES, arguments).train()
     x, y = torch.rand(BATCH, 3, size, size), torch.randint(CLASSES, (BATCH,))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
 
@@ -106,7 +115,7 @@ def costs(rounds: int, net: str, threads: int | None = None, attacks: bool = Fal
     """Ratios of step times, one per round; and the fraction of the matrix-multiply peak that erm and el reach."""
     with runtime.start(compute(threads)) as here:
         runs = {name: step(net, method(spec), here) for name, spec in VARIANTS.items()}
-        flops = _flops(runs["erm"], net, here)
+        flops = _flops(net)
         if attacks:
             for name, attack in (("pgd3", pgd3), ("wrm15", wrm15)):
                 plain = training.Method(attack, method(VARIANTS["erm"]).concept)
@@ -125,13 +134,13 @@ def costs(rounds: int, net: str, threads: int | None = None, attacks: bool = Fal
     return ratios, peak | {"gflops": round(median(FLOPS_2048 / t["peak"] / 1e9 for t in times), 1)}
 
 
-def _flops(erm, net: str, here) -> dict:
+def _flops(net: str) -> dict:
     """Operations of the convolutions and matrix products as the plain layers count them, padding included."""
     size, backbone, arguments = NETS[net]
     with FlopCounterMode(display=False) as step:
-        erm()
+        plain_step(net, lambda model, x, y: x)()
     with FlopCounterMode(display=False) as forward, torch.no_grad():
-        models.build(backbone, CLASSES, arguments)(torch.rand(BATCH, 3, size, size))
+        plain_net(backbone, CLASSES, arguments)(torch.rand(BATCH, 3, size, size))
     # The input gradient of a layer is as many operations as the layer.
     return {"erm": step.get_total_flops(), "el": step.get_total_flops() + 2 * forward.get_total_flops()}
 

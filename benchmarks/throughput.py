@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
-from axes import compute
+from axes import compute, plain_net
 from torchvision import datasets, io, transforms
 
 from hrrl import data, models, objective, params, runtime, training
@@ -72,7 +72,7 @@ def reference(root: Path, size: int, pipe) -> None:
     }
     torch.set_num_threads(2)
     torch.manual_seed(0)
-    model = models.build("resnet18", len(folder["train"].classes)).backbone
+    model = plain_net("resnet18", len(folder["train"].classes), {}).backbone
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
 
     def train(x, y):

@@ -152,7 +152,7 @@ class _Stem(torch.autograd.Function):
 def _unpool(gradient, y, places, pool: nn.MaxPool2d, shape) -> torch.Tensor:
     """Gradient before ReLU and the pooling, of ``shape``, from the one after both, whose output is ``y``."""
     gradient = torch.ops.aten.threshold_backward(gradient, y, 0)
-    before = gradient.new_empty(shape).to(memory_format=torch.channels_last)  # for its shape
+    before = torch.empty(shape, dtype=gradient.dtype, memory_format=torch.channels_last)  # for its shape
     return torch.ops.aten.max_pool2d_with_indices_backward(gradient, before, *_geometry(pool), places)
 
 

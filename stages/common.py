@@ -33,7 +33,7 @@ from hrrl.params import Params, load  # noqa: E402
 
 WORK = Path(".work")  # git-ignored: checkpoints, and outputs until they are whole
 
-MODULES = ("inputgrad", "methods", "models", "objective", "runtime", "simplex", "training")
+MODULES = ("convolution", "inputgrad", "methods", "models", "objective", "runtime", "simplex", "training")
 TRAINING_CODE = ("data", *(f"{module}.py" for module in MODULES))
 
 

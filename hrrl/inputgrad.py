@@ -77,20 +77,25 @@ class _Fold:
         return x
 
     def convolve(self, x):
-        conv, dtype, tiny = self.conv, precision(x), is_tiny(self.conv, x)
         with torch.no_grad():
             scale, bias = self.affine()
-            weight = conv.weight if tiny else conv.weight * scale.view(-1, 1, 1, 1)
-        if tiny:  # more weights than pixels: the pixels are scaled instead
-            y = product(conv, x, weight.detach(), None)
+        if _is_stem(self.conv):
+            y = _Stem.apply(x, self.scaled(scale), bias, self.conv, self.pool, precision(x))
+        elif is_tiny(self.conv, x):  # more weights than pixels: the pixels are scaled instead
+            y = product(self.conv, x, self.conv.weight.detach(), None)
             y = torch.addcmul(bias.to(y.dtype).view(-1, 1, 1), y, scale.to(y.dtype).view(-1, 1, 1))
-        elif _is_stem(conv):
-            y = _Stem.apply(x, weight, bias, conv, self.pool, dtype)
         else:
-            weight, bias = weight.to(dtype), bias.to(dtype)
-            y = F.conv2d(x.to(dtype), weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+            y = self.folded_convolution(x, self.scaled(scale), bias, precision(x))
         self.output, self.waiting = y, list(self.after)
         return y
+
+    def folded_convolution(self, x, weight, bias, dtype):
+        conv = self.conv
+        geometry = conv.stride, conv.padding, conv.dilation, conv.groups
+        return F.conv2d(x.to(dtype), weight.to(dtype), bias.to(dtype), *geometry)
+
+    def scaled(self, scale):
+        return self.conv.weight.detach() * scale.view(-1, 1, 1, 1)
 
     def affine(self):
         """Scale and shift of the batch norm, for the convolution without its bias."""
@@ -152,7 +157,8 @@ class _Stem(torch.autograd.Function):
 def _unpool(gradient, y, places, pool: nn.MaxPool2d, shape) -> torch.Tensor:
     """Gradient before ReLU and the pooling, of ``shape``, from the one after both, whose output is ``y``."""
     gradient = torch.ops.aten.threshold_backward(gradient, y, 0)
-    before = torch.empty(shape, dtype=gradient.dtype, memory_format=torch.channels_last)  # for its shape
+    layout = {"dtype": gradient.dtype, "device": gradient.device, "memory_format": torch.channels_last}
+    before = torch.empty(shape, **layout)  # for its shape
     return torch.ops.aten.max_pool2d_with_indices_backward(gradient, before, *_geometry(pool), places)
 
 

@@ -1,9 +1,10 @@
-"""Puts files into README.md: what stands between `<!-- include FILE -->` and `<!-- end -->` becomes FILE's text."""
+"""Puts files into the READMEs: what stands between `<!-- include FILE -->` and `<!-- end -->` becomes FILE's text."""
 
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+READMES = [ROOT / "README.md", ROOT / "benchmarks/README.md"]
 BLOCK = re.compile(r"(<!-- include (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -13,5 +14,5 @@ def filled(text: str) -> str:
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(filled(readme.read_text()))
+    for readme in READMES:
+        readme.write_text(filled(readme.read_text()))

@@ -10,6 +10,7 @@ from hrrl.objective import input_gradient, perturb
 
 NETS = {
     "resnet18": ("resnet18", {}, 32),
+    "resnet18 of few pixels": ("resnet18", {}, 6),
     "resnet50": ("resnet50", {}, 32),
     "mobilenet_v3_small": ("mobilenet_v3_small", {}, 32),
     "narrow resnet18": ("timm/resnet18", {"channels": [16, 32, 64, 128]}, 28),
@@ -129,6 +130,29 @@ class Odd(nn.Module):
         b = self.fourth(x)
         x = self.norms[2](b) * b.detach()
         return self.head(x.relu().mean((2, 3)))
+
+
+class Skip(nn.Module):
+    """A stem whose pooling is not all that its ReLU goes to."""
+
+    def __init__(self, inplace):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6)
+        self.relu, self.pool, self.head = nn.ReLU(inplace), nn.MaxPool2d(3, 2, 1), nn.Linear(12, 4)
+
+    def forward(self, x):
+        x = self.relu(self.norm(self.conv(x)))
+        return self.head(torch.cat([self.pool(x).mean((2, 3)), x.square().mean((2, 3))], 1))
+
+
+@pytest.mark.parametrize("inplace", [True, False])
+def test_a_stem_that_skips_its_pooling(inplace):
+    torch.manual_seed(0)
+    x, y = batch(8)
+    model = with_statistics(Skip(inplace), x, y).eval()
+    fast = input_gradient(model, x, y)
+    assert [len(chain) for chain in inputgrad._chains[model]] == [2]
+    assert torch.allclose(fast, plain_gradient(model, x, y), rtol=1e-4, atol=1e-8)
 
 
 def test_unusual_structures_are_computed_as_they_stand():

@@ -1,22 +1,24 @@
-"""The README shows what a run produced, and every file that it links to exists."""
+"""The READMEs show what a run produced, and every file that they link to exists."""
 
 import re
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from readme import filled  # noqa: E402
-
-TEXT = (ROOT / "README.md").read_text()
+from readme import READMES, filled  # noqa: E402
 
 
-def test_included_results_are_those_of_the_committed_report():
-    assert filled(TEXT) == TEXT
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
+def test_included_results_are_those_of_the_committed_report(readme):
+    assert filled(readme.read_text()) == readme.read_text()
 
 
-def test_links_lead_somewhere():
-    links = re.findall(r"\]\(([^)#]+)\)", TEXT)
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
+def test_links_lead_somewhere(readme):
+    links = re.findall(r"\]\(([^)#]+)\)", readme.read_text())
     assert links
-    assert [link for link in links if not link.startswith("http") and not (ROOT / link).exists()] == []
+    assert [link for link in links if not link.startswith("http") and not (readme.parent / link).exists()] == []

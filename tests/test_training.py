@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,6 +83,23 @@ def test_low_precision_trains(task, tmp_path, precision):
     assert all(value.dtype != getattr(torch, precision) for value in state.values())
     assert history[-1]["train_loss"] < 3
     assert chosen.concept.q.dtype == torch.float64
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+def test_compiled_training_is_the_same_to_rounding(task, tmp_path):
+    compute = copy.copy(COMPUTE)
+    compute.compile = True
+    runs = []
+    for name, settings in (("plain", COMPUTE), ("compiled", compute)):
+        model, chosen = smooth_network(), method(task, GRADIENT, HRRL)
+        with runtime.start(settings) as here:
+            checkpoint = Checkpoint(tmp_path / name, {"params": "p"})
+            history, _ = training.fit(model, task, chosen, SCHEDULE, here, 0, checkpoint, "test")
+        runs.append((model.state_dict(), history[-1]["train_loss"], chosen.concept.q))
+    (plain, loss, q), (compiled, compiled_loss, compiled_q) = runs
+    assert plain.keys() == compiled.keys()
+    assert compiled_loss == pytest.approx(loss, abs=1e-5)
+    assert compiled_q.tolist() == pytest.approx(q.tolist(), abs=1e-6)
 
 
 def test_a_step_that_overflows_is_no_step_of_q(task, tmp_path):

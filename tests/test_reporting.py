@@ -99,6 +99,18 @@ def test_paired_difference_is_scipys_over_common_seeds():
     assert (score["low"], score["high"]) == pytest.approx((expected.low, expected.high))
 
 
+def test_another_q0_is_compared_with_the_same_method_without_it():
+    aware = {"hrrl": {**HRRL["hrrl"], "q0": "target:lowres"}}
+    plain = {"hrrl": {**HRRL["hrrl"], "q0": "empirical"}}
+    points = {"erm": VARIANTS["erm"], "hrrl": {"example": None, "concept": plain}}
+    results = made(points | {"aware": {"example": None, "concept": aware}})
+    table = tables(results)["q0"]
+    runs = results.svm[results.svm.target == "lowres"].pivot(index="seed", columns="variant", values="accuracy")
+    assert table["Compared with"].tolist() == [results.labels["hrrl"]]
+    assert table["lowres"].item().startswith(f"{(runs.aware - runs.hrrl).mean():+.2f} [")
+    assert "q0" not in tables(made())
+
+
 def test_metrics_are_means_over_seeds_with_stable_keys():
     results = made()
     tree = json.loads(json.dumps(metrics(results), allow_nan=False))

@@ -1,5 +1,6 @@
 """From single runs to means, deviations and paired differences: metrics.json and the data of the plots."""
 
+import json
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -37,13 +38,17 @@ def paired(a: pd.Series, b: pd.Series) -> dict:
     return {"mean": score["mean"], "low": score["mean"] - half, "high": score["mean"] + half}
 
 
-def compare(results: Results, frame: pd.DataFrame, value: str) -> dict[str, dict]:
-    """variant -> spread of ``value`` over its "n" seeds, and its paired "difference" to the baseline."""
+def compare(results: Results, frame: pd.DataFrame, value: str, baseline: str | None = None) -> dict[str, dict]:
+    """variant -> spread of ``value`` over its "n" seeds, and its paired "difference" to a baseline.
+
+    The baseline is the first of the compared variants, where none is named.
+    """
+    baseline = baseline or results.baseline
     runs = {v: frame[frame.variant == v].set_index("seed")[value] for v in results.in_order(frame.variant)}
     scores = {variant: spread(run) | {"n": len(run)} for variant, run in runs.items()}
-    base = runs.get(results.baseline, pd.Series(dtype=float))
+    base = runs.get(baseline, pd.Series(dtype=float))
     for variant, run in runs.items():
-        if variant != results.baseline and run.index.isin(base.index).any():
+        if variant != baseline and run.index.isin(base.index).any():
             scores[variant]["difference"] = paired(run, base)
     return scores
 
@@ -86,6 +91,27 @@ def relative_cost(results: Results) -> dict[str, dict]:
     ratio = results.cost.seed.map(base) / results.cost.images_per_second
     rows = results.cost.assign(ratio=ratio).dropna(subset=["ratio"])
     return {v: spread(rows.ratio[rows.variant == v]) for v in results.in_order(rows.variant)}
+
+
+def q0_changes(results: Results) -> dict[str, str]:
+    """Variants with a q0 of their own -> the variant that is the same but for its q0, which is empirical."""
+
+    def with_q0(spec, q0):
+        concept = spec.get("concept") or {}
+        return {**spec, "concept": {name: {**settings, "q0": q0} for name, settings in concept.items()}}
+
+    plain = {json.dumps(spec, sort_keys=True): name for name, spec in results.variants.items()}
+    twins = {name: json.dumps(with_q0(spec, "empirical"), sort_keys=True) for name, spec in results.variants.items()}
+    return {name: plain[twin] for name, twin in twins.items() if plain.get(twin, name) != name}
+
+
+def q0_columns(results: Results) -> list["Column"]:
+    """Per target, SVM accuracy of the variants with a q0 of their own, against the same method with q0 empirical."""
+    changes, columns = q0_changes(results), []
+    for target, rows in _by_target(results, results.svm):
+        scores = {v: compare(results, rows, "accuracy", base).get(v) for v, base in changes.items()}
+        columns.append(Column(target, {v: score for v, score in scores.items() if score}))
+    return columns
 
 
 class Column(NamedTuple):

@@ -63,6 +63,7 @@ def tables(results: Results) -> dict[str, pd.DataFrame]:
         "augmented_accuracy": pivot(results, results.robustness, "step_size", "step size {:g}"),
         "concept_accuracy": pivot(results, results.concept_accuracy, "concept"),
         "q": pivot(results, summary.final_q(results), "concept", value="q", digits=3),
+        "q0": q0(results),
         "concepts": concepts(results),
         "table1": results.table1.rename(columns={"concept": "Concept", "classes": "Classes", "paper": "Paper"}),
         "h_maxima": maxima(results),
@@ -141,6 +142,13 @@ def pivot(results: Results, frame, by: str, form: str = "{}", value: str = "accu
         for key, score in scores.items():
             columns.setdefault(key, {})[variant] = mean_std(score, digits)
     return _by_method(results, columns)
+
+
+def q0(results: Results) -> pd.DataFrame:
+    """What another q0 does to the accuracy on each target: paired differences to the same method without it."""
+    changes = {variant: results.labels[base] for variant, base in summary.q0_changes(results).items()}
+    columns = {c.title: {v: interval(score) for v, score in c.scores.items()} for c in summary.q0_columns(results)}
+    return _by_method(results, {"Compared with": changes, **columns} if changes else {})
 
 
 def concepts(results: Results) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """Where the project stands, as ratios taken in one run: reports/benchmarks.json, .md (a table) and .png.
 
-    python benchmarks/run.py                    everything, as `make bench`; the SVM at the paper's size takes an hour
+    python benchmarks/run.py                    everything, as `make bench`; half an hour, most of it LinearSVC's
     python benchmarks/run.py --only axes cosine some groups; the other numbers of the file stay
     python benchmarks/run.py --compare          `make bench-compare`: measures, and compares with the file instead of
                                                 writing it: a ratio that is worse by more than 10% is flagged (exit 1)
@@ -65,6 +65,20 @@ def cosine(args) -> dict:
     return {"values": values}
 
 
+def accuracy(args) -> dict:
+    """Of a short training in the default precision and layout, and in float32 and contiguous."""
+    from axes import short_training
+    from throughput import real_images
+
+    values = {}
+    with tempfile.TemporaryDirectory() as work:
+        images = [real_images(Path(work), 28, per_class=1000, split=split) for split in ("train", "test")]
+        for name, changes in (("default", {}), ("float32", {"precision": "float32", "channels_last": False})):
+            runs = [short_training(*images, seed, Path(work, f"{name}-{seed}"), changes) for seed in range(args.rounds)]
+            values[f"short_training_accuracy_{name}"] = runs
+    return {"values": values}
+
+
 def throughput(args) -> dict:
     from throughput import compare
 
@@ -115,7 +129,7 @@ def scaling(args) -> dict:
     return {"scaling": measured}
 
 
-GROUPS = {f.__name__: f for f in (throughput, axes, cosine, svm, noop, scaling)}
+GROUPS = {f.__name__: f for f in (throughput, axes, cosine, accuracy, svm, noop, scaling)}
 
 
 def summary(results: list[dict]) -> dict:

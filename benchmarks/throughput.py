@@ -31,13 +31,13 @@ def source(folder: Path, definition: dict, size: int, split: str = "train"):
     return data.open_split(folder, definition, split, size, workers=2)
 
 
-def real_images(work: Path, size: int, per_class: int = 400):
+def real_images(work: Path, size: int, per_class: int = 400, split: str = "train"):
     """Fashion-MNIST; or Tiny-ImageNet photographs, where HRRL_DATA is a folder that has tiny-imagenet-100.zip."""
     photographs = Path(os.environ.get("HRRL_DATA", "."), "tiny-imagenet-100.zip")
     definition = {"kind": "fashion_mnist", "train": f"train[:{per_class}]", "test": "test[:100]"}
     if photographs.exists():
         definition = {"kind": "imagefolder", "root": str(photographs), "train": "train[:40]", "test": "val[:10]"}
-    return source(work / definition["kind"], definition, size)
+    return source(work / definition["kind"], definition, size, split)
 
 
 def write_tree(work: Path, size: int) -> Path:

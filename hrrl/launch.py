@@ -1,7 +1,21 @@
 """Several processes for one stage, by PyTorch's own launcher."""
 
+import ctypes
 import os
+import signal
 import sys
+
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
+
+
+def end_with_parent() -> None:
+    """Lets this process end when DVC or torchrun, which started it, is killed.
+
+    Otherwise a stage, or torchrun's workers, would train on, while the next ``dvc repro`` trains the same run. Only on
+    Linux; does nothing in a process that neither started.
+    """
+    if sys.platform == "linux" and ("DVC_STAGE" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def join(launch) -> None:

@@ -28,6 +28,7 @@ def use_project_environment() -> None:
 
 use_project_environment()
 
+from hrrl import launch  # noqa: E402
 from hrrl.errors import UserError  # noqa: E402  (the scripts run from a clone, without an installed package)
 from hrrl.params import Params, load  # noqa: E402
 
@@ -46,6 +47,7 @@ def run(main, *arguments: str) -> None:
     for argument in arguments:
         parser.add_argument(argument)
     values = vars(parser.parse_args()).values()
+    launch.end_with_parent()
     os.chdir(ROOT)
     try:
         main(load(), *values)

@@ -1,10 +1,12 @@
 """The pipeline as a user runs it: real dvc commands with the smoke preset, in a fresh clone."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -162,3 +164,33 @@ def test_bad_input_is_one_line_and_loses_nothing(restored, changes, message):
     call(restored, "git", "checkout", "-q", "params.yaml")
     call(restored, "dvc", "checkout", "-q")
     assert model.read_bytes() == before
+
+
+def processes(folder) -> list[int]:
+    """Those that run a stage script of a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cwd").resolve() == folder and b"stages/" in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("nproc", [1, 2])
+def test_killed_dvc_leaves_nothing_running_and_goes_on(restored, nproc):
+    edit(restored, pretrain__epochs=8, launch__nproc=nproc)
+    stage, checkpoints = "pretrain@erm-0", restored / ".work/checkpoints/smoke/erm-0"
+    with subprocess.Popen([BIN / "dvc", "repro", "-q", stage], cwd=restored, stderr=subprocess.DEVNULL) as dvc:
+        deadline = time.monotonic() + 60
+        while not list(checkpoints.glob("*.pt")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        running = processes(restored)
+        dvc.kill()
+    assert len(running) >= nproc
+    deadline = time.monotonic() + 10
+    while processes(restored) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert processes(restored) == []
+    assert "going on after epoch" in call(restored, "dvc", "repro", stage)
+    assert not checkpoints.exists()

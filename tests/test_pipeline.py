@@ -177,11 +177,12 @@ def processes(folder) -> list[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-@pytest.mark.parametrize("nproc", [1, 2])
-def test_killed_dvc_leaves_nothing_running_and_goes_on(restored, nproc):
+@pytest.mark.parametrize(("nproc", "shell"), [(1, "/bin/sh"), (2, "/bin/bash")])
+def test_killed_dvc_leaves_nothing_running_and_goes_on(restored, nproc, shell):
     edit(restored, pretrain__epochs=8, launch__nproc=nproc)
     stage, checkpoints = "pretrain@erm-0", restored / ".work/checkpoints/smoke/erm-0"
-    with subprocess.Popen([BIN / "dvc", "repro", "-q", stage], cwd=restored, stderr=subprocess.DEVNULL) as dvc:
+    command, environment = [BIN / "dvc", "repro", "-q", stage], os.environ | {"SHELL": shell}
+    with subprocess.Popen(command, cwd=restored, env=environment, stderr=subprocess.DEVNULL) as dvc:
         deadline = time.monotonic() + 60
         while not list(checkpoints.glob("*.pt")) and time.monotonic() < deadline:
             time.sleep(0.01)

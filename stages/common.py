@@ -28,8 +28,11 @@ def use_project_environment() -> None:
 
 use_project_environment()
 
-from hrrl import launch  # noqa: E402
-from hrrl.errors import UserError  # noqa: E402  (the scripts run from a clone, without an installed package)
+from hrrl import launch  # noqa: E402  (the scripts run from a clone, without an installed package)
+
+launch.end_with_parent()  # before the imports that take longest: the parent may be killed at any moment
+
+from hrrl.errors import UserError  # noqa: E402
 from hrrl.params import Params, load  # noqa: E402
 
 WORK = Path(".work")  # git-ignored: checkpoints, and outputs until they are whole
@@ -47,7 +50,6 @@ def run(main, *arguments: str) -> None:
     for argument in arguments:
         parser.add_argument(argument)
     values = vars(parser.parse_args()).values()
-    launch.end_with_parent()
     os.chdir(ROOT)
     try:
         main(load(), *values)

@@ -115,25 +115,41 @@ def noop(args) -> dict:
     return {"values": {"noop_repro_seconds": seconds}}
 
 
+def point(script: str, *arguments) -> dict:
+    """Time and memory, measured by a script in its own process."""
+    command = [sys.executable, ROOT / "benchmarks" / script, *map(str, arguments)]
+    output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return json.loads(output.splitlines()[-1])
+
+
+def medians(runs: list[dict]) -> dict:
+    return {key: round(median(run[key] for run in runs), 3) for key in runs[0]}
+
+
 def scaling(args) -> dict:
     from scaling import POINTS
 
-    def measure(point):
-        command = [sys.executable, ROOT / "benchmarks/scaling.py", *map(str, point)]
-        output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-        return json.loads(output.splitlines()[-1])
-
-    rounds = [{name: list(map(measure, points)) for name, points in POINTS.items()} for _ in range(args.rounds)]
-    medians = {name: [] for name in POINTS}
-    for name, points in POINTS.items():
-        for i, point in enumerate(points):
-            runs = [measured[name][i] for measured in rounds]
-            sizes = dict(zip(("N", "K", "C"), point, strict=True))
-            medians[name].append(sizes | {key: round(median(run[key] for run in runs), 3) for key in runs[0]})
-    return {"scaling": medians}
+    points = [(name, sizes) for name, several in POINTS.items() for sizes in several]
+    rounds = [[point("scaling.py", *sizes) for _, sizes in points] for _ in range(args.rounds)]
+    measured = {name: [] for name in POINTS}
+    for (name, sizes), runs in zip(points, zip(*rounds, strict=True), strict=True):
+        measured[name].append(dict(zip(("N", "K", "C"), sizes, strict=True)) | medians(runs))
+    return {"scaling": measured}
 
 
-GROUPS = {f.__name__: f for f in (throughput, axes, cosine, accuracy, svm, noop, scaling)}
+def manifest(args) -> dict:
+    """The manifest stage on trees in ImageNet's layout."""
+    from manifest import FILES, make_tree
+
+    with tempfile.TemporaryDirectory() as work:
+        for files in FILES:
+            make_tree(Path(work, str(files)), files)
+        rounds = [[point("manifest.py", Path(work, str(files))) for files in FILES] for _ in range(args.rounds)]
+    measured = [{"files": files} | medians(runs) for files, runs in zip(FILES, zip(*rounds, strict=True), strict=True)]
+    return {"scaling": {"manifest": measured}}
+
+
+GROUPS = {f.__name__: f for f in (throughput, axes, cosine, accuracy, svm, noop, scaling, manifest)}
 
 
 def summary(results: list[dict]) -> dict:
@@ -210,7 +226,16 @@ def markdown(report: dict) -> str:
             met = middle >= target if sign == ">=" else middle <= target
             middle = f"{middle:.3f}" if met else f"**{middle:.3f}**"
             lines.append(f"| `{key}` | {MEANING[key]} | {sign} {target:g} | {middle} | {low:.3f} to {high:.3f} |")
-    return "\n".join([*lines, "", "Bold: the target is missed.", ""])
+    lines += ["", "Bold: the target is missed."]
+    if points := report["scaling"].get("manifest"):
+        files, seconds, megabytes = ([point[key] for point in points] for key in ("files", "seconds", "megabytes"))
+        slopes = [1e6 * (values[-1] - values[0]) / (files[-1] - files[0]) for values in (seconds, megabytes)]
+        lines += [
+            "",
+            f"The manifest stage takes {seconds[-1]:.1f} s and {megabytes[-1]:.0f} MB for {files[-1]:,} small JPEG "
+            f"files in ImageNet's layout: {slopes[0]:.0f} µs and {slopes[1]:.0f} bytes for each further file.",
+        ]
+    return "\n".join([*lines, ""])
 
 
 def plot(report: dict, path: Path) -> None:

@@ -6,7 +6,6 @@ Random images of 28 x 28 pixels and the quick preset's net; images have a class 
 """
 
 import json
-import re
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 from axes import BATCH, NETS, VARIANTS, compute
+from memory import peak_megabytes
 
 from hrrl import methods, models, runtime, training
 from hrrl.data.augment import augment_batch
@@ -53,9 +53,7 @@ def epoch(n: int, concepts: int, classes: int) -> dict:
         for first in range(0, n - BATCH + 1, BATCH):
             step(order[first : first + BATCH])
     seconds = time.perf_counter() - start
-    # Of this program: ru_maxrss would count the memory of the process that started it.
-    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return {"seconds": round(seconds, 3), "megabytes": round(int(peak[1]) / 1024, 1)}
+    return {"seconds": round(seconds, 3), "megabytes": peak_megabytes()}
 
 
 if __name__ == "__main__":

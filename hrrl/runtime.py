@@ -41,8 +41,19 @@ class Runtime:
         net = torch.compile(model) if self.compile else model
         if self.world_size > 1:
             devices = [self.device.index] if self.device.type == "cuda" else None
-            net = nn.parallel.DistributedDataParallel(net, device_ids=devices)
+            net = nn.parallel.DistributedDataParallel(net, device_ids=devices, broadcast_buffers=False)
         return net
+
+    def share_statistics(self, model: nn.Module) -> None:
+        """Gives every process the first one's batch norm statistics, in place.
+
+        DDP would do so at the next training pass: too late for the input gradient and the evaluation before it.
+        """
+        if self.world_size > 1 and (buffers := [b for b in model.buffers() if b.is_floating_point()]):
+            values = torch.cat([buffer.flatten() for buffer in buffers])
+            dist.broadcast(values, 0)
+            for buffer, value in zip(buffers, values.split([buffer.numel() for buffer in buffers]), strict=True):
+                buffer.copy_(value.view_as(buffer))
 
 
 @contextmanager

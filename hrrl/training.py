@@ -168,6 +168,7 @@ def train_step(net, model, x, y, class_concepts, m, method: Method, optimizer, s
     scale = scaler.get_scale()
     scaler.step(optimizer)
     scaler.update()
+    runtime.share_statistics(model)
     if scaler.get_scale() >= scale:  # a step that the scaler skips for an overflow is no step of Algorithm 1
         method.concept.update(detached, concepts)
     return detached

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import COMPUTE, SCHEDULE, digits_task, method, network
+from safetensors.torch import load_file
 
-from hrrl import models, runtime, training
+from hrrl import launch, models, runtime, training
 from hrrl.checkpoint import Checkpoint, fingerprint
 
 GRADIENT, HRRL = {"gradient": {"tau": 0.3}}, {"hrrl": {"lam": 1.0, "s": 3}}
@@ -155,13 +156,12 @@ def test_fingerprint_tells_what_changed(tmp_path):
     assert [part for part in before if before[part] != after[part]] == ["code"]
 
 
-def test_killed_at_any_moment_ends_with_the_same_bytes(tmp_path):
+@pytest.mark.parametrize("world", [1, 2])
+def test_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, world):
     """kill -9 as checkpoints appear, at times half written, against a run that is left alone."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    command = [sys.executable, __file__]
 
     def run(folder, after=None):
-        with subprocess.Popen([*command, str(folder)], env=environment, stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen(**program(world, folder), stderr=subprocess.DEVNULL) as process:
             deadline = time.monotonic() + 60
             while after is not None and not list(folder.glob(f"ck/*{after}*")) and time.monotonic() < deadline:
                 time.sleep(0.002)
@@ -173,8 +173,11 @@ def test_killed_at_any_moment_ends_with_the_same_bytes(tmp_path):
     for after in ("00001", "00002"):
         assert run(tmp_path / "cut", after) == -signal.SIGKILL
     assert run(tmp_path / "cut") == 0
-    for file in ("model.safetensors", "end.json"):
-        assert (tmp_path / "cut" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    for rank in range(world):
+        for file in (f"{rank}/model.safetensors", f"end-{rank}.json"):
+            assert (tmp_path / "cut" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+        first, other = (load_file(tmp_path / f"whole/{r}/model.safetensors") for r in (0, rank))
+        assert equal(first, other)
 
 
 # --------------------------------------------------------------------------------------------- several processes
@@ -185,10 +188,7 @@ def test_processes_agree_with_one(tmp_path, world):
     """The same global batches on 1, 2 and 3 processes: one q, to the bit on all of them and to rounding over all."""
     results = {}
     for size in (1, world):
-        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}"]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-        command = [sys.executable, *launcher, __file__, str(tmp_path / str(size)), "smooth"]
-        subprocess.run(command, check=True, env=environment, capture_output=True, timeout=120)
+        subprocess.run(**program(size, tmp_path / str(size), "smooth"), check=True, capture_output=True, timeout=120)
         results[size] = [json.loads(file.read_text()) for file in sorted((tmp_path / str(size)).glob("end*.json"))]
     assert len(results[world]) == world
     assert all(other["q"] == results[world][0]["q"] for other in results[world])
@@ -210,8 +210,16 @@ def smooth_network():
     return Classifier(net)
 
 
+def program(world: int, *arguments) -> dict:
+    """Calls ``main`` in processes of its own, as arguments of subprocess's functions."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"] if world > 1 else []
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    return {"args": [sys.executable, *launcher, __file__, *map(str, arguments)], "env": environment}
+
+
 def main(folder: Path, net: str = "") -> None:
-    """A run of three epochs in a process of its own, for the tests above."""
+    """A run of three epochs, for the tests above."""
+    launch.end_with_parent()
     folder.mkdir(parents=True, exist_ok=True)
     with runtime.start(COMPUTE) as here:
         task = digits_task(folder / f"manifest-{here.rank}")
@@ -220,9 +228,9 @@ def main(folder: Path, net: str = "") -> None:
         schedule.epochs = 3
         checkpoint = Checkpoint(folder / "ck", {"params": "p"})
         history, _ = training.fit(model, task, chosen, schedule, here, 0, checkpoint, "test")
-        models.save(model, folder if here.rank == 0 else folder / str(here.rank), {})
+        models.save(model, folder / str(here.rank), {})
         end = json.dumps({"history": history, "q": chosen.concept.q.tolist()})
-        (folder / ("end.json" if here.world_size == 1 else f"end-{here.rank}.json")).write_text(end)
+        (folder / f"end-{here.rank}.json").write_text(end)
 
 
 if __name__ == "__main__":

@@ -80,5 +80,4 @@ def _hash_files(paths) -> str:
 
 
 def _say(message: str) -> None:
-    if os.environ.get("RANK", "0") == "0":  # of several processes, which read the same files, the first one speaks
-        print(message, file=sys.stderr, flush=True)
+    print(message, file=sys.stderr, flush=True)

@@ -22,6 +22,15 @@ class Runtime:
     sync_batchnorm: bool
     rank: int
     world_size: int
+    writes: bool  # whether this process writes the outputs: the first one of each node
+
+    def from_first(self, function):
+        """What ``function()`` returns in the first process, in all of them."""
+        if self.world_size == 1:
+            return function()
+        box = [function() if self.rank == 0 else None]
+        dist.broadcast_object_list(box, 0)
+        return box[0]
 
     def images(self, batch: torch.Tensor) -> torch.Tensor:
         """(b, 3, S, S) uint8 images to float32 in [0, 1] on the device."""
@@ -80,6 +89,7 @@ def start(compute):
             sync_batchnorm=compute.sync_batchnorm,
             rank=rank,
             world_size=world_size,
+            writes=int(os.environ.get("LOCAL_RANK", 0)) == 0,
         )
     finally:
         if dist.is_available() and dist.is_initialized():

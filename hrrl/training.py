@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
 from hrrl.checkpoint import Checkpoint
+from hrrl.errors import UserError
 from hrrl.models import Classifier
 from hrrl.objective import Clean, Weighting, all_reduce, concept_sums
 from hrrl.runtime import Runtime
@@ -84,7 +84,7 @@ def fit(
     )
     scaler = torch.amp.GradScaler(runtime.device.type, enabled=runtime.precision == torch.float16)
     history, speed, first = [], [], 0
-    state = checkpoint.load()
+    state = _resume(checkpoint, runtime, title)
     if state is not None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -120,6 +120,21 @@ def fit(
                 }
             )
     return history, speed
+
+
+def _resume(checkpoint: Checkpoint, runtime: Runtime, title: str) -> dict | None:
+    """The first process's checkpoint, in all of them, wherever they run.
+
+    Raises:
+        UserError: this process trains something else than the first one.
+    """
+    theirs = runtime.from_first(lambda: checkpoint.key)
+    if differs := [part for part in theirs if theirs[part] != checkpoint.key[part]]:
+        what = " and ".join(differs)
+        raise UserError(
+            f"{title}: {what} of process {runtime.rank} differ from the first one's; every node needs the same"
+        )
+    return runtime.from_first(checkpoint.load)
 
 
 def _train_epoch(net, model, task, method, schedule, optimizer, scaler, runtime, seed, epoch, title) -> float:
@@ -209,9 +224,3 @@ def distribution(method: Method, task: Task) -> dict:
     q = method.concept.q
     row = {"q_entropy": float(torch.special.entr(q).sum())}
     return row | {f"q_{name}": float(share) for name, share in zip(task.names, q, strict=True)}
-
-
-def barrier() -> None:
-    """Waits for the other processes, where there are any."""
-    if dist.is_available() and dist.is_initialized():
-        dist.barrier()

@@ -132,6 +132,7 @@ def open_checkpoint(params: Params, name: str, settings: dict, data: list[Path])
     """The checkpoint of a training run; it fits only the same settings, machine settings, code and data."""
     from hrrl.checkpoint import Checkpoint, fingerprint
 
-    settings = settings | {"compute": params.compute.model_dump(), "launch": params.launch.model_dump()}
+    processes = params.launch.model_dump(exclude={"node_rank"})
+    settings = settings | {"compute": params.compute.model_dump(), "launch": processes}
     code = [ROOT / "hrrl" / module for module in TRAINING_CODE]
     return Checkpoint(WORK / "checkpoints" / params.name / name, fingerprint(settings, code, data))

@@ -14,7 +14,7 @@ def main(params, variant, seed):
     checkpoints = {target: checkpoint(params, variant, seed, target) for target in params.targets}
     with runtime.start(params.compute) as here:
         curves = [curve(params, here, variant, int(seed), *item) for item in checkpoints.items()]
-        if here.rank == 0:
+        if here.writes:
             with whole(measured(params, "finetune", variant, seed, ".csv")) as file:
                 pd.concat(curves).to_csv(file, index=False)
             for used in checkpoints.values():
@@ -23,7 +23,8 @@ def main(params, variant, seed):
 
 def checkpoint(params, variant, seed, target):
     settings = {"finetune": params.finetune.model_dump(), "seed": seed}
-    data = [dataset_folder(params, target), model_folder(params, variant, seed)]
+    model = model_folder(params, variant, seed)
+    data = [dataset_folder(params, target), model / "model.safetensors", model / "model.json"]
     return open_checkpoint(params, f"finetune-{key(variant, seed)}-{target}", settings, data)
 
 

@@ -37,7 +37,7 @@ def main(params, variant, seed):
         checkpoint = open_checkpoint(params, key(variant, seed), used, data)
         title = f"{variant} seed {seed}"
         history, speed = training.fit(model, task, method, settings, here, seed, checkpoint, title)
-        if here.rank == 0:
+        if here.writes:
             description = {
                 "backbone": settings.backbone,
                 "backbone_args": settings.backbone_args,

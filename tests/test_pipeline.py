@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -195,3 +196,27 @@ def test_killed_dvc_leaves_nothing_running_and_goes_on(restored, nproc, shell):
     assert processes(restored) == []
     assert "going on after epoch" in call(restored, "dvc", "repro", stage)
     assert not checkpoints.exists()
+
+
+def test_two_nodes_train_one_model(restored, tmp_path):
+    """Two clones on this machine stand for two nodes; first with params that do not fit together."""
+    other, stage = tmp_path / "other", "pretrain@hrrl-0"
+    shutil.copytree(restored, other, symlinks=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        launch = {"nproc": 1, "nnodes": 2, "master_addr": "127.0.0.1", "master_port": free.getsockname()[1]}
+
+    def run(*lrs) -> list[str]:
+        commands = []
+        for rank, (node, lr) in enumerate(zip((restored, other), lrs, strict=True)):
+            edit(node, launch=launch | {"node_rank": rank}, pretrain__epochs=3, pretrain__lr=lr)
+            options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+            commands.append(subprocess.Popen([BIN / "dvc", "repro", stage], cwd=node, **options))
+        return [command.communicate(timeout=120)[0] for command in commands]
+
+    assert "params of process 1 differ from the first one's" in run(0.1, 0.2)[1]
+    run(0.1, 0.1)
+    for file in ("model.safetensors", "history.csv"):
+        model = Path("models/smoke/hrrl-0", file)
+        assert (other / model).read_bytes() == (restored / model).read_bytes()
+    assert len((other / "models/smoke/hrrl-0/history.csv").read_text().splitlines()) == 1 + 3

@@ -50,7 +50,7 @@ class Runtime:
         net = torch.compile(model) if self.compile else model
         if self.world_size > 1:
             devices = [self.device.index] if self.device.type == "cuda" else None
-            net = nn.parallel.DistributedDataParallel(net, device_ids=devices, broadcast_buffers=False)
+            net = nn.parallel.DistributedDataParallel(net, device_ids=devices, forward_sync_buffers=False)
         return net
 
     def share_statistics(self, model: nn.Module) -> None:

@@ -19,6 +19,7 @@ from hrrl import launch, models, runtime, training
 from hrrl.checkpoint import Checkpoint, fingerprint
 
 GRADIENT, HRRL = {"gradient": {"tau": 0.3}}, {"hrrl": {"lam": 1.0, "s": 3}}
+CONCEPT_AXIS = {"hrrl": HRRL, "group_dro": {"group_dro": {"eta": 0.1}}, "cvar": {"cvar": {"alpha": 0.3}}}
 
 
 def train(task, folder, example=None, concept=None, schedule=SCHEDULE, compute=COMPUTE, weighting=None):
@@ -163,7 +164,7 @@ def test_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, world):
     def run(folder, after=None):
         with subprocess.Popen(**program(world, folder), stderr=subprocess.DEVNULL) as process:
             deadline = time.monotonic() + 60
-            while after is not None and not list(folder.glob(f"ck/*{after}*")) and time.monotonic() < deadline:
+            while after is not None and not list(folder.glob(f"ck/hrrl/*{after}*")) and time.monotonic() < deadline:
                 time.sleep(0.002)
             if after is not None:
                 process.send_signal(signal.SIGKILL)
@@ -191,12 +192,13 @@ def test_processes_agree_with_one(tmp_path, world):
         subprocess.run(**program(size, tmp_path / str(size), "smooth"), check=True, capture_output=True, timeout=120)
         results[size] = [json.loads(file.read_text()) for file in sorted((tmp_path / str(size)).glob("end*.json"))]
     assert len(results[world]) == world
-    assert all(other["q"] == results[world][0]["q"] for other in results[world])
+    assert all(other == results[world][0] for other in results[world])
     one, several = results[1][0], results[world][0]
-    assert several["q"] == pytest.approx(one["q"], abs=1e-6)
-    for row, expected in zip(several["history"], one["history"], strict=True):
-        assert row["train_loss"] == pytest.approx(expected["train_loss"], abs=1e-5)
-        assert row["val_accuracy"] == pytest.approx(expected["val_accuracy"])  # every image once, 70 of them
+    for point in CONCEPT_AXIS:
+        assert several[point]["q"] == pytest.approx(one[point]["q"], abs=1e-6)
+        for row, expected in zip(several[point]["history"], one[point]["history"], strict=True):
+            assert row["train_loss"] == pytest.approx(expected["train_loss"], abs=1e-5)
+            assert row["val_accuracy"] == pytest.approx(expected["val_accuracy"])  # every image once, 70 of them
 
 
 def smooth_network():
@@ -218,19 +220,20 @@ def program(world: int, *arguments) -> dict:
 
 
 def main(folder: Path, net: str = "") -> None:
-    """A run of three epochs, for the tests above."""
+    """Runs of three epochs, for the tests above: of hrrl, and with the smooth network of every concept axis."""
     launch.end_with_parent()
     folder.mkdir(parents=True, exist_ok=True)
+    schedule, ends = copy.copy(SCHEDULE), {}
+    schedule.epochs = 3
     with runtime.start(COMPUTE) as here:
         task = digits_task(folder / f"manifest-{here.rank}")
-        model, chosen = smooth_network() if net else network(), method(task, GRADIENT, HRRL)
-        schedule = copy.copy(SCHEDULE)
-        schedule.epochs = 3
-        checkpoint = Checkpoint(folder / "ck", {"params": "p"})
-        history, _ = training.fit(model, task, chosen, schedule, here, 0, checkpoint, "test")
+        for name, point in CONCEPT_AXIS.items() if net else [("hrrl", HRRL)]:
+            model, chosen = smooth_network() if net else network(), method(task, GRADIENT, point)
+            checkpoint = Checkpoint(folder / "ck" / name, {"params": "p"})
+            history, _ = training.fit(model, task, chosen, schedule, here, 0, checkpoint, "test")
+            ends[name] = {"history": history, "q": chosen.concept.q.tolist()}
         models.save(model, folder / str(here.rank), {})
-        end = json.dumps({"history": history, "q": chosen.concept.q.tolist()})
-        (folder / f"end-{here.rank}.json").write_text(end)
+        (folder / f"end-{here.rank}.json").write_text(json.dumps(ends))
 
 
 if __name__ == "__main__":

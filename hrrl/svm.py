@@ -28,6 +28,7 @@ from hrrl.errors import UserError
 
 GRID = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 TOL = 1e-4  # LinearSVC's
+PATIENCE = 30  # Newton steps without a new smallest gradient: from there on it is rounding
 ROWS = 1024  # of features per matrix product: they stay in a core's cache between the two products of a pass
 
 
@@ -196,12 +197,19 @@ def _newton(x, sign, w, c, gram, limit, max_iter, rows) -> Solution:
     """Newton steps for one C, from ``w``, of all classes whose gradient is above its limit.
 
     Gradients are float64, so that they can become small; steps are float32, since the next one mends them.
+    A class whose gradient stops falling above its limit is given up, and the fit has not converged.
     """
     w, live, stuck = w.copy(), np.arange(w.shape[1]), 0
+    smallest, since = np.full(w.shape[1], np.inf), np.zeros(w.shape[1], dtype=int)  # norm; steps since it was found
     for step in range(max_iter + 1):
         slack, shares = zip(*rows.map(lambda r, v=w[:, live], s=sign[:, live]: _gradient(x[r], s[r], v)), strict=True)
         slack, gradient = np.concatenate(slack), w[:, live] - 2 * c * sum(shares)
-        todo = np.linalg.norm(gradient, axis=0) > limit[live]
+        norm = np.linalg.norm(gradient, axis=0)
+        since[live] = np.where(norm < smallest[live], 0, since[live] + 1)
+        smallest[live] = np.minimum(norm, smallest[live])
+        above, hopeless = norm > limit[live], since[live] >= PATIENCE
+        stuck += int((above & hopeless).sum())
+        todo = above & ~hopeless
         live, slack, gradient = live[todo], slack[:, todo], gradient[:, todo]
         if not len(live) or step == max_iter:
             return w, not len(live) and not stuck, step
@@ -219,8 +227,6 @@ def _newton(x, sign, w, c, gram, limit, max_iter, rows) -> Solution:
         fall = sign[:, live] * np.concatenate(rows.map(lambda r, d=d: x[r] @ d))
         t = _step_lengths(w[:, live], d, slack, fall, gradient, c)
         w[:, live] += t * d
-        stuck += int((t == 0).sum())
-        live = live[t > 0]
 
 
 def _gradient(x, sign, w):

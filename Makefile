@@ -2,7 +2,7 @@
 JOBS ?= 2                 # cells of a stage that run side by side
 BIN := .venv/bin
 
-.PHONY: repro test lint setup setup-test bench bench-compare
+.PHONY: repro relist test lint setup setup-test bench bench-compare
 
 repro: setup
 	@sh scripts/repro.sh $(JOBS)
@@ -19,8 +19,12 @@ bench: setup             # ratios against plain references, taken in one run: re
 bench-compare: setup     # the same, against the committed file
 	@$(BIN)/python benchmarks/run.py --compare
 
+relist: setup            # after images or a concepts' CSV changed: lists them anew, then `make repro`
+	@$(BIN)/python scripts/relist.py
+
 setup: .venv/installed
 	@sh scripts/system-packages.sh wordnet-base dataset-fashion-mnist
+	@$(BIN)/python scripts/keep_outputs.py
 
 setup-test:
 	@sh scripts/system-packages.sh chromium

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hrrl import methods, models, objective, params, runtime, training
 from hrrl.checkpoint import Checkpoint
-from hrrl.convolution import Conv2d
+from hrrl.fast.convolution import Conv2d
 
 NETS = {  # image size, backbone, its arguments
     "32px": (32, "resnet18", {}),

@@ -3,12 +3,13 @@
 import hashlib
 import io
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
 
 import torch
+
+from hrrl.files import replacing
 
 KEEP = 2  # the newest, and the one before it in case the newest is damaged
 
@@ -54,14 +55,10 @@ class Checkpoint:
         """Writes the state after ``state["epoch"]`` epochs: whole, or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"epoch-{state['epoch']:05d}.pt"
-        temporary = file.with_suffix(".tmp")
         content = io.BytesIO()  # torch.save hides a full disk behind an error of its own
         torch.save({"key": self.key, "state": state}, content)
-        with open(temporary, "wb") as stream:
-            stream.write(content.getbuffer())
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
+        with replacing(file) as temporary:
+            temporary.write_bytes(content.getbuffer())
         for old in sorted(self.folder.glob("epoch-*.pt"))[:-KEEP]:
             old.unlink()
 

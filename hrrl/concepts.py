@@ -14,6 +14,7 @@ import argparse
 import csv
 import difflib
 import functools
+import hashlib
 import importlib.util
 import json
 import re
@@ -275,6 +276,18 @@ def _identifier(name: str) -> str:
 
 
 # ----------------------------------------------------------------------------------------------------------- CSV
+
+
+def csv_hash(concepts) -> str | None:
+    """SHA-256 of the file that the setting ``concepts`` names, None where it names none.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    if not (isinstance(concepts, dict) and "csv" in concepts):
+        return None
+    _read_csv(concepts["csv"])
+    return hashlib.sha256(Path(concepts["csv"]).expanduser().read_bytes()).hexdigest()
 
 
 def _read_csv(path) -> dict[str, str]:

@@ -1,58 +1,61 @@
-"""What is measured on a pretrained model, apart from the linear SVM (hrrl.svm) and fine-tuning (hrrl.training)."""
+"""What a run trains on and is measured on, and the measurement: accuracy and loss, in total and per concept."""
 
-import numpy as np
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
-from tqdm import tqdm
+from torch import nn
 
-from hrrl.models import Classifier
-from hrrl.objective import Gradient, concept_sums
+from hrrl.distributed import concept_sums
 from hrrl.runtime import Runtime
-from hrrl.training import Task, evaluate
-
-BATCH = 256
 
 
-@torch.inference_mode()
-def features(model: Classifier, source, runtime: Runtime, title: str = "features") -> np.ndarray:
-    """(n, d) float32 features of all images of a source, in its order: the input of the last linear layer."""
-    model.to(runtime.device, memory_format=runtime.memory_format).eval()
-    batches = tqdm(source.eval_batches(BATCH), total=-(-len(source) // BATCH), desc=title, leave=False, mininterval=1)
-    parts = []
-    for images, _ in batches:
-        with runtime.autocast():
-            parts.append(model.features(runtime.images(images)).float().cpu())
-    return torch.cat(parts).numpy()
+@dataclass
+class Task:
+    """What a run trains on: images of C classes, each class in one of K concepts.
 
-
-def augmented_accuracy(model: Classifier, task: Task, runtime: Runtime, steps: list[float]) -> list[dict]:
-    """Accuracy on the validation images, each moved by a step size along its loss gradient (Fig. 4).
-
-    The model attacks its own images; step size 0 leaves them as they are.
-
-    Returns:
-        One row per step size, as :func:`hrrl.training.evaluate` gives it.
+    Attributes:
+        train, test: sources of images (hrrl.data.open_split), the second for the accuracy per epoch.
+        concepts: (C,) int64, the concept of each class.
+        names: the K concepts' names.
     """
-    model.to(runtime.device, memory_format=runtime.memory_format)
-    bar = tqdm(steps, desc="step sizes", leave=False)
-    return [{"step_size": step} | evaluate(model, task, runtime, BATCH, Gradient(step)) for step in bar]
+
+    train: object
+    test: object
+    concepts: torch.Tensor
+    names: list[str]
+
+    @property
+    def counts(self) -> torch.Tensor:
+        """N_k, (K,) training images per concept."""
+        return torch.bincount(self.concepts[self.train.labels], minlength=len(self.names))
 
 
-@torch.inference_mode()
-def gradient_norms(model: Classifier, task: Task, runtime: Runtime, schedule, batches: int, seed: int) -> np.ndarray:
-    """Norms of q's stochastic gradient at q = q0 on several training mini-batches; mu of Theorem 3 bounds them.
+@torch.no_grad()
+def evaluate(model: nn.Module, task: Task, runtime: Runtime, batch_size: int, example: Callable | None = None) -> dict:
+    """Accuracy in percent and loss on the test part, each image once over all processes; also per concept.
 
-    At q0 the regulariser's gradient is 0, so these are norms of ``1/m sum_j N/N_k l_j`` (Eq. 6), for any lam.
+    With ``example``, on images moved by it (Fig. 4): the model attacks its own images.
     """
-    model.to(runtime.device, memory_format=runtime.memory_format).eval()
-    share = task.counts.double() / task.counts.sum()
-    concepts, norms = task.concepts.to(runtime.device), []
-    for images, y, _ in task.train.train_batches(schedule.batch_size, schedule.augment, seed, 0):
-        y = y.to(runtime.device)
+    model.eval()
+    K = len(task.names)
+    class_concepts = task.concepts.to(runtime.device)
+    outputs = []
+    for images, y in task.test.eval_batches(batch_size, runtime.rank, runtime.world_size):
+        x, y = runtime.images(images), y.to(runtime.device)
         with runtime.autocast():
-            losses = F.cross_entropy(model(runtime.images(images)).float(), y, reduction="none")
-        sums, m = concept_sums(losses, concepts[y], len(share))
-        norms.append(float((sums / m / share).norm()))
-        if len(norms) == batches:
-            break
-    return np.array(norms)
+            logits = model(example(model, x, y) if example else x).float()
+        hits, loss = (logits.argmax(1) == y).double(), F.cross_entropy(logits, y, reduction="none").double()
+        outputs.append(torch.stack([class_concepts[y].double(), hits, loss]))
+    where, hits, loss = torch.cat(outputs, 1) if outputs else torch.zeros(3, 0, device=runtime.device)
+    correct, total = concept_sums(hits, where.long(), K)
+    losses, _ = concept_sums(loss, where.long(), K)
+    counts = torch.bincount(task.concepts[task.test.labels], minlength=K).double()
+    row = {"val_accuracy": 100 * float(correct.sum()) / total, "val_loss": float(losses.sum()) / total}
+    for k, name in enumerate(task.names):
+        if counts[k] == 0:  # the validation part has no image of this concept
+            continue
+        row[f"accuracy_{name}"] = 100 * float(correct[k] / counts[k])
+        row[f"loss_{name}"] = float(losses[k] / counts[k])
+    return row

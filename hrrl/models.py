@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hrrl.convolution import speed_up
+from hrrl import fast
 from hrrl.errors import UserError
+from hrrl.fast.convolution import speed_up
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -63,7 +64,7 @@ def build(backbone: str, classes: int, args: dict | None = None) -> Classifier:
             f"pretrain.backbone: cannot build {backbone!r} with backbone_args {args}: {error}; "
             "use a classifier of torchvision.models (resnet18) or of timm (timm/resnet18)"
         ) from None
-    return Classifier(speed_up(net))
+    return Classifier(speed_up(net) if fast.is_on() else net)
 
 
 def replace_head(model: Classifier, classes: int) -> None:

@@ -1,14 +1,31 @@
-"""The typed schema of params.yaml. Every key that the pipeline reads is defined here, and no other is accepted."""
+"""The typed schema of params.yaml. Every key that the pipeline reads is defined here, and no other is accepted.
+
+It only checks: stages read params.yaml itself, or what the stage ``resolve`` made of it, so that a new key, method or
+dataset kind makes no result outdated.
+"""
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from types import UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WrapValidator,
+    create_model,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
+from hrrl import methods
+from hrrl.bounds import Shares
+from hrrl.datasets import kinds
 from hrrl.errors import UserError
 
 Count = Annotated[int, Field(ge=1)]
@@ -28,7 +45,7 @@ class Section(BaseModel):
 
 
 class Dataset(Section):
-    kind: Literal["imagenet", "imagefolder", "cifar10", "svhn", "fashion_mnist", "sop", "digits"]
+    kind: Annotated[str, AfterValidator(kinds.known)]
     root: str | None = None  # folder (imagefolder: or zip); None: known places, then download
     train: Split = "train"  # a published split, with an optional slice per class: "train[:1500]"
     test: Split | None = None  # the held-out part; None: the published one
@@ -68,75 +85,37 @@ Concepts = Annotated[
 # ------------------------------------------------------------------------------------------------- the two axes
 
 
-class Gradient(Section):
-    """The paper's perturbation (Theorem 2)."""
-
-    tau: NonNegative
-
-
-class Noise(Section):
-    """The size of the perturbation without its direction."""
-
-    tau: NonNegative
-
-
-class Pgd(Section):
-    """Projected gradient ascent in an L2 ball (Madry et al. 2018)."""
-
-    eps: NonNegative
-    steps: Count = 3
-    step_size: Positive | None = None  # None: 2/3 eps
-    random_start: bool = False
-
-
-class Wrm(Section):
-    """Ascent with an L2 penalty (Sinha et al. 2018)."""
-
-    gamma: Positive
-    steps: Count = 15
-
-
 Reference = Literal["empirical", "uniform"] | Annotated[str, Field(pattern=r"^target:\w+$")] | dict[str, NonNegative]
 
 
-class Hrrl(Section):
-    """The paper's distribution over concepts (Eqs. 5 and 6, Algorithm 1)."""
-
-    lam: Positive
-    c: Positive = 10.0
-    s: Natural = 1000
-    q0: Reference = "empirical"  # uniform, {concept: share}, or target:<name> (Section 5: that target's concepts)
-
-
-class GroupDro(Section):
-    """Exponentiated gradient on group losses (Sagawa et al. 2020)."""
-
-    eta: Positive = 0.01
-    adjustment: NonNegative = 0.0
+def _point(axis: str, name: str) -> type[Section]:
+    """The settings of a point of an axis, from the annotated arguments of its class (hrrl/methods/)."""
+    fields = {}
+    for argument in methods.arguments(axis, name):
+        default = ... if argument.default is argument.empty else argument.default
+        fields[argument.name] = (_accepted(argument.annotation), default)
+        if Shares in (argument.annotation, *get_args(argument.annotation)):
+            fields[argument.name] = (Reference, "empirical")
+    return create_model(name, __base__=Section, __doc__=methods.find(axis, name).__doc__, **fields)
 
 
-class Cvar(Section):
-    """The worst fraction of examples (Levy et al. 2020)."""
-
-    alpha: Annotated[float, Field(gt=0, le=1)]
-
-
-class Balanced(Section):
-    """Fixed weights proportional to 1/N_k."""
-
-
-class ExampleAxis(Section):
-    gradient: Gradient | None = None
-    pgd: Pgd | None = None
-    wrm: Wrm | None = None
-    noise: Noise | None = None
+def _accepted(annotation):
+    """An annotation of hrrl.bounds as pydantic reads it."""
+    if get_origin(annotation) is UnionType or get_origin(annotation) is Union:
+        return Union[*map(_accepted, get_args(annotation))]
+    if get_origin(annotation) is not Annotated:
+        return annotation
+    kind, bound = get_args(annotation)
+    finite = {"allow_inf_nan": False} if kind is float else {}
+    return Annotated[kind, Field(gt=bound.gt, ge=bound.ge, le=bound.le, **finite)]
 
 
-class ConceptAxis(Section):
-    hrrl: Hrrl | None = None
-    group_dro: GroupDro | None = None
-    cvar: Cvar | None = None
-    balanced: Balanced | None = None
+def _axis(axis: str) -> type[Section]:
+    points = {name: (_point(axis, name) | None, None) for name in methods.names(axis)}
+    return create_model(f"{axis.capitalize()}Axis", __base__=Section, **points)
+
+
+ExampleAxis, ConceptAxis = map(_axis, methods.AXES)
 
 
 class Variant(Section):
@@ -168,10 +147,19 @@ class Runs(Section):
 
 
 class Augment(Section):
+    """No setting has a default here or below: a cell depends on what params.yaml says, and it says everything."""
+
     crop: Literal["random_resized", "padded", "none"]
-    padding: Natural = 0  # of "padded", in pixels at the network's size
-    scale: tuple[Positive, Positive] = Field(default=(0.08, 1.0), strict=False)  # of "random_resized": area
+    padding: Natural | None = None  # of "padded", in pixels at the network's size
+    scale: tuple[Positive, Positive] | None = Field(default=None, strict=False)  # of "random_resized": area
     flip: bool
+
+    @model_validator(mode="after")
+    def crop_has_its_setting(self):
+        for crop, key in (("padded", "padding"), ("random_resized", "scale")):
+            if (self.crop == crop) != (getattr(self, key) is not None):
+                raise ValueError(f"crop: {crop} takes {key}, and no other crop does")
+        return self
 
 
 class Schedule(Section):
@@ -186,7 +174,7 @@ class Schedule(Section):
 
 class Pretrain(Schedule):
     backbone: str
-    backbone_args: dict = {}
+    backbone_args: dict
     image_size: Annotated[int, Field(ge=8)]
 
 
@@ -196,13 +184,15 @@ class Compute(Section):
     channels_last: bool
     compile: bool
     sync_batchnorm: bool
+    fast: bool  # hrrl/fast: the same functions up to rounding, faster
     threads: Count  # of one process, on the CPU
-    workers: Natural  # that decode images of more than 64 pixels
+    workers: Natural  # that decode images of more than 64 pixels; changes no result
 
 
 class Launch(Section):
     nproc: Count
-    nnodes: Count = 1
+    nnodes: Count
+    # where the others are, which changes no result
     node_rank: Natural = 0
     master_addr: str = "127.0.0.1"
     master_port: Natural = 29500
@@ -250,7 +240,7 @@ class Params(Section):
         uses += [(f"runs.{step}", names, self.variants) for step, names in self.runs]
         uses += [("headline", [self.headline], self.runs.svm)]
         uses += [(f"runs.{step}", names, self.runs.pretrain) for step, names in self.runs]
-        uses += [(f"variants.{name}.concept.hrrl.q0", target, self.targets) for name, target in self._references()]
+        uses += [(key, [target], self.targets) for key, target in self._references()]
         for key, names, defined in uses:
             for name in names:
                 if name not in defined:
@@ -262,11 +252,12 @@ class Params(Section):
         return self
 
     def _references(self):
-        """Variants whose q0 is a target's concept distribution, with that target."""
-        for name, variant in self.variants.items():
-            q0 = variant.concept.hrrl.q0 if variant.concept and variant.concept.hrrl else ""
-            if str(q0).startswith("target:"):
-                yield name, [q0.removeprefix("target:")]
+        """Keys whose value is the concept distribution of a target, with that target."""
+        for variant, point in ((v, p) for v, p in self.variants.items() if p.spec()["concept"]):
+            [(method, settings)] = point.spec()["concept"].items()
+            for key, value in settings.items():
+                if str(value).startswith("target:"):
+                    yield f"variants.{variant}.concept.{method}.{key}", value.removeprefix("target:")
 
     @property
     def baseline(self) -> str:

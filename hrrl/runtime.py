@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from hrrl import fast
 from hrrl.errors import UserError
 
 
@@ -78,6 +79,7 @@ def start(compute):
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # a tenth of a step, and we read none of it
     torch.set_num_threads(compute.threads)
+    fast.use(compute.fast)
     if world_size > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:

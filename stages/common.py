@@ -1,12 +1,10 @@
-"""What the stage scripts share: where things are, how a stage starts, ends and fails."""
+"""How a stage starts, reads its settings, ends and fails."""
 
 import argparse
 import importlib.util
-import json
 import os
-import shutil
 import sys
-from contextlib import contextmanager
+import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,18 +31,50 @@ from hrrl import launch  # noqa: E402  (the scripts run from a clone, without an
 launch.end_with_parent()  # before the imports that take longest: the parent may be killed at any moment
 
 from hrrl.errors import UserError  # noqa: E402
-from hrrl.params import Params, load  # noqa: E402
 
-WORK = Path(".work")  # git-ignored: checkpoints, and outputs until they are whole
-
-MODULES = ("convolution", "inputgrad", "methods", "models", "objective", "runtime", "simplex", "training")
-TRAINING_CODE = ("data", *(f"{module}.py" for module in MODULES))
+READ = set()  # dotted keys of params.yaml that this process has read
 
 
-def run(main, *arguments: str) -> None:
+class Settings(dict):
+    """A section of params.yaml, with its keys as attributes."""
+
+    def __init__(self, content: dict, key: str = ""):
+        super().__init__(content)
+        self._key = key
+
+    def __getattr__(self, name: str):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __getitem__(self, name: str):
+        value, key = super().get(name), f"{self._key}{name}"
+        READ.add(key)
+        return Settings(value, f"{key}.") if isinstance(value, dict) else value
+
+    def as_dict(self) -> dict:
+        """The section with all that is below it, read."""
+        return {name: value.as_dict() if isinstance(value, Settings) else value for name, value in self._items()}
+
+    def _items(self):
+        return [(name, self[name]) for name in self]
+
+
+def read_params() -> Settings:
+    """params.yaml as it stands: the stage ``resolve`` has checked it (hrrl/params.py), and it holds no defaults.
+
+    Stages that change with every key of the schema would run again with every new one.
+    """
+    from ruamel.yaml import YAML
+
+    return Settings(YAML(typ="safe").load(Path("params.yaml").read_text()))
+
+
+def run(main, *arguments: str, params=read_params) -> None:
     """Calls ``main(params, *values)`` with the positional command-line arguments; what the user can mend is one line.
 
     Exit status 1 and a line on stderr for bad params, bad data, a full disk, a missing permission, a diverged run.
+    With HRRL_DEBUG=1 in the environment, the traceback as well.
     """
     parser = argparse.ArgumentParser(description=sys.modules[main.__module__].__doc__)
     for argument in arguments:
@@ -52,87 +82,8 @@ def run(main, *arguments: str) -> None:
     values = vars(parser.parse_args()).values()
     os.chdir(ROOT)
     try:
-        main(load(), *values)
+        main(params(), *values)
     except (UserError, OSError, FloatingPointError) as error:
+        if os.environ.get("HRRL_DEBUG", "0") not in ("", "0"):
+            traceback.print_exc()
         sys.exit(str(error))
-
-
-@contextmanager
-def whole(target: Path):
-    """A temporary path for an output file or folder, which takes its place at the end, or never."""
-    temporary = WORK / "partial" / target
-    remove(temporary)
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    yield temporary
-    target.parent.mkdir(parents=True, exist_ok=True)
-    remove(target)
-    os.replace(temporary, target)
-
-
-def remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content) -> None:
-    with whole(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
-
-
-def key(variant: str, seed) -> str:
-    """The name of one pretraining run, of its folder in models/ and of all that is measured on it."""
-    return f"{variant}-{seed}"
-
-
-def model_folder(params: Params, variant: str, seed) -> Path:
-    return Path("models", params.name, key(variant, seed))
-
-
-def measured(params: Params, what: str, variant: str, seed, suffix: str = "") -> Path:
-    """Where a stage keeps what it measures on one pretraining run."""
-    return Path("data", params.name, what, key(variant, seed) + suffix)
-
-
-def dataset_folder(params: Params, target: str | None = None) -> Path:
-    """The manifest folder of a target, or (None) of the benchmark."""
-    return Path("data", params.name, *(("targets", target) if target else ("benchmark",)))
-
-
-def concepts_folder(params: Params) -> Path:
-    return Path("data", params.name, "concepts")
-
-
-def q0_file(params: Params, variant: str) -> Path:
-    """Where the concepts stage writes the reference distribution of a variant."""
-    return concepts_folder(params) / "q0" / f"{variant}.json"
-
-
-def open_data(params: Params, split: str, image_size: int, target: str | None = None):
-    """A source of the images of a target, or (None) of the benchmark; ``split`` is train or test."""
-    from hrrl.data import open_split
-
-    definition = params.datasets[target or params.benchmark]
-    return open_split(dataset_folder(params, target), definition, split, image_size, params.compute.workers)
-
-
-def benchmark_task(params: Params, image_size: int):
-    """The benchmark's images with the concept of each class."""
-    import torch
-
-    from hrrl.training import Task
-
-    concepts = json.loads((concepts_folder(params) / "benchmark.json").read_text())
-    train, test = (open_data(params, split, image_size) for split in ("train", "test"))
-    return Task(train, test, torch.tensor(concepts["ids"]), concepts["names"])
-
-
-def open_checkpoint(params: Params, name: str, settings: dict, data: list[Path]):
-    """The checkpoint of a training run; it fits only the same settings, machine settings, code and data."""
-    from hrrl.checkpoint import Checkpoint, fingerprint
-
-    processes = params.launch.model_dump(exclude={"node_rank"})
-    settings = settings | {"compute": params.compute.model_dump(), "launch": processes}
-    code = [ROOT / "hrrl" / module for module in TRAINING_CODE]
-    return Checkpoint(WORK / "checkpoints" / params.name / name, fingerprint(settings, code, data))

@@ -2,49 +2,63 @@
 
 import json
 
-from common import concepts_folder, dataset_folder, run, whole
+from common import run
+from paths import concepts_folder, dataset_folder, read_json, resolved
 
 import numpy as np
 import pandas as pd
 
 from hrrl import concepts
-from hrrl.data import read_manifest
+from hrrl.datasets.manifest import read_manifest
 from hrrl.errors import UserError
+from hrrl.files import replacing
 
 
 def main(params):
     manifest, synsets = labelled(params)
-    setting = concepts.resolve(manifest.classes, manifest.wnids, synsets, params.as_dict()["concepts"])
+    setting = concepts.resolve(manifest.classes, manifest.wnids, synsets, setting_of(params))
     mapping = concepts.group_classes(manifest.classes, manifest.wnids, synsets, setting)
     names, ids = concepts.class_concepts(mapping, manifest.classes, concepts.concept_order(setting))
-    references = {variant: q0(params, variant, names, setting) for variant in params.runs.pretrain}
-    with whole(concepts_folder(params)) as folder:
+    table = statistics(names, ids, manifest)
+    shares = {variant: q0(params, variant, table, setting) for variant in params.runs.pretrain}
+    with replacing(concepts_folder(params)) as folder:
         folder.mkdir()
         classes = pd.DataFrame({"class": manifest.classes, "concept": [mapping[c] for c in manifest.classes]})
         classes.to_csv(folder / "classes.csv", index=False)
-        statistics(names, ids, manifest).to_csv(folder / "concepts.csv", index=False)
+        table.to_csv(folder / "concepts.csv", index=False)
         table1().to_csv(folder / "table1.csv", index=False)
         (folder / "q0").mkdir()
-        for variant, shares in references.items():
-            (folder / "q0" / f"{variant}.json").write_text(json.dumps(shares) + "\n")
+        for variant, values in shares.items():
+            (folder / "q0" / f"{variant}.json").write_text(json.dumps(values) + "\n")
         (folder / "benchmark.json").write_text(json.dumps({"names": names, "ids": ids}) + "\n")
+        (folder / "source.json").write_text(json.dumps({"csv": concepts.csv_hash(setting_of(params))}) + "\n")
+
+
+def setting_of(params):
+    """The setting ``concepts`` in plain values."""
+    setting = params.concepts
+    return setting.as_dict() if hasattr(setting, "as_dict") else setting
 
 
 def labelled(params, target=None):
     """The manifest of a target, or (None) of the benchmark, and the synsets that params give its classes."""
-    return read_manifest(dataset_folder(params, target)), params.datasets[target or params.benchmark].synsets
+    synsets = read_json(resolved(params, "datasets", target or params.benchmark))["synsets"]
+    return read_manifest(dataset_folder(params, target)), synsets
 
 
-def q0(params, variant, names, concept_setting) -> list[float] | None:
-    """The reference distribution of a variant over the concepts ``names``; None for the empirical one."""
-    point = params.variants[variant].concept
-    setting = point.hrrl.q0 if point and point.hrrl else "empirical"
-    if setting == "empirical":
+def q0(params, variant, table, concept_setting) -> list[float] | None:
+    """The reference distribution of a variant over the concepts as numbers; None for a method that takes none."""
+    point = read_json(resolved(params, "variants", variant))["concept"] or {}
+    method, settings = next(iter(point.items()), ("", {}))
+    setting, names = settings.get("q0"), list(table.concept)
+    if setting is None:
         return None
+    if setting == "empirical":
+        return list(table.q0)
     if setting == "uniform":
         return [1 / len(names)] * len(names)
     if isinstance(setting, dict):
-        return given_shares(setting, names, f"variants.{variant}.concept.hrrl.q0")
+        return given_shares(setting, names, f"variants.{variant}.concept.{method}.q0")
     manifest, synsets = labelled(params, setting.removeprefix("target:"))
     mapping = concepts.group_classes(manifest.classes, manifest.wnids, synsets, concept_setting)
     return concepts.target_distribution([mapping[manifest.classes[y]] for y in manifest.labels("train")], names)

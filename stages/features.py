@@ -1,16 +1,19 @@
 """Extracts the deep features of every target's images from one pretrained model, one .npz per target."""
 
-from common import measured, model_folder, open_data, run, whole
+from common import run
+from inputs import open_data
+from paths import measured, model_folder
 
 import numpy as np
 
 from hrrl import models, runtime
-from hrrl.evaluation import features
+from hrrl.features import features
+from hrrl.files import replacing
 
 
 def main(params, variant, seed):
     model, description = models.load(model_folder(params, variant, seed))
-    with runtime.start(params.compute) as here, whole(measured(params, "features", variant, seed)) as folder:
+    with runtime.start(params.compute) as here, replacing(measured(params, "features", variant, seed)) as folder:
         folder.mkdir()
         for target in params.targets:
             arrays = {}

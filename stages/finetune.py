@@ -1,10 +1,14 @@
 """Fine-tunes one pretrained model on every target with ERM, and keeps the test error of each epoch (Fig. 3)."""
 
-from common import dataset_folder, key, measured, model_folder, open_checkpoint, open_data, run, whole
+from checkpoints import open_checkpoint
+from common import run
+from inputs import open_data
+from paths import dataset_folder, key, measured, model_folder
 
 import pandas as pd
 
 from hrrl import launch
+from hrrl.files import replacing
 
 
 def main(params, variant, seed):
@@ -15,14 +19,14 @@ def main(params, variant, seed):
     with runtime.start(params.compute) as here:
         curves = [curve(params, here, variant, int(seed), *item) for item in checkpoints.items()]
         if here.writes:
-            with whole(measured(params, "finetune", variant, seed, ".csv")) as file:
+            with replacing(measured(params, "finetune", variant, seed, ".csv")) as file:
                 pd.concat(curves).to_csv(file, index=False)
             for used in checkpoints.values():
                 used.clear()
 
 
 def checkpoint(params, variant, seed, target):
-    settings = {"finetune": params.finetune.model_dump(), "seed": seed}
+    settings = {"finetune": params.finetune.as_dict(), "seed": seed}
     model = model_folder(params, variant, seed)
     data = [dataset_folder(params, target), model / "model.safetensors", model / "model.json"]
     return open_checkpoint(params, f"finetune-{key(variant, seed)}-{target}", settings, data)
@@ -33,15 +37,17 @@ def curve(params, here, variant, seed, target, checkpoint) -> pd.DataFrame:
     import torch
 
     from hrrl import models, training
+    from hrrl.evaluation import Task
 
     model, description = models.load(model_folder(params, variant, seed))
     train, test = (open_data(params, split, description["image_size"], target) for split in ("train", "test"))
-    task = training.Task(train, test, torch.zeros(len(train.classes), dtype=torch.long), ["all"])
+    task = Task(train, test, torch.zeros(len(train.classes), dtype=torch.long), ["all"])
     torch.manual_seed(seed)
     models.replace_head(model, len(train.classes))
     title = f"fine-tune {variant} seed {seed} on {target}"
-    history, _ = training.fit(model, task, training.erm(task), params.finetune, here, seed, checkpoint, title)
-    frame = pd.DataFrame(history)
+    run = training.Training(model, task, training.erm(task), params.finetune, here, seed, title)
+    run.fit(checkpoint)
+    frame = pd.DataFrame(run.history)
     error = 100 - frame.val_accuracy
     return pd.DataFrame({"target": target, "epoch": frame.epoch, "train_loss": frame.train_loss, "test_error": error})
 

@@ -1,22 +1,14 @@
 """Pretrains one variant with one seed on the benchmark (Algorithm 1): models/<name>/<variant>-<seed>/."""
 
-import json
-
-from common import (
-    benchmark_task,
-    concepts_folder,
-    dataset_folder,
-    key,
-    model_folder,
-    open_checkpoint,
-    q0_file,
-    run,
-    whole,
-)
+from checkpoints import open_checkpoint
+from common import run
+from inputs import benchmark_task
+from paths import concepts_folder, dataset_folder, key, measured_speed, model_folder, q0_file, read_json, resolved
 
 import pandas as pd
 
 from hrrl import launch
+from hrrl.files import replacing
 
 
 def main(params, variant, seed):
@@ -25,18 +17,19 @@ def main(params, variant, seed):
 
     from hrrl import methods, models, runtime, training
 
-    settings, spec, seed = params.pretrain, params.variants[variant].spec(), int(seed)
+    settings, spec, seed = params.pretrain, variant_spec(params, variant), int(seed)
     with runtime.start(params.compute) as here:
         task = benchmark_task(params, settings.image_size)
         torch.manual_seed(seed)
         model = models.build(settings.backbone, len(task.train.classes), settings.backbone_args)
-        concept = methods.concept_axis(with_q0(params, variant, spec["concept"]), task.counts)
-        method = training.Method(methods.example_axis(spec["example"]), concept)
-        used = {"pretrain": settings.model_dump(), "variant": spec, "seed": seed}
-        data = [dataset_folder(params), concepts_folder(params) / "benchmark.json", q0_file(params, variant)]
+        chosen = training.Variant(
+            methods.example_axis(spec["example"]), methods.concept_axis(spec["concept"], task.counts)
+        )
+        used = {"pretrain": settings.as_dict(), "variant": spec, "seed": seed}
+        data = [dataset_folder(params), concepts_folder(params) / "benchmark.json"]
         checkpoint = open_checkpoint(params, key(variant, seed), used, data)
-        title = f"{variant} seed {seed}"
-        history, speed = training.fit(model, task, method, settings, here, seed, checkpoint, title)
+        run = training.Training(model, task, chosen, settings, here, seed, f"{variant} seed {seed}")
+        run.fit(checkpoint)
         if here.writes:
             description = {
                 "backbone": settings.backbone,
@@ -46,18 +39,21 @@ def main(params, variant, seed):
                 "variant": {variant: spec},
                 "seed": seed,
             }
-            with whole(model_folder(params, variant, seed)) as folder:
+            with replacing(model_folder(params, variant, seed)) as folder:
                 models.save(model, folder, description)
-                pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
-                pd.DataFrame(speed).to_csv(folder / "speed.csv", index=False)
+                pd.DataFrame(run.history).to_csv(folder / "history.csv", index=False)
+            with replacing(measured_speed(params, variant, seed)) as file:
+                pd.DataFrame(run.speed).to_csv(file, index=False)
             checkpoint.clear()
 
 
-def with_q0(params, variant, point):
-    """The point of the concept axis with its q0 as the concepts stage worked it out: shares, or null."""
-    if point and "q0" in (settings := next(iter(point.values()))):
-        settings["q0"] = json.loads(q0_file(params, variant).read_text())
-    return point
+def variant_spec(params, variant) -> dict:
+    """The points of both axes with all settings, q0 as the numbers that the concepts stage worked out."""
+    found = read_json(resolved(params, "variants", variant))
+    for settings in (found["concept"] or {}).values():
+        if "q0" in settings:
+            settings["q0"] = read_json(q0_file(params, variant))
+    return {axis: found[axis] for axis in ("example", "concept")}
 
 
 if __name__ == "__main__":

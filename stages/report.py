@@ -1,28 +1,29 @@
 """Gathers the results of every stage into metrics.json, tables, plots, figures and report.html: reports/<name>/."""
 
-import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
-from common import concepts_folder, measured, model_folder, run, whole, write_json
+from common import run
+from paths import concepts_folder, measured, model_folder, read_json, resolved, write_json
 
 import pandas as pd
-from ruamel.yaml import YAML
 
 from hrrl import reporting
+from hrrl.files import replacing
 
 
 def main(params):
     results, folder = gather(params), Path("reports", params.name)
     write_json(folder / "metrics.json", reporting.metrics(results))
-    with whole(folder / "tables") as tables:
+    with replacing(folder / "tables") as tables:
         reporting.write_tables(reporting.tables(results), tables)
-    with whole(folder / "plots") as plots:
+    with replacing(folder / "plots") as plots:
         reporting.write_plot_data(reporting.plot_data(results), plots)
-    with whole(folder / "figures") as figures:
+    with replacing(folder / "figures") as figures:
         reporting.figures(results, figures)
-    with whole(folder / "report.html") as page:
-        page.write_text(reporting.page(results, folder / "figures", as_yaml(params)))
+    with replacing(folder / "report.html") as page:
+        page.write_text(reporting.page(results, folder / "figures", Path("params.yaml").read_text()))
 
 
 def gather(params) -> reporting.Results:
@@ -41,14 +42,11 @@ def gather(params) -> reporting.Results:
         headline=params.headline,
         benchmark=params.benchmark,
         targets=params.targets,
-        variants={name: params.variants[name].spec() for name in params.runs.pretrain},
+        variants={name: spec(params, name) for name in params.runs.pretrain},
         compared=params.runs.svm,
-        target_kinds={target: official_kind(params.datasets[target]) for target in params.targets},
+        target_kinds={target: official_kind(params, target) for target in params.targets},
         svm=svm(params),
         history=stack(trained, lambda *run: model_folder(params, *run) / "history.csv"),
-        cost=stack(trained, lambda *run: model_folder(params, *run) / "speed.csv")
-        .groupby(["variant", "seed"], sort=False, as_index=False)
-        .images_per_second.max(),  # the epoch that other work on the machine disturbed least
         finetune=finetune(params),
         robustness=pd.DataFrame(steps),
         concept_accuracy=pd.DataFrame(per_concept),
@@ -58,8 +56,15 @@ def gather(params) -> reporting.Results:
     )
 
 
-def official_kind(dataset) -> str:
+def spec(params, variant) -> dict:
+    """The points of a variant with all their settings."""
+    found = read_json(resolved(params, "variants", variant))
+    return {axis: found[axis] for axis in ("example", "concept")}
+
+
+def official_kind(params, target) -> str:
     """The kind of a dataset that is used as published; only such a one can stand beside the paper's numbers."""
+    dataset = SimpleNamespace(**read_json(resolved(params, "datasets", target)))
     changed = dataset.classes or dataset.resolution or "[" in dataset.train + (dataset.test or "")
     return "" if changed else dataset.kind
 
@@ -90,15 +95,6 @@ def tag(run) -> dict:
 
 def table(params, *parts) -> pd.DataFrame:
     return pd.read_csv(Path("data", params.name, *parts))
-
-
-def as_yaml(params) -> str:
-    text = io.StringIO()
-    yaml = YAML()
-    yaml.default_flow_style = None
-    yaml.width = 110
-    yaml.dump(params.as_dict(), text)
-    return text.getvalue()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Accuracy of one pretrained model on augmented validation images (Fig. 4) and per concept on clean ones (Fig. 5)."""
 
-from common import benchmark_task, measured, model_folder, run, write_json
+from common import run
+from inputs import benchmark_task
+from paths import measured, model_folder, write_json
 
 from hrrl import models, runtime
-from hrrl.evaluation import augmented_accuracy
+from hrrl.robustness import augmented_accuracy
 
 
 def main(params, variant, seed):

@@ -2,16 +2,19 @@
 
 from dataclasses import asdict
 
-from common import measured, run, write_json
+from common import run
+from paths import measured, write_json
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from hrrl import fast
 from hrrl.svm import evaluate
 
 
 def main(params, variant, seed):
+    fast.use(params.compute.fast)
     folder, scores = measured(params, "features", variant, seed), {}
     for target in tqdm(params.targets, desc="targets", leave=False):
         with np.load(folder / f"{target}.npz") as data:

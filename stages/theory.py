@@ -2,17 +2,20 @@
 
 from pathlib import Path
 
-from common import benchmark_task, model_folder, run, whole
+from common import run
+from inputs import benchmark_task
+from paths import model_folder, read_json, resolved
 
 import numpy as np
 import pandas as pd
 
 from hrrl import theory
+from hrrl.files import replacing
 
 
 def main(params):
     estimated = estimate(params)
-    with whole(Path("data", params.name, "theory")) as folder:
+    with replacing(Path("data", params.name, "theory")) as folder:
         folder.mkdir()
         for name, frame in {
             "curves": curves(params),
@@ -35,7 +38,7 @@ def maxima(params) -> pd.DataFrame:
 def estimate(params) -> pd.DataFrame:
     """One row per variant with the paper's concept axis: what Theorem 3 suggests beside what is in use."""
     from hrrl import models, runtime
-    from hrrl.evaluation import gradient_norms
+    from hrrl.gradient_norms import gradient_norms
 
     seed = params.seeds[0]
     model, description = models.load(model_folder(params, params.runs.pretrain[0], seed))
@@ -44,9 +47,9 @@ def estimate(params) -> pd.DataFrame:
         norms = gradient_norms(model, task, here, params.pretrain, params.theory.batches, seed)
     mu, rows = float(norms.max()), []
     for name in params.runs.pretrain:
-        point = params.variants[name].concept
-        if point and point.hrrl:
-            lam, s = point.hrrl.lam, theory.best_s(mu, point.hrrl.lam)
+        point = (read_json(resolved(params, "variants", name))["concept"] or {}).get("hrrl")
+        if point:
+            lam, s = point["lam"], theory.best_s(mu, point["lam"])
             suggested = {"suggested_s": s, "suggested_c": float(theory.c(s, mu, lam))}
             known = {
                 "variant": name,
@@ -55,7 +58,7 @@ def estimate(params) -> pd.DataFrame:
                 "mu_mean": float(norms.mean()),
                 "batches": len(norms),
             }
-            rows.append(known | suggested | {"s": point.hrrl.s, "c": point.hrrl.c})
+            rows.append(known | suggested | {"s": point["s"], "c": point["c"]})
     columns = ["variant", "lam", "mu", "mu_mean", "batches", "suggested_s", "suggested_c", "s", "c"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hrrl import models
-from hrrl.convolution import Conv2d, is_tiny, speed_up
+from hrrl.fast.convolution import Conv2d, is_tiny, speed_up
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -1,18 +1,5 @@
-"""Datasets: a manifest (path, label, split) over files that stay where they are, and batches of their images.
+"""Pixels: ``open_split(folder, root, split, image_size)`` reads the images of a manifest as batches."""
 
-``prepare(definition, name)`` finds a dataset, checks it and lists it; ``Manifest.write`` and ``read_manifest`` keep the
-list in a folder; ``open_split(folder, definition, split, image_size)`` reads the images as batches.
-"""
+from hrrl.data.loading import Source, open_split
 
-from hrrl.data.manifest import Manifest, prepare, read_manifest
-
-__all__ = ["Manifest", "Source", "open_split", "prepare", "read_manifest"]
-
-
-def __getattr__(name):
-    # Manifests need neither torch nor torchvision; what reads images does, and takes seconds to import.
-    if name in ("open_split", "Source"):
-        from hrrl.data import loading
-
-        return getattr(loading, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__ = ["Source", "open_split"]

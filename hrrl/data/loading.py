@@ -6,35 +6,35 @@ number of processes nor the number of workers changes what an image looks like o
 
 import functools
 import hashlib
-import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 
 from hrrl.data.augment import augment_batch, crop_boxes, flip_some
 from hrrl.data.decode import decode, resize
-from hrrl.data.kinds import locate
-from hrrl.data.manifest import UNKNOWN, Manifest, Paths, Rows, read_manifest
-from hrrl.data.stores import locked
+from hrrl.datasets.locate import locate
+from hrrl.datasets.manifest import UNKNOWN, Manifest, Rows, read_manifest
+from hrrl.datasets.stores import Paths, locked
 from hrrl.errors import UserError
+from hrrl.files import replacing
 
 SMALL = 64  # pixels up to which images are held in memory at the network's size
 CACHE = Path("data/cache")
-FORMAT = 1  # of the cached pixels: raise it when decoding or resizing changes
+FORMAT = 2  # of the cached pixels: raise it when decoding or resizing changes
 ORDER, BATCH, IMAGE = range(3)  # what a random stream is for
 
 
-def open_split(folder, definition, split: str, image_size: int, workers: int = 0) -> "Source":
+def open_split(folder, root: str | None, split: str, image_size: int, workers: int = 0) -> "Source":
     """The images of one split of the manifest in ``folder``, at the network's size.
 
     Args:
-        definition: the dataset's definition; kind, root, train (to find the files) and resolution are read.
+        root: where the files are; None for the places where datasets of this kind are looked for.
         split: "train" or "test", as the manifest has them.
         image_size: S, pixels.
         workers: processes that decode images of more than 64 pixels; threads that decode smaller ones, once.
@@ -47,11 +47,12 @@ def open_split(folder, definition, split: str, image_size: int, workers: int = 0
     rows = manifest.splits[split]
 
     def pixels():
+        definition = SimpleNamespace(kind=manifest.kind, root=root, train=manifest.train)
         data = locate(definition, f"{folder}: root")
         return Files(data.store, rows) if hasattr(data, "store") else Positions(data, rows.paths, manifest.files)
 
     kind = Small if image_size <= SMALL else Large
-    return kind(manifest, split, pixels, image_size, definition.resolution, workers)
+    return kind(manifest, split, pixels, image_size, workers)
 
 
 class Files:
@@ -80,7 +81,7 @@ class Files:
             problem = error.strerror or str(error)
         except ValueError as error:
             problem = error
-        raise UserError(f"{self.store}/{path}: {problem}; replace the file, or rerun the manifest stage")
+        raise UserError(f"{self.store}/{path}: {problem}; replace the file, or run `make relist`")
 
 
 class Positions:
@@ -97,9 +98,7 @@ class Positions:
             files = list(dict.fromkeys(names.tolist()))
             for source in self.data.sources(files):
                 if source not in self.listed:
-                    raise UserError(
-                        f"{self.data}: {source['name']} is not the file that was listed; rerun the manifest stage"
-                    )
+                    raise UserError(f"{self.data}: {source['name']} is not the file that was listed; run `make relist`")
             for file in files:
                 here = names == file
                 images = self.data.images(file)[0][positions[here]]
@@ -121,13 +120,11 @@ class Source:
         classes: names of the classes.
     """
 
-    def __init__(
-        self, manifest: Manifest, split: str, pixels: Callable, image_size: int, resolution: int | None, workers: int
-    ):
+    def __init__(self, manifest: Manifest, split: str, pixels: Callable, image_size: int, workers: int):
         self.rows, self.classes = manifest.splits[split], manifest.classes
         self.labels = torch.from_numpy(self.rows.labels.copy())
-        self.open, self.image_size, self.resolution, self.workers = pixels, image_size, resolution, workers
-        self.files = manifest.files
+        self.open, self.image_size, self.resolution, self.workers = pixels, image_size, manifest.resolution, workers
+        self.identity = manifest.kind, manifest.files, manifest.pixels.get(split)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -203,7 +200,7 @@ class Small(Source):
 
     def _cached(self) -> np.ndarray:
         """(N, C, S, S) uint8, from data/cache, where it is written first if no process has done so."""
-        key = (FORMAT, self.rows.fingerprint(), self.files, self.image_size, self.resolution)
+        key = (FORMAT, self.rows.fingerprint(), self.identity, self.image_size, self.resolution)
         name = hashlib.sha256(repr(key).encode()).hexdigest()[:32]
         path = CACHE / f"{name}.npy"
         if not path.exists():
@@ -214,17 +211,12 @@ class Small(Source):
 
     def _write_cache(self, path: Path) -> None:
         # Written in order, not through the map: a full disk is then an error and not the end of the process.
-        partial = path.with_suffix(f".{socket.gethostname()}.{os.getpid()}.partial")
         shape, chunks = self._resized()
-        try:
-            with open(partial, "wb") as file:
-                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(file, header)
-                for chunk in chunks:
-                    file.write(chunk.numpy().tobytes())
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(path) as partial, open(partial, "wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for chunk in chunks:
+                file.write(chunk.numpy().tobytes())
 
     def _resized(self) -> tuple[tuple[int, ...], Iterator[torch.Tensor]]:
         """Shape of all images at S x S, and the images in chunks."""

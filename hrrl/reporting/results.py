@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from hrrl import methods
+
 # Tables 2 to 4: mean and standard deviation of the SVM's accuracy (%) over 3 repeats, by kind of the target.
 PAPER = {
     "cifar10": {"erm": (85.77, 0.12), "el": (86.62, 0.18), "cl": (85.64, 0.26), "hrrl": (86.49, 0.19)},
@@ -22,7 +24,6 @@ COLUMNS = {
     "suggestions": ["variant", "lam", "mu", "mu_mean", "batches", "suggested_s", "suggested_c", "s", "c"],
     "table1": ["concept", "classes", "paper"],
     "concepts": ["concept", "classes", "images", "q0"],
-    "cost": ["variant", "seed", "images_per_second"],
 }
 
 
@@ -49,7 +50,6 @@ class Results:
             that Theorem 3 then suggests beside those in use.
         table1: classes per concept of ILSVRC12 beside the paper's counts.
         concepts: classes, training images and their share q0 per concept of the benchmark.
-        cost: measured training speed.
     Raises:
         ValueError: a frame lacks a column.
     """
@@ -71,7 +71,6 @@ class Results:
     suggestions: pd.DataFrame | None = None
     table1: pd.DataFrame | None = None
     concepts: pd.DataFrame | None = None
-    cost: pd.DataFrame | None = None
 
     def __post_init__(self):
         for name, columns in COLUMNS.items():
@@ -95,6 +94,11 @@ class Results:
         """The variants that have no point on ``axis`` ("example" or "concept")."""
         return [name for name, spec in self.variants.items() if not spec.get(axis)]
 
+    def adaptive(self) -> list[str]:
+        """The variants whose q moves with the losses."""
+        weighted = {name: spec["concept"] for name, spec in self.variants.items() if spec.get("concept")}
+        return [name for name, point in weighted.items() if methods.find("concept", next(iter(point))).adaptive]
+
     def paper(self, target: str, variant: str) -> tuple[float, float] | None:
         """The paper's mean and standard deviation, where it has this target and variant."""
         return PAPER.get(self.target_kinds.get(target), {}).get(variant)
@@ -102,33 +106,18 @@ class Results:
 
 # ----------------------------------------------------------------------------------------- names of variants
 
-METHODS = {
-    "gradient": "EL",
-    "hrrl": "CL",
-    "pgd": "PGD",
-    "wrm": "WRM",
-    "group_dro": "Group DRO",
-    "cvar": "CVaR",
-}
-SYMBOLS = {
-    "tau": "τ",
-    "lam": "λ",
-    "eps": "ε",
-    "alpha": "α",
-    "gamma": "γ",
-    "eta": "η",
-    "sigma": "σ",
-    "q0": "q0",
-}
-MINOR = {"c", "s", "step_size", "random_start", "adjustment"}  # settings that a label leaves out
-
 
 def label(spec: dict) -> str:
     """How the paper would call a variant: "ERM", "EL (τ=0.5)", "HRRL (τ=0.5, λ=1)", "PGD (ε=1, 3 steps)"."""
-    points = [(*point.items(),)[0] for axis in ("example", "concept") if (point := spec.get(axis))]
-    if [method for method, _ in points] == ["gradient", "hrrl"]:
-        points = [("HRRL", {**points[0][1], **points[1][1]})]
-    return " + ".join(_named(method, settings) for method, settings in points) or "ERM"
+    points = [(methods.find(axis, name), point[name]) for axis, point in _points(spec) for name in point]
+    words = [(point.label, _words(point, settings)) for point, settings in points]
+    if [name for name, _ in words] == ["EL", "CL"]:  # the paper's on both axes
+        words = [("HRRL", [word for _, those in words for word in those])]
+    return " + ".join(f"{name} ({', '.join(those)})" if those else name for name, those in words) or "ERM"
+
+
+def _points(spec: dict) -> list[tuple[str, dict]]:
+    return [(axis, spec[axis]) for axis in methods.AXES if spec.get(axis)]
 
 
 def labels(variants: dict[str, dict]) -> dict[str, str]:
@@ -138,13 +127,13 @@ def labels(variants: dict[str, dict]) -> dict[str, str]:
     return {name: f"{text} [{name}]" if text in shared else text for name, text in plain.items()}
 
 
-def _named(method: str, settings: dict) -> str:
-    name = METHODS.get(method, method if method.isupper() else method.replace("_", " ").capitalize())
-    words = [word for key, value in (settings or {}).items() if key not in MINOR and (word := _setting(key, value))]
-    return f"{name} ({', '.join(words)})" if words else name
+def _words(point: type, settings: dict) -> list[str]:
+    """The settings of a point that its label shows."""
+    shown = {key: value for key, value in (settings or {}).items() if key not in point.minor}
+    return [word for key, value in shown.items() if (word := _setting(point.symbols.get(key), key, value))]
 
 
-def _setting(key: str, value) -> str:
+def _setting(symbol: str | None, key: str, value) -> str:
     if value is None or value is False or value == "empirical":
         return ""
     if value is True:
@@ -152,4 +141,4 @@ def _setting(key: str, value) -> str:
     if key == "steps":
         return f"{value} steps"
     text = f"{value:g}" if isinstance(value, int | float) else value if isinstance(value, str) else "given"
-    return f"{SYMBOLS.get(key, key.replace('_', ' '))}={text}"
+    return f"{symbol or key.replace('_', ' ')}={text}"

@@ -85,14 +85,6 @@ def benchmark_scores(results: Results) -> dict[str, dict]:
     return scores
 
 
-def relative_cost(results: Results) -> dict[str, dict]:
-    """variant -> score of the training time per image as a multiple of the baseline's, seed by seed."""
-    base = results.cost[results.cost.variant == results.baseline].set_index("seed").images_per_second
-    ratio = results.cost.seed.map(base) / results.cost.images_per_second
-    rows = results.cost.assign(ratio=ratio).dropna(subset=["ratio"])
-    return {v: spread(rows.ratio[rows.variant == v]) for v in results.in_order(rows.variant)}
-
-
 def q0_changes(results: Results) -> dict[str, str]:
     """Variants with a q0 of their own -> the variant that is the same but for its q0, which is empirical."""
 
@@ -132,11 +124,10 @@ def finetune_columns(results: Results) -> list[Column]:
 
 
 def comparison_columns(results: Results) -> list[Column]:
-    """What is gained and what it costs: accuracy on the benchmark and its worst concept, transfer, time."""
+    """What is gained where: accuracy on the benchmark and its worst concept, transfer."""
     benchmark = [Column(name.replace("_", " "), scores) for name, scores in benchmark_scores(results).items()]
     transfer = [Column(f"SVM {target}", _means(scores)) for target, scores in svm_scores(results).items()]
-    time = Column(f"time / {results.labels[results.baseline]}", relative_cost(results), -1)
-    return [column for column in (*benchmark, *transfer, time) if column.scores]
+    return [column for column in (*benchmark, *transfer) if column.scores]
 
 
 def _means(scores: dict[str, dict]) -> dict[str, dict]:
@@ -200,13 +191,13 @@ def nested(results: Results, frame, by: str, value: str, form: str = "{}") -> di
 
 
 def final_q(results: Results) -> pd.DataFrame:
-    """[variant, seed, concept, q] after the last epoch, of the variants that weight concepts."""
+    """[variant, seed, concept, q] after the last epoch, of the variants with an adaptive q."""
     return q_rows(results, final(results.history))
 
 
 def q_rows(results: Results, history: pd.DataFrame) -> pd.DataFrame:
-    """[variant, seed, epoch, concept, q] of the variants that weight concepts."""
-    weighted = history[~history.variant.isin(results.without("concept"))]
+    """[variant, seed, epoch, concept, q] of the variants with an adaptive q."""
+    weighted = history[history.variant.isin(results.adaptive())]
     names = [name for name in concept_names(results) if f"q_{name}" in history]
     long = [weighted[["variant", "seed", "epoch"]].assign(concept=n, q=weighted[f"q_{n}"]) for n in names]
     empty = pd.DataFrame(columns=["variant", "seed", "epoch", "concept", "q"])

@@ -68,7 +68,6 @@ def tables(results: Results) -> dict[str, pd.DataFrame]:
         "table1": results.table1.rename(columns={"concept": "Concept", "classes": "Classes", "paper": "Paper"}),
         "h_maxima": maxima(results),
         "suggestions": suggestions(results),
-        "cost": cost(results),
     }
     return {name: table.astype(str) for name, table in named.items() if table.size}
 
@@ -122,17 +121,6 @@ def differences(results: Results, columns: list[Column]) -> pd.DataFrame:
     """Paired differences to the baseline with their confidence intervals, one row per other method."""
     compared = {c.title: {v: interval(s) for v, s in c.scores.items() if "difference" in s} for c in columns}
     return _by_method(results, {title: cells for title, cells in compared.items() if cells})
-
-
-def cost(results: Results) -> pd.DataFrame:
-    """Measured training speed."""
-    speed = summary.compare(results, results.cost, "images_per_second")
-    time = summary.relative_cost(results)
-    columns = {
-        "Images/s": {v: mean_std(s, digits=0) for v, s in speed.items()},
-        f"Time / {results.labels[results.baseline]}": {v: mean_std(s) for v, s in time.items()},
-    }
-    return _by_method(results, {title: cells for title, cells in columns.items() if cells})
 
 
 def pivot(results: Results, frame, by: str, form: str = "{}", value: str = "accuracy", digits: int = 2):

@@ -1,84 +1,22 @@
-"""Datasets of image files in the layouts of their publishers: ImageNet, class folders, Stanford Online Products."""
+"""ILSVRC2012 as its publisher and its usual users lay it out."""
 
 import fnmatch
 import hashlib
 import io
 import re
-import sys
 import tarfile
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
-from hrrl.data.stores import Paths, is_image, join, open_store
+from hrrl.datasets.stores import Paths, is_image, join
+from hrrl.datasets.trees import Tree, note
 from hrrl.errors import UserError
 
-WNID = re.compile(r"n\d{8}")
 TRUTH, META, DEVKIT = "ILSVRC2012_validation_ground_truth.txt", "meta.mat", "ILSVRC2012_devkit_t12.tar.gz"
 
 
-class NotHereError(LookupError):
-    """A place does not hold the dataset in its official layout; says what is missing."""
-
-
-def note(message: str) -> None:
-    """Tells the user, on stderr, what is worth knowing and no error."""
-    print(message, file=sys.stderr)
-
-
-class ImageFolder:
-    """``train/<class>/*`` and ``val|test/<class>/*``, also one folder deeper, in a folder or a zip.
-
-    Attributes:
-        classes: names of the class folders of the training split, sorted.
-        splits: names of the published splits.
-        store: what the images are read from, by the paths in ``rows``.
-    """
-
-    needs = "folders train/<class>/* and val/<class>/* (or test/<class>/*), or a zip of them"
-    inside = ("",)  # folders that may hold the splits, apart from any folder of the root
-
-    def __init__(self, root: Path, train: str = "train"):
-        self.store, self.train = open_store(root), train
-        places = [*self.inside, *self.store.folders()]
-        self.base = next((p for p in places if train in self.store.folders(p)), None)
-        if self.base is None:
-            raise NotHereError(f"no folder {train}/ in it or one folder deeper")
-        self.splits = self.store.folders(self.base)
-        self.classes = self.store.folders(join(self.base, train))
-        if not self.classes:
-            raise NotHereError(f"no class folders in {join(self.base, train)}/")
-
-    @property
-    def wnids(self) -> list[str | None]:
-        """The WordNet id of each class whose name is one."""
-        return [name if WNID.fullmatch(name) else None for name in self.classes]
-
-    def rows(self, split: str, classes: list[str]):
-        """Paths and labels (positions in ``self.classes``) of a split's images of some classes.
-
-        Raises:
-            UserError: a class folder without images.
-        """
-        folder = join(self.base, split)
-        there = self.store.folders(folder)
-        if strangers := sorted(set(there) - set(self.classes)):
-            note(
-                f"{self.store}/{folder}: left out {len(strangers)} classes that {self.train}/ does not have, "
-                f"the first is {strangers[0]}"
-            )
-        paths, labels = Paths(), []
-        for name in sorted(set(classes) & set(there)):
-            found = self.store.images(join(folder, name))
-            if not found:
-                raise UserError(f"{self.store}/{folder}/{name}: no images in this class folder; add some or remove it")
-            paths.extend(found)
-            labels.append(np.full(len(found), self.classes.index(name)))
-        return paths, np.concatenate(labels) if labels else np.empty(0, int)
-
-
-class ImageNet(ImageFolder):
+class ImageNet(Tree):
     """ILSVRC2012: ``train/<wnid>/*.JPEG``; ``val/<wnid>/*.JPEG``, or ``val/*.JPEG`` with the published ground truth."""
 
     needs = (
@@ -194,59 +132,3 @@ def _synsets(meta: bytes) -> dict[str, str]:
 
     synsets = np.atleast_1d(loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"])
     return {str(int(synset["ILSVRC2012_ID"])): str(synset["WNID"]) for synset in synsets}
-
-
-class OnlineProducts(ImageFolder):
-    """Stanford Online Products: Ebay_train.txt, Ebay_test.txt, and the 12 super classes as classes."""
-
-    needs = (
-        "Ebay_train.txt, Ebay_test.txt and the folders bicycle_final, ..., toaster_final, or the published zip of them"
-    )
-    url = "ftp://cs.stanford.edu/cs/cvgl/Stanford_Online_Products.zip"
-    lists: ClassVar = {"train": "Ebay_train.txt", "test": "Ebay_test.txt"}
-
-    def __init__(self, root: Path, train: str = "train"):
-        archive = root / Path(self.url).name
-        self.store = open_store(archive if archive.is_file() else root)
-        places = ["", *self.store.folders()]
-        self.base = next((p for p in places if self.lists["train"] in self.store.names(p)), None)
-        if self.base is None:
-            raise NotHereError("no Ebay_train.txt in it")
-        there = self.store.names(self.base)
-        self.splits = [split for split, name in self.lists.items() if name in there]
-        self.listed = {split: self._read_list(self.lists[split]) for split in self.splits}
-        names = {number: name for rows in self.listed.values() for _, number, name in rows}
-        self.numbers = sorted(names)
-        self.classes = [names[number] for number in self.numbers]
-
-    def _read_list(self, name: str) -> list[tuple[str, int, str]]:
-        """Path, super_class_id and name of the super class of each line of "image_id class_id super_class_id path"."""
-        rows = []
-        for i, line in enumerate(self.store.read(join(self.base, name)).decode().splitlines()):
-            fields = line.split(maxsplit=3)
-            if i == 0 or not fields:
-                continue
-            if len(fields) < 4 or not fields[2].isdigit():
-                expected = "image_id class_id super_class_id path"
-                raise UserError(f"{self.store}: {join(self.base, name)}: line {i + 1} is {line!r}; expected {expected}")
-            rows.append((fields[3], int(fields[2]), fields[3].split("/")[0].removesuffix("_final")))
-        return rows
-
-    def rows(self, split: str, classes: list[str]):
-        label = {number: i for i, number in enumerate(self.numbers)}
-        listed = [(join(self.base, path), label[n]) for path, n, name in self.listed[split] if name in classes]
-        there = {p for f in {path.rpartition("/")[0] for path, _ in listed} for p in self.store.images(f)}
-        kept = [(path, label) for path, label in listed if path in there]
-        if len(kept) < len(listed):
-            missing = next(path for path, _ in listed if path not in there)
-            note(
-                f"{self.store}: left out {len(listed) - len(kept)} of the {len(listed)} images of {self.lists[split]}, "
-                f"which are not there; the first is {missing}"
-            )
-        return Paths(path for path, _ in kept), np.array([label for _, label in kept], int)
-
-    @classmethod
-    def download(cls, folder: Path) -> None:
-        from torchvision.datasets.utils import download_url
-
-        download_url(cls.url, folder)

@@ -4,26 +4,17 @@ import os
 import shutil
 from pathlib import Path
 
-from hrrl.data.arrays import Arrays, Cifar10, Digits, FashionMnist, Svhn
-from hrrl.data.stores import locked
-from hrrl.data.trees import ImageFolder, ImageNet, NotHereError, OnlineProducts, note
+from hrrl.datasets import kinds
+from hrrl.datasets.stores import locked
+from hrrl.datasets.trees import NotHereError, note
 from hrrl.errors import UserError
 
-KINDS = {
-    "imagenet": ImageNet,
-    "imagefolder": ImageFolder,
-    "cifar10": Cifar10,
-    "svhn": Svhn,
-    "fashion_mnist": FashionMnist,
-    "sop": OnlineProducts,
-    "digits": Digits,
-}
 SYSTEM = (Path("/usr/share/datasets"), Path("/usr/local/share/datasets"))  # where distributions put datasets
 RAW = Path("data/raw")
 
 
 def locate(definition, where: str):
-    """The dataset of a definition, opened where it is: an ImageFolder, ImageNet, OnlineProducts or Arrays.
+    """The dataset of a definition, opened where it is: an object of its kind's class.
 
     Args:
         definition: kind, root and train are read.
@@ -31,11 +22,11 @@ def locate(definition, where: str):
     Raises:
         UserError: it is nowhere, and cannot be downloaded; says what to put where.
     """
-    kind, train = KINDS[definition.kind], definition.train.partition("[")[0]
-    if kind is Digits:
+    kind, train = kinds.load(definition.kind), definition.train.partition("[")[0]
+    if kind.rootless:
         if definition.root is not None:
-            raise UserError(f"{where}: the digits come with scikit-learn and have none; set it to null")
-        return Digits(Path("."), train)
+            raise UserError(f"{where}: {kind.needs}; set it to null")
+        return kind(Path("."), train)
     if definition.root is not None:
         root = _expand(definition.root, where)
         try:
@@ -56,7 +47,7 @@ def locate(definition, where: str):
         raise UserError(f"{where}: not set, and {raw}: {error}; set it to where these are: {kind.needs}") from None
 
 
-def warn_of_checksums(data: Arrays, files: list[dict], key: str) -> None:
+def warn_of_checksums(data, files: list[dict], key: str) -> None:
     """Names, on stderr, the files that are not the published ones; not for a distribution's own packages."""
     if any(data.root.is_relative_to(place) for place in SYSTEM):
         return

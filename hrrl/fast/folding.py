@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
 
-from hrrl.convolution import Conv2d, is_simple, is_tiny, precision, product
+from hrrl.fast.convolution import Conv2d, is_simple, is_tiny, precision, product
 
 _chains = WeakKeyDictionary()  # classifier -> its chains of layers that are computed as one, found at its first pass
 

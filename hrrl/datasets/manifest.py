@@ -3,9 +3,7 @@
 import csv
 import hashlib
 import json
-import os
 import re
-import shutil
 from array import array
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hrrl.data.kinds import locate, warn_of_checksums
-from hrrl.data.stores import Folder, Paths, Zip, whole
-from hrrl.data.trees import note
+from hrrl.datasets.locate import locate, warn_of_checksums
+from hrrl.datasets.stores import Paths
+from hrrl.datasets.trees import note
 from hrrl.errors import UserError
+from hrrl.files import replacing
 
 CHUNK = 512  # files that a thread checks at a time
 THREADS = 32  # that check files: they wait more than they compute, above all on network file systems
@@ -31,15 +30,15 @@ class Rows:
     Attributes:
         paths: relative to the root, ``<file>#<position>`` for array files, the member's name for zips.
         labels: (n,) int64.
-        bytes, crcs: (n,) int64 file size and CRC-32 (of a zip's members, or of a file's ends), -1 for array files.
-        skipped: how many unreadable images were left out.
+        bytes, crcs: (n,) int64 file size and CRC-32 of the content, -1 for array files.
+        skipped: paths of the unreadable images that were left out.
     """
 
     paths: Paths
     labels: np.ndarray
     bytes: np.ndarray
     crcs: np.ndarray
-    skipped: int = 0
+    skipped: list[str] = field(default_factory=list)
 
     def fingerprint(self) -> str:
         """Differs when any image does, as far as size, CRC or the source files' MD5 tell."""
@@ -56,14 +55,20 @@ class Manifest:
         classes: names; an image's label is a position here.
         wnids: WordNet id or None, for each class.
         splits: "train" and "test", as the definition selects them.
+        train: the published split that images are trained on, without its slice: where files are looked for.
+        resolution: pixels that the images are reduced to, or None.
         files: name, size and MD5 of the array files that hold the images.
+        pixels: SHA-256 of the images of array files, as their reader decodes them, by split.
     """
 
     kind: str
     classes: list[str]
     wnids: list[str | None]
     splits: dict[str, Rows]
+    train: str = "train"
+    resolution: int | None = None
     files: list[dict] = field(default_factory=list)
+    pixels: dict[str, str] = field(default_factory=dict)
 
     def labels(self, split: str) -> np.ndarray:
         """(n,) int64 class of each image of a split, in the manifest's order."""
@@ -74,26 +79,21 @@ class Manifest:
 
     def write(self, folder) -> None:
         """Writes manifest.csv and dataset.json into a folder, whole or not at all; the same bytes always."""
-        folder = Path(folder)
-        partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-        partial.mkdir(parents=True)
-        try:
+        description = {
+            "kind": self.kind,
+            "train": self.train,
+            "resolution": self.resolution,
+            "classes": self.classes,
+            "wnids": self.wnids,
+            "images": {split: len(rows.paths) for split, rows in self.splits.items()},
+            "skipped": {split: rows.skipped for split, rows in self.splits.items()},
+            "files": self.files,
+            "pixels": self.pixels,
+        }
+        with replacing(Path(folder)) as partial:
+            partial.mkdir()
             self._write_images(partial / "manifest.csv")
-            description = {
-                "kind": self.kind,
-                "classes": self.classes,
-                "wnids": self.wnids,
-                "images": {split: len(rows.paths) for split, rows in self.splits.items()},
-                "skipped": {split: rows.skipped for split, rows in self.splits.items()},
-                "files": self.files,
-            }
             (partial / "dataset.json").write_text(json.dumps(description, indent=1) + "\n")
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(partial, folder)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
 
     def _write_images(self, path: Path) -> None:
         with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -119,8 +119,8 @@ def read_manifest(folder) -> Manifest:
             rows.skipped = description["skipped"][split]
             if len(rows.paths) != description["images"][split]:
                 raise ValueError(f"{len(rows.paths)} {split} images, not {description['images'][split]}")
-        names = ("kind", "classes", "wnids")
-        return Manifest(*(description[name] for name in names), splits, description["files"])
+        names = ("kind", "classes", "wnids", "train", "resolution", "files", "pixels")
+        return Manifest(splits=splits, **{name: description[name] for name in names})
     except FileNotFoundError as error:
         raise UserError(f"{error.filename}: no such manifest; run the manifest stages first (dvc repro)") from None
     except (ValueError, KeyError, IndexError) as error:
@@ -154,8 +154,9 @@ def prepare(definition, name: str) -> Manifest:
     data = locate(definition, f"{key}.root")
     classes = _choose(definition.classes, data.classes, f"{key}.classes")
     splits = _list(definition, data, classes, key)
-    store, files = getattr(data, "store", None), []
+    store, files, pixels = getattr(data, "store", None), [], {}
     if store is None:
+        pixels = {split: _hash_pixels(data, rows.paths) for split, rows in splits.items()}
         files = data.sources(dict.fromkeys(p.rpartition("#")[0] for rows in splits.values() for p in rows.paths))
         warn_of_checksums(data, files, key)
     else:
@@ -165,7 +166,49 @@ def prepare(definition, name: str) -> Manifest:
     counts = " and ".join(f"{len(rows.paths)} {split}" for split, rows in splits.items())
     print(f"{key}: {counts} images of {len(classes)} classes in {store or data}", flush=True)
     wnids = dict(zip(data.classes, data.wnids, strict=True))
-    return Manifest(definition.kind, classes, [wnids[c] for c in classes], splits, files)
+    train = definition.train.partition("[")[0]
+    found = [wnids[c] for c in classes]
+    return Manifest(definition.kind, classes, found, splits, train, definition.resolution, files, pixels)
+
+
+def relisted(definition, name: str, folder) -> str | None:
+    """What a listing of a dataset by names and sizes finds changed since its manifest was written, in one line.
+
+    Reads no image: a file that was replaced by another of the same size is found when it is read.
+    """
+    key = f"datasets.{name}"
+    try:
+        manifest = read_manifest(folder)
+        data = locate(definition, f"{key}.root")
+        splits = _list(definition, data, _choose(definition.classes, data.classes, f"{key}.classes"), key)
+    except UserError as error:
+        return str(error)
+    store = getattr(data, "store", None)
+    if store is None:
+        files = dict.fromkeys(p.rpartition("#")[0] for rows in splits.values() for p in rows.paths)
+        there = [(source["name"], source["bytes"]) for source in data.sources(files)]
+        listed = [(source["name"], source["bytes"]) for source in manifest.files]
+        return None if there == listed else f"{key}: its files are {there}, the manifest has {listed}"
+    for split, rows in manifest.splits.items():
+        sizes = dict(zip(rows.paths, rows.bytes.tolist(), strict=True))
+        skipped, there = set(rows.skipped), list(splits[split].paths)
+        new = [path for path in there if path not in sizes and path not in skipped]
+        gone = sorted(set(sizes) - set(there))
+        other = [p for p in there if p in sizes and store.size(p) not in (None, sizes[p])]
+        if first := (*new, *gone, *other)[:1]:
+            counts = f"{len(new)} images more, {len(gone)} fewer, {len(other)} of another size"
+            return f"{key}: {split} has {counts} than its manifest; the first is {first[0]}"
+    return None
+
+
+def _hash_pixels(data, paths: Paths) -> str:
+    """SHA-256 of the images of array files, in their order."""
+    digest, listed = hashlib.sha256(), [path.rpartition("#")[::2] for path in paths]
+    for file in dict.fromkeys(file for file, _ in listed):
+        images = data.images(file)[0]
+        positions = [int(position) for name, position in listed if name == file]
+        digest.update(repr(images.shape[1:]).encode() + images[positions].tobytes())
+    return digest.hexdigest()
 
 
 def _list(definition, data, classes: list[str], key: str) -> dict[str, Rows]:
@@ -231,8 +274,8 @@ def _complain_of_empty(labels: np.ndarray, classes: list[str], what: str, key: s
         note(f"{key}: {what} has no images of {len(empty)} classes, the first is {empty[0]}")
 
 
-def _check(store: Folder | Zip, rows: Rows, title: str, skip: bool) -> Rows:
-    """Looks at both ends of every file, decodes those that look odd, and notes sizes and CRCs.
+def _check(store, rows: Rows, title: str, skip: bool) -> Rows:
+    """Reads every file, decodes those that are not plainly complete, and notes sizes and CRCs.
 
     Raises:
         UserError: a file is unreadable, and ``skip`` is false: the first one is named.
@@ -268,20 +311,25 @@ def _check(store: Folder | Zip, rows: Rows, title: str, skip: bool) -> Rows:
     left = np.flatnonzero(readable)
     if len(left) == n:
         return Rows(rows.paths, rows.labels, *numbers)
-    return Rows(rows.paths.take(left), rows.labels[left], *numbers[:, left], skipped=n - len(left))
+    return Rows(
+        rows.paths.take(left),
+        rows.labels[left],
+        *numbers[:, left],
+        skipped=[rows.paths[i] for i in np.flatnonzero(~readable)],
+    )
 
 
-def _examine(store: Folder | Zip, path: str) -> tuple[int, int, str | None]:
+def _examine(store, path: str) -> tuple[int, int, str | None]:
     """Size, CRC, and what is wrong with a file, if anything."""
-    try:
-        size, crc, head, tail = store.ends(path)
-        if whole(size, head, tail):
-            return size, crc, None
-        from hrrl.data.decode import decode
+    from hrrl.data.decode import check
 
-        decode(store.read(path))
+    size = crc = UNKNOWN
+    try:
+        content = store.read(path)
+        size, crc = len(content), store.crc(content)
+        check(content)
         return size, crc, None
     except OSError as error:
-        return UNKNOWN, UNKNOWN, error.strerror or str(error)
+        return size, crc, error.strerror or str(error)
     except ValueError as error:
         return size, crc, str(error)

@@ -1,0 +1,91 @@
+"""CIFAR-10 in its publisher's pickles."""
+
+import io
+import pickle
+import tarfile
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from hrrl.datasets.arrays import Arrays
+from hrrl.errors import UserError
+
+
+class Cifar10(Arrays):
+    """cifar-10-batches-py: five pickled batches, a test batch and batches.meta; in a folder or the published tar.gz."""
+
+    needs = "folder cifar-10-batches-py (data_batch_1 to 5, test_batch, batches.meta) or cifar-10-python.tar.gz"
+    places = ("", "cifar-10-batches-py")
+    files: ClassVar = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
+    archive = "cifar-10-python.tar.gz"
+
+    def __init__(self, root: Path, train: str = "train"):
+        self.members = None  # content of the archive's files by name, where it is not unpacked
+        archive = root if root.name.endswith(".tar.gz") else root / self.archive
+        unpacked = any((root / place / "batches.meta").is_file() for place in self.places)
+        if archive.is_file() and not unpacked:
+            self.path, self.members = archive, _unpack(archive)
+            root = archive.parent
+        super().__init__(root, train)
+        self.classes = self._class_names()
+
+    def find(self, name: str, folder: Path | None = None) -> Path | None:
+        if self.members is None:
+            return super().find(name, folder)
+        return self.path if name in self.members else None
+
+    def _load(self, name: str) -> dict:
+        data = (self.root / name).read_bytes() if self.members is None else self.members[name]
+        content = _Unpickler(io.BytesIO(data), encoding="latin1").load()
+        return {key.decode() if isinstance(key, bytes) else key: value for key, value in content.items()}
+
+    def _class_names(self) -> list[str]:
+        try:
+            names = self._load("batches.meta")["label_names"]
+        except (OSError, KeyError, EOFError, TypeError, pickle.UnpicklingError) as error:
+            raise UserError(f"{self.root}/batches.meta: cannot be read ({error}); expected CIFAR-10's") from None
+        return [name.decode() if isinstance(name, bytes) else name for name in names]
+
+    def read(self, file: str):
+        content = self._load(file)
+        return np.asarray(content["data"], np.uint8).reshape(-1, 3, 32, 32), np.asarray(content["labels"], np.int64)
+
+    def behind(self, file: str) -> list[Path]:
+        return [self.find("batches.meta"), self.find(file)]
+
+    def checksums(self) -> dict[str, str]:
+        from torchvision.datasets import CIFAR10
+
+        meta = CIFAR10.meta["filename"], CIFAR10.meta["md5"]
+        return dict([*CIFAR10.train_list, *CIFAR10.test_list, meta, (CIFAR10.filename, CIFAR10.tgz_md5)])
+
+    @staticmethod
+    def download(folder: Path) -> None:
+        from torchvision.datasets import CIFAR10
+
+        CIFAR10(folder, download=True)
+
+
+class _Unpickler(pickle.Unpickler):
+    """Builds arrays and plain values only: a pickle from somewhere must not run code."""
+
+    def find_class(self, module, name):
+        arrays = module.split(".")[0] == "numpy" and name in (
+            "_reconstruct",
+            "ndarray",
+            "dtype",
+            "_frombuffer",
+            "scalar",
+        )
+        if arrays or (module, name) == ("_codecs", "encode"):
+            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        raise pickle.UnpicklingError(f"contains {module}.{name}")
+
+
+def _unpack(archive: Path) -> dict[str, bytes]:
+    try:
+        with tarfile.open(archive) as tar:
+            return {Path(m.name).name: tar.extractfile(m).read() for m in tar if m.isfile()}
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise UserError(f"{archive}: cannot be unpacked ({error}); expected the published archive") from None

@@ -1,0 +1,7 @@
+"""Any tree of class folders: one's own images."""
+
+from hrrl.datasets.trees import Tree
+
+
+class ImageFolder(Tree):
+    """``train/<class>/*`` and ``val|test/<class>/*``, also one folder deeper, in a folder or a zip."""

@@ -1,0 +1,36 @@
+"""Street View House Numbers in its publisher's Matlab files."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from hrrl.datasets.arrays import DIGITS, Arrays
+
+
+class Svhn(Arrays):
+    """Street View House Numbers, cropped digits: train_32x32.mat, test_32x32.mat, extra_32x32.mat."""
+
+    needs = "files train_32x32.mat and test_32x32.mat"
+    files: ClassVar = {split: [f"{split}_32x32.mat"] for split in ("train", "test", "extra")}
+    classes = DIGITS
+
+    def read(self, file: str):
+        from scipy.io import loadmat
+
+        content = loadmat(self.root / file, variable_names=["X", "y"])
+        labels = content["y"].astype(np.int64).reshape(-1)
+        labels[labels == 10] = 0  # published so
+        return np.ascontiguousarray(content["X"].reshape(32, 32, 3, -1).transpose(3, 2, 0, 1)), labels
+
+    def checksums(self) -> dict[str, str]:
+        from torchvision.datasets import SVHN
+
+        return {name: md5 for _, name, md5 in SVHN.split_list.values()}
+
+    @staticmethod
+    def download(folder: Path) -> None:
+        from torchvision.datasets import SVHN
+
+        for split in ("train", "test"):
+            SVHN(folder, split, download=True)

@@ -1,0 +1,97 @@
+"""Any classification dataset of torchvision, by its own reader: ``kind: torchvision/<Name>``."""
+
+import inspect
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from hrrl.datasets.stores import Paths
+from hrrl.datasets.trees import NotHereError
+from hrrl.errors import UserError
+
+HELD_OUT = {"test": ("test", "val")}  # how datasets call the split that is not for training
+
+
+def of(name: str):
+    """A class like those of hrrl/datasets/kinds, for torchvision's dataset of this name.
+
+    Raises:
+        UserError: torchvision has no such dataset, or none with a split for training and images with labels.
+    """
+    from torchvision import datasets
+
+    found = getattr(datasets, name, None)
+    takes = inspect.signature(found).parameters if inspect.isclass(found) else {}
+    if "root" not in takes or not {"train", "split"} & set(takes):
+        raise UserError(f"kind: torchvision/{name}: torchvision.datasets has no {name} with a split and a root")
+    return type(name, (_Library,), {"dataset": found, "takes": takes, "needs": f"what torchvision's {name} reads"})
+
+
+class _Library:
+    """A dataset that a library reads image by image; its images are listed as ``<split>#<position>``.
+
+    It is its own store: the content of an image is a PPM file of its pixels, so that size and CRC are the pixels'.
+    """
+
+    rootless = False
+
+    def __init__(self, root: Path, train: str = "train"):
+        self.root, self.store, self.opened = root, self, {}
+        first = self._open("train")
+        labels = getattr(first, "classes", None)
+        self.classes = [str(name) for name in labels] if labels else sorted({str(y) for y in self._labels("train")})
+        self.wnids = [None] * len(self.classes)
+        self.splits = ["train", "test"]
+
+    def __str__(self):
+        return f"torchvision.datasets.{self.dataset.__name__} in {self.root}"
+
+    @classmethod
+    def download(cls, folder: Path) -> None:
+        if "download" not in cls.takes:
+            raise OSError("torchvision cannot download it")
+        for split in ("train", "test"):
+            cls.dataset(folder, **cls._which(split), download=True)
+
+    @classmethod
+    def _which(cls, split: str) -> dict:
+        """The argument by which the dataset takes a split."""
+        if "train" in cls.takes:
+            return {"train": split == "train"}
+        if split == "test" and "'test'" not in str(cls.dataset.__doc__) + str(cls.dataset.__init__.__doc__):
+            doc = f"{cls.dataset.__doc__}"
+            return {"split": "val" if '"test"' not in doc and "``test``" not in doc and "val" in doc else "test"}
+        return {"split": split}
+
+    def _open(self, split: str):
+        if split not in self.opened:
+            try:
+                self.opened[split] = self.dataset(self.root, **self._which(split))
+            except (RuntimeError, OSError, ValueError) as error:
+                raise NotHereError(" ".join(str(error).split())) from None
+        return self.opened[split]
+
+    def _labels(self, split: str) -> list:
+        found = self._open(split)
+        for name in ("targets", "labels", "_labels"):
+            if (labels := getattr(found, name, None)) is not None:
+                return [int(label) for label in labels]
+        return [int(found[i][1]) for i in range(len(found))]
+
+    def rows(self, split: str, classes: list[str]):
+        """Paths and labels of a split's images."""
+        labels = np.array(self._labels(split), int)
+        return Paths(f"{split}#{i}" for i in range(len(labels))), labels
+
+    def read(self, path: str) -> bytes:
+        """An image as the content of a PPM file."""
+        split, _, position = path.partition("#")
+        image = self._open(split)[int(position)][0].convert("RGB")
+        return b"P6 %d %d 255\n" % image.size + image.tobytes()
+
+    crc = staticmethod(zlib.crc32)
+
+    def size(self, path: str) -> None:
+        """Not known without decoding."""
+        return None

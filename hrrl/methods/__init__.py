@@ -1,0 +1,45 @@
+"""The points of both axes, found by their files: hrrl/methods/<axis>/<name>.py holds one class.
+
+The class is a :class:`hrrl.axes.Perturbation` (axis ``example``) or :class:`hrrl.axes.Weighting` (axis ``concept``).
+The annotated arguments of its constructor are its settings, with their defaults; its docstring names its source.
+docs/add-a-method.md shows how to add one.
+"""
+
+import inspect
+
+from hrrl import registry
+from hrrl.axes import Perturbation, Weighting
+
+AXES = ("example", "concept")
+
+
+def names(axis: str) -> list[str]:
+    """The points of an axis, in alphabetical order. Imports none of them."""
+    return registry.names(f"{__name__}.{axis}")
+
+
+def find(axis: str, name: str) -> type:
+    """The class of a point; imports its file and no other's."""
+    return registry.find(f"{__name__}.{axis}", name)
+
+
+def arguments(axis: str, name: str) -> list[inspect.Parameter]:
+    """The settings of a point, as its constructor takes them; ``counts`` is no setting."""
+    takes = inspect.signature(find(axis, name)).parameters.values()
+    return [argument for argument in takes if argument.name != "counts"]
+
+
+def example_axis(point: dict | None) -> Perturbation:
+    """The point of the example axis that params name, e.g. ``{"gradient": {"tau": 0.5}}``; None: no perturbation."""
+    if point is None:
+        return Perturbation()
+    [(name, settings)] = point.items()
+    return find("example", name)(**settings)
+
+
+def concept_axis(point: dict | None, counts) -> Weighting:
+    """The point of the concept axis that params name, e.g. ``{"hrrl": {"lam": 1.0}}``; None: no weighting."""
+    if point is None:
+        return Weighting(counts)
+    [(name, settings)] = point.items()
+    return find("concept", name)(counts, **settings)

@@ -1,0 +1,28 @@
+"""The worst fraction of examples, whatever their concept (Levy et al. 2020)."""
+
+import torch
+
+from hrrl.axes import Weighting
+from hrrl.bounds import Fraction
+from hrrl.distributed import gather
+
+
+class Cvar(Weighting):
+    """CVaR (Levy et al. 2020): the mean loss of the worst fraction ``alpha`` of the batch's examples.
+
+    The worst alpha m examples weigh 1/alpha each, and the one at the border what is left, so that weights sum to m.
+    Ties are weighted in the order of the batch.
+    """
+
+    label, symbols = "CVaR", {"alpha": "α"}
+
+    def __init__(self, counts, alpha: Fraction):
+        super().__init__(counts)
+        self.alpha = alpha
+
+    def weights(self, concepts, losses=None):
+        everyone, mine = gather(losses.double())
+        rank = torch.empty_like(everyone)
+        order = everyone.argsort(descending=True, stable=True)
+        rank[order] = torch.arange(len(everyone), dtype=rank.dtype, device=rank.device)
+        return ((self.alpha * len(everyone) - rank).clamp(0, 1) / self.alpha)[mine]

@@ -1,0 +1,42 @@
+"""Exponentiated gradient on group losses (Sagawa et al. 2020)."""
+
+import torch
+
+from hrrl.axes import Weighting
+from hrrl.bounds import NonNegative, Positive
+from hrrl.distributed import concept_sums
+
+
+class GroupDro(Weighting):
+    """Group DRO (Sagawa et al. 2020, Alg. 1, as in the authors' code): exponentiated gradient on group mean losses.
+
+    The objective of a batch is sum_k q_k (mean loss of concept k); q moves first, then weights the losses. A concept
+    that is absent from the batch is left alone, up to the normalisation of q, and adds nothing.
+
+    Args:
+        counts: N_k, (K,) training images per concept.
+        eta: learning rate of q.
+        adjustment: C of the generalisation adjustment C / sqrt(N_k), added to the group losses.
+    """
+
+    adaptive = True
+    label, symbols, minor = "Group DRO", {"eta": "η"}, {"adjustment"}
+
+    def __init__(self, counts, eta: Positive = 0.01, adjustment: NonNegative = 0.0):
+        super().__init__(counts)
+        self.eta = eta
+        self.adjustment = adjustment / torch.as_tensor(counts, dtype=torch.float64).sqrt()
+        self.q = torch.full_like(self.share, 1 / len(self.share))
+
+    def weights(self, concepts, losses=None):
+        sums, m = concept_sums(losses, concepts, len(self.q))
+        present, _ = concept_sums(torch.ones_like(losses), concepts, len(self.q))
+        means = torch.where(present > 0, sums / present + self.adjustment, 0.0)
+        moved = self.q * torch.exp(self.eta * means)
+        self.moved = moved / moved.sum()
+        # The trainer takes the mean over the batch: m / m_k turns it into a mean over each concept.
+        return (self.moved * m / present).to(concepts.device)[concepts]
+
+    def update(self, losses, concepts):
+        self.t += 1
+        self.q = self.moved

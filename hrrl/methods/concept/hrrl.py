@@ -1,0 +1,56 @@
+"""The paper's adversarial distribution over concepts: the concept axis of CL and HRRL (Eqs. 5 and 6)."""
+
+import torch
+
+from hrrl.axes import Weighting
+from hrrl.bounds import Natural, Positive, Shares
+from hrrl.distributed import concept_sums
+from hrrl.simplex import project_simplex
+
+
+class ConceptDistribution(Weighting):
+    """The adversarial distribution q over concepts, with the slow start of Algorithm 1 (Eqs. 5 and 6).
+
+    Args:
+        counts: N_k, (K,) training images per concept, all positive.
+        lam: weight of the regulariser lam/2 ||q - q0||^2 (Eq. 4), positive.
+        c: the first ``s`` learning rates are divided by it, positive (Theorem 3 asks for c > 1).
+        s: number of slow steps, not negative.
+        q0: (K,) reference distribution; by default the empirical one, N_k / N.
+    Attributes:
+        q: (K,) float64, the distribution; starts at q0.
+        t: number of updates done. It counts optimizer steps over the whole run.
+    """
+
+    adaptive = True
+    label, symbols, minor = "CL", {"lam": "λ"}, {"c", "s"}
+
+    def __init__(self, counts, lam: Positive, c: Positive = 10.0, s: Natural = 1000, q0: Shares | None = None):
+        super().__init__(counts)
+        if not lam > 0:
+            raise ValueError(f"lam must be positive (the learning rate is 1 / (lam t)), got {lam}")
+        if not c > 0:
+            raise ValueError(f"c must be positive, got {c}")
+        if s < 0:
+            raise ValueError(f"s counts steps and cannot be negative, got {s}")
+        self.lam, self.c, self.s = lam, c, s
+        self.q0 = self.share.clone() if q0 is None else _distribution(q0, len(self.share))
+        self.q = self.q0.clone()
+
+    def update(self, losses: torch.Tensor, concepts: torch.Tensor) -> None:
+        """One step of Eq. 6, from the (B,) detached losses of the whole batch, over all processes.
+
+        A concept that is absent from the batch adds 0 to the sum, which keeps the estimate unbiased.
+        """
+        self.t += 1
+        eta = 1 / ((self.c if self.t <= self.s else 1) * self.lam * self.t)
+        sums, m = concept_sums(losses, concepts, len(self.q))
+        gradient = sums / m / self.share - self.lam * (self.q - self.q0)
+        self.q = project_simplex(self.q + eta * gradient)
+
+
+def _distribution(q0, K: int) -> torch.Tensor:
+    q0 = torch.as_tensor(q0, dtype=torch.float64)
+    if q0.shape != (K,) or (q0 < 0).any() or abs(float(q0.sum()) - 1) > 1e-6:
+        raise ValueError(f"q0 must be {K} shares that are not negative and sum to 1, got {q0.tolist()}")
+    return q0.clone()

@@ -1,0 +1,19 @@
+"""Noise of the perturbation's size: what its direction is worth."""
+
+import torch
+
+from hrrl.axes import Perturbation
+from hrrl.bounds import NonNegative
+from hrrl.input_gradient import normalised
+
+
+class Noise(Perturbation):
+    """Gaussian noise of L2 norm ``tau``: the size of the paper's perturbation without its direction (a control)."""
+
+    label, symbols = "Noise", {"tau": "τ"}
+
+    def __init__(self, tau: NonNegative):
+        self.tau = tau
+
+    def __call__(self, model, x, y):
+        return x + self.tau * normalised(torch.randn_like(x))

@@ -1,0 +1,53 @@
+"""Lists the datasets anew whose files changed, by names and sizes: python scripts/relist.py (or `make relist`).
+
+`dvc repro` does not look into the folders of raw images, nor at a concepts' CSV outside of concepts/: this does, and
+reruns the manifest and concepts stages where it finds a change. What follows from them, the next `dvc repro` does.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from hrrl.datasets.manifest import relisted  # noqa: E402
+from hrrl.errors import UserError  # noqa: E402
+from hrrl.params import load  # noqa: E402
+
+
+def main() -> None:
+    params = load()
+    stages = {"manifest-benchmark": (params.benchmark, Path("data", params.name, "benchmark"))}
+    for target in params.targets:
+        stages[f"manifest-target@{target}"] = (target, Path("data", params.name, "targets", target))
+    changed = []
+    for stage, (dataset, folder) in stages.items():
+        if folder.exists() and (why := relisted(params.datasets[dataset], dataset, folder)):
+            print(f"{why}; listing it anew")
+            changed.append(stage)
+    if csv_changed(params):
+        print(f"concepts: {params.concepts.csv} changed; grouping the classes anew")
+        changed.append("concepts")
+    if changed:
+        sys.exit(
+            subprocess.run([sys.executable, "-m", "dvc", "repro", "--force", "--single-item", *changed]).returncode
+        )
+
+
+def csv_changed(params) -> bool:
+    """Whether the concepts were grouped by another content of the CSV in params."""
+    from hrrl.concepts import csv_hash
+
+    known = Path("data", params.name, "concepts", "source.json")
+    return known.exists() and json.loads(known.read_text())["csv"] != csv_hash(params.as_dict()["concepts"])
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    try:
+        main()
+    except UserError as error:
+        sys.exit(str(error))

@@ -1,0 +1,55 @@
+"""Where things are: the folders of data/, models/ and .work/, and their names."""
+
+import json
+from pathlib import Path
+
+from hrrl.files import replacing
+
+WORK = Path(".work")  # git-ignored: checkpoints, measured speeds
+
+
+def key(variant: str, seed) -> str:
+    """The name of one pretraining run, of its folder in models/ and of all that is measured on it."""
+    return f"{variant}-{seed}"
+
+
+def model_folder(params, variant: str, seed) -> Path:
+    return Path("models", params.name, key(variant, seed))
+
+
+def measured(params, what: str, variant: str, seed, suffix: str = "") -> Path:
+    """Where a stage keeps what it measures on one pretraining run."""
+    return Path("data", params.name, what, key(variant, seed) + suffix)
+
+
+def measured_speed(params, variant: str, seed) -> Path:
+    """Where the speed of a pretraining run is kept: no result, so git and DVC leave it alone."""
+    return WORK / "speed" / params.name / f"{key(variant, seed)}.csv"
+
+
+def dataset_folder(params, target: str | None = None) -> Path:
+    """The manifest folder of a target, or (None) of the benchmark."""
+    return Path("data", params.name, *(("targets", target) if target else ("benchmark",)))
+
+
+def concepts_folder(params) -> Path:
+    return Path("data", params.name, "concepts")
+
+
+def resolved(params, what: str, name: str) -> Path:
+    """What the stage ``resolve`` made of a variant (``variants``) or dataset (``datasets``)."""
+    return Path("data", params.name, "resolved", what, f"{name}.json")
+
+
+def q0_file(params, variant: str) -> Path:
+    """Where the concepts stage writes the reference distribution of a variant."""
+    return concepts_folder(params) / "q0" / f"{variant}.json"
+
+
+def read_json(path: Path):
+    return json.loads(path.read_text())
+
+
+def write_json(path: Path, content) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")

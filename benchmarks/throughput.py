@@ -17,7 +17,7 @@ from axes import compute, plain_net
 from torchvision import datasets, io, transforms
 
 from hrrl import data, models, objective, params, runtime, training
-from hrrl.data.decode import resize
+from hrrl.decode import resize
 
 BATCH = {32: 128, 64: 128, 224: 32}
 STEPS = {32: 12, 64: 8, 224: 4}

@@ -3,10 +3,8 @@
 import sys
 from pathlib import Path
 
-from common import ROOT
+from common import ROOT, deciding
 from paths import WORK
-
-NO_RESULT = {"compute": {"workers"}, "launch": {"node_rank", "master_addr", "master_port"}}  # change nothing
 
 
 def open_checkpoint(params, name: str, settings: dict, data: list[Path]):
@@ -16,9 +14,7 @@ def open_checkpoint(params, name: str, settings: dict, data: list[Path]):
     """
     from hrrl.checkpoint import Checkpoint, fingerprint
 
-    for section, keys in NO_RESULT.items():
-        kept = {key: value for key, value in params[section].as_dict().items() if key not in keys}
-        settings = settings | {section: kept}
+    settings = settings | {section: deciding(params, section) for section in ("compute", "launch")}
     package = str(ROOT / "hrrl")
     files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
     code = sorted(Path(file) for file in files if file.startswith(package))

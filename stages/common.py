@@ -33,6 +33,7 @@ launch.end_with_parent()  # before the imports that take longest: the parent may
 from hrrl.errors import UserError  # noqa: E402
 
 READ = set()  # dotted keys of params.yaml that this process has read
+NO_RESULT = {"compute": {"workers"}, "launch": {"node_rank", "master_addr", "master_port"}}  # keys that decide none
 
 
 class Settings(dict):
@@ -54,10 +55,17 @@ class Settings(dict):
 
     def as_dict(self) -> dict:
         """The section with all that is below it, read."""
-        return {name: value.as_dict() if isinstance(value, Settings) else value for name, value in self._items()}
+        return {name: plain(self[name]) for name in self}
 
-    def _items(self):
-        return [(name, self[name]) for name in self]
+
+def plain(value):
+    """A value of params.yaml as YAML has it."""
+    return value.as_dict() if isinstance(value, Settings) else value
+
+
+def deciding(params: Settings, section: str) -> dict:
+    """The keys of a section that decide results."""
+    return {key: plain(params[section][key]) for key in params[section] if key not in NO_RESULT.get(section, ())}
 
 
 def read_params() -> Settings:

@@ -2,7 +2,7 @@
 
 import json
 
-from common import run
+from common import plain, run
 from paths import concepts_folder, dataset_folder, read_json, resolved
 
 import numpy as np
@@ -16,7 +16,7 @@ from hrrl.files import replacing
 
 def main(params):
     manifest, synsets = labelled(params)
-    setting = concepts.resolve(manifest.classes, manifest.wnids, synsets, setting_of(params))
+    setting = concepts.resolve(manifest.classes, manifest.wnids, synsets, plain(params.concepts))
     mapping = concepts.group_classes(manifest.classes, manifest.wnids, synsets, setting)
     names, ids = concepts.class_concepts(mapping, manifest.classes, concepts.concept_order(setting))
     table = statistics(names, ids, manifest)
@@ -31,13 +31,7 @@ def main(params):
         for variant, values in shares.items():
             (folder / "q0" / f"{variant}.json").write_text(json.dumps(values) + "\n")
         (folder / "benchmark.json").write_text(json.dumps({"names": names, "ids": ids}) + "\n")
-        (folder / "source.json").write_text(json.dumps({"csv": concepts.csv_hash(setting_of(params))}) + "\n")
-
-
-def setting_of(params):
-    """The setting ``concepts`` in plain values."""
-    setting = params.concepts
-    return setting.as_dict() if hasattr(setting, "as_dict") else setting
+        (folder / "source.json").write_text(json.dumps({"csv": concepts.csv_hash(plain(params.concepts))}) + "\n")
 
 
 def labelled(params, target=None):

@@ -1,13 +1,15 @@
 """Gathers the results of every stage into metrics.json, tables, plots, figures and report.html: reports/<name>/."""
 
+import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
 
-from common import run
+from common import deciding, plain, run
 from paths import concepts_folder, measured, model_folder, read_json, resolved, write_json
 
 import pandas as pd
+from ruamel.yaml import YAML
 
 from hrrl import reporting
 from hrrl.files import replacing
@@ -23,7 +25,7 @@ def main(params):
     with replacing(folder / "figures") as figures:
         reporting.figures(results, figures)
     with replacing(folder / "report.html") as page:
-        page.write_text(reporting.page(results, folder / "figures", Path("params.yaml").read_text()))
+        page.write_text(reporting.page(results, folder / "figures", settings(params)))
 
 
 def gather(params) -> reporting.Results:
@@ -95,6 +97,26 @@ def tag(run) -> dict:
 
 def table(params, *parts) -> pd.DataFrame:
     return pd.read_csv(Path("data", params.name, *parts))
+
+
+def settings(params) -> str:
+    """The params that decide what the report shows, as YAML; the datasets without where they lie on this machine."""
+    sections = ("name", "seeds", "benchmark", "targets", "headline", "concepts", "runs")
+    shown = {key: plain(params[key]) for key in sections}
+    names = dict.fromkeys([params.benchmark, *params.targets])
+    shown["datasets"] = {name: definition(params, name) for name in names}
+    shown["variants"] = {name: spec(params, name) for name in params.runs.pretrain}
+    for section in ("pretrain", "compute", "launch", "svm", "finetune", "robustness", "theory"):
+        shown[section] = deciding(params, section)
+    text, yaml = io.StringIO(), YAML()
+    yaml.default_flow_style, yaml.width = None, 110
+    yaml.dump(shown, text)
+    return text.getvalue()
+
+
+def definition(params, dataset) -> dict:
+    found = read_json(resolved(params, "datasets", dataset))
+    return {key: value for key, value in found.items() if value and key not in ("root", "code")}
 
 
 if __name__ == "__main__":

@@ -1,13 +1,23 @@
 """What several tests share: real images (scikit-learn's digits), a small network, the settings of a short run."""
 
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from hrrl import methods, models, training
-from hrrl.data import open_split, prepare
+from hrrl.data import open_split
+from hrrl.datasets.manifest import prepare
+from hrrl.evaluation import Task
 from hrrl.params import Dataset
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
 
 SCHEDULE = SimpleNamespace(
     epochs=2,
@@ -19,17 +29,24 @@ SCHEDULE = SimpleNamespace(
     augment=SimpleNamespace(crop="padded", padding=1, scale=(0.5, 1.0), flip=False),
 )
 COMPUTE = SimpleNamespace(
-    device="cpu", precision="float32", channels_last=True, compile=False, sync_batchnorm=False, threads=1, workers=0
+    device="cpu",
+    precision="float32",
+    channels_last=True,
+    compile=False,
+    sync_batchnorm=False,
+    fast=True,
+    threads=1,
+    workers=0,
 )
 
 
-def digits_task(folder) -> training.Task:
+def digits_task(folder) -> Task:
     """Ten classes of 8 x 8 digits in three concepts of 6, 3 and 1 classes; 100 training images."""
     definition = Dataset(kind="digits", train="train[:10]", test="test[:7]")
     if not folder.exists():
         prepare(definition, "digits").write(folder)
-    train, test = (open_split(folder, definition, split, 16) for split in ("train", "test"))
-    return training.Task(train, test, torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 2]), ["many", "some", "few"])
+    train, test = (open_split(folder, None, split, 16) for split in ("train", "test"))
+    return Task(train, test, torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 2]), ["many", "some", "few"])
 
 
 def network(seed: int = 0):
@@ -37,10 +54,54 @@ def network(seed: int = 0):
     return models.build("timm/resnet18", 10, {"channels": [8, 8, 16, 16]})
 
 
-def method(task, example=None, concept=None) -> training.Method:
-    return training.Method(methods.example_axis(example), methods.concept_axis(concept, task.counts))
+def method(task, example=None, concept=None) -> training.Variant:
+    return training.Variant(methods.example_axis(example), methods.concept_axis(concept, task.counts))
 
 
 @pytest.fixture(scope="session")
 def task(tmp_path_factory):
     return digits_task(tmp_path_factory.mktemp("digits") / "manifest")
+
+
+def call(folder, *command, ok=True) -> str:
+    """Runs a command in a folder and returns what it prints, stdout and stderr together."""
+    environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    environment |= {
+        "GIT_AUTHOR_NAME": "t",
+        "GIT_AUTHOR_EMAIL": "t@t",
+        "GIT_COMMITTER_NAME": "t",
+        "GIT_COMMITTER_EMAIL": "t@t",
+    }
+    done = subprocess.run(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=500
+    )
+    assert (done.returncode == 0) == ok, done.stdout[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory):
+    """A clone of the working tree with the smoke preset, run once."""
+    folder = tmp_path_factory.mktemp("clone") / "hrrl"
+    files = call(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
+    for file in files:
+        if (ROOT / file).is_file():
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / file, folder / file)
+    shutil.copy(ROOT / "presets/smoke.yaml", folder / "params.yaml")
+    (folder / ".venv").symlink_to(BIN.parent)
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "clone"]):
+        call(folder, "git", *command)
+    call(folder, "sh", "scripts/repro.sh", "2")
+    call(folder, "git", "add", "-A")
+    call(folder, "git", "commit", "-qm", "first run")
+    return folder
+
+
+@pytest.fixture
+def restored(clone):
+    """The clone, put back as it was after the first run."""
+    yield clone
+    call(clone, "git", "checkout", "-q", "--force", "HEAD")
+    call(clone, "git", "clean", "-qfd")
+    call(clone, "dvc", "checkout", "-q", "--force")

@@ -566,7 +566,7 @@ def test_a_full_disk_leaves_no_cache_behind(tmp_path, monkeypatch):
 
 
 def test_decoding_damaged_content_is_a_value_error():
-    from hrrl.data.decode import decode
+    from hrrl.decode import decode
 
     buffer = io.BytesIO()
     Image.fromarray(PHOTOS[0]).save(buffer, "PNG")

@@ -11,26 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import BIN, call
 from ruamel.yaml import YAML
-
-ROOT = Path(__file__).parent.parent
-BIN = Path(sys.executable).parent
-
-
-def call(folder, *command, ok=True) -> str:
-    """Runs a command in a folder and returns what it prints, stdout and stderr together."""
-    environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-    environment |= {
-        "GIT_AUTHOR_NAME": "t",
-        "GIT_AUTHOR_EMAIL": "t@t",
-        "GIT_COMMITTER_NAME": "t",
-        "GIT_COMMITTER_EMAIL": "t@t",
-    }
-    done = subprocess.run(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=500
-    )
-    assert (done.returncode == 0) == ok, done.stdout[-3000:]
-    return done.stdout
 
 
 def edit(folder, **changes) -> None:
@@ -51,36 +33,8 @@ def would_run(folder) -> set[str]:
     return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    """A clone of the working tree with the smoke preset, run once."""
-    folder = tmp_path_factory.mktemp("clone") / "hrrl"
-    files = call(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
-    for file in files:
-        if (ROOT / file).is_file():
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / file, folder / file)
-    shutil.copy(ROOT / "presets/smoke.yaml", folder / "params.yaml")
-    (folder / ".venv").symlink_to(BIN.parent)
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "clone"]):
-        call(folder, "git", *command)
-    call(folder, "sh", "scripts/repro.sh", "2")
-    call(folder, "git", "add", "-A")
-    call(folder, "git", "commit", "-qm", "first run")
-    return folder
-
-
 def metrics(folder) -> dict:
     return json.loads((folder / "reports/smoke/metrics.json").read_text())
-
-
-@pytest.fixture
-def restored(clone):
-    """The clone, put back as it was after the first run."""
-    yield clone
-    call(clone, "git", "checkout", "-q", "--force", "HEAD")
-    call(clone, "git", "clean", "-qfd")
-    call(clone, "dvc", "checkout", "-q", "--force")
 
 
 def test_second_run_has_nothing_to_do(clone):

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from hrrl.data.augment import augment_batch, crop_boxes, flip_some
-from hrrl.data.decode import decode, resize
 from hrrl.datasets.locate import locate
 from hrrl.datasets.manifest import UNKNOWN, Manifest, Rows, read_manifest
 from hrrl.datasets.stores import Paths, locked
+from hrrl.decode import decode, resize
 from hrrl.errors import UserError
 from hrrl.files import replacing
 

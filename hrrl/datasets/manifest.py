@@ -161,7 +161,7 @@ def prepare(definition, name: str) -> Manifest:
         warn_of_checksums(data, files, key)
     else:
         for split, rows in splits.items():
-            splits[split] = _check(store, rows, f"{name} {split}", definition.skip_unreadable)
+            splits[split] = _check(data, rows, f"{name} {split}", definition.skip_unreadable)
             _complain_of_empty(splits[split].labels, classes, "without unreadable images, it", f"{key}.{split}")
     counts = " and ".join(f"{len(rows.paths)} {split}" for split, rows in splits.items())
     print(f"{key}: {counts} images of {len(classes)} classes in {store or data}", flush=True)
@@ -274,7 +274,7 @@ def _complain_of_empty(labels: np.ndarray, classes: list[str], what: str, key: s
         note(f"{key}: {what} has no images of {len(empty)} classes, the first is {empty[0]}")
 
 
-def _check(store, rows: Rows, title: str, skip: bool) -> Rows:
+def _check(data, rows: Rows, title: str, skip: bool) -> Rows:
     """Reads every file, decodes those that are not plainly complete, and notes sizes and CRCs.
 
     Raises:
@@ -288,7 +288,7 @@ def _check(store, rows: Rows, title: str, skip: bool) -> Rows:
     def check(start: int):
         problems = []
         for i in range(start, min(start + CHUNK, n)):
-            size, crc, problem = _examine(store, rows.paths[i])
+            size, crc, problem = _examine(data, rows.paths[i])
             numbers[:, i] = size, crc
             if problem:
                 problems.append((i, problem))
@@ -299,7 +299,7 @@ def _check(store, rows: Rows, title: str, skip: bool) -> Rows:
     try:
         for start, problems in zip(range(0, n, CHUNK), pool.map(check, range(0, n, CHUNK)), strict=True):
             for i, problem in problems:
-                message = f"{store}/{rows.paths[i]}: {problem}"
+                message = f"{data.store}/{rows.paths[i]}: {problem}"
                 if not skip:
                     raise UserError(f"{message}; replace the file, or set skip_unreadable: true")
                 note(f"skipped {message}")
@@ -319,15 +319,13 @@ def _check(store, rows: Rows, title: str, skip: bool) -> Rows:
     )
 
 
-def _examine(store, path: str) -> tuple[int, int, str | None]:
+def _examine(data, path: str) -> tuple[int, int, str | None]:
     """Size, CRC, and what is wrong with a file, if anything."""
-    from hrrl.data.decode import check
-
     size = crc = UNKNOWN
     try:
-        content = store.read(path)
-        size, crc = len(content), store.crc(content)
-        check(content)
+        content = data.store.read(path)
+        size, crc = len(content), data.store.crc(content)
+        data.check(content)
         return size, crc, None
     except OSError as error:
         return size, crc, error.strerror or str(error)

@@ -45,6 +45,13 @@ class Tree:
         if not self.classes:
             raise NotHereError(f"no class folders in {join(self.base, train)}/")
 
+    @staticmethod
+    def check(content: bytes) -> None:
+        """Raises ValueError for a file that is no whole image."""
+        from hrrl.decode import check
+
+        check(content)
+
     @property
     def wnids(self) -> list[str | None]:
         """The WordNet id of each class whose name is one."""

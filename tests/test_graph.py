@@ -1,0 +1,89 @@
+"""dvc.yaml against what stages really do: the modules that they import and the params that they read, from a run."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+
+# What every stage imports and what decides none of its bytes, as dvc.yaml says at its top.
+NO_RESULT = {
+    *("stages/common.py", "stages/paths.py", "stages/checkpoints.py"),
+    *("hrrl/__init__.py", "hrrl/errors.py", "hrrl/files.py", "hrrl/launch.py", "hrrl/checkpoint.py"),
+    *("hrrl/registry.py", "hrrl/params.py", "hrrl/datasets/kinds/__init__.py"),
+    *("hrrl/methods/example/__init__.py", "hrrl/methods/concept/__init__.py"),
+}
+NO_RESULT_PARAMS = ("compute.workers", "launch.node_rank", "launch.master_addr", "launch.master_port")
+NO_RESULT_OF_SVM = ("compute.threads",)  # its sums are in blocks of their own (hrrl/fast/newton.py)
+
+TRACED = """
+import json, runpy, sys
+from pathlib import Path
+target, script, *arguments = sys.argv[1:]
+sys.argv = [script, *arguments]
+sys.path.insert(0, "stages")
+try:
+    runpy.run_path(script, run_name="__main__")
+finally:
+    root = str(Path.cwd()) + "/"
+    files = {getattr(m, "__file__", None) or "" for m in list(sys.modules.values())}
+    files = sorted(f.removeprefix(root) for f in files if f.startswith((root + "hrrl", root + "stages")))
+    Path(target).write_text(json.dumps([[*files, script], sorted(sys.modules["common"].READ)]))
+"""
+CELLS = [
+    "resolve",
+    "manifest-benchmark",
+    "manifest-target@digits",
+    "concepts",
+    "pretrain@hrrl-0",
+    "features@erm-0",
+    "svm@erm-0",
+    "finetune@erm-0",
+    "robustness@erm-0",
+    "theory",
+    "report",
+]
+
+
+def covered(file: str, deps: list[str]) -> bool:
+    return any(file == dep or file.startswith(f"{dep}/") for dep in deps)
+
+
+def reached(key: str, keys) -> bool:
+    return any(key == other or key.startswith(f"{other}.") or other.startswith(f"{key}.") for other in keys)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_stage_lists_what_it_imports_and_reads_and_no_more(restored, tmp_path, cell):
+    with Repo(str(restored)) as repo:
+        [stage] = repo.stage.collect(cell)
+        deps = [dep.def_path for dep in stage.deps if not hasattr(dep, "params")]
+        params = {key for dep in stage.deps for key in getattr(dep, "params", [])}
+        command = stage.cmd.removeprefix("exec python ").split()
+    trace = tmp_path / "trace.json"
+    subprocess.run([sys.executable, "-c", TRACED, trace, *command], cwd=restored, check=True, capture_output=True)
+    files, read = json.loads(trace.read_text())
+    code = {file for dep in deps if dep.startswith("data/smoke/resolved") for file in resolved_code(restored / dep)}
+    needed = {f for f in files if f not in NO_RESULT and not covered(f, code) and not through_manifest(f, deps)}
+    listed = [dep for dep in deps if dep.startswith(("hrrl", "stages"))]
+    assert [file for file in sorted(needed) if not covered(file, listed)] == []
+    assert [dep for dep in listed if not any(covered(file, [dep]) for file in files)] == []
+    if cell == "resolve":  # the schema reads all of params.yaml
+        return
+    exempt = NO_RESULT_PARAMS + (NO_RESULT_OF_SVM if cell.startswith("svm") else ())
+    asked = [key for key in read if not key.startswith(exempt) and not key.startswith("datasets")]
+    assert [key for key in asked if not reached(key, params)] == []
+    assert [key for key in sorted(params) if not reached(key, read)] == []
+
+
+def resolved_code(path: Path) -> set[str]:
+    files = path.rglob("*.json") if path.is_dir() else [path]
+    return {name for file in files for name in json.loads(file.read_text()).get("code", {})}
+
+
+def through_manifest(file: str, deps: list[str]) -> bool:
+    """A kind's reader decides pixels through the manifest, which has the hash of what it reads."""
+    kind = file.startswith(("hrrl/datasets/kinds/", "hrrl/datasets/torchvision.py", "hrrl/datasets/arrays.py"))
+    return kind and any(dep.startswith(("data/smoke/benchmark", "data/smoke/targets")) for dep in deps)

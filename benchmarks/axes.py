@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
+from steps import stepper
 from torch.utils.flop_counter import FlopCounterMode
 
-from hrrl import methods, models, objective, params, runtime, training
+from hrrl import evaluation, methods, models, objective, params, runtime, training
 from hrrl.checkpoint import Checkpoint
 from hrrl.fast.convolution import Conv2d
 
@@ -76,9 +77,8 @@ def step(net: str, method, here: runtime.Runtime):
     model = models.build(backbone, CLASSES, arguments).to(memory_format=here.memory_format).train()
     images = torch.randint(256, (BATCH, 3, size, size), dtype=torch.uint8)
     x, y = here.images(images), torch.randint(CLASSES, (BATCH,))
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4, fused=True)
-    scaler, concepts = torch.amp.GradScaler("cpu", enabled=False), torch.arange(CLASSES) % CONCEPTS
-    return lambda: training.train_step(model, model, x, y, concepts, BATCH, method, optimizer, scaler, here)
+    run = stepper(model, torch.arange(CLASSES) % CONCEPTS, method, 1e-3, 1e-4, here)
+    return lambda: run.step(model, x, y, BATCH)
 
 
 def plain_net(backbone: str, classes: int, arguments: dict) -> torch.nn.Module:
@@ -107,9 +107,9 @@ def plain_step(net: str, attack):
     return run
 
 
-def method(spec: dict) -> training.Method:
+def method(spec: dict) -> training.Variant:
     counts = torch.full((CONCEPTS,), 100)
-    return training.Method(methods.example_axis(spec["example"]), methods.concept_axis(spec["concept"], counts))
+    return training.Variant(methods.example_axis(spec["example"]), methods.concept_axis(spec["concept"], counts))
 
 
 def costs(rounds: int, net: str, threads: int | None = None, attacks: bool = False) -> tuple[dict, dict]:
@@ -119,7 +119,7 @@ def costs(rounds: int, net: str, threads: int | None = None, attacks: bool = Fal
         flops = _flops(net)
         if attacks:
             for name, attack in (("pgd3", pgd3), ("wrm15", wrm15)):
-                plain = training.Method(attack, method(VARIANTS["erm"]).concept)
+                plain = training.Variant(attack, method(VARIANTS["erm"]).concept)
                 runs[f"{name}_same_precision"] = step(net, plain, here)
                 runs[name] = plain_step(net, attack)
         a, b = torch.rand(2, 2048, 2048, dtype=here.precision)
@@ -156,16 +156,12 @@ def direction_cosine(rounds: int, net: str, source, steps: int = 300) -> list[fl
     with runtime.start(compute()) as here:
         torch.manual_seed(0)
         model = models.build(backbone, len(source.classes), arguments).to(memory_format=here.memory_format).train()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, fused=True)
-        concepts, scaler = (
-            torch.zeros(len(source.classes), dtype=torch.long),
-            torch.amp.GradScaler("cpu", enabled=False),
-        )
-        el, done = training.Method(objective.Gradient(TAU), objective.Weighting([1])), 0
+        el, done = training.Variant(objective.Gradient(TAU), objective.Weighting([1])), 0
+        run = stepper(model, torch.zeros(len(source.classes), dtype=torch.long), el, 0.05, 5e-4, here)
         while done < steps:
             for images, y, m in source.train_batches(BATCH, schedule, 0, done):
-                optimizer.param_groups[0]["lr"] = 0.05 * (1 - done / steps)
-                training.train_step(model, model, here.images(images), y, concepts, m, el, optimizer, scaler, here)
+                run.optimizer.param_groups[0]["lr"] = 0.05 * (1 - done / steps)
+                run.step(model, here.images(images), y, m)
                 done += 1
                 if done == steps:
                     break
@@ -185,10 +181,11 @@ def short_training(train, test, seed: int, folder, changes: dict) -> float:
     augment = SimpleNamespace(crop="padded", padding=2, flip=True)
     sgd = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
     schedule = SimpleNamespace(epochs=3, batch_size=BATCH, milestones=[2], augment=augment, **sgd)
-    task = training.Task(train, test, torch.zeros(len(train.classes), dtype=torch.long), ["all"])
+    task = evaluation.Task(train, test, torch.zeros(len(train.classes), dtype=torch.long), ["all"])
     with runtime.start(compute(2, **changes)) as here:
         torch.manual_seed(seed)
         model = models.build(backbone, len(train.classes), arguments)
         checkpoint = Checkpoint(folder, {})
-        rows, _ = training.fit(model, task, training.erm(task), schedule, here, seed, checkpoint, str(seed))
-    return rows[-1]["val_accuracy"]
+        run = training.Training(model, task, training.erm(task), schedule, here, seed, str(seed))
+        run.fit(checkpoint)
+    return run.history[-1]["val_accuracy"]

@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from memory import peak_megabytes
 
-from hrrl.data import prepare
+from hrrl.datasets.manifest import prepare
 from hrrl.params import Dataset
 
 FILES = (25_000, 50_000, 100_000)

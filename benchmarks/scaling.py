@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from axes import BATCH, NETS, VARIANTS, compute
 from memory import peak_megabytes
+from steps import stepper
 
 from hrrl import methods, models, runtime, training
 from hrrl.data.augment import augment_batch
@@ -37,15 +38,14 @@ def epoch(n: int, concepts: int, classes: int) -> dict:
     with runtime.start(compute(threads=2)) as here:
         torch.manual_seed(0)
         model = models.build(backbone, classes, arguments).to(memory_format=here.memory_format).train()
-        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, fused=True)
         concept = methods.concept_axis(spec["concept"], torch.full((concepts,), 100))
-        method = training.Method(methods.example_axis(spec["example"]), concept)
-        ids, scaler = torch.arange(classes) % concepts, torch.amp.GradScaler("cpu", enabled=False)
+        method = training.Variant(methods.example_axis(spec["example"]), concept)
+        run = stepper(model, torch.arange(classes) % concepts, method, 1e-3, 0.0, here)
 
         def step(batch):
             x = augment_batch(torch.from_numpy(images[batch]), augment, rng, slice(0, BATCH), BATCH)
             y = labels[batch]
-            training.train_step(model, model, here.images(x), y, ids, BATCH, method, optimizer, scaler, here)
+            run.step(model, here.images(x), y, BATCH)
 
         for _ in range(3):
             step(np.arange(BATCH))

@@ -14,9 +14,11 @@ from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 from axes import compute, plain_net
+from steps import stepper
 from torchvision import datasets, io, transforms
 
 from hrrl import data, models, objective, params, runtime, training
+from hrrl.datasets.manifest import prepare
 from hrrl.decode import resize
 
 BATCH = {32: 128, 64: 128, 224: 32}
@@ -27,8 +29,8 @@ WARM = 2  # steps before the clock starts
 def source(folder: Path, definition: dict, size: int, split: str = "train"):
     definition = params.Dataset(**definition)
     if not (folder / "dataset.json").exists():
-        data.prepare(definition, folder.name).write(folder)
-    return data.open_split(folder, definition, split, size, workers=2)
+        prepare(definition, folder.name).write(folder)
+    return data.open_split(folder, definition.root, split, size, workers=2)
 
 
 def real_images(work: Path, size: int, per_class: int = 400, split: str = "train"):
@@ -136,24 +138,21 @@ def trainer(images, size: int, here: runtime.Runtime):
     """erm with the default settings: a function that runs some steps and returns their images per second."""
     torch.manual_seed(0)
     model = models.build("resnet18", len(images.classes)).to(memory_format=here.memory_format).train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4, fused=True)
     crop = "random_resized" if size == 224 else "padded"
     augment = SimpleNamespace(crop=crop, padding=size // 8, scale=(0.08, 1.0), flip=True)
     concepts, epochs = torch.zeros(len(images.classes), dtype=torch.long), itertools.count()
-    erm, scaler = (
-        training.Method(objective.Clean(), objective.Weighting([1])),
-        torch.amp.GradScaler("cpu", enabled=False),
-    )
+    erm = training.Variant(objective.Perturbation(), objective.Weighting([1]))
+    run = stepper(model, concepts, erm, 0.01, 1e-4, here)
 
     def work(x, y):
         model.train()
-        training.train_step(model, model, here.images(x), y, concepts, len(y), erm, optimizer, scaler, here)
+        run.step(model, here.images(x), y, len(y))
 
     return lambda: rate(images.train_batches(BATCH[size], augment, 0, next(epochs)), work, size)
 
 
 def extractor(images, size: int, here: runtime.Runtime):
-    """hrrl.evaluation.features, batch by batch."""
+    """hrrl.features.features, batch by batch."""
     torch.manual_seed(0)
     model = models.build("resnet18", len(images.classes)).to(memory_format=here.memory_format).eval()
     features = []

@@ -17,11 +17,13 @@ class Perturbation:
         label: how tables and figures call the point.
         symbols: how they write its settings; one that is left out is written by its name.
         minor: settings that they leave out.
+        off: settings with which a run is ERM's to the bit, where there are such.
     """
 
     label: ClassVar[str] = ""
     symbols: ClassVar[dict[str, str]] = {}
     minor: ClassVar[set[str]] = set()
+    off: ClassVar[dict | None] = None
 
     def __call__(self, model, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) images to train on, from images in [0, 1] and (B,) int64 labels."""
@@ -35,13 +37,14 @@ class Weighting:
         counts: N_k, (K,) training images per concept, all positive.
     Attributes:
         adaptive: whether q moves with the losses; only such a q is worth a line in tables and plots.
-        label, symbols, minor: as of :class:`Perturbation`.
+        label, symbols, minor, off: as of :class:`Perturbation`.
     """
 
     adaptive: ClassVar[bool] = False
     label: ClassVar[str] = ""
     symbols: ClassVar[dict[str, str]] = {}
     minor: ClassVar[set[str]] = set()
+    off: ClassVar[dict | None] = None
 
     def __init__(self, counts):
         counts = torch.as_tensor(counts, dtype=torch.float64)

@@ -75,8 +75,8 @@ def _decode_by_pillow(data: bytes) -> torch.Tensor:
             with Image.open(io.BytesIO(data)) as image:
                 _refuse_large(*image.size)
                 return torch.from_numpy(_rgb(image)).permute(2, 0, 1).contiguous()
-    except (MemoryError, RecursionError):
-        raise ValueError("takes more memory than there is") from None
+    except (MemoryError, RecursionError, Image.DecompressionBombError):
+        raise ValueError(f"is too large; at most {LARGEST:,} pixels are decoded") from None
     except Exception as error:  # Pillow's decoders raise all sorts on damaged content
         reason = "is no image" if type(error).__name__ == "UnidentifiedImageError" else f"is damaged: {error}"
         message = str(error) if type(error) is ValueError and str(error).startswith("has ") else reason

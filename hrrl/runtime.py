@@ -79,6 +79,7 @@ def start(compute):
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # a tenth of a step, and we read none of it
     torch.set_num_threads(compute.threads)
+    before = fast.is_on()
     fast.use(compute.fast)
     if world_size > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
@@ -94,6 +95,7 @@ def start(compute):
             writes=int(os.environ.get("LOCAL_RANK", 0)) == 0,
         )
     finally:
+        fast.use(before)
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()
 

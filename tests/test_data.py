@@ -19,7 +19,8 @@ from PIL import Image
 from scipy.io import savemat
 from sklearn.datasets import load_digits, load_sample_images
 
-from hrrl.data import open_split, prepare, read_manifest
+from hrrl.data import open_split
+from hrrl.datasets.manifest import prepare, read_manifest, relisted
 from hrrl.errors import UserError
 
 PHOTOS = load_sample_images().images  # china.jpg, flower.jpg: (427, 640, 3) uint8
@@ -63,7 +64,7 @@ def write_tree(root, classes=WNIDS, train=7, val=3, held_out="val", size=(90, 12
 
 def sources(given, size, workers=0, folder="manifest"):
     prepare(given, "given").write(folder)
-    return [open_split(folder, given, split, size, workers) for split in ("train", "test")]
+    return [open_split(folder, given.root, split, size, workers) for split in ("train", "test")]
 
 
 def everything(source):
@@ -287,7 +288,7 @@ def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path, capsys, d
     prepare(definition("imagefolder", tree, skip_unreadable=True), "photos").write("manifest")
     manifest = read_manifest("manifest")
     assert f"skipped {path}" in capsys.readouterr().err
-    assert manifest.splits["train"].skipped == 1
+    assert manifest.splits["train"].skipped == [str(path.relative_to(tree))]
     assert np.bincount(manifest.labels("train")).tolist() == [7, 6, 7]
 
 
@@ -405,7 +406,7 @@ def test_batches_do_not_depend_on_processes_and_workers(tmp_path, augment, size,
     x, y = epoch(source, augment)
     assert x.shape == (2, 8, 3, size, size)  # 21 images: the last five are left out
     assert x.dtype == torch.uint8
-    divided = open_split("manifest", definition("imagefolder", tmp_path), "train", size, workers)
+    divided = open_split("manifest", str(tmp_path), "train", size, workers)
     for world in (1, 2, 3):
         again = epoch(divided, augment, world)
         assert torch.equal(again[0], x), world
@@ -510,7 +511,7 @@ def test_array_files_that_changed_are_named(tmp_path):
     shutil.rmtree(folder)
     write_cifar(tmp_path, crops(13, 32, 32)[1:])
     with pytest.raises(UserError, match=r"data_batch_1 is not the file that was listed"):
-        open_split("manifest", given, "train", 32)
+        open_split("manifest", given.root, "train", 32)
 
 
 def test_a_dead_worker_is_reported_and_none_is_left(tmp_path):
@@ -527,7 +528,7 @@ def test_a_dead_worker_is_reported_and_none_is_left(tmp_path):
 
 
 def _open_and_sum(given, queue):
-    source = open_split("manifest", given, "train", 32)
+    source = open_split("manifest", given.root, "train", 32)
     queue.put(int(source.images.astype(np.int64).sum()))
 
 
@@ -556,13 +557,13 @@ def test_a_full_disk_leaves_no_cache_behind(tmp_path, monkeypatch):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
         try:
-            open_split("manifest", given, "train", 32)
+            open_split("manifest", given.root, "train", 32)
         except OSError:
             os._exit(7)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
     assert not list(Path("data/cache").glob("*.npy")) + list(Path("data/cache").glob("*.partial"))
-    assert len(open_split("manifest", given, "train", 32)) == 21
+    assert len(open_split("manifest", given.root, "train", 32)) == 21
 
 
 def test_decoding_damaged_content_is_a_value_error():
@@ -573,3 +574,119 @@ def test_decoding_damaged_content_is_a_value_error():
     for content in (b"", b"GIF89a", buffer.getvalue()[:5000], buffer.getvalue()[8:]):
         with pytest.raises(ValueError, match=r"empty|damaged|no image|cut off"):
             decode(content)
+
+
+def mutations(content: bytes, rng: np.random.Generator, n: int):
+    """n copies with bytes flipped, cut, spliced, zeroed or swapped."""
+    for kind in rng.integers(0, 5, n):
+        a, b = sorted(rng.integers(0, len(content), 2))
+        b = min(b, a + 64)
+        changed = bytearray(content)
+        if kind == 0:
+            changed[a] ^= 1 << int(rng.integers(8))
+        elif kind == 1:
+            changed = changed[:a]
+        elif kind == 2:
+            changed[a:b] = changed[b : 2 * b - a]
+        elif kind == 3:
+            changed[a:b] = bytes(b - a)
+        else:
+            changed[a], changed[b] = changed[b], changed[a]
+        yield bytes(changed)
+
+
+def _decode_all(queue):
+    """Decodes mutations of a photograph in every format; a crash of the process is what the test looks for."""
+    from hrrl.decode import decode
+
+    rng, ends = np.random.default_rng(0), {"pixels": 0, "error": 0}
+    for name in ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP"):
+        buffer = io.BytesIO()
+        Image.fromarray(PHOTOS[1][200:240, 300:330]).save(buffer, name)
+        plain = decode(buffer.getvalue())
+        for content in mutations(buffer.getvalue(), rng, 400):
+            try:
+                image = decode(content)
+            except ValueError as error:
+                ends["error"] += str(error).count("\n") == 0
+                continue
+            assert image.dtype == torch.uint8
+            assert image.ndim == 3
+            assert name != "PNG" or torch.equal(image, plain)
+            ends["pixels"] += 1
+    queue.put(ends)
+
+
+def test_damaged_images_end_in_pixels_or_a_message():
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=_decode_all, args=(queue,))
+    process.start()
+    process.join(120)
+    assert process.exitcode == 0
+    ends = queue.get(timeout=5)
+    assert min(ends.values()) > 300
+
+
+def test_a_bomb_is_refused_by_its_header():
+    from hrrl.decode import decode
+
+    buffer = io.BytesIO()
+    Image.new("1", (11_000, 11_000)).save(buffer, "PNG")
+    with pytest.raises(ValueError, match="has 11000 x 11000 pixels"):
+        decode(buffer.getvalue())
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "pgm"])
+def test_mirrored_images_are_other_images(tmp_path, suffix):
+    fingerprints = set()
+    for name, flip in (("plain", 1), ("mirrored", -1)):
+        for split in ("train", "val"):
+            for i, image in enumerate(crops(4, 40, 40)[..., 0]):
+                framed = np.pad(image[:, ::flip], 2)
+                path = tmp_path / name / split / f"class{i % 2}" / f"{i}.{suffix}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(framed).save(path)
+        manifest = prepare(definition("imagefolder", tmp_path / name), name)
+        fingerprints.add(manifest.splits["train"].fingerprint())
+    assert len(fingerprints) == 2
+
+
+def test_the_manifest_knows_the_resolution():
+    texts = set()
+    for resolution in (None, 4, 6):
+        prepare(definition("digits", resolution=resolution), "digits").write("manifest")
+        texts.add(Path("manifest/dataset.json").read_text())
+    assert len(texts) == 3
+
+
+def test_relisting_finds_what_changed(tmp_path):
+    given = definition("imagefolder", write_tree(tmp_path / "tree"))
+    prepare(given, "photos").write("manifest")
+    assert relisted(given, "photos", "manifest") is None
+    path = tmp_path / "tree/train" / WNIDS[0] / "new.JPEG"
+    shutil.copy(next(path.parent.iterdir()), path)
+    assert "1 images more, 0 fewer, 0 of another size" in relisted(given, "photos", "manifest")
+    path.unlink()
+    other = next(path.parent.iterdir())
+    other.write_bytes(other.read_bytes() + b" ")
+    assert "0 images more, 0 fewer, 1 of another size" in relisted(given, "photos", "manifest")
+    other.unlink()
+    assert "0 images more, 1 fewer, 0 of another size" in relisted(given, "photos", "manifest")
+
+
+def test_a_dataset_of_torchvision_needs_no_code(tmp_path):
+    """MNIST's files, as torchvision wants them, and the same images by the kind of its own."""
+    raw = tmp_path / "FashionMNIST/raw"
+    raw.mkdir(parents=True)
+    for split, n in (("train", 40), ("t10k", 20)):
+        (raw / f"{split}-images-idx3-ubyte").write_bytes(idx(crops(n, 28, 28)[..., 0]))
+        (raw / f"{split}-labels-idx1-ubyte").write_bytes(idx(np.arange(n) % 10))
+    batches = []
+    for kind in ("fashion_mnist", "torchvision/FashionMNIST"):
+        given = definition(kind, tmp_path)
+        prepare(given, "clothes").write("manifest")
+        train = open_split("manifest", given.root, "train", 28)
+        batches.append(next(train.eval_batches(40)))
+    assert torch.equal(batches[0][0], batches[1][0])
+    assert torch.equal(batches[0][1], batches[1][1])

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hrrl import inputgrad, models
+from hrrl import models
+from hrrl.fast import folding
 from hrrl.objective import input_gradient, perturb
 
 NETS = {
@@ -63,7 +64,7 @@ def cosines(a, b):
 def test_same_gradient_in_each_precision(name):
     model, x, y = network(name)
     fast = input_gradient(model, x, y)
-    folds = len(inputgrad._chains[model])
+    folds = len(folding._chains[model])
     assert folds == sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
     model.eval()
     expected = plain_gradient(model, x, y)
@@ -104,7 +105,7 @@ def test_special_convolutions_in_float64(channels, kernel, stride, padding, size
     model[1].running_var.uniform_(0.5, 2)
     x = torch.randn(2, channels, *size, dtype=torch.float64, requires_grad=True)
     expected = model(x)
-    with inputgrad.folded(model, x):
+    with folding.folded(model, x):
         output = model(x)
     assert torch.allclose(output, expected, rtol=1e-12, atol=1e-12)
     direction = torch.randn_like(output)
@@ -151,7 +152,7 @@ def test_a_stem_that_skips_its_pooling(inplace):
     x, y = batch(8)
     model = with_statistics(Skip(inplace), x, y).eval()
     fast = input_gradient(model, x, y)
-    assert [len(chain) for chain in inputgrad._chains[model]] == [2]
+    assert [len(chain) for chain in folding._chains[model]] == [2]
     assert torch.allclose(fast, plain_gradient(model, x, y), rtol=1e-4, atol=1e-8)
 
 

@@ -5,6 +5,12 @@ import pytest
 import torch
 
 from hrrl import methods, models
+from hrrl.methods.concept.balanced import Balanced
+from hrrl.methods.concept.cvar import Cvar
+from hrrl.methods.concept.group_dro import GroupDro
+from hrrl.methods.example.noise import Noise
+from hrrl.methods.example.pgd import Pgd
+from hrrl.methods.example.wrm import Wrm
 from hrrl.objective import Gradient
 
 
@@ -23,7 +29,7 @@ def gradient(model, x, y):
 
 def test_pgd_is_projected_ascent_of_each_example(setting):
     model, x, y = setting
-    moved = methods.Pgd(eps=0.5, steps=4, step_size=0.3)(model, x, y)
+    moved = Pgd(eps=0.5, steps=4, step_size=0.3)(model, x, y)
     for i in range(len(x)):
         z = x[i]
         for _ in range(4):
@@ -35,21 +41,21 @@ def test_pgd_is_projected_ascent_of_each_example(setting):
 
 
 def test_pgd_of_one_step_from_the_image_is_the_papers_step(setting):
-    one_step = methods.Pgd(eps=0.5, steps=1, step_size=0.5)(*setting)
+    one_step = Pgd(eps=0.5, steps=1, step_size=0.5)(*setting)
     torch.testing.assert_close(one_step, Gradient(0.5)(*setting), rtol=0, atol=1e-5)
 
 
 def test_random_start_is_inside_the_ball(setting):
     model, x, y = setting
     torch.manual_seed(3)
-    offsets = methods.Pgd(eps=0.5, steps=0, random_start=True)(model, x, y) - x
+    offsets = Pgd(eps=0.5, steps=0, random_start=True)(model, x, y) - x
     assert (offsets.flatten(1).norm(dim=1) <= 0.5 + 1e-6).all()
     assert offsets.flatten(1).norm(dim=1).min() > 0.4  # in many dimensions, most of the ball is near its surface
 
 
 def test_wrm_is_ascent_on_the_penalised_loss(setting):
     model, x, y = setting
-    moved = methods.Wrm(gamma=3.0, steps=5)(model, x, y)
+    moved = Wrm(gamma=3.0, steps=5)(model, x, y)
     for i in range(len(x)):
         z = x[i].clone()
         for t in range(1, 6):
@@ -62,14 +68,14 @@ def test_wrm_is_ascent_on_the_penalised_loss(setting):
 def test_noise_has_the_size_of_the_perturbation(setting):
     model, x, y = setting
     torch.manual_seed(0)
-    offsets = (methods.Noise(0.7)(model, x, y) - x).flatten(1)
+    offsets = (Noise(0.7)(model, x, y) - x).flatten(1)
     torch.testing.assert_close(offsets.norm(dim=1), torch.full((4,), 0.7))
     assert (torch.corrcoef(offsets) - torch.eye(4)).abs().max() < 0.15
 
 
 def test_group_dro_is_algorithm_1_on_group_means():
     counts, eta, C = [80, 15, 5], 0.3, 2.0
-    method = methods.GroupDro(counts, eta, C)
+    method = GroupDro(counts, eta, C)
     q, rng = np.full(3, 1 / 3), np.random.default_rng(0)
     for step in range(6):
         losses, groups = rng.exponential(size=10), rng.integers(0, 3 if step % 2 else 2, size=10)
@@ -88,14 +94,14 @@ def test_group_dro_is_algorithm_1_on_group_means():
 def test_cvar_is_the_minimum_of_its_dual_form(alpha):
     """CVaR = min over eta of eta + mean(max(l - eta, 0)) / alpha (Rockafellar and Uryasev 2000)."""
     losses = torch.from_numpy(np.random.default_rng(1).exponential(size=13))
-    weights = methods.Cvar([13], alpha).weights(torch.zeros(13, dtype=torch.long), losses)
+    weights = Cvar([13], alpha).weights(torch.zeros(13, dtype=torch.long), losses)
     dual = min(float(eta + (losses - eta).clamp_min(0).mean() / alpha) for eta in losses)
     assert float((weights * losses).mean()) == pytest.approx(dual)
     assert weights.sum() == pytest.approx(13)
 
 
 def test_balanced_weights_are_proportional_to_one_over_n_k():
-    weights = methods.Balanced([50, 30, 20]).weights(torch.tensor([0, 1, 2]))
+    weights = Balanced([50, 30, 20]).weights(torch.tensor([0, 1, 2]))
     expected = torch.tensor([1 / 50, 1 / 30, 1 / 20], dtype=torch.float64) * 100 / 3
     torch.testing.assert_close(weights, expected)
 
@@ -103,8 +109,8 @@ def test_balanced_weights_are_proportional_to_one_over_n_k():
 def test_every_method_of_the_params_can_be_built():
     from hrrl import params
 
-    assert list(methods.EXAMPLE_AXIS) == list(params.ExampleAxis.model_fields)
-    assert list(methods.CONCEPT_AXIS) == list(params.ConceptAxis.model_fields)
+    assert methods.names("example") == list(params.ExampleAxis.model_fields)
+    assert methods.names("concept") == list(params.ConceptAxis.model_fields)
     variant = params.Variant.model_validate({"example": {"pgd": {"eps": 1.0}}, "concept": {"cvar": {"alpha": 0.2}}})
     assert methods.example_axis(variant.spec()["example"]).step_size == pytest.approx(2 / 3)
     assert methods.concept_axis(variant.spec()["concept"], [1, 2]).alpha == 0.2

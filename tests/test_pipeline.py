@@ -29,6 +29,8 @@ def edit(folder, **changes) -> None:
 
 
 def would_run(folder) -> set[str]:
+    """The stages that a change of params reaches, once those that take no time have run: resolve, and the lists."""
+    call(folder, "dvc", "repro", "-q", "concepts")
     lines = call(folder, "dvc", "repro", "--dry").splitlines()
     return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
 
@@ -74,6 +76,75 @@ def test_a_change_of_params_reruns_just_what_depends_on_it(restored):
     call(restored, "git", "checkout", "-q", "params.yaml")
     edit(restored, headline="erm")
     assert would_run(restored) == {"report"}
+
+
+def test_a_cell_depends_on_what_decides_its_bytes_and_on_nothing_else(restored):
+    edit(restored, compute__workers=1, launch__master_port=29501)
+    assert would_run(restored) == set()
+    call(restored, "git", "checkout", "-q", "params.yaml")
+    edit(restored, variants__hrrl__concept__hrrl={"lam": 1.0, "c": 10.0, "s": 100, "q0": "empirical"})  # the default
+    assert would_run(restored) == set()
+    call(restored, "git", "checkout", "-q", "params.yaml")
+    edit(restored, datasets__lowres__resolution=8)
+    assert {stage.split("@")[0] for stage in would_run(restored)} == {"features", "finetune"}
+    call(restored, "git", "checkout", "-q", "params.yaml")
+    edit(restored, datasets__garments__resolution=14)
+    assert "pretrain@erm-0" in would_run(restored)
+    call(restored, "git", "checkout", "-q", "params.yaml")
+    default = restored / "hrrl/methods/concept/hrrl.py"
+    default.write_text(default.read_text().replace("c: Positive = 10.0", "c: Positive = 5.0"))
+    outdated = would_run(restored)
+    assert {stage for stage in outdated if stage.startswith("pretrain")} == {"pretrain@cl-0", "pretrain@hrrl-0"}
+
+
+@pytest.mark.parametrize("file", ["hrrl/methods/example/shift.py", "hrrl/datasets/kinds/mine.py"])
+def test_a_new_method_or_kind_reaches_nothing_that_there_was(restored, file):
+    twin = {"hrrl/methods": "hrrl/methods/example/noise.py", "hrrl/datasets": "hrrl/datasets/kinds/imagefolder.py"}
+    shutil.copy(restored / twin["/".join(file.split("/")[:2])], restored / file)
+    assert would_run(restored) <= {"report"}
+
+
+def test_another_preset_leaves_outputs_alone(restored):
+    """smoke -> another name -> exp run, checkout, exp apply, and back."""
+
+    def outputs(name):
+        return sorted(str(path) for top in ("models", "data", "reports") for path in (restored / top / name).rglob("*"))
+
+    before = outputs("smoke")
+    edit(restored, name="other", runs={"pretrain": ["erm"], "svm": ["erm"], "finetune": ["erm"]}, headline="erm")
+    call(restored, "dvc", "exp", "run", "-n", "elsewhere")
+    assert outputs("smoke") == before
+    assert outputs("other")
+    call(restored, "dvc", "checkout")
+    assert outputs("smoke") == before
+    other = outputs("other")
+    call(restored, "git", "checkout", "-q", "--force", "HEAD")
+    call(restored, "dvc", "checkout", "--force")
+    call(restored, "dvc", "exp", "run")
+    assert (outputs("smoke"), outputs("other")) == (before, other)
+    assert "models" not in call(restored, "git", "status", "--short", "reports/smoke")
+    call(restored, "git", "checkout", "-q", "--force", "HEAD")
+    call(restored, "dvc", "exp", "apply", "elsewhere")
+    assert (outputs("smoke"), outputs("other")) == (before, other)
+
+
+def test_relisting_reruns_the_stage_whose_files_changed(restored):
+    concepts = restored / "concepts.csv"  # outside of what DVC watches
+    classes = (restored / "data/smoke/concepts/classes.csv").read_text()
+    concepts.write_text(classes)
+    edit(restored, concepts={"csv": "concepts.csv"})
+    call(restored, "dvc", "repro", "concepts")
+    call(restored, "python", "scripts/relist.py")
+    concepts.write_text(classes.replace("Bag,container", "Bag,footwear"))
+    assert "concepts.csv changed" in call(restored, "python", "scripts/relist.py")
+    assert "container" not in (restored / "data/smoke/concepts/concepts.csv").read_text()
+
+
+def test_a_traceback_is_there_for_who_asks(restored, monkeypatch):
+    edit(restored, pretrain__epochs=0)
+    assert "Traceback" not in call(restored, "dvc", "repro", "resolve", ok=False)
+    monkeypatch.setenv("HRRL_DEBUG", "1")
+    assert "Traceback" in call(restored, "dvc", "repro", "resolve", ok=False)
 
 
 def test_shrinking_lists_leaves_no_stale_numbers(restored):

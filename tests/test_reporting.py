@@ -72,7 +72,6 @@ def made(variants=VARIANTS, seeds=(0, 1, 2), targets=("lowres", "cifar"), concep
         suggestions=pd.DataFrame([{"variant": "hrrl", "lam": 1.0, "s": 100, "c": 10.0} | suggested]),
         table1=pd.DataFrame({"concept": ["animal"], "classes": [121], "paper": [121]}),
         concepts=pd.DataFrame({"concept": concepts, "classes": 1, "images": 100, "q0": 1 / len(concepts)}),
-        cost=noisy(runs, images_per_second=3000),
     )
 
 
@@ -81,8 +80,10 @@ def nothing() -> Results:
 
 
 def twelve() -> Results:
-    others = ["pgd", "wrm", "noise", "group_dro", "cvar", "balanced", "a", "b"]
-    points = {name: {"example": {name: {"eps": 0.5}}, "concept": HRRL} for name in others}
+    points = {name: {"example": {name: {"eps": 0.5}}, "concept": HRRL} for name in ("pgd", "wrm", "noise")}
+    weightings = ("group_dro", "cvar", "balanced")
+    points |= {name: {"example": GRADIENT, "concept": {name: {}}} for name in weightings}
+    points |= {name: {"example": {"pgd": {"eps": eps}}, "concept": HRRL} for name, eps in (("a", 1.0), ("b", 2.0))}
     return made(variants=VARIANTS | points, seeds=(0, 1), concepts=[f"concept {k}" for k in range(11)])
 
 
@@ -164,9 +165,9 @@ def test_tables_have_the_papers_numbers_for_its_targets_alone():
 
 
 def test_a_missing_column_is_named():
-    with pytest.raises(ValueError, match="cost: columns images_per_second are missing"):
+    with pytest.raises(ValueError, match="svm: columns target"):
         Results(
-            "x", "erm", "b", ["t"], {"erm": VARIANTS["erm"]}, ["erm"], cost=pd.DataFrame({"variant": [], "seed": []})
+            "x", "erm", "b", ["t"], {"erm": VARIANTS["erm"]}, ["erm"], svm=pd.DataFrame({"variant": [], "seed": []})
         )
 
 

@@ -28,8 +28,9 @@ def train(task, folder, example=None, concept=None, schedule=SCHEDULE, compute=C
     chosen.concept = weighting or chosen.concept
     with runtime.start(compute) as here:
         checkpoint = Checkpoint(folder, {"params": "p"})
-        history, _ = training.fit(model, task, chosen, schedule, here, 0, checkpoint, "test")
-    return model.state_dict(), history, chosen
+        run = training.Training(model, task, chosen, schedule, here, 0, "test")
+        run.fit(checkpoint)
+    return model.state_dict(), run.history, chosen
 
 
 def equal(a: dict, b: dict) -> bool:
@@ -55,7 +56,7 @@ def test_variants_differ_otherwise(task, tmp_path):
         state, history, chosen = train(task, tmp_path / name, *axes)
         assert not equal(erm, state)
         assert chosen.concept.t == history[-1]["step"] == 2 * (100 // 30)
-        assert sum(history[-1][f"q_{concept}"] for concept in task.names) == pytest.approx(1)
+        assert sum(chosen.concept.q.tolist()) == pytest.approx(1)
 
 
 def test_q_follows_the_losses_of_the_batches(task, tmp_path):
@@ -96,8 +97,9 @@ def test_compiled_training_is_the_same_to_rounding(task, tmp_path):
         model, chosen = smooth_network(), method(task, GRADIENT, HRRL)
         with runtime.start(settings) as here:
             checkpoint = Checkpoint(tmp_path / name, {"params": "p"})
-            history, _ = training.fit(model, task, chosen, SCHEDULE, here, 0, checkpoint, "test")
-        runs.append((model.state_dict(), history[-1]["train_loss"], chosen.concept.q))
+            run = training.Training(model, task, chosen, SCHEDULE, here, 0, "test")
+            run.fit(checkpoint)
+        runs.append((model.state_dict(), run.history[-1]["train_loss"], chosen.concept.q))
     (plain, loss, q), (compiled, compiled_loss, compiled_q) = runs
     assert plain.keys() == compiled.keys()
     assert compiled_loss == pytest.approx(loss, abs=1e-5)
@@ -219,6 +221,16 @@ def program(world: int, *arguments) -> dict:
     return {"args": [sys.executable, *launcher, __file__, *map(str, arguments)], "env": environment}
 
 
+def runs(what: str) -> dict[str, tuple]:
+    """Name -> points of both axes: "" of hrrl alone, "smooth" adaptive weightings, "points" all there are."""
+    if what == "points":
+        from test_contract import POINTS, point
+
+        return {f"{a} {n}": (point(a, n), None) if a == "example" else (None, point(a, n)) for a, n in POINTS}
+    points = CONCEPT_AXIS if what else {"hrrl": HRRL}
+    return {name: (GRADIENT, point) for name, point in points.items()}
+
+
 def main(folder: Path, net: str = "") -> None:
     """Runs of three epochs, for the tests above: of hrrl, and with the smooth network of every concept axis."""
     launch.end_with_parent()
@@ -227,11 +239,12 @@ def main(folder: Path, net: str = "") -> None:
     schedule.epochs = 3
     with runtime.start(COMPUTE) as here:
         task = digits_task(folder / f"manifest-{here.rank}")
-        for name, point in CONCEPT_AXIS.items() if net else [("hrrl", HRRL)]:
-            model, chosen = smooth_network() if net else network(), method(task, GRADIENT, point)
+        for name, axes in runs(net).items():
+            model, chosen = smooth_network() if net else network(), method(task, *axes)
             checkpoint = Checkpoint(folder / "ck" / name, {"params": "p"})
-            history, _ = training.fit(model, task, chosen, schedule, here, 0, checkpoint, "test")
-            ends[name] = {"history": history, "q": chosen.concept.q.tolist()}
+            run = training.Training(model, task, chosen, schedule, here, 0, "test")
+            run.fit(checkpoint)
+            ends[name] = {"history": run.history, "q": chosen.concept.q.tolist()}
         models.save(model, folder / str(here.rank), {})
         (folder / f"end-{here.rank}.json").write_text(json.dumps(ends))
 

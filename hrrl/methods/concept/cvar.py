@@ -14,7 +14,7 @@ class Cvar(Weighting):
     Ties are weighted in the order of the batch.
     """
 
-    label, symbols = "CVaR", {"alpha": "α"}
+    label, symbols, off = "CVaR", {"alpha": "α"}, {"alpha": 1.0}
 
     def __init__(self, counts, alpha: Fraction):
         super().__init__(counts)

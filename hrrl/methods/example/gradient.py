@@ -35,7 +35,7 @@ def perturb(model: nn.Module, x: torch.Tensor, y: torch.Tensor, tau: float) -> t
 class Gradient(Perturbation):
     """One step of length ``tau`` along each image's normalised loss gradient: :func:`perturb`."""
 
-    label, symbols = "EL", {"tau": "τ"}
+    label, symbols, off = "EL", {"tau": "τ"}, {"tau": 0.0}
 
     def __init__(self, tau: NonNegative):
         self.tau = tau

@@ -10,7 +10,7 @@ from hrrl.input_gradient import normalised
 class Noise(Perturbation):
     """Gaussian noise of L2 norm ``tau``: the size of the paper's perturbation without its direction (a control)."""
 
-    label, symbols = "Noise", {"tau": "τ"}
+    label, symbols, off = "Noise", {"tau": "τ"}, {"tau": 0.0}
 
     def __init__(self, tau: NonNegative):
         self.tau = tau

@@ -1,5 +1,7 @@
 """Several steps in a ball instead of one along the gradient (Madry et al. 2018)."""
 
+from typing import ClassVar
+
 import torch
 
 from hrrl.axes import Perturbation
@@ -21,6 +23,7 @@ class Pgd(Perturbation):
     """
 
     label, symbols, minor = "PGD", {"eps": "ε"}, {"step_size", "random_start"}
+    off: ClassVar = {"eps": 0.0}
 
     def __init__(
         self, eps: NonNegative, steps: Count = 3, step_size: Positive | None = None, random_start: bool = False

@@ -1,0 +1,13 @@
+"""The pipeline's training loop, a step at a time."""
+
+from types import SimpleNamespace
+
+import torch
+
+from hrrl import runtime, training
+
+
+def stepper(model, concepts: torch.Tensor, variant: training.Variant, lr: float, decay: float, here: runtime.Runtime):
+    """A run without data: ``step(model, x, y, m)`` is an iteration; ``concepts`` (C,) are those of the classes."""
+    schedule = SimpleNamespace(lr=lr, momentum=0.9, weight_decay=decay)
+    return training.Training(model, SimpleNamespace(concepts=concepts), variant, schedule, here, 0, "benchmark")

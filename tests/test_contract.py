@@ -1,0 +1,98 @@
+"""What every point of both axes must keep, whoever wrote it: run for each that hrrl/methods/ holds."""
+
+import copy
+import json
+import subprocess
+
+import pytest
+import torch
+from conftest import COMPUTE, SCHEDULE, method, network
+from test_training import equal, program, train
+
+from hrrl import methods
+
+POINTS = [(axis, name) for axis in methods.AXES for name in methods.names(axis)]
+each_point = pytest.mark.parametrize(("axis", "name"), POINTS)
+off_points = pytest.mark.parametrize(("axis", "name"), [p for p in POINTS if methods.find(*p).off is not None])
+
+
+def point(axis: str, name: str, **settings) -> dict:
+    """A point with defaults, and small numbers where there are none."""
+    needed = [argument for argument in methods.arguments(axis, name) if argument.default is argument.empty]
+    return {name: {argument.name: 0.3 for argument in needed} | settings}
+
+
+@each_point
+def test_the_same_seed_gives_the_same_bytes_also_when_resumed(task, tmp_path, axis, name):
+    variant = {axis: point(axis, name)}
+    whole, history, _ = train(task, tmp_path / "whole", **variant)
+    again, _, _ = train(task, tmp_path / "again", **variant)
+    half = copy.copy(SCHEDULE)
+    half.epochs = 1
+    train(task, tmp_path / "cut", **variant, schedule=half)
+    resumed, history_resumed, _ = train(task, tmp_path / "cut", **variant)
+    assert equal(whole, again)
+    assert equal(whole, resumed)
+    assert history == history_resumed
+
+
+@off_points
+def test_switched_off_it_is_erm_to_the_bit(task, tmp_path, axis, name):
+    erm, _, _ = train(task, tmp_path / "erm")
+    off, _, _ = train(task, tmp_path / "off", **{axis: point(axis, name, **methods.find(axis, name).off)})
+    assert equal(erm, off)
+
+
+@pytest.mark.parametrize("name", methods.names("example"))
+def test_a_perturbation_leaves_the_model_as_it_was(task, name):
+    model, move = network().train(), methods.example_axis(point("example", name))
+    model.backbone.layer1.eval()
+    images, y, _ = next(task.train.train_batches(8, SCHEDULE.augment, 0, 0))
+    x = images.float() / 255
+    state, modes = copy.deepcopy(model.state_dict()), [module.training for module in model.modules()]
+    moved = move(model, x.clone(), y)
+    assert moved.shape == x.shape
+    assert moved.dtype == x.dtype
+    assert not moved.requires_grad
+    assert torch.isfinite(moved).all()
+    assert equal(state, model.state_dict())
+    assert modes == [module.training for module in model.modules()]
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", methods.names("concept"))
+def test_weights_are_finite_and_fair(task, name):
+    """Finite, never negative, and of mean 1 over a batch whose concepts have the shares of the training set."""
+    chosen = method(task, concept=point("concept", name)).concept
+    concepts = torch.arange(3).repeat_interleave(task.counts)
+    losses = torch.rand(len(concepts), generator=torch.Generator().manual_seed(0)).double()
+    for _ in range(5):
+        weights = chosen.weights(concepts, losses)
+        assert torch.isfinite(weights).all()
+        assert (weights >= 0).all()
+        assert float(weights.sum()) == pytest.approx(len(concepts))
+        chosen.update(losses, concepts)
+
+
+def test_two_processes_agree_with_one(tmp_path):
+    for world in (1, 2):
+        folder = tmp_path / str(world)
+        subprocess.run(**program(world, folder, "points"), check=True, capture_output=True, timeout=200)
+    one, two = (json.loads((tmp_path / str(world) / "end-0.json").read_text()) for world in (1, 2))
+    assert set(one) == {f"{axis} {name}" for axis, name in POINTS}
+    for key, run in one.items():
+        if key in ("example noise",):  # each process draws its own
+            continue
+        assert two[key]["q"] == pytest.approx(run["q"], abs=1e-6)
+        for row, expected in zip(two[key]["history"], run["history"], strict=True):
+            assert row["train_loss"] == pytest.approx(expected["train_loss"], abs=1e-4)
+
+
+def test_with_fast_off_results_agree_to_rounding(task, tmp_path):
+    """What the one switch changes: nothing but rounding."""
+    slow = copy.copy(COMPUTE)
+    slow.fast = False
+    variant = {"example": {"gradient": {"tau": 0.3}}, "concept": {"hrrl": {"lam": 1.0}}}
+    _, history, _ = train(task, tmp_path / "fast", **variant)
+    _, other, _ = train(task, tmp_path / "slow", **variant, compute=slow)
+    assert other[0]["train_loss"] == pytest.approx(history[0]["train_loss"], rel=1e-2)

@@ -10,16 +10,12 @@ precedence wins, and a class that is below none of them belongs to "others".
     python -m hrrl.concepts --concepts params.yaml data/quick/benchmark
 """
 
-import argparse
 import csv
 import difflib
 import functools
 import hashlib
 import importlib.util
-import json
 import re
-import sys
-import textwrap
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -100,7 +96,7 @@ def group_classes(classes, wnids, synsets, concepts) -> dict[str, str]:
     concepts = resolve(classes, wnids, synsets, concepts)
     if isinstance(concepts, dict):
         return _match_csv(concepts["csv"], classes, wnids)
-    concepts = _named_synsets(concepts)
+    concepts = named_synsets(concepts)
     return {
         name: (most_specific(synset, concepts) or [OTHERS])[0]
         for name, synset in class_synsets(classes, wnids, synsets).items()
@@ -242,7 +238,7 @@ def most_specific(synset, concepts) -> list[str]:
     return [name for name, concept in above if concept not in beaten]
 
 
-def _named_synsets(concepts) -> list[tuple]:
+def named_synsets(concepts) -> list[tuple]:
     return [(concept["name"], find_synset(concept["synset"], f"concepts: {concept['name']}")) for concept in concepts]
 
 
@@ -333,158 +329,7 @@ def _some(names, most: int = 5) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-# -------------------------------------------------------------------------------------------------- command line
-
-
-def main(arguments=None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m hrrl.concepts", description="Shows which concept each class of a dataset belongs to."
-    )
-    parser.add_argument(
-        "dataset", nargs="?", default="ilsvrc12", help="a folder with dataset.json, or ilsvrc12 (the default)"
-    )
-    parser.add_argument(
-        "--concepts",
-        default="table1",
-        metavar="SETTING",
-        help="table1 (the default); auto:K; a file class,concept (.csv); a params file (.yaml), for its concepts "
-        "and synsets; or name=synset,name=synset in order of precedence",
-    )
-    parser.add_argument("--tree", metavar="CLASS", help="a class name, wnid or synset: its hypernyms up to the root")
-    options = parser.parse_args(arguments)
-    try:
-        concepts, synsets = _parse_setting(options.concepts)
-        classes, wnids, own_synsets, images = _read_dataset(options.dataset)
-        synsets |= own_synsets
-        concepts = resolve(classes, wnids, synsets, concepts)
-        if options.tree:
-            print(*_trees(options.tree, classes, wnids, synsets, concepts), sep="\n\n")
-        else:
-            print(_table(classes, wnids, synsets, concepts, images))
-    except UserError as error:
-        sys.exit(str(error))
-
-
-def _parse_setting(text: str) -> tuple:
-    """(the ``concepts`` setting, synsets of classes)"""
-    if text == "table1":
-        return text, {}
-    if re.fullmatch(r"auto:[1-9]\d*", text):
-        return {"auto": int(text.removeprefix("auto:"))}, {}
-    if text.endswith(".csv"):
-        return {"csv": text}, {}
-    if text.endswith((".yaml", ".yml")):
-        return _read_params(text)
-    pairs = [pair.partition("=") for pair in text.split(",")]
-    if not all(name and synset for name, _, synset in pairs):
-        raise UserError(f"--concepts {text}: takes table1, auto:K, FILE.csv, FILE.yaml or name=synset,name=synset")
-    return [{"name": name.strip(), "synset": synset.strip()} for name, _, synset in pairs], {}
-
-
-def _read_params(path: str) -> tuple:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        params = YAML(typ="safe").load(Path(path))
-        datasets = params["datasets"].values()
-        synsets = [dataset.get("synsets") or {} for dataset in datasets]
-        return params["concepts"], {name: synset for known in synsets for name, synset in known.items()}
-    except (OSError, YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"--concepts {path}: no concepts to be read ({error}); it takes a params file") from None
-
-
-def _read_dataset(dataset: str) -> tuple:
-    """(classes, wnids, synsets, {split: Counter of labels})"""
-    if dataset == "ilsvrc12":
-        wnids = ilsvrc12_wnids()
-        return wnids, wnids, {}, {}
-    try:
-        description = json.loads(Path(dataset, "dataset.json").read_text())
-        classes, wnids, synsets = description["classes"], description.get("wnids"), description.get("synsets")
-        manifest, images = Path(dataset, "manifest.csv"), {}
-        if manifest.exists():
-            with open(manifest, newline="", encoding="utf-8") as file:
-                for row in csv.DictReader(file):
-                    images.setdefault(row["split"], Counter())[int(row["label"])] += 1
-        return classes, wnids, synsets or {}, images
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{dataset}: not a dataset's folder ({error}); takes one with dataset.json, or ilsvrc12"
-        ) from None
-
-
-def _table(classes, wnids, synsets, concepts, images) -> str:
-    mapping = group_classes(classes, wnids, synsets, concepts)
-    paper = TABLE1 if concepts == TABLE1_SYNSETS and len(classes) == 1000 else None
-    lines = [["concept", "classes"] + ["Table 1"] * bool(paper) + [f"{split} images" for split in images]]
-    for concept in concept_order(concepts):
-        members = [i for i, name in enumerate(classes) if mapping[name] == concept]
-        counts = [len(members)] + ([paper[concept]] if paper else [])
-        counts += [sum(labels[i] for i in members) for labels in images.values()]
-        lines.append([concept, *counts, ", ".join(_title(classes[i]) for i in members)])
-    width = max(len(str(line[0])) for line in lines)
-    return "\n".join(_row(line, lines[0], width) for line in lines)
-
-
-def _row(line, header, width) -> str:
-    """One line of numbers and, below it, the classes."""
-    numbers = "".join(f"  {value:>{len(title)}}" for value, title in zip(line[1:], header[1:], strict=False))
-    text = f"{line[0]:<{width}}{numbers}"
-    if len(line) == len(header) or not line[-1]:
-        return text
-    return text + "\n" + textwrap.fill(line[-1], 100, initial_indent="    ", subsequent_indent="    ")
-
-
-def _title(name: str) -> str:
-    """A class name that is a wnid, in words."""
-    return find_wnid(name).lemma_names()[0].replace("_", " ") if re.fullmatch(r"n\d{8}", name) else name
-
-
-def _trees(wanted: str, classes, wnids, synsets, concepts) -> list[str]:
-    named = _named_synsets(concepts) if isinstance(concepts, list) else []
-    return [_tree(title, synset, named) for title, synset in _look_up(wanted, classes, wnids, synsets)]
-
-
-def _look_up(wanted: str, classes, wnids, synsets) -> list[tuple]:
-    """(title, synset) of what a user means by a class name, a wnid or a synset name."""
-    if re.fullmatch(r"n\d{8}", wanted):
-        return [(wanted, find_wnid(wanted))]
-    if wanted in classes:
-        wnid = wnids[classes.index(wanted)] if wnids else None
-        return list(class_synsets([wanted], [wnid], synsets).items())
-    if ".n." in wanted:
-        return [(wanted, find_synset(wanted, "--tree"))]
-    word = wanted.lower().replace(" ", "_")
-    words = {}
-    for wnid in filter(None, wnids or []):
-        synset = find_wnid(wnid)
-        for lemma in synset.lemma_names():
-            words.setdefault(lemma.lower(), []).append((wnid, synset))
-    if word not in words:
-        near = difflib.get_close_matches(word, [name.lower() for name in [*classes, *words]], n=5)
-        hint = f"the nearest are {', '.join(near)}" if near else "takes a class name, a wnid or a synset"
-        raise UserError(f"--tree {wanted}: no such class; {hint}")
-    return words[word]
-
-
-def _tree(title: str, synset, concepts) -> str:
-    """The hypernym paths of a synset as one indented tree from the root down, concepts marked."""
-    marks = {}
-    for name, concept in concepts:
-        marks.setdefault(concept, name)
-    winners = most_specific(synset, concepts)
-    text = f"{title} ({synset.name()}: {synset.definition()}): {winners[0] if winners else OTHERS}"
-    if len(winners) > 1:
-        text += f"\nmost specific concepts: {', '.join(winners)}; the first has precedence"
-    previous = []
-    for path in sorted(synset.hypernym_paths(), key=lambda path: [node.name() for node in path]):
-        same = next((i for i, pair in enumerate(zip(path, previous, strict=False)) if pair[0] != pair[1]), 0)
-        for depth, node in enumerate(path[same:], same):
-            text += f"\n{'  ' * depth}{node.name()}" + (f"    <- {marks[node]}" if node in marks else "")
-        previous = path
-    return text
-
-
 if __name__ == "__main__":
+    from hrrl.concepts_table import main
+
     main()

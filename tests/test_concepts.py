@@ -1,6 +1,5 @@
 """Concepts from the real WordNet 3.0: Table 1's counts, one's own sets, CSV files, automatic cuts, command line."""
 
-import json
 import os
 import shutil
 import statistics
@@ -10,9 +9,12 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from hrrl import concepts, wordnet
+from hrrl import concepts, concepts_table, wordnet
+from hrrl.datasets.manifest import Manifest, Rows
+from hrrl.datasets.stores import Paths
 from hrrl.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -211,28 +213,34 @@ def test_command_line_shows_table_1():
 
 
 def test_command_line_shows_why_a_class_is_where_it_is(capsys):
-    concepts.main(["--tree", "minivan"])
+    concepts_table.main(["--tree", "minivan"])
     tree = capsys.readouterr().out
     assert "vehicle.n.01    <- vehicle" in tree
     assert "container.n.01    <- container" in tree
     assert "most specific concepts: vehicle, container" in tree
-    concepts.main(["--tree", "crane"])
+    concepts_table.main(["--tree", "crane"])
     assert capsys.readouterr().out.count("\nentity.n.01") == 2  # the bird and the machine
     with pytest.raises(SystemExit, match=r"--tree tabby ct: no such class; the nearest are .*tabby"):
-        concepts.main(["--tree", "tabby ct"])
+        concepts_table.main(["--tree", "tabby ct"])
 
 
 def test_command_line_reads_a_dataset_folder(tmp_path, capsys):
-    description = {"classes": ["Coat", "Bag"], "wnids": None, "synsets": {"Coat": "coat.n.01", "Bag": "bag.n.04"}}
-    (tmp_path / "dataset.json").write_text(json.dumps(description))
-    (tmp_path / "manifest.csv").write_text("path,label,split\na,0,train\nb,1,train\nc,0,test\n")
-    concepts.main(["--concepts", "garment=clothing.n.01,container=container.n.01", str(tmp_path)])
+    unknown = np.full(2, -1)
+    splits = {
+        "train": Rows(Paths(["a", "b"]), np.array([0, 1]), unknown, unknown),
+        "test": Rows(Paths(["c"]), np.array([0]), unknown[:1], unknown[:1]),
+    }
+    wnids = [concepts.find_synset(name) for name in ("coat.n.01", "bag.n.04")]
+    Manifest("imagefolder", ["Coat", "Bag"], [f"n{synset.offset():08d}" for synset in wnids], splits).write(
+        tmp_path / "clothes"
+    )
+    concepts_table.main(["--concepts", "garment=clothing.n.01,container=container.n.01", str(tmp_path / "clothes")])
     table = capsys.readouterr().out.splitlines()
     assert table[0].split() == ["concept", "classes", "train", "images", "test", "images"]
     assert table[1].split() == ["garment", "1", "1", "1"]
     assert table[3].split() == ["container", "1", "1", "0"]
     with pytest.raises(SystemExit, match="not a dataset's folder"):
-        concepts.main([str(tmp_path / "nothing")])
+        concepts_table.main([str(tmp_path / "nothing")])
 
 
 # ------------------------------------------------------------------------------------------------------- WordNet

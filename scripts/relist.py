@@ -25,7 +25,8 @@ def main() -> None:
         stages[f"manifest-target@{target}"] = (target, Path("data", params.name, "targets", target))
     changed = []
     for stage, (dataset, folder) in stages.items():
-        if folder.exists() and (why := relisted(params.datasets[dataset], dataset, folder)):
+        definition = params.datasets[dataset]
+        if folder.exists() and as_resolved(params, dataset) and (why := relisted(definition, dataset, folder)):
             print(f"{why}; listing it anew")
             changed.append(stage)
     if csv_changed(params):
@@ -35,6 +36,15 @@ def main() -> None:
         sys.exit(
             subprocess.run([sys.executable, "-m", "dvc", "repro", "--force", "--single-item", *changed]).returncode
         )
+
+
+def as_resolved(params, dataset) -> bool:
+    """Whether a dataset is defined as at the last run; where it is not, `dvc repro` lists it anew by itself."""
+    known = Path("data", params.name, "resolved", "datasets", f"{dataset}.json")
+    if not known.exists():
+        return False
+    found = json.loads(known.read_text())
+    return {key: value for key, value in found.items() if key != "code"} == params.as_dict()["datasets"][dataset]
 
 
 def csv_changed(params) -> bool:

@@ -56,8 +56,9 @@ def reached(key: str, keys) -> bool:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_stage_lists_what_it_imports_and_reads_and_no_more(restored, tmp_path, cell):
-    with Repo(str(restored)) as repo:
+def test_a_stage_lists_what_it_imports_and_reads_and_no_more(restored, tmp_path, monkeypatch, cell):
+    monkeypatch.chdir(restored)  # DVC writes paths relative to where it is called
+    with Repo() as repo:
         [stage] = repo.stage.collect(cell)
         deps = [dep.def_path for dep in stage.deps if not hasattr(dep, "params")]
         params = {key for dep in stage.deps for key in getattr(dep, "params", [])}

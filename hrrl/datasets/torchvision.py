@@ -10,8 +10,6 @@ from hrrl.datasets.stores import Paths
 from hrrl.datasets.trees import NotHereError
 from hrrl.errors import UserError
 
-HELD_OUT = {"test": ("test", "val")}  # how datasets call the split that is not for training
-
 
 def of(name: str):
     """A class like those of hrrl/datasets/kinds, for torchvision's dataset of this name.

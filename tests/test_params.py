@@ -1,8 +1,10 @@
 """The schema of params.yaml: every preset loads, and every mistake is one line that names the key."""
 
+import shutil
 from pathlib import Path
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from hrrl.errors import UserError
@@ -19,6 +21,21 @@ def test_presets_load(preset):
 
 def test_params_are_the_quick_preset():
     assert (ROOT / "params.yaml").read_text() == (ROOT / "presets/quick.yaml").read_text()
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_dvc_changes_the_line_of_a_parameter_alone(preset, tmp_path):
+    """`dvc exp run -S` writes the whole file anew: presets are in DVC's style, so that `git diff` shows one line.
+
+    A preset that fails is brought into that style by apply_overrides(preset, []), twice; DVC keeps no comment and no
+    empty line that follows a list.
+    """
+    written = tmp_path / "params.yaml"
+    shutil.copy(preset, written)
+    apply_overrides(written, ["variants.el.example.gradient.tau=0.25"])
+    before, after = preset.read_text().splitlines(), written.read_text().splitlines()
+    assert len(before) == len(after)
+    assert [b for a, b in zip(before, after, strict=True) if a != b] == ["  el: {example: {gradient: {tau: 0.25}}}"]
 
 
 def test_paper_preset_is_section_4():

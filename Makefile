@@ -14,17 +14,17 @@ lint: .venv/installed
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 bench: setup             # ratios against plain references, taken in one run: reports/benchmarks.json
-	@$(BIN)/python benchmarks/run.py
+	@$(BIN)/python -m benchmarks.run
 
 bench-compare: setup     # the same, against the committed file
-	@$(BIN)/python benchmarks/run.py --compare
+	@$(BIN)/python -m benchmarks.run --compare
 
 relist: setup            # after images or a concepts' CSV changed: lists them anew, then `make repro`
-	@$(BIN)/python scripts/relist.py
+	@$(BIN)/python -m scripts.relist
 
 setup: .venv/installed
 	@sh scripts/system-packages.sh wordnet-base dataset-fashion-mnist
-	@$(BIN)/python scripts/keep_outputs.py
+	@$(BIN)/python -m scripts.keep_outputs
 
 setup-test:
 	@sh scripts/system-packages.sh chromium

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
-from steps import stepper
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.steps import stepper
 from hrrl import evaluation, methods, models, objective, params, runtime, training
 from hrrl.checkpoint import Checkpoint
 from hrrl.fast.convolution import Conv2d

@@ -1,6 +1,6 @@
 """Time and memory of the manifest stage against the number of files: one tree, in its own process.
 
-    python benchmarks/manifest.py FOLDER     -> {"seconds": of listing and checking its files, "megabytes"}
+    python -m benchmarks.manifest FOLDER     -> {"seconds": of listing and checking its files, "megabytes"}
 
 The trees have ImageNet's layout, 1,000 classes and small JPEG files; the files were just written, so that the disk
 does not count.
@@ -13,9 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from memory import peak_megabytes
-
+from benchmarks.memory import peak_megabytes
 from hrrl.datasets.manifest import prepare
 from hrrl.params import Dataset
 

@@ -1,10 +1,10 @@
 """Where the project stands, as ratios taken in one run: reports/benchmarks.json, .md (a table) and .png.
 
-    python benchmarks/run.py                    everything, as `make bench`; half an hour, most of it LinearSVC's
-    python benchmarks/run.py --only axes cosine some groups; the other numbers of the file stay
-    python benchmarks/run.py --compare          `make bench-compare`: measures, and compares with the file instead of
+    python -m benchmarks.run                    everything, as `make bench`; half an hour, most of it LinearSVC's
+    python -m benchmarks.run --only axes cosine some groups; the other numbers of the file stay
+    python -m benchmarks.run --compare          `make bench-compare`: measures, and compares with the file instead of
                                                 writing it: a ratio that is worse by more than 10% is flagged (exit 1)
-    python benchmarks/run.py --small --rounds 1 a trial: small SVM
+    python -m benchmarks.run --small --rounds 1 a trial: small SVM
 
 Rounds are interleaved: each measures everything that is compared once, and yields one ratio. The file has the median,
 the minimum and the maximum over the rounds. benchmarks/README.md has the numbers and what profiling found.
@@ -22,7 +22,6 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 REPORT = ROOT / "reports/benchmarks.json"
 
 # What the ratio should be: at least, or at most.
@@ -44,7 +43,7 @@ TARGETS = {
 
 def axes(args) -> dict:
     """Keys without a suffix are of ResNet-18 at 32 pixels and one thread (the default)."""
-    from axes import costs
+    from benchmarks.axes import costs
 
     values, peak = {}, {}
     for net, threads in (("32px", 1), ("64px", 1), ("quick", 1), ("32px", 2), ("64px", 2)):
@@ -55,8 +54,8 @@ def axes(args) -> dict:
 
 
 def cosine(args) -> dict:
-    from axes import direction_cosine
-    from throughput import real_images
+    from benchmarks.axes import direction_cosine
+    from benchmarks.throughput import real_images
 
     values = {}
     for key, net, size in (("el_direction_cosine", "32px", 32), ("el_direction_cosine_quick", "quick", 28)):
@@ -67,8 +66,8 @@ def cosine(args) -> dict:
 
 def accuracy(args) -> dict:
     """Of a short training in the default precision and layout, and in float32 and contiguous."""
-    from axes import short_training
-    from throughput import real_images
+    from benchmarks.axes import short_training
+    from benchmarks.throughput import real_images
 
     values = {}
     with tempfile.TemporaryDirectory() as work:
@@ -80,7 +79,7 @@ def accuracy(args) -> dict:
 
 
 def throughput(args) -> dict:
-    from throughput import compare
+    from benchmarks.throughput import compare
 
     values = {}
     for size in (32, 64, 224):
@@ -90,7 +89,7 @@ def throughput(args) -> dict:
 
 
 def svm(args) -> dict:
-    import svm
+    from benchmarks import svm
 
     result = svm.run(args.rounds, n=5_000 if args.small else 50_000)
     print(f"accuracy: hrrl {result['accuracy']:.2f}%, LinearSVC {result['reference_accuracy']:.2f}%", flush=True)
@@ -115,9 +114,9 @@ def noop(args) -> dict:
     return {"values": {"noop_repro_seconds": seconds}}
 
 
-def point(script: str, *arguments) -> dict:
-    """Time and memory, measured by a script in its own process."""
-    command = [sys.executable, ROOT / "benchmarks" / script, *map(str, arguments)]
+def point(name: str, *arguments) -> dict:
+    """Time and memory, measured by a module of benchmarks/ in a process of its own."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", *map(str, arguments)]
     output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return json.loads(output.splitlines()[-1])
 
@@ -127,10 +126,10 @@ def medians(runs: list[dict]) -> dict:
 
 
 def scaling(args) -> dict:
-    from scaling import POINTS
+    from benchmarks.scaling import POINTS
 
     points = [(name, sizes) for name, several in POINTS.items() for sizes in several]
-    rounds = [[point("scaling.py", *sizes) for _, sizes in points] for _ in range(args.rounds)]
+    rounds = [[point("scaling", *sizes) for _, sizes in points] for _ in range(args.rounds)]
     measured = {name: [] for name in POINTS}
     for (name, sizes), runs in zip(points, zip(*rounds, strict=True), strict=True):
         measured[name].append(dict(zip(("N", "K", "C"), sizes, strict=True)) | medians(runs))
@@ -139,12 +138,12 @@ def scaling(args) -> dict:
 
 def manifest(args) -> dict:
     """The manifest stage on trees in ImageNet's layout."""
-    from manifest import FILES, make_tree
+    from benchmarks.manifest import FILES, make_tree
 
     with tempfile.TemporaryDirectory() as work:
         for files in FILES:
             make_tree(Path(work, str(files)), files)
-        rounds = [[point("manifest.py", Path(work, str(files))) for files in FILES] for _ in range(args.rounds)]
+        rounds = [[point("manifest", Path(work, str(files))) for files in FILES] for _ in range(args.rounds)]
     measured = [{"files": files} | medians(runs) for files, runs in zip(FILES, zip(*rounds, strict=True), strict=True)]
     return {"scaling": {"manifest": measured}}
 
@@ -166,7 +165,8 @@ def summary(results: list[dict]) -> dict:
 
 def settings(args) -> dict:
     import torch
-    from axes import compute
+
+    from benchmarks.axes import compute
 
     cores, processor = os.cpu_count(), "unknown"
     if (cpuinfo := Path("/proc/cpuinfo")).exists():

@@ -1,6 +1,6 @@
 """Time and memory against the number of images N, of concepts K and of classes: one point, in its own process.
 
-    python benchmarks/scaling.py N K CLASSES     -> {"seconds": of one epoch of hrrl, "megabytes": of the process}
+    python -m benchmarks.scaling N K CLASSES     -> {"seconds": of one epoch of hrrl, "megabytes": of the process}
 
 Random images of 28 x 28 pixels and the quick preset's net; images have a class at random, class c is in concept c % K.
 """
@@ -8,16 +8,14 @@ Random images of 28 x 28 pixels and the quick preset's net; images have a class 
 import json
 import sys
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
-from axes import BATCH, NETS, VARIANTS, compute
-from memory import peak_megabytes
-from steps import stepper
 
+from benchmarks.axes import BATCH, NETS, VARIANTS, compute
+from benchmarks.memory import peak_megabytes
+from benchmarks.steps import stepper
 from hrrl import methods, models, runtime, training
 from hrrl.data.augment import augment_batch
 

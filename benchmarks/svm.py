@@ -1,8 +1,8 @@
 """Time of the linear SVM's protocol (five C's, selection, refit, test) against plain ``LinearSVC`` calls.
 
-    python benchmarks/svm.py                    the paper's size, 50,000 x 512 and 10 classes: 12 to 20 minutes a round
-    python benchmarks/svm.py --small            5,000 x 512: a minute and a half a round
-    python benchmarks/svm.py --features F.npz   real features: train_x, train_y, test_x, test_y
+    python -m benchmarks.svm                    the paper's size, 50,000 x 512 and 10 classes: 12 to 20 minutes a round
+    python -m benchmarks.svm --small            5,000 x 512: a minute and a half a round
+    python -m benchmarks.svm --features F.npz   real features: train_x, train_y, test_x, test_y
 
 Almost all of the time of either is in passes over the features: products with them and with their transpose.
 ``LinearSVC`` makes them for one class and one C at a time, on one core, on rows of (index, double) pairs. hrrl.svm
@@ -11,7 +11,6 @@ Gram matrix as preconditioner and warm starts over C leave some 200 passes for a
 """
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from statistics import median
@@ -21,7 +20,6 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from hrrl.svm import GRID, evaluate
 
 

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
-from axes import compute, plain_net
-from steps import stepper
 from torchvision import datasets, io, transforms
 
+from benchmarks.axes import compute, plain_net
+from benchmarks.steps import stepper
 from hrrl import data, models, objective, params, runtime, training
 from hrrl.datasets.manifest import prepare
 from hrrl.decode import resize

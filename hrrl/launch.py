@@ -19,7 +19,7 @@ def end_with_parent() -> None:
 
 
 def join(launch) -> None:
-    """Restarts this script under torchrun if the params section ``launch`` asks for more than one process.
+    """Restarts this module under torchrun if the params section ``launch`` asks for more than one process.
 
     Returns in a process that torchrun started, and where one process is all that is asked for.
     """
@@ -32,4 +32,5 @@ def join(launch) -> None:
         torchrun += [f"--nnodes={launch.nnodes}", f"--node-rank={launch.node_rank}"]
         torchrun += [f"--master-addr={launch.master_addr}", f"--master-port={launch.master_port}"]
     sys.stdout.flush()
-    os.execv(sys.executable, torchrun + sys.argv)
+    module = sys.modules["__main__"].__spec__.name
+    os.execv(sys.executable, [*torchrun, "--module", module, *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""Lets the outputs of every preset stay: python scripts/keep_outputs.py, once per clone (`make setup` does it).
+"""Lets the outputs of every preset stay: python -m scripts.keep_outputs, once per clone (`make setup` does it).
 
 ``dvc checkout``, ``dvc exp run`` and ``dvc exp apply`` delete outputs that dvc.yaml no longer names. With another
 preset in params.yaml, those are the models and reports of the preset before. DVC finds them in a table of what it has

@@ -1,4 +1,4 @@
-"""Ranks experiments by a variant's SVM validation accuracy: python scripts/rank.py VARIANT
+"""Ranks experiments by a variant's SVM validation accuracy: python -m scripts.rank VARIANT
 
 Prints one line per experiment (mean over targets and seeds), the best first, and the -S line of the best. Test accuracy
 plays no part.

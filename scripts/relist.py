@@ -1,4 +1,4 @@
-"""Lists the datasets anew whose files changed, by names and sizes: python scripts/relist.py (or `make relist`).
+"""Lists the datasets anew whose files changed, by names and sizes: python -m scripts.relist (or `make relist`).
 
 `dvc repro` does not look into the folders of raw images, nor at a concepts' CSV outside of concepts/: this does, and
 reruns the manifest and concepts stages where it finds a change. What follows from them, the next `dvc repro` does.
@@ -10,12 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from hrrl.datasets.manifest import relisted
+from hrrl.errors import UserError
+from hrrl.params import load
 
-from hrrl.datasets.manifest import relisted  # noqa: E402
-from hrrl.errors import UserError  # noqa: E402
-from hrrl.params import load  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:

@@ -4,8 +4,8 @@ set -eu
 jobs=$1
 dvc=.venv/bin/dvc
 .venv/bin/python -m hrrl.params
-.venv/bin/python scripts/keep_outputs.py
-.venv/bin/python scripts/relist.py
+.venv/bin/python -m scripts.keep_outputs
+.venv/bin/python -m scripts.relist
 if $dvc status --quiet; then
     echo "Nothing to do: params, code and data are those of the last run. Report: reports/$(sed -n 's/^name: *\([a-z0-9_]*\).*/\1/p' params.yaml)/report.html"
     exit 0

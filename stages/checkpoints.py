@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from common import ROOT, deciding
-from paths import WORK
+from stages.common import ROOT, deciding
+from stages.paths import WORK
 
 
 def open_checkpoint(params, name: str, settings: dict, data: list[Path]):

@@ -8,11 +8,10 @@ import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
 
 def use_project_environment() -> None:
-    """Restarts the script with the project's .venv where `python` lacks the requirements.
+    """Restarts the stage with the project's .venv where `python` lacks the requirements.
 
     So ``.venv/bin/dvc repro`` works without activating the environment, also in a temporary copy of the project
     below it (``dvc exp run --temp``). Stage scripts import this module before any other package.
@@ -20,13 +19,13 @@ def use_project_environment() -> None:
     if importlib.util.find_spec("dvc") is None:
         for folder in (ROOT, *ROOT.parents):
             if (python := folder / ".venv/bin/python").exists() and Path(sys.executable) != python:
-                os.execv(python, [str(python), *sys.argv])
+                os.execv(python, [str(python), *sys.orig_argv[1:]])
         sys.exit("python lacks the requirements: run `make setup`, or pip install -r requirements.txt")
 
 
 use_project_environment()
 
-from hrrl import launch  # noqa: E402  (the scripts run from a clone, without an installed package)
+from hrrl import launch  # noqa: E402
 
 launch.end_with_parent()  # before the imports that take longest: the parent may be killed at any moment
 
@@ -78,16 +77,25 @@ def read_params() -> Settings:
     return Settings(YAML(typ="safe").load(Path("params.yaml").read_text()))
 
 
+def cell(parts: int) -> list[str]:
+    """The values of the matrix cell that DVC runs: ["hrrl", "0"] in ``pretrain@hrrl-0``; names have no hyphen."""
+    values = os.environ.get("DVC_STAGE", "").partition("@")[2]
+    return values.split("-") if parts and values else []
+
+
 def run(main, *arguments: str, params=read_params) -> None:
-    """Calls ``main(params, *values)`` with the positional command-line arguments; what the user can mend is one line.
+    """Calls ``main(params, *values)`` with the values that name the cell; what the user can mend is one line.
+
+    DVC says which cell it runs in the environment, so that no name of params.yaml passes through a shell; by hand,
+    the values are command-line arguments. One in brackets may be left out: "[target]".
 
     Exit status 1 and a line on stderr for bad params, bad data, a full disk, a missing permission, a diverged run.
     With HRRL_DEBUG=1 in the environment, the traceback as well.
     """
     parser = argparse.ArgumentParser(description=sys.modules[main.__module__].__doc__)
     for argument in arguments:
-        parser.add_argument(argument)
-    values = vars(parser.parse_args()).values()
+        parser.add_argument(argument.strip("[]"), nargs="?" if argument.startswith("[") else None)
+    values = vars(parser.parse_args(sys.argv[1:] or cell(len(arguments)))).values()
     os.chdir(ROOT)
     try:
         main(params(), *values)

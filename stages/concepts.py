@@ -2,8 +2,8 @@
 
 import json
 
-from common import plain, run
-from paths import concepts_folder, dataset_folder, read_json, resolved
+from stages.common import plain, run
+from stages.paths import concepts_folder, dataset_folder, read_json, resolved
 
 import numpy as np
 import pandas as pd

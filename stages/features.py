@@ -1,8 +1,8 @@
 """Extracts the deep features of every target's images from one pretrained model, one .npz per target."""
 
-from common import run
-from inputs import open_data
-from paths import measured, model_folder
+from stages.common import run
+from stages.inputs import open_data
+from stages.paths import measured, model_folder
 
 import numpy as np
 

@@ -1,9 +1,9 @@
 """Fine-tunes one pretrained model on every target with ERM, and keeps the test error of each epoch (Fig. 3)."""
 
-from checkpoints import open_checkpoint
-from common import run
-from inputs import open_data
-from paths import dataset_folder, key, measured, model_folder
+from stages.checkpoints import open_checkpoint
+from stages.common import run
+from stages.inputs import open_data
+from stages.paths import dataset_folder, key, measured, model_folder
 
 import pandas as pd
 

@@ -1,6 +1,6 @@
 """What stages read images from: the benchmark and the targets as sources, with concepts."""
 
-from paths import concepts_folder, dataset_folder, read_json
+from stages.paths import concepts_folder, dataset_folder, read_json
 
 
 def open_data(params, split: str, image_size: int, target: str | None = None):

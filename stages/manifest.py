@@ -2,16 +2,17 @@
 
 from types import SimpleNamespace
 
-from common import run
-from paths import dataset_folder, read_json, resolved
+from stages.common import run
+from stages.paths import dataset_folder, read_json, resolved
 
 
-def main(params, role, dataset):
+def main(params, target):
     from hrrl.datasets.manifest import prepare
 
+    dataset = target or params.benchmark
     definition = SimpleNamespace(**read_json(resolved(params, "datasets", dataset)))
-    prepare(definition, dataset).write(dataset_folder(params, dataset if role == "target" else None))
+    prepare(definition, dataset).write(dataset_folder(params, target))
 
 
 if __name__ == "__main__":
-    run(main, "role", "dataset")
+    run(main, "[target]")

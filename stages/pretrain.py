@@ -1,9 +1,18 @@
 """Pretrains one variant with one seed on the benchmark (Algorithm 1): models/<name>/<variant>-<seed>/."""
 
-from checkpoints import open_checkpoint
-from common import run
-from inputs import benchmark_task
-from paths import concepts_folder, dataset_folder, key, measured_speed, model_folder, q0_file, read_json, resolved
+from stages.checkpoints import open_checkpoint
+from stages.common import run
+from stages.inputs import benchmark_task
+from stages.paths import (
+    concepts_folder,
+    dataset_folder,
+    key,
+    measured_speed,
+    model_folder,
+    q0_file,
+    read_json,
+    resolved,
+)
 
 import pandas as pd
 

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-from common import deciding, plain, run
-from paths import concepts_folder, measured, model_folder, read_json, resolved, write_json
+from stages.common import deciding, plain, run
+from stages.paths import concepts_folder, measured, model_folder, read_json, resolved, write_json
 
 import pandas as pd
 from ruamel.yaml import YAML

@@ -6,7 +6,7 @@ One file for each: what changes one of them makes just what uses it outdated.
 import json
 from pathlib import Path
 
-from common import run
+from stages.common import run
 
 from hrrl import identity
 from hrrl.datasets import kinds

@@ -2,8 +2,8 @@
 
 from dataclasses import asdict
 
-from common import run
-from paths import measured, write_json
+from stages.common import run
+from stages.paths import measured, write_json
 
 import numpy as np
 from threadpoolctl import threadpool_limits

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from common import run
-from inputs import benchmark_task
-from paths import model_folder, read_json, resolved
+from stages.common import run
+from stages.inputs import benchmark_task
+from stages.paths import model_folder, read_json, resolved
 
 import numpy as np
 import pandas as pd

@@ -1,6 +1,7 @@
 """dvc.yaml against what stages really do: the modules that they import and the params that they read, from a run."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from dvc.repo import Repo
 
 # What every stage imports and what decides none of its bytes, as dvc.yaml says at its top.
 NO_RESULT = {
-    *("stages/common.py", "stages/paths.py", "stages/checkpoints.py"),
+    *("stages/__init__.py", "stages/common.py", "stages/paths.py", "stages/checkpoints.py"),
     *("hrrl/__init__.py", "hrrl/errors.py", "hrrl/files.py", "hrrl/launch.py", "hrrl/checkpoint.py"),
     *("hrrl/registry.py", "hrrl/params.py", "hrrl/datasets/kinds/__init__.py"),
     *("hrrl/methods/example/__init__.py", "hrrl/methods/concept/__init__.py"),
@@ -21,16 +22,16 @@ NO_RESULT_OF_SVM = ("compute.threads",)  # its sums are in blocks of their own (
 TRACED = """
 import json, runpy, sys
 from pathlib import Path
-target, script, *arguments = sys.argv[1:]
-sys.argv = [script, *arguments]
-sys.path.insert(0, "stages")
+target, module = sys.argv[1:]
+sys.argv = [module]
 try:
-    runpy.run_path(script, run_name="__main__")
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 finally:
     root = str(Path.cwd()) + "/"
     files = {getattr(m, "__file__", None) or "" for m in list(sys.modules.values())}
     files = sorted(f.removeprefix(root) for f in files if f.startswith((root + "hrrl", root + "stages")))
-    Path(target).write_text(json.dumps([[*files, script], sorted(sys.modules["common"].READ)]))
+    files.append(module.replace(".", "/") + ".py")
+    Path(target).write_text(json.dumps([files, sorted(sys.modules["stages.common"].READ)]))
 """
 CELLS = [
     "resolve",
@@ -62,9 +63,10 @@ def test_a_stage_lists_what_it_imports_and_reads_and_no_more(restored, tmp_path,
         [stage] = repo.stage.collect(cell)
         deps = [dep.def_path for dep in stage.deps if not hasattr(dep, "params")]
         params = {key for dep in stage.deps for key in getattr(dep, "params", [])}
-        command = stage.cmd.removeprefix("exec python ").split()
+        module = stage.cmd.removeprefix("exec python -m ")
     trace = tmp_path / "trace.json"
-    subprocess.run([sys.executable, "-c", TRACED, trace, *command], cwd=restored, check=True, capture_output=True)
+    traced = [sys.executable, "-c", TRACED, trace, module]
+    subprocess.run(traced, cwd=restored, check=True, capture_output=True, env=os.environ | {"DVC_STAGE": cell})
     files, read = json.loads(trace.read_text())
     code = {file for dep in deps if dep.startswith("data/smoke/resolved") for file in resolved_code(restored / dep)}
     needed = {f for f in files if f not in NO_RESULT and not covered(f, code) and not through_manifest(f, deps)}

@@ -134,9 +134,9 @@ def test_relisting_reruns_the_stage_whose_files_changed(restored):
     concepts.write_text(classes)
     edit(restored, concepts={"csv": "concepts.csv"})
     call(restored, "dvc", "repro", "concepts")
-    call(restored, "python", "scripts/relist.py")
+    call(restored, "python", "-m", "scripts.relist")
     concepts.write_text(classes.replace("Bag,container", "Bag,footwear"))
-    assert "concepts.csv changed" in call(restored, "python", "scripts/relist.py")
+    assert "concepts.csv changed" in call(restored, "python", "-m", "scripts.relist")
     assert "container" not in (restored / "data/smoke/concepts/concepts.csv").read_text()
 
 
@@ -197,7 +197,7 @@ def processes(folder) -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if (process / "cwd").resolve() == folder and b"stages/" in (process / "cmdline").read_bytes():
+            if (process / "cwd").resolve() == folder and b"stages." in (process / "cmdline").read_bytes():
                 found.append(int(process.name))
     return found
 

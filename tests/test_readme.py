@@ -1,15 +1,10 @@
 """The READMEs show what a run produced, and every file that they link to exists."""
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from readme import READMES, filled  # noqa: E402
+from scripts.readme import READMES, filled
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)

@@ -204,6 +204,31 @@ class Svm(Section):
     max_iter: Count
 
 
+# endpoint of a claim -> the runs that are measured for it
+MEASURED_RUNS = {"svm": "svm", "finetune": "finetune", "augmented": "pretrain", "concept_gap": "pretrain"}
+
+
+class Claim(Section):
+    """What the run is to decide, named before it: ``better`` against ``than`` (docs/evidence.md)."""
+
+    name: Name
+    source: Annotated[str, Field(min_length=1)]  # where it is claimed, e.g. "Table 2"
+    better: str
+    than: str | Annotated[list[str], Field(min_length=2)]  # a list: the best of them, less the noise
+    endpoint: Literal["svm", "finetune", "augmented", "concept_gap"]
+    target: str | None = None  # of svm and finetune: the primary endpoint; on the other targets it is secondary
+
+    @model_validator(mode="after")
+    def target_where_there_is_one(self):
+        if (self.target is None) == (self.endpoint in ("svm", "finetune")):
+            raise ValueError(f"{self.name}: endpoints svm and finetune take a target, and no other does")
+        return self
+
+    @property
+    def others(self) -> list[str]:
+        return [self.than] if isinstance(self.than, str) else self.than
+
+
 class Robustness(Section):
     steps: list[NonNegative] = Field(min_length=1)
 
@@ -221,6 +246,8 @@ class Params(Section):
     seeds: list[Natural] = Field(min_length=1)
     benchmark: str
     targets: list[str] = Field(min_length=1)
+    shifts: dict[str, Literal["none", "images", "concepts", "both"]]  # what differs from the benchmark, per target
+    claims: list[Claim]
     headline: str
     datasets: dict[Name, Dataset]
     concepts: Concepts
@@ -241,6 +268,8 @@ class Params(Section):
         uses += [("headline", [self.headline], self.runs.svm)]
         uses += [(f"runs.{step}", names, self.runs.pretrain) for step, names in self.runs]
         uses += [(key, [target], self.targets) for key, target in self._references()]
+        uses += [("shifts", list(self.shifts), self.targets)]
+        uses += [use for claim in self.claims for use in self._uses(claim)]
         for key, names, defined in uses:
             for name in names:
                 if name not in defined:
@@ -249,7 +278,18 @@ class Params(Section):
                 raise ValueError(f"{key}: every name may appear only once, got {', '.join(names)}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds: every seed may appear only once, got {self.seeds}")
+        if missing := [target for target in self.targets if target not in self.shifts]:
+            raise ValueError(f"shifts: {missing[0]!r} is missing; every target takes none, images, concepts or both")
+        names = [claim.name for claim in self.claims]
+        if len(set(names)) < len(names):
+            raise ValueError(f"claims: every name may appear only once, got {', '.join(names)}")
         return self
+
+    def _uses(self, claim: Claim):
+        """Key, names used, names defined: of one claim."""
+        runs = MEASURED_RUNS[claim.endpoint]
+        yield f"claims.{claim.name}", [claim.better, *claim.others], getattr(self.runs, runs)
+        yield f"claims.{claim.name}.target", [claim.target] if claim.target else [], self.targets
 
     def _references(self):
         """Keys whose value is the concept distribution of a target, with that target."""

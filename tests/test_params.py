@@ -14,6 +14,9 @@ ROOT = Path(__file__).parent.parent
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 
 
+CLAIM = {"name": "a", "source": "Table 4", "better": "hrrl", "than": "erm", "endpoint": "svm", "target": "digits"}
+
+
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_presets_load(preset):
     assert load(preset).name == preset.stem
@@ -96,6 +99,20 @@ def change(content, key, value):
         ("datasets.digits.train", "train[::2]", "datasets.digits.train: "),
         ("concepts", "tabel1", "concepts: takes table1, a list of {name, synset}"),
         ("compute.precision", "fp8", "compute.precision: "),
+        ("shifts.digits", None, "shifts: 'digits' is missing; every target takes none, images, concepts or both"),
+        ("shifts.mnist", "both", "shifts: 'mnist' is not defined; known: lowres"),
+        ("shifts.digits", "style", "shifts.digits: Input should be 'none', 'images', 'concepts' or 'both'"),
+        ("claims", [CLAIM | {"better": "hrlr"}], "claims.a: 'hrlr' is not defined; known: erm, el, cl, hrrl"),
+        ("claims", [CLAIM | {"better": "erm"}], "claims.a: every name may appear only once"),
+        ("claims", [CLAIM | {"target": "mnist"}], "claims.a.target: 'mnist' is not defined; known: lowres"),
+        ("claims", [CLAIM | {"target": None}], "claims.0: a: endpoints svm and finetune take a target"),
+        ("claims", [CLAIM | {"endpoint": "concept_gap"}], "claims.0: a: .* no other does"),
+        (
+            "claims",
+            [CLAIM | {"better": "el", "endpoint": "finetune"}],
+            "claims.a: 'el' is not defined; known: erm, hrrl",
+        ),
+        ("claims", [CLAIM, CLAIM], "claims: every name may appear only once, got a, a"),
     ],
 )
 def test_mistakes_are_named(tmp_path, key, value, message):

@@ -148,7 +148,8 @@ def test_a_traceback_is_there_for_who_asks(restored, monkeypatch):
 
 
 def test_shrinking_lists_leaves_no_stale_numbers(restored):
-    edit(restored, targets=["digits"], runs__pretrain=["erm", "hrrl"], runs__svm=["erm", "hrrl"])
+    edit(restored, targets=["digits"], shifts={"digits": "both"}, claims=[])
+    edit(restored, runs__pretrain=["erm", "hrrl"], runs__svm=["erm", "hrrl"])
     call(restored, "dvc", "repro")
     found = metrics(restored)
     assert set(found["svm"]) == {"digits"}

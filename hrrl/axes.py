@@ -59,6 +59,14 @@ class Weighting:
         # q / (N_k/N) is N/N_k q, and exactly 1 where q is the empirical distribution.
         return (self.q / self.share).to(concepts.device)[concepts]
 
+    def gradient(self, terms: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+        """The gradient of a step's objective in q, (..., K) float64: ``terms`` where nothing regularises q.
+
+        ``terms`` are ``1/m sum_{j in k} N/N_k l_j`` of each concept k, the first part of Eq. 6, and ``q`` is the
+        distribution at which the gradient is taken; both (..., K) float64.
+        """
+        return terms
+
     def update(self, losses: torch.Tensor, concepts: torch.Tensor) -> None:
         """One step of the weighting from (B,) detached losses; called once per optimizer step."""
         self.t += 1

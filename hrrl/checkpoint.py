@@ -28,42 +28,61 @@ def fingerprint(params: dict, code: list[Path], data: list[Path]) -> dict[str, s
 
 
 class Checkpoint:
-    """The checkpoints of one run, in a folder of their own: one file per epoch, the last two are kept."""
+    """The checkpoints of one run, in a folder of their own: one file per epoch, the last two are kept.
+
+    What an epoch leaves for the end of the run, its record, is written once, in a file of its own: checkpoints stay as
+    small as the state, however long the run.
+    """
 
     def __init__(self, folder: Path, key: dict[str, str]):
         self.folder, self.key = Path(folder), key
 
-    def load(self) -> dict | None:
-        """The newest readable state of this very run, or None. Says why when it passes over one."""
+    def load(self) -> tuple[dict, list] | None:
+        """The newest readable state of this very run and the records of all epochs until then, or None.
+
+        Says why when it passes over one.
+        """
         for file in sorted(self.folder.glob("epoch-*.pt"), reverse=True):
             try:
-                saved = torch.load(file, map_location="cpu", weights_only=True)
+                saved = _load(file)
                 key, state = saved["key"], saved["state"]
+                changed = [part for part in self.key if key.get(part) != self.key[part]]
+                records = [] if changed else [_load(self._record(n + 1)) for n in range(state["epoch"])]
             except Exception as error:  # whatever a damaged file raises
-                _say(f"{file} is damaged ({type(error).__name__}); using the checkpoint before it")
+                _say(f"{file} or a record is damaged ({type(error).__name__}); using the checkpoint before it")
                 continue
-            changed = [part for part in self.key if key.get(part) != self.key[part]]
             if changed:
                 _say(f"{self.folder}: starting afresh, because {' and '.join(changed)} changed since its checkpoint")
                 self.clear()
                 return None
             _say(f"going on after epoch {state['epoch']}, from {file}")
-            return state
+            return state, records
         return None
 
-    def save(self, state: dict) -> None:
-        """Writes the state after ``state["epoch"]`` epochs: whole, or not at all."""
+    def save(self, state: dict, record) -> None:
+        """Writes the state after ``state["epoch"]`` epochs, and the last one's record: whole, or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        file = self.folder / f"epoch-{state['epoch']:05d}.pt"
-        content = io.BytesIO()  # torch.save hides a full disk behind an error of its own
-        torch.save({"key": self.key, "state": state}, content)
-        with replacing(file) as temporary:
-            temporary.write_bytes(content.getbuffer())
+        _save(record, self._record(state["epoch"]))
+        _save({"key": self.key, "state": state}, self.folder / f"epoch-{state['epoch']:05d}.pt")
         for old in sorted(self.folder.glob("epoch-*.pt"))[:-KEEP]:
             old.unlink()
 
     def clear(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _record(self, epoch: int) -> Path:
+        return self.folder / f"record-{epoch:05d}.pt"
+
+
+def _load(file: Path):
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _save(content, file: Path) -> None:
+    data = io.BytesIO()  # torch.save hides a full disk behind an error of its own
+    torch.save(content, data)
+    with replacing(file) as temporary:
+        temporary.write_bytes(data.getbuffer())
 
 
 def _hash_files(paths) -> str:

@@ -6,11 +6,16 @@ import torch.distributed as dist
 
 def concept_sums(losses: torch.Tensor, concepts: torch.Tensor, K: int) -> tuple[torch.Tensor, float]:
     """Sum of the losses per concept, (K,) float64 on the CPU, and the batch size m; both over all processes."""
+    sums = all_reduce(batch_sums(losses, concepts, K)).cpu()
+    return sums[:K], float(sums[K])
+
+
+def batch_sums(losses: torch.Tensor, concepts: torch.Tensor, K: int) -> torch.Tensor:
+    """(K + 1,) float64 where the losses are: their sums per concept, and last their number; of this process alone."""
     sums = torch.zeros(K + 1, dtype=torch.float64, device=losses.device)
     sums.index_add_(0, concepts, losses.detach().double())
     sums[K] = len(losses)
-    sums = all_reduce(sums).cpu()
-    return sums[:K], float(sums[K])
+    return sums
 
 
 def all_reduce(tensor: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ from hrrl.errors import UserError
 from hrrl.evaluation import Task, evaluate
 from hrrl.models import Classifier
 from hrrl.runtime import Runtime
+from hrrl.trace import Trace
 
 
 @dataclass
@@ -66,6 +67,7 @@ class Training:
         half = self.runtime.precision == torch.float16
         self.scaler = torch.amp.GradScaler(self.runtime.device.type, enabled=half)
         self.history, self.speed = [], []  # one row per epoch: deterministic, and measured
+        self.trace = Trace(self.variant.concept)
 
     def fit(self, checkpoint: Checkpoint) -> None:
         """Trains, from the last epoch that ``checkpoint`` has; ``history`` and ``speed`` have a row per epoch then.
@@ -84,6 +86,7 @@ class Training:
             loss = self._epoch(net, epoch)
             seconds = time.perf_counter() - started
             row = {"epoch": epoch + 1, "step": self.variant.concept.t, "lr": lr, "train_loss": loss}
+            row |= self.trace.close_epoch()
             row |= evaluate(self.model, self.task, self.runtime, self.schedule.batch_size)
             self.history.append(row | distribution(self.variant.concept, self.task.names))
             images = self.task.train.steps(self.schedule.batch_size) * min(
@@ -91,7 +94,7 @@ class Training:
             )
             self.speed.append({"epoch": epoch + 1, "images_per_second": round(images / seconds, 1)})
             if self.runtime.rank == 0:
-                checkpoint.save(self._state())
+                checkpoint.save(self._state(), self.trace.epochs[-1])
 
     def _state(self) -> dict:
         parts = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler}
@@ -107,9 +110,10 @@ class Training:
                 f"{self.title}: {' and '.join(differs)} of process {self.runtime.rank} differ from the first one's; "
                 "every node needs the same"
             )
-        state = self.runtime.from_first(checkpoint.load)
-        if state is None:
+        saved = self.runtime.from_first(checkpoint.load)
+        if saved is None:
             return
+        state, self.trace.epochs = saved
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
@@ -166,6 +170,7 @@ class Training:
         scaler.update()
         runtime.share_statistics(self.model)
         if scaler.get_scale() >= scale:  # a step that the scaler skips for an overflow is no step of Algorithm 1
+            self.trace.record(detached, concepts)
             variant.concept.update(detached, concepts)
         return detached
 

@@ -14,6 +14,7 @@ from stages.paths import (
     resolved,
 )
 
+import numpy as np
 import pandas as pd
 
 from hrrl import launch
@@ -51,6 +52,7 @@ def main(params, variant, seed):
             with replacing(model_folder(params, variant, seed)) as folder:
                 models.save(model, folder, description)
                 pd.DataFrame(run.history).to_csv(folder / "history.csv", index=False)
+                np.savez(folder / "trace.npz", **run.trace.arrays())
             with replacing(measured_speed(params, variant, seed)) as file:
                 pd.DataFrame(run.speed).to_csv(file, index=False)
             checkpoint.clear()

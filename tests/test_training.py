@@ -137,12 +137,14 @@ def test_resumed_run_has_the_same_bytes(task, tmp_path):
 def test_damaged_and_foreign_checkpoints(tmp_path, capsys):
     checkpoint = Checkpoint(tmp_path / "run", {"params": "a", "code": "b"})
     for epoch in (1, 2, 3):
-        checkpoint.save({"epoch": epoch})
+        checkpoint.save({"epoch": epoch}, {"of": epoch})
     newest = tmp_path / "run/epoch-00003.pt"
     assert not (tmp_path / "run/epoch-00001.pt").exists()
     newest.write_bytes(newest.read_bytes()[:100])
-    assert checkpoint.load() == {"epoch": 2}
-    assert "epoch-00003.pt is damaged" in capsys.readouterr().err
+    assert checkpoint.load() == ({"epoch": 2}, [{"of": 1}, {"of": 2}])
+    assert "epoch-00003.pt or a record is damaged" in capsys.readouterr().err
+    (tmp_path / "run/record-00001.pt").write_bytes(b"")
+    assert checkpoint.load() is None
     assert Checkpoint(tmp_path / "run", {"params": "z", "code": "b"}).load() is None
     assert "starting afresh, because params changed" in capsys.readouterr().err
     assert checkpoint.load() is None
@@ -198,6 +200,8 @@ def test_processes_agree_with_one(tmp_path, world):
     one, several = results[1][0], results[world][0]
     for point in CONCEPT_AXIS:
         assert several[point]["q"] == pytest.approx(one[point]["q"], abs=1e-6)
+        for part, array in one[point]["trace"].items():
+            assert several[point]["trace"][part] == [pytest.approx(row, abs=1e-5) for row in array]
         for row, expected in zip(several[point]["history"], one[point]["history"], strict=True):
             assert row["train_loss"] == pytest.approx(expected["train_loss"], abs=1e-5)
             assert row["val_accuracy"] == pytest.approx(expected["val_accuracy"])  # every image once, 70 of them
@@ -244,7 +248,8 @@ def main(folder: Path, net: str = "") -> None:
             checkpoint = Checkpoint(folder / "ck" / name, {"params": "p"})
             run = training.Training(model, task, chosen, schedule, here, 0, "test")
             run.fit(checkpoint)
-            ends[name] = {"history": run.history, "q": chosen.concept.q.tolist()}
+            trace = {part: array.tolist() for part, array in run.trace.arrays().items()}
+            ends[name] = {"history": run.history, "q": chosen.concept.q.tolist(), "trace": trace}
         models.save(model, folder / str(here.rank), {})
         (folder / f"end-{here.rank}.json").write_text(json.dumps(ends))
 

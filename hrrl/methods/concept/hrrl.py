@@ -37,16 +37,23 @@ class ConceptDistribution(Weighting):
         self.q0 = self.share.clone() if q0 is None else _distribution(q0, len(self.share))
         self.q = self.q0.clone()
 
+    def gradient(self, terms: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+        """The stochastic gradient of Eq. 6 at q: ``1/m sum_{j in k} N/N_k l_j - lam (q_k - q0_k)``."""
+        return terms - self.lam * (q - self.q0)
+
     def update(self, losses: torch.Tensor, concepts: torch.Tensor) -> None:
         """One step of Eq. 6, from the (B,) detached losses of the whole batch, over all processes.
 
         A concept that is absent from the batch adds 0 to the sum, which keeps the estimate unbiased.
         """
+        sums, m = concept_sums(losses, concepts, len(self.q))
+        self.ascend(sums / m / self.share)
+
+    def ascend(self, terms: torch.Tensor) -> None:
+        """One step of Eq. 6 from the (K,) float64 terms ``1/m sum_{j in k} N/N_k l_j``."""
         self.t += 1
         eta = 1 / ((self.c if self.t <= self.s else 1) * self.lam * self.t)
-        sums, m = concept_sums(losses, concepts, len(self.q))
-        gradient = sums / m / self.share - self.lam * (self.q - self.q0)
-        self.q = project_simplex(self.q + eta * gradient)
+        self.q = project_simplex(self.q + eta * self.gradient(terms, self.q))
 
 
 def _distribution(q0, K: int) -> torch.Tensor:

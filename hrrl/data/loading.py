@@ -134,7 +134,14 @@ class Source:
         return max(1, len(self) // batch_size)
 
     def train_batches(
-        self, batch_size: int, augment, seed: int, epoch: int, rank: int = 0, world: int = 1
+        self,
+        batch_size: int,
+        augment,
+        seed: int,
+        epoch: int,
+        rank: int = 0,
+        world: int = 1,
+        steps: slice = slice(None),
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
         """This process's part of each batch of an epoch, in an order that follows from (seed, epoch).
 
@@ -143,13 +150,14 @@ class Source:
             augment: crop ("random_resized", "padded", "none"), padding (pixels at the network's size), scale (least
                 and greatest area), flip.
             rank, world: this process among all.
+            steps: which of the epoch's batches; what is in a batch does not depend on it.
         Yields:
             x (b, 3, S, S) uint8, y (b,) int64, m.
         """
         m = min(batch_size, len(self))
         order = _random(ORDER, seed, epoch).permutation(len(self))
         parts = []
-        for step in range(self.steps(batch_size)):
+        for step in range(self.steps(batch_size))[steps]:
             bounds = _bounds(m, world)[rank : rank + 2]
             parts.append((step, order[step * m : (step + 1) * m], slice(*bounds)))
         for (_, batch, part), x in zip(parts, self._augmented(parts, augment, seed, epoch), strict=True):

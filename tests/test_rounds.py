@@ -1,0 +1,48 @@
+"""Rounds of a number of steps: the batches of whole epochs, in their order."""
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import COMPUTE, SCHEDULE, network
+
+from hrrl import runtime, training
+from hrrl.checkpoint import Checkpoint
+from hrrl.evaluation import Task
+from hrrl.rounds import Rounds, in_rounds
+
+
+def take(source, epochs: range) -> list:
+    batches = [source.train_batches(30, SCHEDULE.augment, 0, epoch) for epoch in epochs]
+    return [batch for those in batches for batch in those]
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 7])
+def test_rounds_are_the_epochs_cut_anew(task, every):
+    """An epoch has 3 batches: rounds within one, of one, and over several of them."""
+    expected = take(task.train, range(7))
+    found = take(Rounds(task.train, every), range(21 // every))
+    assert len(found) == 21 // every * every
+    for (x, y, m), (x0, y0, m0) in zip(found, expected, strict=False):
+        assert torch.equal(x, x0)
+        assert torch.equal(y, y0)
+        assert m == m0
+
+
+def test_training_in_rounds_is_training_in_epochs(task, tmp_path):
+    """Rounds of an epoch's 3 steps are epochs; of 2 steps, the learning rate falls at the same step."""
+    states = {}
+    for every in (None, 3, 2):
+        schedule, train = copy.copy(SCHEDULE), task.train
+        if every:
+            steps = SimpleNamespace(**vars(SCHEDULE) | {"steps": 6, "every": every, "milestones": [6 - every]})
+            schedule, train = in_rounds(steps, task.train)
+        model, chosen = network(), Task(train, task.test, task.concepts, task.names)
+        with runtime.start(COMPUTE) as here:
+            run = training.Training(model, chosen, training.erm(chosen), schedule, here, 0, "test")
+            run.fit(Checkpoint(tmp_path / str(every), {"params": "p"}))
+        states[every] = model.state_dict()
+        assert [row["step"] for row in run.history] == list(range(every or 3, 7, every or 3))
+    assert all(torch.equal(states[None][name], states[3][name]) for name in states[None])
+    assert run.history[-1]["lr"] == pytest.approx(SCHEDULE.lr / 10)

@@ -32,7 +32,6 @@ Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(gt=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Split = Annotated[str, Field(pattern=r"^\w+(\[-?\d*:-?\d*\])?$")]
 
@@ -200,7 +199,9 @@ class Launch(Section):
 
 class Svm(Section):
     C: list[Positive] = Field(min_length=1)
-    validation: Share
+    folds: Annotated[int, Field(ge=2)]  # of a target's training part, which choose C
+    shots: dict[str, Count]  # target -> images of each class that are drawn from its training part; else all
+    draws: Count  # of a target with shots: scores are means over them
     max_iter: Count
 
 
@@ -265,7 +266,7 @@ class Params(Section):
     def names_are_defined(self):
         uses = [("benchmark", [self.benchmark], self.datasets), ("targets", self.targets, self.datasets)]
         uses += [(f"runs.{step}", names, self.variants) for step, names in self.runs]
-        uses += [("headline", [self.headline], self.runs.svm)]
+        uses += [("headline", [self.headline], self.runs.svm), ("svm.shots", self.svm.shots, self.targets)]
         uses += [(f"runs.{step}", names, self.runs.pretrain) for step, names in self.runs]
         uses += [(key, [target], self.targets) for key, target in self._references()]
         uses += [("shifts", list(self.shifts), self.targets)]

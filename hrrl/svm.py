@@ -1,8 +1,8 @@
 """Linear SVM on frozen features: the score of a pretrained model on a target (section 4, Tables 2 to 4).
 
 The classifier is scikit-learn's ``LinearSVC`` (one-vs-rest, squared hinge loss, L2 penalty, penalised
-intercept) on standardised features. C is chosen on a stratified validation part of the training images, which
-depends on labels and seed only and is therefore the same for all models; the classifier is then refit on all
+intercept) on standardised features. C is chosen by stratified cross-validation on the training images, in folds
+that depend on labels and seed only and are therefore the same for all models; the classifier is then refit on all
 training images, and the test images are scored once.
 
 The fits are by :mod:`hrrl.fast.newton`, or, with hrrl.fast switched off, by ``LinearSVC`` itself.
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
@@ -27,18 +27,26 @@ GRID = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What :func:`cross_validate` found. Dictionaries have the keys ``f"{C:g}"``."""
+
+    C: float  # the smallest of the best
+    edge: bool  # it is the smallest or the largest of the grid: a wider one might do better
+    accuracy: float  # of it, in %: the share of training images that are right when their fold is left out
+    validation: dict[str, float]  # the same of each C
+    converged: dict[str, bool]  # in all folds
+    iterations: dict[str, int]  # in all folds together
+
+
+@dataclass(frozen=True)
 class Score:
-    """What :func:`evaluate` measured. Dictionaries have the keys ``f"{C:g}"``, and "refit" for the last fit."""
+    """What :func:`evaluate` measured."""
 
     accuracy: float  # on the test part, in %
-    validation_accuracy: float  # of the chosen C, in %
-    C: float
-    edge: bool  # the chosen C is the smallest or the largest of the grid: a wider one might do better
-    validation: dict[str, float]  # accuracy of each C on the validation part, in %
-    converged: dict[str, bool]
-    iterations: dict[str, int]
+    choice: Choice
+    converged: bool  # the last fit, on all training images
     n_train: int
-    n_test: int
+    hits: np.ndarray  # (m,) bool: which test images are right
 
 
 def evaluate(
@@ -47,61 +55,102 @@ def evaluate(
     test_x: np.ndarray,
     test_y: np.ndarray,
     grid: Sequence[float] = GRID,
-    validation: float = 0.2,
+    folds: int = 5,
     seed: int = 0,
     max_iter: int = 1000,
 ) -> Score:
-    """Choose C on a validation part of the training images, refit on all of them, score the test images once.
+    """Choose C by cross-validation on the training images, refit on all of them, score the test images once.
 
     Args:
         train_x, test_x: (n, d) and (m, d) features.
         train_y, test_y: (n,) and (m,) class labels; every test label must occur in training.
-        grid: values of C; of equally good ones the smallest is taken.
-        validation: share of the training images that chooses C, stratified by class.
-        seed: of the split.
-        max_iter: most iterations of one fit.
-
+        grid, folds, seed, max_iter: as of :func:`cross_validate`.
     Raises:
-        UserError: features and labels that do not fit together, values that are not finite, too few examples
-            of a class for the split, a grid, share or number of iterations that does not exist.
+        UserError: as of :func:`cross_validate`; training and test parts that do not fit together.
     """
-    grid = _check_settings(grid, validation, max_iter)
+    choice = cross_validate(train_x, train_y, grid, folds, seed, max_iter)
     train_x, train_y = _check_part("training", train_x, train_y)
     test_x, test_y = _check_part("test", test_x, test_y)
-    _check_classes(train_x, train_y, test_x, test_y)
-    fit_rows, val_rows = split(train_y, validation, seed)
+    _check_test(train_x, train_y, test_x, test_y)
+    (refit,) = fit(train_x, train_y, [choice.C], max_iter)
+    hits = refit.predict(test_x) == test_y
+    return Score(_percent(hits), choice, refit.converged, len(train_y), hits)
 
-    fits = fit(train_x[fit_rows], train_y[fit_rows], grid, max_iter)
-    accuracies = [model.accuracy(train_x[val_rows], train_y[val_rows]) for model in fits]
+
+def cross_validate(
+    x: np.ndarray, y: np.ndarray, grid: Sequence[float] = GRID, folds: int = 5, seed: int = 0, max_iter: int = 1000
+) -> Choice:
+    """The C whose classifiers are right most often on the images that they were not fitted to.
+
+    Args:
+        x, y: (n, d) features and (n,) class labels.
+        grid: values of C; of equally good ones the smallest is taken.
+        folds: number of parts, stratified by class; each is left out once.
+        seed: of the folds.
+        max_iter: most iterations of one fit.
+    Raises:
+        UserError: features and labels that do not fit together, values that are not finite, fewer images of a class
+            than folds, a grid or a number that does not exist.
+    """
+    grid = _check_settings(grid, max_iter)
+    x, y = _check_part("training", x, y)
+    right = np.zeros((len(grid), len(y)), bool)
+    converged, iterations = np.ones(len(grid), bool), np.zeros(len(grid), int)
+    for fit_rows, left_out in split(y, folds, seed):
+        fits = fit(x[fit_rows], y[fit_rows], grid, max_iter)
+        for i, model in enumerate(fits):
+            right[i, left_out] = model.predict(x[left_out]) == y[left_out]
+            converged[i] &= model.converged
+            iterations[i] += model.iterations
+    accuracies = [_percent(row) for row in right]
     best = int(np.argmax(accuracies))  # the first, hence smallest, of equals
-    (refit,) = fit(train_x, train_y, grid[best : best + 1], max_iter)
 
-    keys = [f"{c:g}" for c in grid] + ["refit"]
-    return Score(
-        accuracy=refit.accuracy(test_x, test_y),
-        validation_accuracy=accuracies[best],
+    def by_c(values) -> dict:
+        return dict(zip([f"{c:g}" for c in grid], values, strict=True))
+
+    return Choice(
         C=grid[best],
         edge=best in (0, len(grid) - 1),
-        validation=dict(zip(keys, accuracies, strict=False)),
-        converged={key: model.converged for key, model in zip(keys, [*fits, refit], strict=True)},
-        iterations={key: model.iterations for key, model in zip(keys, [*fits, refit], strict=True)},
-        n_train=len(train_y),
-        n_test=len(test_y),
+        accuracy=accuracies[best],
+        validation=by_c(accuracies),
+        converged=by_c(converged.tolist()),
+        iterations=by_c(iterations.tolist()),
     )
 
 
-def split(y: np.ndarray, validation: float = 0.2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that fit and rows that choose C: stratified, from the labels and the seed alone."""
-    n_val = math.ceil(len(y) * validation)
+def split(y: np.ndarray, folds: int = 5, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each fold the rows that fit and the rows left out: stratified, from the labels and the seed alone."""
     classes, counts = np.unique(y, return_counts=True)
-    if counts.min() < 2 or n_val < len(classes) or len(y) - n_val < len(classes):
+    if len(classes) < 2:
+        raise UserError(f"svm: the training part has one class only ({classes[0]}); a classifier needs two")
+    if not 2 <= folds <= counts.min():
         raise UserError(
-            f"svm.validation: {len(y)} training images of {len(classes)} classes, {counts.min()} of the "
-            f"rarest ({classes[counts.argmin()]}), are too few to set {validation:g} of them apart by class; "
-            "use at least 2 images of every class and one per class on either side of the split"
+            f"svm.folds: {folds} folds of {len(y)} training images, {counts.min()} of the rarest class "
+            f"({classes[counts.argmin()]}); use at least 2 folds, and at most one for each image of a class"
         )
-    fit, val = train_test_split(np.arange(len(y)), test_size=n_val, random_state=seed, stratify=y)
-    return np.sort(fit), np.sort(val)
+    parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    return list(parts.split(np.zeros(len(y)), y))
+
+
+def draws(y: np.ndarray, shots: int | None, number: int) -> list[np.ndarray]:
+    """Several draws of ``shots`` training images of each class, as ascending rows; None: all rows, once.
+
+    They depend on the labels and these two numbers only, and are therefore the same for all models.
+
+    Raises:
+        UserError: a class has fewer images.
+    """
+    if shots is None:
+        return [np.arange(len(y))]
+    return [_draw(y, shots, np.random.default_rng([shots, i])) for i in range(number)]
+
+
+def _draw(y: np.ndarray, shots: int, rng: np.random.Generator) -> np.ndarray:
+    classes, counts = np.unique(y, return_counts=True)
+    if shots > counts.min():
+        rarest = classes[counts.argmin()]
+        raise UserError(f"svm.shots: {shots} images of each class, but class {rarest} has {counts.min()} for training")
+    return np.sort(np.concatenate([rng.choice(np.flatnonzero(y == c), shots, replace=False) for c in classes]))
 
 
 @dataclass(frozen=True)
@@ -119,10 +168,6 @@ class LinearClassifier:
         """(m, d) features -> (m,) labels."""
         scores = self.scaler.transform(x) @ self.coef.T + self.intercept
         return self.classes[scores.argmax(axis=1)]
-
-    def accuracy(self, x: np.ndarray, y: np.ndarray) -> float:
-        """Share of right labels, in %."""
-        return 100.0 * int((self.predict(x) == y).sum()) / len(y)
 
 
 def fit(x: np.ndarray, y: np.ndarray, grid: Sequence[float] = GRID, max_iter: int = 1000) -> list[LinearClassifier]:
@@ -149,12 +194,14 @@ def liblinear(
     return solutions
 
 
-def _check_settings(grid: Sequence[float], validation: float, max_iter: int) -> list[float]:
+def _percent(right: np.ndarray) -> float:
+    return 100.0 * int(right.sum()) / len(right)
+
+
+def _check_settings(grid: Sequence[float], max_iter: int) -> list[float]:
     """The grid, ascending and without repeats."""
     if not len(grid) or not all(0 < c < math.inf for c in grid):
         raise UserError(f"svm.C: {list(grid)} is not a list of values of C; give at least one, all above 0")
-    if not 0 < validation < 1:
-        raise UserError(f"svm.validation: {validation} is not a share; it lies between 0 and 1")
     if max_iter < 1:
         raise UserError(f"svm.max_iter: {max_iter} is too few; it is at least 1")
     return sorted({float(c) for c in grid})
@@ -174,15 +221,12 @@ def _check_part(part: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np
     return x, y
 
 
-def _check_classes(train_x, train_y, test_x, test_y):
+def _check_test(train_x, train_y, test_x, test_y):
     """The two parts belong to one task."""
     if train_x.shape[1] != test_x.shape[1]:
         raise UserError(
             f"svm: {train_x.shape[1]} training and {test_x.shape[1]} test features; use one network for both"
         )
-    classes = np.unique(train_y)
-    if len(classes) < 2:
-        raise UserError(f"svm: the training part has one class only ({classes[0]}); a classifier needs two")
-    unknown = np.setdiff1d(test_y, classes)
+    unknown = np.setdiff1d(test_y, train_y)
     if len(unknown):
         raise UserError(f"svm: test labels {unknown.tolist()} do not occur in training; give examples of every class")

@@ -74,10 +74,16 @@ def official_kind(params, target) -> str:
 def svm(params) -> pd.DataFrame:
     rows = []
     for cell in [(variant, seed) for variant in params.runs.svm for seed in params.seeds]:
-        scores = json.loads(measured(params, "svm", *cell, ".json").read_text())
-        rows += [{"target": target} | tag(cell) | scores[target] for target in params.targets]
-    frame = pd.DataFrame(rows).assign(converged=[all(row["converged"].values()) for row in rows])
-    return frame.drop(columns="validation").rename(columns={"validation_accuracy": "validation"})
+        scores = read_json(measured(params, "svm", *cell) / "scores.json")
+        for target in params.targets:
+            draws = scores[target].pop("draws")
+            state = {
+                "C": draws[0]["C"],
+                "edge": any(draw["edge"] for draw in draws),
+                "converged": all(all(draw["converged"].values()) for draw in draws),
+            }
+            rows.append({"target": target} | tag(cell) | scores[target] | state)
+    return pd.DataFrame(rows)
 
 
 def finetune(params) -> pd.DataFrame:

@@ -71,7 +71,7 @@ def test_a_change_of_params_reruns_just_what_depends_on_it(restored):
     edit(restored, variants__hrrl__example__gradient__tau=0.2)
     assert {stage for stage in would_run(restored) if stage.startswith(("pretrain", "manifest"))} == {"pretrain@hrrl-0"}
     call(restored, "git", "checkout", "-q", "params.yaml")
-    edit(restored, svm__validation=0.3)
+    edit(restored, svm__folds=2)
     assert {stage.split("@")[0] for stage in would_run(restored)} == {"svm", "report"}
     call(restored, "git", "checkout", "-q", "params.yaml")
     edit(restored, headline="erm")

@@ -5,6 +5,8 @@ import contextlib
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
@@ -70,59 +72,69 @@ def test_both_solvers_give_one_score(parts):
     newton = evaluate(parts)
     with slow():
         liblinear = evaluate(parts, max_iter=10_000)
-    assert (newton.C, newton.edge) == (liblinear.C, liblinear.edge)
+    assert (newton.choice.C, newton.choice.edge) == (liblinear.choice.C, liblinear.choice.edge)
     assert newton.accuracy == pytest.approx(liblinear.accuracy, abs=0.1)
-    assert newton.validation == pytest.approx(liblinear.validation, abs=0.5)  # one of 200 images
+    assert newton.choice.validation == pytest.approx(liblinear.choice.validation, abs=0.3)  # three of 1,000 images
 
 
-def test_c_is_chosen_on_the_validation_part(parts):
-    """By a plain loop over the same split; the refit is on all training images."""
+def test_c_is_chosen_by_cross_validation(parts):
+    """As scikit-learn does it with LinearSVC; the refit is on all training images."""
     x, y, test_x, test_y = parts
-    fit, val = svm.split(y)
-    accuracies = [m.accuracy(x[val], y[val]) for m in svm.fit(x[fit], y[fit], svm.GRID)]
-    best = int(np.argmax(accuracies))
-    score = evaluate(parts)
-    assert list(score.validation.values()) == accuracies
-    assert (score.C, score.validation_accuracy) == (svm.GRID[best], accuracies[best])
-    assert score.accuracy == svm.fit(x, y, [score.C])[0].accuracy(test_x, test_y)
-    assert (score.n_train, score.n_test) == (len(y), len(test_y))
+    folds, score = StratifiedKFold(5, shuffle=True, random_state=0), evaluate(parts)
+    for c, accuracy in zip(svm.GRID, score.choice.validation.values(), strict=True):
+        pipeline = make_pipeline(StandardScaler(), LinearSVC(C=c, dual=False))
+        predicted = cross_val_predict(pipeline, x, y, cv=folds)
+        assert accuracy == pytest.approx(100 * (predicted == y).mean(), abs=0.2)  # two of 1,000 images
+    best = max(score.choice.validation.values())
+    assert score.choice.validation[f"{score.choice.C:g}"] == score.choice.accuracy == best
+    hits = svm.fit(x, y, [score.choice.C])[0].predict(test_x) == test_y
+    np.testing.assert_array_equal(score.hits, hits)
+    assert (score.accuracy, score.n_train) == (100 * hits.mean(), len(y))
 
 
 def test_the_scaler_sees_the_fitting_part_only(parts):
-    """One wild validation image would flatten all others if the scaler saw it; it costs at most itself."""
-    _, val = svm.split(parts[1])
+    """One wild image flattens all others in the folds where the scaler sees it, and costs itself alone in its own."""
+    folds = svm.split(parts[1])
     wild = parts[0].copy()
-    wild[val[0]] *= 1e6
-    before, after = evaluate(parts), evaluate(parts, train_x=wild)
-    assert after.validation == pytest.approx(before.validation, abs=100 / len(val) + 1e-9)
-    assert after.iterations | {"refit": 0} == before.iterations | {"refit": 0}
+    wild[folds[0][1][0]] *= 1e6
+    alone = [svm.fit(wild[fit], parts[1][fit], [0.01])[0].predict(wild[out]) == parts[1][out] for fit, out in folds]
+    shares = [100 * right.mean() for right in alone]
+    assert shares[0] > 60 > 40 > max(shares[1:])
 
 
 def test_nothing_but_accuracy_depends_on_the_test_part(parts):
-    _, _, test_x, test_y = parts
+    x, y, test_x, test_y = parts
     score, other = evaluate(parts), evaluate(parts, test_x=test_x[:300] * 1e6, test_y=(test_y[:300] + 1) % 10)
-    for name in ("C", "validation_accuracy", "validation", "edge", "converged", "iterations"):
-        assert getattr(score, name) == getattr(other, name)
+    assert score.choice == other.choice == svm.cross_validate(x, y)
+    assert score.converged == other.converged
     wrong = evaluate(parts, test_y=(test_y + 1) % 10)
     assert score.accuracy > 70 > 20 > wrong.accuracy
 
 
-def test_the_split_depends_on_labels_and_seed_only(parts):
+def test_folds_and_draws_depend_on_labels_and_seed_only(parts):
     y = parts[1]
-    fit, val = svm.split(y, 0.2, seed=3)
-    assert sorted([*fit, *val]) == list(range(len(y)))
-    assert np.abs(np.bincount(y[val]) - 0.2 * np.bincount(y)).max() <= 1  # stratified
-    np.testing.assert_array_equal(val, svm.split(y.copy(), 0.2, seed=3)[1])
-    assert not np.array_equal(val, svm.split(y, 0.2, seed=4)[1])
-    assert evaluate(parts, seed=3).validation != evaluate(parts, seed=4).validation
+    folds = svm.split(y, 4, seed=3)
+    assert sorted(np.concatenate([out for _, out in folds])) == list(range(len(y)))
+    for fit, out in folds:
+        assert sorted([*fit, *out]) == list(range(len(y)))
+        assert np.abs(np.bincount(y[out]) - np.bincount(y) / 4).max() <= 1  # stratified
+    np.testing.assert_array_equal(folds[0][1], svm.split(y.copy(), 4, seed=3)[0][1])
+    assert not np.array_equal(folds[0][1], svm.split(y, 4, seed=4)[0][1])
+    several = svm.draws(y, 20, 3)
+    assert [np.bincount(y[rows]).tolist() for rows in several] == [[20] * 10] * 3
+    assert len({tuple(rows) for rows in several}) == 3
+    assert [tuple(rows) for rows in svm.draws(y.copy(), 20, 2)] == [tuple(rows) for rows in several[:2]]
+    assert [len(rows) for rows in svm.draws(y, None, 3)] == [len(y)]
+    with pytest.raises(UserError, match=r"svm.shots: 200 images of each class, but class \d has"):
+        svm.draws(y, 200, 1)
 
 
 def test_ties_go_to_the_smaller_c_and_edges_are_reported(parts):
     y = parts[1]
     apart = np.eye(10, dtype=np.float32)[y]  # every C separates these
     score = evaluate((apart, y, apart, y), grid=(10.0, 0.1, 1.0))
-    assert (score.accuracy, score.C, score.edge) == (100.0, 0.1, True)
-    inner = evaluate(parts, grid=(1e-6, 1e-3, 1e3))
+    assert (score.accuracy, score.choice.C, score.choice.edge) == (100.0, 0.1, True)
+    inner = evaluate(parts, grid=(1e-6, 1e-3, 1e3)).choice
     assert (inner.C, inner.edge) == (1e-3, False)
 
 
@@ -138,10 +150,11 @@ def test_convergence_is_reported(parts, solver):
     with solver():
         score = evaluate(parts, max_iter=1)
         long = evaluate(parts, max_iter=10_000)
-    assert set(score.converged) == {"0.001", "0.01", "0.1", "1", "10", "refit"}
-    assert not score.converged["10"]
-    assert score.iterations["10"] == 1
-    assert all(long.converged.values())
+    assert set(score.choice.converged) == {"0.001", "0.01", "0.1", "1", "10"}
+    assert not score.choice.converged["10"]
+    assert score.choice.iterations["10"] == 5  # one in each fold
+    assert all(long.choice.converged.values())
+    assert long.converged
 
 
 def test_scores_do_not_depend_on_the_number_of_threads(parts):
@@ -161,10 +174,9 @@ def test_scores_do_not_depend_on_the_number_of_threads(parts):
     [
         ({"grid": ()}, "svm.C"),
         ({"grid": (0.0, 1.0)}, "svm.C"),
-        ({"validation": 1.0}, "svm.validation"),
-        ({"validation": 0.005}, "too few"),
+        ({"folds": 1}, "svm.folds: 1 folds"),
         ({"max_iter": 0}, "svm.max_iter"),
-        ({"train_y": np.r_[np.arange(999) % 9, 9]}, "too few"),
+        ({"train_y": np.r_[np.arange(999) % 9, 9]}, r"svm.folds: 5 folds .* 1 of the rarest class \(9\)"),
         ({"train_y": np.zeros(1000, int)}, "one class"),
         ({"train_y": np.zeros(10, int)}, "do not match"),
         ({"train_x": np.full((1000, 64), np.nan)}, "not finite"),

@@ -1,12 +1,11 @@
 """The one training loop: Algorithm 1 over epochs, for pretraining and (with neither axis) for fine-tuning."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from tqdm import tqdm
 
 from hrrl.axes import Perturbation, Weighting
 from hrrl.checkpoint import Checkpoint
@@ -14,6 +13,7 @@ from hrrl.distributed import all_reduce
 from hrrl.errors import UserError
 from hrrl.evaluation import Task, evaluate
 from hrrl.models import Classifier
+from hrrl.progress import Watch
 from hrrl.runtime import Runtime
 from hrrl.trace import Trace
 
@@ -43,7 +43,8 @@ class Training:
         model: trained in place.
         schedule: epochs, batch_size (over all processes), lr, milestones, weight_decay, momentum, augment.
         seed: of the data order, the augmentation, and whatever is random in the model.
-        title: of the run, for its progress bar and messages.
+        title: of the run, for messages.
+        watch: is told where the run is.
     """
 
     model: Classifier
@@ -53,6 +54,7 @@ class Training:
     runtime: Runtime
     seed: int
     title: str
+    watch: Watch = field(default_factory=Watch)
 
     def __post_init__(self):
         self.model.to(self.runtime.device, memory_format=self.runtime.memory_format)
@@ -95,6 +97,7 @@ class Training:
             self.speed.append({"epoch": epoch + 1, "images_per_second": round(images / seconds, 1)})
             if self.runtime.rank == 0:
                 checkpoint.save(self._state(), self.trace.epochs[-1])
+            self.watch.epoch(self.history, images / seconds)
 
     def _state(self) -> dict:
         parts = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler}
@@ -130,15 +133,8 @@ class Training:
         batches = self.task.train.train_batches(
             batch_size, self.schedule.augment, self.seed, epoch, runtime.rank, runtime.world_size
         )
-        bar = tqdm(
-            batches,
-            total=self.task.train.steps(batch_size),
-            desc=f"{self.title} epoch {epoch + 1}/{self.schedule.epochs}",
-            disable=runtime.rank > 0,
-            leave=False,
-            mininterval=1,
-        )
-        for images, y, m in bar:
+        steps = self.task.train.steps(batch_size)
+        for images, y, m in self.watch.steps(batches, steps, epoch, self.schedule.epochs):
             losses = self.step(net, runtime.images(images), y.to(runtime.device), m)
             total, count = total + losses.double().sum(), count + m
         mean = float(all_reduce(torch.as_tensor(total).clone())) / count

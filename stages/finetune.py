@@ -3,12 +3,11 @@
 from stages.checkpoints import open_checkpoint
 from stages.common import run
 from stages.inputs import open_data
-from stages.paths import dataset_folder, key, measured, model_folder
-
-import pandas as pd
+from stages.paths import course, dataset_folder, key, measured, model_folder
 
 from hrrl import launch
 from hrrl.files import replacing
+from hrrl.rows import write_rows
 
 
 def main(params, variant, seed):
@@ -20,7 +19,7 @@ def main(params, variant, seed):
         curves = [curve(params, here, variant, int(seed), *item) for item in checkpoints.items()]
         if here.writes:
             with replacing(measured(params, "finetune", variant, seed, ".csv")) as file:
-                pd.concat(curves).to_csv(file, index=False)
+                write_rows(file, [row for curve in curves for row in curve])
             for used in checkpoints.values():
                 used.clear()
 
@@ -32,12 +31,13 @@ def checkpoint(params, variant, seed, target):
     return open_checkpoint(params, f"finetune-{key(variant, seed)}-{target}", settings, data)
 
 
-def curve(params, here, variant, seed, target, checkpoint) -> pd.DataFrame:
-    """Columns target, epoch, train_loss, test_error (percent)."""
+def curve(params, here, variant, seed, target, checkpoint) -> list[dict]:
+    """target, epoch, train_loss and test_error (percent) of each epoch."""
     import torch
 
     from hrrl import models, training
     from hrrl.evaluation import Task
+    from hrrl.progress import watching
 
     model, description = models.load(model_folder(params, variant, seed))
     train, test = (open_data(params, split, description["image_size"], target) for split in ("train", "test"))
@@ -45,11 +45,15 @@ def curve(params, here, variant, seed, target, checkpoint) -> pd.DataFrame:
     torch.manual_seed(seed)
     models.replace_head(model, len(train.classes))
     title = f"fine-tune {variant} seed {seed} on {target}"
-    run = training.Training(model, task, training.erm(task), params.finetune, here, seed, title)
+    part = (params.targets.index(target), len(params.targets))
+    watch = watching(here, title, course(params, "finetune", variant, seed), target, part)
+    run = training.Training(model, task, training.erm(task), params.finetune, here, seed, title, watch)
     run.fit(checkpoint)
-    frame = pd.DataFrame(run.history)
-    error = 100 - frame.val_accuracy
-    return pd.DataFrame({"target": target, "epoch": frame.epoch, "train_loss": frame.train_loss, "test_error": error})
+    kept = ("epoch", "train_loss")
+    return [
+        {"target": target} | {key: row[key] for key in kept} | {"test_error": 100 - row["val_accuracy"]}
+        for row in run.history
+    ]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hrrl.files import replacing
 
-WORK = Path(".work")  # git-ignored: checkpoints, measured speeds
+WORK = Path(".work")  # git-ignored: checkpoints, measured speeds, the course of runs, logs
 
 
 def key(variant: str, seed) -> str:
@@ -25,6 +25,11 @@ def measured(params, what: str, variant: str, seed, suffix: str = "") -> Path:
 def measured_speed(params, variant: str, seed) -> Path:
     """Where the speed of a pretraining run is kept: no result, so git and DVC leave it alone."""
     return WORK / "speed" / params.name / f"{key(variant, seed)}.csv"
+
+
+def course(params, stage: str, variant: str, seed) -> Path:
+    """Where a cell that trains keeps its course while it goes."""
+    return WORK / "course" / params.name / f"{stage}@{key(variant, seed)}"
 
 
 def dataset_folder(params, target: str | None = None) -> Path:

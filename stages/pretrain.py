@@ -5,6 +5,7 @@ from stages.common import run
 from stages.inputs import benchmark_task
 from stages.paths import (
     concepts_folder,
+    course,
     dataset_folder,
     key,
     measured_speed,
@@ -15,10 +16,10 @@ from stages.paths import (
 )
 
 import numpy as np
-import pandas as pd
 
 from hrrl import launch
 from hrrl.files import replacing
+from hrrl.rows import write_rows
 
 
 def main(params, variant, seed):
@@ -26,6 +27,7 @@ def main(params, variant, seed):
     import torch
 
     from hrrl import methods, models, runtime, training
+    from hrrl.progress import watching
 
     settings, spec, seed = params.pretrain, variant_spec(params, variant), int(seed)
     with runtime.start(params.compute) as here:
@@ -38,7 +40,9 @@ def main(params, variant, seed):
         used = {"pretrain": settings.as_dict(), "variant": spec, "seed": seed}
         data = [dataset_folder(params), concepts_folder(params) / "benchmark.json"]
         checkpoint = open_checkpoint(params, key(variant, seed), used, data)
-        run = training.Training(model, task, chosen, settings, here, seed, f"{variant} seed {seed}")
+        title = f"{variant} seed {seed}"
+        watch = watching(here, title, course(params, "pretrain", variant, seed))
+        run = training.Training(model, task, chosen, settings, here, seed, title, watch)
         run.fit(checkpoint)
         if here.writes:
             description = {
@@ -51,10 +55,10 @@ def main(params, variant, seed):
             }
             with replacing(model_folder(params, variant, seed)) as folder:
                 models.save(model, folder, description)
-                pd.DataFrame(run.history).to_csv(folder / "history.csv", index=False)
+                write_rows(folder / "history.csv", run.history)
                 np.savez(folder / "trace.npz", **run.trace.arrays())
             with replacing(measured_speed(params, variant, seed)) as file:
-                pd.DataFrame(run.speed).to_csv(file, index=False)
+                write_rows(file, run.speed)
             checkpoint.clear()
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from conftest import COMPUTE, SCHEDULE, digits_task, method, network
@@ -17,20 +18,44 @@ from safetensors.torch import load_file
 
 from hrrl import launch, models, runtime, training
 from hrrl.checkpoint import Checkpoint, fingerprint
+from hrrl.progress import Course, Watch
 
 GRADIENT, HRRL = {"gradient": {"tau": 0.3}}, {"hrrl": {"lam": 1.0, "s": 3}}
 CONCEPT_AXIS = {"hrrl": HRRL, "group_dro": {"group_dro": {"eta": 0.1}}, "cvar": {"cvar": {"alpha": 0.3}}}
 
 
-def train(task, folder, example=None, concept=None, schedule=SCHEDULE, compute=COMPUTE, weighting=None):
+def train(task, folder, example=None, concept=None, schedule=SCHEDULE, compute=COMPUTE, weighting=None, watch=None):
     """A short run; returns the model's state, the history and the method."""
     model, chosen = network(), method(task, example, concept)
     chosen.concept = weighting or chosen.concept
     with runtime.start(compute) as here:
         checkpoint = Checkpoint(folder, {"params": "p"})
-        run = training.Training(model, task, chosen, schedule, here, 0, "test")
+        run = training.Training(model, task, chosen, schedule, here, 0, "test", watch or Watch())
         run.fit(checkpoint)
     return model.state_dict(), run.history, chosen
+
+
+def test_the_course_of_a_run_can_be_read_while_it_goes(task, tmp_path, capsys):
+    read = []
+
+    class Reader(Course):
+        def epoch(self, *args):
+            super().epoch(*args)
+            read.append(pd.read_csv(tmp_path / "history.csv"))
+
+    watch = Reader("test", tmp_path)
+    _, history, _ = train(task, tmp_path / "checkpoint", GRADIENT, HRRL, watch=watch)
+    assert [len(rows) for rows in read] == [1, 2]
+    pd.DataFrame(history).to_csv(tmp_path / "by_pandas.csv", index=False)
+    assert (tmp_path / "history.csv").read_bytes() == (tmp_path / "by_pandas.csv").read_bytes()
+    assert json.loads((tmp_path / "now.json").read_text())["done"] == 1
+    first, last = capsys.readouterr().out.splitlines()
+    row = history[0]
+    worst = min(task.names, key=lambda name: row[f"accuracy_{name}"])
+    score = f"worst concept {row[f'accuracy_{worst}']:.2f} % ({worst})"
+    assert f"accuracy {row['val_accuracy']:.2f} %, {score}, " in first
+    assert first.endswith(" left")
+    assert "left" not in last
 
 
 def equal(a: dict, b: dict) -> bool:

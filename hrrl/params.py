@@ -14,7 +14,9 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     WrapValidator,
     create_model,
@@ -23,7 +25,7 @@ from pydantic import (
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
-from hrrl import methods
+from hrrl import methods, search
 from hrrl.bounds import Shares
 from hrrl.datasets import kinds
 from hrrl.errors import UserError
@@ -93,9 +95,17 @@ def _point(axis: str, name: str) -> type[Section]:
     for argument in methods.arguments(axis, name):
         default = ... if argument.default is argument.empty else argument.default
         fields[argument.name] = (_accepted(argument.annotation), default)
+        if search.SETTINGS[axis] == (name, argument.name):
+            fields[argument.name] = (_or_searched(fields[argument.name][0]), default)
         if Shares in (argument.annotation, *get_args(argument.annotation)):
             fields[argument.name] = (Reference, "empirical")
     return create_model(name, __base__=Section, __doc__=methods.find(axis, name).__doc__, **fields)
+
+
+def _or_searched(number):
+    """A number, or the word that leaves it to the search; what else there is is judged as a number."""
+    kinds = Annotated[number, Tag("")] | Annotated[Literal["searched"], Tag(search.SEARCHED)]
+    return Annotated[kinds, Discriminator(lambda value: search.SEARCHED if value == search.SEARCHED else "")]
 
 
 def _accepted(annotation):
@@ -197,6 +207,11 @@ class Launch(Section):
     master_port: Natural = 29500
 
 
+def _checked_point(name: str) -> str:
+    search.parse(name)
+    return name
+
+
 class Svm(Section):
     C: list[Positive] = Field(min_length=1)
     folds: Annotated[int, Field(ge=2)]  # of a target's training part, which choose C
@@ -230,6 +245,13 @@ class Claim(Section):
         return [self.than] if isinstance(self.than, str) else self.than
 
 
+class Search(Section):
+    seeds: list[Natural] = Field(min_length=1)  # that the results do not use
+    points: list[Annotated[str, AfterValidator(_checked_point)]] = Field(min_length=1)
+    c: Positive  # the slow start of the points with a concept axis
+    s: Natural
+
+
 class Robustness(Section):
     steps: list[NonNegative] = Field(min_length=1)
 
@@ -257,6 +279,7 @@ class Params(Section):
     pretrain: Pretrain
     compute: Compute
     launch: Launch
+    search: Search
     svm: Svm
     finetune: Schedule
     robustness: Robustness
@@ -277,8 +300,20 @@ class Params(Section):
                     raise ValueError(f"{key}: {name!r} is not defined; known: {', '.join(defined)}")
             if len(set(names)) < len(names):
                 raise ValueError(f"{key}: every name may appear only once, got {', '.join(names)}")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds: every seed may appear only once, got {self.seeds}")
+        for key, several in (("seeds", self.seeds), ("search.seeds", self.search.seeds)):
+            if len(set(several)) < len(several):
+                raise ValueError(f"{key}: every seed may appear only once, got {several}")
+        if common := set(self.seeds) & set(self.search.seeds):
+            raise ValueError(f"search.seeds: {min(common)} is one of seeds; tuning takes seeds that results do not use")
+        points = [search.parse(name) for name in self.search.points]
+        if len(set(points)) < len(points):
+            raise ValueError(f"search.points: every point may appear only once, got {', '.join(self.search.points)}")
+        for name, variant in self.variants.items():
+            try:
+                if asked := search.wanted(variant.spec()):
+                    search.candidates(asked, points)
+            except UserError as error:
+                raise ValueError(f"variants.{name}: {error}") from None
         if missing := [target for target in self.targets if target not in self.shifts]:
             raise ValueError(f"shifts: {missing[0]!r} is missing; every target takes none, images, concepts or both")
         names = [claim.name for claim in self.claims]
@@ -332,7 +367,7 @@ def load(path="params.yaml") -> Params:
 
 def _problem(path, error: dict) -> str:
     """One line: file, dotted key, what is wrong or expected, what was found."""
-    key = ".".join(str(part) for part in error["loc"])
+    key = ".".join(str(part) for part in error["loc"] if part != "")
     if error["type"] == "extra_forbidden":
         return f"{path}: {key}: unknown key; {_known_keys(error['loc'])}"
     message = error["msg"].removeprefix("Value error, ")

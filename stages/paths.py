@@ -46,6 +46,16 @@ def resolved(params, what: str, name: str) -> Path:
     return Path("data", params.name, "resolved", what, f"{name}.json")
 
 
+def selected(params, variant: str) -> Path:
+    """What a variant is, with the numbers that the search found in the place of "searched"."""
+    return Path("data", params.name, "selected", f"{variant}.json")
+
+
+def searched(params, point: str, seed) -> Path:
+    """What a point of the search scored with one of its seeds."""
+    return measured(params, "search", point, seed, ".json")
+
+
 def q0_file(params, variant: str) -> Path:
     """Where the concepts stage writes the reference distribution of a variant."""
     return concepts_folder(params) / "q0" / f"{variant}.json"

@@ -12,7 +12,7 @@ from stages.paths import (
     model_folder,
     q0_file,
     read_json,
-    resolved,
+    selected,
 )
 
 import numpy as np
@@ -24,51 +24,60 @@ from hrrl.rows import write_rows
 
 def main(params, variant, seed):
     launch.join(params.launch)
-    import torch
-
-    from hrrl import methods, models, runtime, training
-    from hrrl.progress import watching
+    from hrrl import models, runtime
 
     settings, spec, seed = params.pretrain, variant_spec(params, variant), int(seed)
     with runtime.start(params.compute) as here:
-        task = benchmark_task(params, settings.image_size)
-        torch.manual_seed(seed)
-        model = models.build(settings.backbone, len(task.train.classes), settings.backbone_args)
-        chosen = training.Variant(
-            methods.example_axis(spec["example"]), methods.concept_axis(spec["concept"], task.counts)
-        )
-        used = {"pretrain": settings.as_dict(), "variant": spec, "seed": seed}
-        data = [dataset_folder(params), concepts_folder(params) / "benchmark.json"]
-        checkpoint = open_checkpoint(params, key(variant, seed), used, data)
-        title = f"{variant} seed {seed}"
-        watch = watching(here, title, course(params, "pretrain", variant, seed))
-        run = training.Training(model, task, chosen, settings, here, seed, title, watch)
-        run.fit(checkpoint)
+        training, checkpoint = train(params, here, spec, "pretrain", variant, seed)
         if here.writes:
             description = {
                 "backbone": settings.backbone,
                 "backbone_args": settings.backbone_args,
                 "image_size": settings.image_size,
-                "classes": task.train.classes,
+                "classes": training.task.train.classes,
                 "variant": {variant: spec},
                 "seed": seed,
             }
             with replacing(model_folder(params, variant, seed)) as folder:
-                models.save(model, folder, description)
-                write_rows(folder / "history.csv", run.history)
-                np.savez(folder / "trace.npz", **run.trace.arrays())
+                models.save(training.model, folder, description)
+                write_rows(folder / "history.csv", training.history)
+                np.savez(folder / "trace.npz", **training.trace.arrays())
             with replacing(measured_speed(params, variant, seed)) as file:
-                write_rows(file, run.speed)
+                write_rows(file, training.speed)
             checkpoint.clear()
+
+
+def train(params, here, spec: dict, stage: str, name: str, seed: int):
+    """The finished training on the benchmark that a cell of a stage asks for, and its checkpoint."""
+    import torch
+
+    from hrrl import methods, models, training
+    from hrrl.progress import watching
+
+    settings = params.pretrain
+    task = benchmark_task(params, settings.image_size)
+    torch.manual_seed(seed)
+    model = models.build(settings.backbone, len(task.train.classes), settings.backbone_args)
+    variant = training.Variant(
+        methods.example_axis(spec["example"]), methods.concept_axis(spec["concept"], task.counts)
+    )
+    used = {"pretrain": settings.as_dict(), "variant": spec, "seed": seed}
+    data = [dataset_folder(params), concepts_folder(params) / "benchmark.json"]
+    checkpoint = open_checkpoint(params, f"{stage}-{key(name, seed)}", used, data)
+    title = f"{name} seed {seed}"
+    watch = watching(here, title, course(params, stage, name, seed))
+    run = training.Training(model, task, variant, settings, here, seed, title, watch)
+    run.fit(checkpoint)
+    return run, checkpoint
 
 
 def variant_spec(params, variant) -> dict:
     """The points of both axes with all settings, q0 as the numbers that the concepts stage worked out."""
-    found = read_json(resolved(params, "variants", variant))
-    for settings in (found["concept"] or {}).values():
+    spec = read_json(selected(params, variant))
+    for settings in (spec["concept"] or {}).values():
         if "q0" in settings:
             settings["q0"] = read_json(q0_file(params, variant))
-    return {axis: found[axis] for axis in ("example", "concept")}
+    return spec
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from stages.common import deciding, plain, run
-from stages.paths import concepts_folder, measured, model_folder, read_json, resolved, write_json
+from stages.paths import concepts_folder, measured, model_folder, read_json, resolved, selected, write_json
 
 import pandas as pd
 from ruamel.yaml import YAML
@@ -60,8 +60,7 @@ def gather(params) -> reporting.Results:
 
 def spec(params, variant) -> dict:
     """The points of a variant with all their settings."""
-    found = read_json(resolved(params, "variants", variant))
-    return {axis: found[axis] for axis in ("example", "concept")}
+    return read_json(selected(params, variant))
 
 
 def official_kind(params, target) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from stages.common import run
 from stages.inputs import benchmark_task
-from stages.paths import model_folder, read_json, resolved
+from stages.paths import model_folder, read_json, selected
 
 import numpy as np
 import pandas as pd
@@ -47,7 +47,7 @@ def estimate(params) -> pd.DataFrame:
         norms = gradient_norms(model, task, here, params.pretrain, params.theory.batches, seed)
     mu, rows = float(norms.max()), []
     for name in params.runs.pretrain:
-        point = (read_json(resolved(params, "variants", name))["concept"] or {}).get("hrrl")
+        point = (read_json(selected(params, name))["concept"] or {}).get("hrrl")
         if point:
             lam, s = point["lam"], theory.best_s(mu, point["lam"])
             suggested = {"suggested_s": s, "suggested_c": float(theory.c(s, mu, lam))}

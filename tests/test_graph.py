@@ -39,6 +39,8 @@ CELLS = [
     "manifest-benchmark",
     "manifest-target@digits",
     "concepts",
+    "search@tau0.5_lam1-100",
+    "select",
     "pretrain@hrrl-0",
     "features@erm-0",
     "svm@erm-0",

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 
 from hrrl.errors import UserError
 from hrrl.params import load
+from hrrl.search import parse
 
 ROOT = Path(__file__).parent.parent
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
@@ -53,11 +54,14 @@ def test_paper_preset_is_section_4():
     assert (schedule.lr, schedule.milestones, schedule.weight_decay) == (0.1, [30, 60], 1e-4)
     assert (params.finetune.epochs, params.finetune.lr, params.finetune.milestones) == (100, 0.01, [50])
     assert params.variants["hrrl"].concept.hrrl.model_dump() == {
-        "lam": 1.0,
+        "lam": "searched",
         "c": 10.0,
         "s": 1000,
         "q0": "empirical",
     }
+    grid = {10.0**i for i in range(-3, 2)}
+    tau, lam = ({point[i] for point in map(parse, params.search.points)} for i in range(2))
+    assert tau == lam == grid | {None}
     assert params.svm.C == [0.001, 0.01, 0.1, 1.0, 10.0]
     assert [params.datasets[target].kind for target in params.targets] == ["cifar10", "sop", "svhn"]
 
@@ -81,6 +85,12 @@ def change(content, key, value):
             -0.1,
             "variants.el.example.gradient.tau: .* greater than or equal to 0",
         ),
+        ("variants.el.example.gradient.tau", "serched", "gradient.tau: Input should be a valid number, got 'serched'"),
+        ("search.points", ["tau0"], "search.points.0: takes erm, tau0.1, lam1, tau0.1_lam1 and the like"),
+        ("search.points", ["erm", "tau1"], r"variants.cl: searched: search.points has none with tau = None and lam"),
+        ("search.seeds", [0], "search.seeds: 0 is one of seeds"),
+        ("variants.el.concept", {"balanced": {}}, "variants.el: searched: takes a variant with no other methods"),
+        ("svm.shots", {"mnist": 5}, "svm.shots: 'mnist' is not defined; known: same"),
         ("variants.cl.concept.hrrl.lam", 0.0, "variants.cl.concept.hrrl.lam: .* greater than 0"),
         (
             "variants.cl.concept.hrrl.lamb",
@@ -100,11 +110,11 @@ def change(content, key, value):
         ("concepts", "tabel1", "concepts: takes table1, a list of {name, synset}"),
         ("compute.precision", "fp8", "compute.precision: "),
         ("shifts.digits", None, "shifts: 'digits' is missing; every target takes none, images, concepts or both"),
-        ("shifts.mnist", "both", "shifts: 'mnist' is not defined; known: lowres"),
+        ("shifts.mnist", "both", "shifts: 'mnist' is not defined; known: same"),
         ("shifts.digits", "style", "shifts.digits: Input should be 'none', 'images', 'concepts' or 'both'"),
         ("claims", [CLAIM | {"better": "hrlr"}], "claims.a: 'hrlr' is not defined; known: erm, el, cl, hrrl"),
         ("claims", [CLAIM | {"better": "erm"}], "claims.a: every name may appear only once"),
-        ("claims", [CLAIM | {"target": "mnist"}], "claims.a.target: 'mnist' is not defined; known: lowres"),
+        ("claims", [CLAIM | {"target": "mnist"}], "claims.a.target: 'mnist' is not defined; known: same"),
         ("claims", [CLAIM | {"target": None}], "claims.0: a: endpoints svm and finetune take a target"),
         ("claims", [CLAIM | {"endpoint": "concept_gap"}], "claims.0: a: .* no other does"),
         (

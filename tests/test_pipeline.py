@@ -207,7 +207,7 @@ def processes(folder) -> list[int]:
 @pytest.mark.parametrize(("nproc", "shell"), [(1, "/bin/sh"), (2, "/bin/bash")])
 def test_killed_dvc_leaves_nothing_running_and_goes_on(restored, nproc, shell):
     edit(restored, pretrain__epochs=8, launch__nproc=nproc)
-    stage, checkpoints = "pretrain@erm-0", restored / ".work/checkpoints/smoke/erm-0"
+    stage, checkpoints = "pretrain@erm-0", restored / ".work/checkpoints/smoke/pretrain-erm-0"
     command, environment = [BIN / "dvc", "repro", "-q", stage], os.environ | {"SHELL": shell}
     with subprocess.Popen(command, cwd=restored, env=environment, stderr=subprocess.DEVNULL) as dvc:
         deadline = time.monotonic() + 60

@@ -1,0 +1,113 @@
+"""The search for tau and lam ("searched in {10^i}", section 4): its points, and the choice among them.
+
+A point says which axes are on, and how strongly: "erm", "tau0.1" (EL), "lam1" (CL), "tau0.1_lam1" (HRRL). Points are
+ranked by accuracy that is cross-validated on the training parts of the targets; test parts and the seeds of the results
+play no part.
+"""
+
+import re
+from collections import defaultdict
+from statistics import fmean
+
+from hrrl.errors import UserError
+
+SEARCHED = "searched"  # in params.yaml, what stands for a number
+SETTINGS = {"example": ("gradient", "tau"), "concept": ("hrrl", "lam")}  # what is searched on each axis
+NUMBER = r"(\d+(?:\.\d+)?)"
+POINT = re.compile(rf"erm|tau{NUMBER}|lam{NUMBER}|tau{NUMBER}_lam{NUMBER}")
+
+Point = tuple[float | None, float | None]  # tau, lam; None where the axis is off
+
+
+def parse(name: str) -> Point:
+    """The point that a name of ``search.points`` stands for.
+
+    Raises:
+        ValueError: it stands for none.
+    """
+    found = POINT.fullmatch(name)
+    tau, lam = (found[1] or found[3], found[2] or found[4]) if found else (None, None)
+    if found is None or (tau is not None and not float(tau)) or (lam is not None and not float(lam)):
+        raise ValueError(f"takes erm, tau0.1, lam1, tau0.1_lam1 and the like, with numbers above 0, got {name!r}")
+    return (tau and float(tau), lam and float(lam))
+
+
+def spec(point: Point, c: float, s: int) -> dict:
+    """The axes of a point as a variant's, with the slow start ``c``, ``s`` of Algorithm 1; q0 is empirical."""
+    tau, lam = point
+    return {
+        "example": None if tau is None else {"gradient": {"tau": tau}},
+        "concept": None if lam is None else {"hrrl": {"lam": lam, "c": c, "s": s}},
+    }
+
+
+def wanted(spec: dict) -> tuple | None:
+    """What a variant leaves to the search: a number, None (off) or "searched" for tau and lam. None: nothing.
+
+    Raises:
+        UserError: another method stands on the other axis, with which nothing was searched.
+    """
+    found = []
+    for axis, (method, setting) in SETTINGS.items():
+        point = spec[axis] or {}
+        found.append(point[method][setting] if method in point else "other" if point else None)
+    if SEARCHED not in found:
+        return None
+    if "other" in found:
+        raise UserError(f"{SEARCHED}: takes a variant with no other methods than gradient and hrrl; give a number")
+    return tuple(found)
+
+
+def fits(asked: tuple, point: Point) -> bool:
+    """Whether a point has the numbers that a variant gives, and is on where it leaves one to the search."""
+    return all(p is not None if a == SEARCHED else p == a for a, p in zip(asked, point, strict=True))
+
+
+def candidates(asked: tuple, points: list[Point]) -> list[list[Point]]:
+    """The points to choose from: those that fit, or else, where none has both axes, those of each axis alone.
+
+    Raises:
+        UserError: there are none.
+    """
+    alone = [tuple(a if i == j else None for j, a in enumerate(asked)) for i in range(2) if asked[i] == SEARCHED]
+    for several in ([asked], alone):
+        found = [[point for point in points if fits(one, point)] for one in several]
+        if all(found):
+            return found
+    raise UserError(f"{SEARCHED}: search.points has none with tau = {asked[0]} and lam = {asked[1]}")
+
+
+def ranking(cells: list[dict]) -> dict[Point, float]:
+    """Point -> mean of its cross-validated accuracy (%) over targets and seeds, the best first.
+
+    Of equally good ones, the nearest to ERM: the smallest tau, then the largest lam.
+
+    Args:
+        cells: dictionaries with tau, lam, seed and targets (accuracy by target).
+    """
+    scores = defaultdict(list)
+    for cell in cells:
+        scores[cell["tau"], cell["lam"]].append(fmean(cell["targets"].values()))
+    means = {point: fmean(several) for point, several in scores.items()}
+
+    def order(point: Point):
+        tau, lam = point
+        return -means[point], tau or 0, -(lam or float("inf"))
+
+    return {point: means[point] for point in sorted(means, key=order)}
+
+
+def filled(spec: dict, cells: list[dict]) -> dict:
+    """A variant's axes, with the best of what was searched in the place of "searched"."""
+    asked = wanted(spec)
+    if asked is None:
+        return spec
+    ranked, chosen = list(ranking(cells)), {}
+    for several in candidates(asked, ranked):
+        best = next(point for point in ranked if point in several)
+        chosen |= {axis: value for axis, value in zip(SETTINGS, best, strict=True) if value is not None}
+    out = dict(spec)
+    for axis, (method, setting) in SETTINGS.items():
+        if axis in chosen:
+            out[axis] = {method: spec[axis][method] | {setting: chosen[axis]}}
+    return out

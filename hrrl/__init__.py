@@ -1,1 +1,67 @@
-"""Hierarchically Robust Representation Learning (Qian, Hu, Li, CVPR 2020)."""
+"""Hierarchically Robust Representation Learning (Qian, Hu, Li, CVPR 2020), for any training loop of PyTorch.
+
+===================  ==================================================================================================
+perturb              moves each image along its loss gradient: the example axis (Theorem 2)
+ConceptDistribution  the adversarial distribution q over concepts that weights the losses: the concept axis (Eqs. 5, 6)
+project_simplex      the nearest distribution to a vector (Eq. 6)
+group_classes        the concept of each class, by WordNet or a CSV (Table 1)
+group_wnids          the same for ImageNet's classes by their wnids
+theory               the module of Theorem 3: h, beta, c, best_s, regret_bound
+extract_features     what a network's last linear layer gets: the features to transfer
+svm_score            a linear SVM's accuracy on features (Tables 2 to 4); needs ``pip install 'hrrl[svm]'``
+===================  ==================================================================================================
+
+Each is imported at its first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hrrl import theory
+    from hrrl.concepts import group_classes, group_wnids
+    from hrrl.extraction import extract_features
+    from hrrl.objective import ConceptDistribution, perturb
+    from hrrl.simplex import project_simplex
+    from hrrl.svm import evaluate as svm_score
+
+__version__ = "1.0.0"
+__all__ = [
+    "ConceptDistribution",
+    "extract_features",
+    "group_classes",
+    "group_wnids",
+    "perturb",
+    "project_simplex",
+    "svm_score",
+    "theory",
+]
+
+_PLACES = {
+    "ConceptDistribution": "hrrl.objective:ConceptDistribution",
+    "extract_features": "hrrl.extraction:extract_features",
+    "group_classes": "hrrl.concepts:group_classes",
+    "group_wnids": "hrrl.concepts:group_wnids",
+    "perturb": "hrrl.objective:perturb",
+    "project_simplex": "hrrl.simplex:project_simplex",
+    "svm_score": "hrrl.svm:evaluate",
+    "theory": "hrrl.theory:",
+}
+
+
+def __getattr__(name: str):
+    if name not in _PLACES:
+        raise AttributeError(f"module 'hrrl' has no attribute {name!r}")
+    place, attribute = _PLACES[name].split(":")
+    try:
+        module = import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name not in ("sklearn", "threadpoolctl"):
+            raise
+        raise ImportError(f"hrrl.{name} needs {error.name}: pip install 'hrrl[svm]'") from error
+    globals()[name] = value = getattr(module, attribute) if attribute else module
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -61,8 +61,10 @@ TABLE1_SYNSETS = [
 
 def ilsvrc12_wnids() -> list[str]:
     """The 1,000 wnids of ILSVRC12, sorted, which is the order of its labels; from timm's copy of the list."""
-    (timm,) = importlib.util.find_spec("timm").submodule_search_locations  # importing timm would take seconds
-    return Path(timm, "data", "_info", "imagenet_synsets.txt").read_text().split()
+    timm = importlib.util.find_spec("timm")  # importing it would take seconds
+    if timm is None:
+        raise UserError("the list of ILSVRC12's wnids is timm's: pip install timm")
+    return Path(timm.submodule_search_locations[0], "data", "_info", "imagenet_synsets.txt").read_text().split()
 
 
 def group_wnids(wnids, concepts="table1") -> dict[str, str]:
@@ -73,23 +75,34 @@ def group_wnids(wnids, concepts="table1") -> dict[str, str]:
         concepts: "table1", a list of {"name": ..., "synset": ...} in order of precedence, or {"auto": K}.
     Raises:
         UserError: a wnid that is malformed or that WordNet 3.0 does not have; a synset that does not exist.
+
+    >>> group_wnids(["n02123045", "n02088364", "n03417042"])  # tabby, beagle, garbage truck
+    {'n02123045': 'mammal', 'n02088364': 'dog', 'n03417042': 'vehicle'}
     """
     wnids = list(dict.fromkeys(wnids))
     return group_classes(wnids, wnids, {}, concepts)
 
 
-def group_classes(classes, wnids, synsets, concepts) -> dict[str, str]:
+def group_classes(classes, wnids=None, synsets=None, concepts="table1") -> dict[str, str]:
     """The concept of each class of a dataset, {class: concept}.
 
     Args:
         classes: names of the classes.
         wnids: for each class its wnid or None; or None where no class has one.
         synsets: {class: synset name}, for classes without a wnid; comes before the wnid where there are both.
+            WordNet's names of a word's senses: ``hrrl.wordnet.open_wordnet().synsets("crane")`` lists them.
         concepts: as in :func:`group_wnids`, or {"csv": file} with columns class,concept; class is a name or wnid.
     Raises:
         UserError: a class that has no wnid, no synset and no CSV; a wnid or synset that does not exist; a CSV
             that cannot be read, lacks a class or has one that the dataset does not have.
+
+    >>> synsets = {"tabby": "tabby.n.01", "lorry": "truck.n.01", "mug": "mug.n.04"}
+    >>> group_classes(synsets, synsets=synsets)
+    {'tabby': 'mammal', 'lorry': 'vehicle', 'mug': 'container'}
+    >>> group_classes(synsets, synsets=synsets, concepts=[{"name": "alive", "synset": "organism.n.01"}])
+    {'tabby': 'alive', 'lorry': 'others', 'mug': 'others'}
     """
+    classes, synsets = list(classes), synsets or {}
     twice = [name for name, n in Counter(classes).items() if n > 1]
     if twice:
         raise UserError(f"classes: more than one class is named {_some(twice)}; names must differ")

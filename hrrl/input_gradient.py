@@ -1,17 +1,22 @@
 """The loss gradient of images (Theorem 2), which every method of the example axis that asks the model goes by."""
 
-from contextlib import contextmanager
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from hrrl.fast import is_on
 from hrrl.fast.folding import Changed, folded
+from hrrl.wrappers import evaluation_mode, logits_of, unwrapped
+
+HALF_SCALE = 2**8  # a scaled loss gradient's largest entry, where float16 has room on both sides
 
 
 def input_gradient(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """(B, 3, H, W) gradient of each example's own cross-entropy with respect to its image, in evaluation mode."""
+    """(B, 3, H, W) gradient of each example's own cross-entropy with respect to its image, in evaluation mode.
+
+    Asks the model itself, not what wraps it: DDP would wait for gradients of its parameters, which there are none of.
+    """
+    model = unwrapped(model)
     x = x.detach().requires_grad_()
     with evaluation_mode(model), torch.enable_grad():
         if not is_on():
@@ -24,9 +29,24 @@ def input_gradient(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.
 
 
 def _summed_loss_gradient(model, x, y):
-    logits = model(x)
+    logits = logits_of(model(x))
+    if logits.dtype == torch.float16:
+        return _half_gradient(logits, x, y)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return torch.autograd.grad(F.cross_entropy(logits, y, reduction="sum"), x)[0]
+
+
+def _half_gradient(logits, x, y):
+    """The same through a pass in float16, where a sure prediction's gradient would vanish: each example's loss is
+    scaled by a power of two on the way.
+    """
+    logits = logits.float()
+    free = logits.detach().requires_grad_()
+    (error,) = torch.autograd.grad(F.cross_entropy(free, y, reduction="sum"), free)
+    largest = error.abs().amax(1).clamp_min(1e-30)
+    scale = torch.exp2(torch.log2(HALF_SCALE / largest).floor())
+    (gradient,) = torch.autograd.grad(logits, x, error * scale.view(-1, 1))
+    return gradient.float() / scale.view(-1, *[1] * (x.ndim - 1))
 
 
 def normalised(g: torch.Tensor) -> torch.Tensor:
@@ -37,15 +57,3 @@ def normalised(g: torch.Tensor) -> torch.Tensor:
     g, dims = g.to(torch.promote_types(g.dtype, torch.float32)), tuple(range(1, g.ndim))
     g = g / g.abs().amax(dims, keepdim=True).clamp_min(torch.finfo(g.dtype).tiny)
     return g / torch.linalg.vector_norm(g, dim=dims, keepdim=True).clamp_min(1e-12)
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module):
-    """``model.eval()`` inside; afterwards each module has the mode that it had."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield model
-    finally:
-        for module, training in modes:
-            module.training = training

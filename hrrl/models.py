@@ -9,6 +9,7 @@ from torch import nn
 from hrrl import fast
 from hrrl.errors import UserError
 from hrrl.fast.convolution import speed_up
+from hrrl.wrappers import logits_of
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -31,13 +32,32 @@ class Classifier(nn.Module):
         return self.backbone((x - self.mean) / self.std)
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        captured = []
-        handle = _head(self.backbone)[1].register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0]))
-        try:
-            self(x)
-        finally:
+        return features_of(self.backbone, (x - self.mean) / self.std)
+
+
+def features_of(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """(B, d), what the linear layer gets whose output is ``model(x)``.
+
+    Where the logits come from no single linear layer, timm's models say what their features are. A model that ends in
+    none and is none of timm's (or one of timm's with ``num_classes=0``) gives its features itself.
+    """
+    last = []  # input and output of the linear layer that was called last
+
+    def record(layer, inputs, output):
+        last[:] = inputs[0], output
+
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    handles = [layer.register_forward_hook(record) for layer in layers]
+    try:
+        output = logits_of(model(x))
+    finally:
+        for handle in handles:
             handle.remove()
-        return captured[0].flatten(1)
+    if last and last[1] is output:
+        return last[0].flatten(1)
+    if hasattr(model, "forward_head") and getattr(model, "num_classes", 0):
+        return model.forward_head(model.forward_features(x), pre_logits=True).flatten(1)
+    return output.flatten(1)
 
 
 def build(backbone: str, classes: int, args: dict | None = None) -> Classifier:
@@ -47,7 +67,7 @@ def build(backbone: str, classes: int, args: dict | None = None) -> Classifier:
     global random state: seed it first.
 
     Raises:
-        UserError: there is no such backbone, or it does not take these arguments.
+        UserError: there is no such backbone, it does not take these arguments, or it ends in no linear layer.
     """
     args = dict(args or {})
     try:
@@ -64,6 +84,7 @@ def build(backbone: str, classes: int, args: dict | None = None) -> Classifier:
             f"pretrain.backbone: cannot build {backbone!r} with backbone_args {args}: {error}; "
             "use a classifier of torchvision.models (resnet18) or of timm (timm/resnet18)"
         ) from None
+    _head(net)  # there is one
     return Classifier(speed_up(net) if fast.is_on() else net)
 
 

@@ -12,6 +12,9 @@ def project_simplex(v: torch.Tensor) -> torch.Tensor:
         (K,) tensor of the dtype and device of ``v``.
     Raises:
         ValueError: ``v`` is not a vector of at least one number.
+
+    >>> project_simplex(torch.tensor([0.75, 0.5, -1.0]))
+    tensor([0.6250, 0.3750, 0.0000])
     """
     if v.ndim != 1 or len(v) == 0:
         raise ValueError(f"project_simplex takes a vector of at least one number, got shape {tuple(v.shape)}")

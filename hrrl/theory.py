@@ -2,6 +2,14 @@
 
 ``mu`` bounds the norm of q's stochastic gradient, ``lam`` is the weight of the regulariser of Eq. 4. All
 functions take numbers or NumPy arrays for ``s`` and return the same shape; logarithms are natural.
+
+With gradients of norm up to 20, the bound is tightest where the first 51 learning rates are 3.93 times smaller:
+
+>>> s = best_s(mu=20)
+>>> s, round(float(c(s, mu=20)), 2), round(float(beta(s, mu=20)), 1)
+(51, 3.93, 436.8)
+>>> round(float(regret_bound(T=1000, mu=20, lam=1.0)), 3), round(float(regret_bound(T=1000, mu=20, lam=1.0, s=s)), 3)
+(1.582, 1.145)
 """
 
 import numpy as np

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from hrrl.errors import UserError
 
-PROJECT = Path(__file__).resolve().parent.parent / "data" / "wordnet"
+ROOT = Path(__file__).resolve().parent.parent
+IN_CLONE = (ROOT / "dvc.yaml").is_file()  # else the package is installed, and what lies beside it is not ours
+PROJECT = ROOT / "data" / "wordnet" if IN_CLONE else Path.home() / ".cache" / "hrrl" / "wordnet"
 DEBIAN = Path("/usr/share/wordnet")  # package wordnet-base
 
 # lexnames(5WN), a file that NLTK wants and Debian leaves out: the lexicographers' files, in order.
@@ -39,8 +41,9 @@ def open_wordnet():
     """An NLTK ``WordNetCorpusReader`` over WordNet 3.0. The first call takes 2 to 3 s, half of it the import.
 
     Takes the first of these that is WordNet 3.0: the folder that the environment variable WORDNET names
-    (then no other is tried), data/wordnet in the project, Debian's /usr/share/wordnet (package wordnet-base),
-    NLTK's data folders (a folder or a zip), a download by NLTK into data/wordnet. Writes nothing but the last.
+    (then no other is tried), data/wordnet in the project (~/.cache/hrrl/wordnet for an installed package), Debian's
+    /usr/share/wordnet (package wordnet-base), NLTK's data folders (a folder or a zip), a download by NLTK into the
+    first of these folders. Writes nothing but the last.
 
     Raises:
         UserError: none of them is there and whole, with what is wrong with each and what to install.
@@ -95,7 +98,7 @@ def _nltk_data():
 
 
 def _download() -> str:
-    """Unpacks NLTK's package to data/wordnet, under a name of its own until it is whole."""
+    """Unpacks NLTK's package to ``PROJECT``, under a name of its own until it is whole."""
     import nltk
 
     print(f"downloading WordNet 3.0 (NLTK's package wordnet) to {PROJECT}", file=sys.stderr, flush=True)
@@ -106,7 +109,7 @@ def _download() -> str:
 
 
 def install(archive: Path) -> str:
-    """Unpacks an archive with a folder ``wordnet`` to data/wordnet; several processes may do so at once."""
+    """Unpacks an archive with a folder ``wordnet`` to ``PROJECT``; several processes may do so at once."""
     with tempfile.TemporaryDirectory(dir=PROJECT.parent, prefix=".wordnet-") as temporary:
         with zipfile.ZipFile(archive) as content:
             content.extractall(temporary)

@@ -180,10 +180,10 @@ def _find_chains(model: nn.Module, x: torch.Tensor) -> list[tuple[nn.Module, ...
     calls, made, taken, kept, uses = Counter(), {}, {}, [], _Uses()
 
     def record(module, args, output):
-        calls[module] += 1
-        made[module], taken[module] = id(output), id(args[0])
+        calls[module] += 1 if len(args) == 1 else 2  # who passes its input by name is left as it stands
+        made[module], taken[module] = id(output), id(args[0]) if args else None
         kept.append(output)  # so that no later tensor gets its id
-        if output is not args[0]:
+        if not args or output is not args[0]:
             uses.of[id(output)] = []  # what is there was an earlier tensor's
 
     def follower(layer, kind):
@@ -199,7 +199,7 @@ def _find_chains(model: nn.Module, x: torch.Tensor) -> list[tuple[nn.Module, ...
     layers = [module for module in model.modules() if any(kind(module) for kind in kinds) and _untouched(module)]
     hooks = [layer.register_forward_hook(record) for layer in layers]
     try:
-        with torch.random.fork_rng(), torch.no_grad(), uses:
+        with torch.random.fork_rng([x.device] if x.is_cuda else []), torch.no_grad(), uses:
             model(x.detach())
     finally:
         for hook in hooks:

@@ -20,6 +20,21 @@ class ConceptDistribution(Weighting):
     Attributes:
         q: (K,) float64, the distribution; starts at q0.
         t: number of updates done. It counts optimizer steps over the whole run.
+
+    In a loop of one's own, with a batch's (B,) int64 ``concepts`` and (B,) cross-entropies ``losses``: descend
+    ``(q.weights(concepts).to(losses) * losses).mean()`` (Eq. 5), step the optimizer, then
+    ``q.update(losses.detach(), concepts)`` (Eq. 6). Under DDP each process does so with its part of the batch, and q
+    is the same in all of them. An optimizer step that an AMP scaler skips is none: leave out its update.
+
+    >>> q = ConceptDistribution([60, 30, 10], lam=1.0, c=10.0, s=2)
+    >>> concepts, losses = torch.tensor([0, 0, 1, 2]), torch.tensor([0.1, 0.3, 0.2, 2.0])
+    >>> q.weights(concepts)
+    tensor([1., 1., 1., 1.], dtype=torch.float64)
+    >>> q.update(losses, concepts)
+    >>> q.q  # the third concept's loss is high
+    tensor([0.4389, 0.1389, 0.4222], dtype=torch.float64)
+    >>> q.weights(concepts)
+    tensor([0.7315, 0.7315, 0.4630, 4.2222], dtype=torch.float64)
     """
 
     adaptive = True

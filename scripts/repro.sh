@@ -10,7 +10,7 @@ if $dvc status --quiet; then
     echo "Nothing to do: params, code and data are those of the last run. Report: reports/$(sed -n 's/^name: *\([a-z0-9_]*\).*/\1/p' params.yaml)/report.html"
     exit 0
 fi
-for stage in resolve manifest-benchmark manifest-target concepts search select pretrain features svm finetune robustness; do
+for stage in resolve manifest-benchmark manifest-target concepts search select pretrain card features svm finetune robustness; do
     $dvc stage list --name-only $stage | xargs -P "$jobs" -I{} $dvc --wait-for-lock repro --single-item {}
 done
 $dvc repro

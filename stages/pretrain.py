@@ -37,6 +37,8 @@ def main(params, variant, seed):
                 "classes": training.task.train.classes,
                 "variant": {variant: spec},
                 "seed": seed,
+                "benchmark": params.benchmark,
+                "pretrain": settings.as_dict(),
             }
             with replacing(model_folder(params, variant, seed)) as folder:
                 models.save(training.model, folder, description)

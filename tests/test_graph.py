@@ -42,6 +42,7 @@ CELLS = [
     "search@tau0.5_lam1-100",
     "select",
     "pretrain@hrrl-0",
+    "card@hrrl-0",
     "features@erm-0",
     "svm@erm-0",
     "finetune@erm-0",

@@ -20,12 +20,14 @@ class Arrays:
     A subclass says which files a split has (``files``), and reads one (``read``).
 
     Attributes:
+        source, licence: of the images: who published them and where, and on which terms; for model cards.
         classes: names of all classes.
         splits: names of the published splits.
         root: the folder that holds the files.
     """
 
     needs: str
+    source = licence = "not stated"
     rootless = False  # it comes with a package
     places: tuple[str, ...] = ("",)  # folders of the root that may hold the files
     files: ClassVar[dict[str, list[str]]]  # published split -> names of its files

@@ -23,7 +23,16 @@ def of(name: str):
     takes = inspect.signature(found).parameters if inspect.isclass(found) else {}
     if "root" not in takes or not {"train", "split"} & set(takes):
         raise UserError(f"kind: torchvision/{name}: torchvision.datasets has no {name} with a split and a root")
-    return type(name, (_Library,), {"dataset": found, "takes": takes, "needs": f"what torchvision's {name} reads"})
+    return type(
+        name,
+        (_Library,),
+        {
+            "dataset": found,
+            "takes": takes,
+            "needs": f"what torchvision's {name} reads",
+            "source": f"torchvision.datasets.{name}",
+        },
+    )
 
 
 class _Library:
@@ -32,6 +41,7 @@ class _Library:
     It is its own store: the content of an image is a PPM file of its pixels, so that size and CRC are the pixels'.
     """
 
+    licence = "as its publisher says, whom torchvision's documentation names"
     rootless = False
 
     def __init__(self, root: Path, train: str = "train"):

@@ -25,11 +25,13 @@ class Tree:
     """Image files in folders of classes, in a folder or a zip.
 
     Attributes:
+        source, licence: of the images: who published them and where, and on which terms; for model cards.
         classes: names of the class folders of the training split, sorted.
         splits: names of the published splits.
         store: what the images are read from, by the paths in ``rows``.
     """
 
+    source = licence = "not stated"
     rootless = False
     needs = "folders train/<class>/* and val/<class>/* (or test/<class>/*), or a zip of them"
     inside = ("",)  # folders that may hold the splits, apart from any folder of the root

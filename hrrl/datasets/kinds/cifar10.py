@@ -15,6 +15,8 @@ from hrrl.errors import UserError
 class Cifar10(Arrays):
     """cifar-10-batches-py: five pickled batches, a test batch and batches.meta; in a folder or the published tar.gz."""
 
+    source = "CIFAR-10 (Krizhevsky 2009), https://www.cs.toronto.edu/~kriz/cifar.html"
+    licence = "its publisher states none"
     needs = "folder cifar-10-batches-py (data_batch_1 to 5, test_batch, batches.meta) or cifar-10-python.tar.gz"
     places = ("", "cifar-10-batches-py")
     files: ClassVar = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}

@@ -17,6 +17,8 @@ class Digits(Arrays):
     stratified, and mostly by other writers, since the digits are in the order in which people wrote them.
     """
 
+    source = "Optical Recognition of Handwritten Digits (Alpaydin and Kaynak 1998), https://doi.org/10.24432/C50P49"
+    licence = "CC BY 4.0"
     needs = "scikit-learn (digits takes no root)"
     rootless = True
     files: ClassVar = {"train": ["digits-train"], "test": ["digits-test"]}

@@ -12,6 +12,8 @@ from hrrl.datasets.arrays import Arrays
 class FashionMnist(Arrays):
     """Fashion-MNIST's idx files, gzipped or not; 28 x 28, grey."""
 
+    source = "Fashion-MNIST (Xiao, Rasul and Vollgraf 2017), https://github.com/zalandoresearch/fashion-mnist"
+    licence = "MIT"
     needs = "files train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-... and t10k-labels-..."
     places = ("", "raw", "FashionMNIST/raw")
     files: ClassVar = {"train": ["train-images-idx3-ubyte"], "test": ["t10k-images-idx3-ubyte"]}

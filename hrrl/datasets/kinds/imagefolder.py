@@ -5,3 +5,5 @@ from hrrl.datasets.trees import Tree
 
 class ImageFolder(Tree):
     """``train/<class>/*`` and ``val|test/<class>/*``, also one folder deeper, in a folder or a zip."""
+
+    source = "a folder of images of one's own"

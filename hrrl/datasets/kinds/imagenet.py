@@ -19,6 +19,8 @@ TRUTH, META, DEVKIT = "ILSVRC2012_validation_ground_truth.txt", "meta.mat", "ILS
 class ImageNet(Tree):
     """ILSVRC2012: ``train/<wnid>/*.JPEG``; ``val/<wnid>/*.JPEG``, or ``val/*.JPEG`` with the published ground truth."""
 
+    source = "ILSVRC2012 (Russakovsky et al. 2015), https://image-net.org"
+    licence = "non-commercial research and education, by ImageNet's terms of access"
     needs = (
         "ILSVRC2012's train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, or val/*.JPEG together with "
         "ILSVRC2012_devkit_t12.tar.gz (or its folder), LOC_val_solution.csv or val.txt"

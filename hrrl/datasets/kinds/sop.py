@@ -13,6 +13,8 @@ from hrrl.errors import UserError
 class OnlineProducts(Tree):
     """Stanford Online Products: Ebay_train.txt, Ebay_test.txt, and the 12 super classes as classes."""
 
+    source = "Stanford Online Products (Song et al. 2016), https://cvgl.stanford.edu/projects/lifted_struct"
+    licence = "its publisher states none"
     needs = (
         "Ebay_train.txt, Ebay_test.txt and the folders bicycle_final, ..., toaster_final, or the published zip of them"
     )

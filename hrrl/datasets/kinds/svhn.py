@@ -11,6 +11,8 @@ from hrrl.datasets.arrays import DIGITS, Arrays
 class Svhn(Arrays):
     """Street View House Numbers, cropped digits: train_32x32.mat, test_32x32.mat, extra_32x32.mat."""
 
+    source = "Street View House Numbers (Netzer et al. 2011), http://ufldl.stanford.edu/housenumbers"
+    licence = "non-commercial use"
     needs = "files train_32x32.mat and test_32x32.mat"
     files: ClassVar = {split: [f"{split}_32x32.mat"] for split in ("train", "test", "extra")}
     classes = DIGITS

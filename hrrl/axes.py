@@ -5,9 +5,13 @@ Algorithm 1 of the paper, one iteration: ``x~ = example(model, x, y)``; per-exam
 A variant is one point on each axis; the training loop knows no point by name. Points are in hrrl/methods/.
 """
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
+from torch import nn
+
+Counts = torch.Tensor | Sequence[float]  # N_k, (K,) training images per concept
 
 
 class Perturbation:
@@ -23,9 +27,9 @@ class Perturbation:
     label: ClassVar[str] = ""
     symbols: ClassVar[dict[str, str]] = {}
     minor: ClassVar[set[str]] = set()
-    off: ClassVar[dict | None] = None
+    off: ClassVar[dict[str, Any] | None] = None
 
-    def __call__(self, model, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def __call__(self, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) images to train on, from images in [0, 1] and (B,) int64 labels."""
         return x
 
@@ -44,9 +48,9 @@ class Weighting:
     label: ClassVar[str] = ""
     symbols: ClassVar[dict[str, str]] = {}
     minor: ClassVar[set[str]] = set()
-    off: ClassVar[dict | None] = None
+    off: ClassVar[dict[str, Any] | None] = None
 
-    def __init__(self, counts):
+    def __init__(self, counts: Counts):
         counts = torch.as_tensor(counts, dtype=torch.float64)
         if counts.ndim != 1 or len(counts) == 0 or not (counts > 0).all():
             raise ValueError(f"counts must be K positive numbers of images, got {counts.tolist()}")
@@ -71,10 +75,10 @@ class Weighting:
         """One step of the weighting from (B,) detached losses; called once per optimizer step."""
         self.t += 1
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         return {"q": self.q.clone(), "t": self.t}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         if state["q"].shape != self.q.shape:
             raise ValueError(f"state has {len(state['q'])} concepts, expected {len(self.q)}")
         self.q, self.t = state["q"].to(self.q).clone(), int(state["t"])

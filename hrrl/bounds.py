@@ -1,7 +1,10 @@
 """What the settings of methods may be: annotations of a constructor's arguments, from which the schema is made."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
+
+import torch
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,6 @@ Positive = Annotated[float, Bound(gt=0)]
 NonNegative = Annotated[float, Bound(ge=0)]
 Fraction = Annotated[float, Bound(gt=0, le=1)]
 
-
-class Shares:
-    """(K,) shares of the concepts that sum to 1. In params.yaml ``empirical`` (also where it is left out), ``uniform``,
-    {concept: share} or ``target:<name>``; the concepts stage makes numbers of it.
-    """
+# (K,) shares of the concepts that sum to 1. In params.yaml ``empirical`` (also where it is left out), ``uniform``,
+# {concept: share} or ``target:<name>``; the concepts stage makes numbers of it.
+Shares = Annotated[Sequence[float] | torch.Tensor, Bound()]

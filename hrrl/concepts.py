@@ -18,10 +18,16 @@ import importlib.util
 import re
 import warnings
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 from hrrl.errors import UserError
-from hrrl.wordnet import open_wordnet
+from hrrl.wordnet import Synset, open_wordnet
+
+NamedSynsets = list[dict[str, str]]  # {"name", "synset"} of each concept, in order of precedence
+Setting = Literal["table1"] | NamedSynsets | dict[str, Any]  # a dict is {"auto": K} or {"csv": file}
+Wnids = Sequence[str | None] | None  # of each class; None where no class has one
 
 OTHERS = "others"
 
@@ -62,12 +68,12 @@ TABLE1_SYNSETS = [
 def ilsvrc12_wnids() -> list[str]:
     """The 1,000 wnids of ILSVRC12, sorted, which is the order of its labels; from timm's copy of the list."""
     timm = importlib.util.find_spec("timm")  # importing it would take seconds
-    if timm is None:
+    if timm is None or timm.origin is None:
         raise UserError("the list of ILSVRC12's wnids is timm's: pip install timm")
-    return Path(timm.submodule_search_locations[0], "data", "_info", "imagenet_synsets.txt").read_text().split()
+    return Path(timm.origin).parent.joinpath("data", "_info", "imagenet_synsets.txt").read_text().split()
 
 
-def group_wnids(wnids, concepts="table1") -> dict[str, str]:
+def group_wnids(wnids: Iterable[str], concepts: Setting = "table1") -> dict[str, str]:
     """The concept of each ImageNet class, {wnid: concept}; ILSVRC12's 1,000 give Table 1's counts.
 
     Args:
@@ -83,7 +89,12 @@ def group_wnids(wnids, concepts="table1") -> dict[str, str]:
     return group_classes(wnids, wnids, {}, concepts)
 
 
-def group_classes(classes, wnids=None, synsets=None, concepts="table1") -> dict[str, str]:
+def group_classes(
+    classes: Iterable[str],
+    wnids: Wnids = None,
+    synsets: Mapping[str, str] | None = None,
+    concepts: Setting = "table1",
+) -> dict[str, str]:
     """The concept of each class of a dataset, {class: concept}.
 
     Args:
@@ -109,14 +120,16 @@ def group_classes(classes, wnids=None, synsets=None, concepts="table1") -> dict[
     concepts = resolve(classes, wnids, synsets, concepts)
     if isinstance(concepts, dict):
         return _match_csv(concepts["csv"], classes, wnids)
-    concepts = named_synsets(concepts)
+    named = named_synsets(concepts)
     return {
-        name: (most_specific(synset, concepts) or [OTHERS])[0]
+        name: (most_specific(synset, named) or [OTHERS])[0]
         for name, synset in class_synsets(classes, wnids, synsets).items()
     }
 
 
-def resolve(classes, wnids, synsets, concepts):
+def resolve(
+    classes: Sequence[str], wnids: Wnids, synsets: Mapping[str, str], concepts: Setting
+) -> NamedSynsets | dict[str, Any]:
     """The ``concepts`` setting as a list of {"name", "synset"}, or {"csv": file}: what no longer depends on a dataset.
 
     An automatic set is cut for the classes given; resolve it once for the benchmark and use the list for the targets.
@@ -128,23 +141,25 @@ def resolve(classes, wnids, synsets, concepts):
     return concepts
 
 
-def concept_order(concepts) -> list[str]:
+def concept_order(concepts: Setting) -> list[str]:
     """The names of the concepts in order, "others" last; Table 1's order for "table1".
 
     An automatic set has an order only once it is resolved (:func:`resolve`).
     """
-    if concepts in ("table1", TABLE1_SYNSETS):
+    if concepts == "table1" or concepts == TABLE1_SYNSETS:
         return list(CONCEPTS)
     if isinstance(concepts, dict):
         if "auto" in concepts:
             raise ValueError("an automatic set of concepts has no order before it is resolved for a benchmark")
-        names = _read_csv(concepts["csv"]).values()
+        names = list(_read_csv(concepts["csv"]).values())
     else:
         names = [concept["name"] for concept in concepts]
     return [name for name in dict.fromkeys(names) if name != OTHERS] + [OTHERS]
 
 
-def class_concepts(mapping, classes, order) -> tuple[list[str], list[int]]:
+def class_concepts(
+    mapping: Mapping[str, str], classes: Sequence[str], order: Sequence[str]
+) -> tuple[list[str], list[int]]:
     """Concepts as training counts them: only those with at least one class.
 
     Returns:
@@ -155,7 +170,7 @@ def class_concepts(mapping, classes, order) -> tuple[list[str], list[int]]:
     return names, [names.index(mapping[name]) for name in classes]
 
 
-def target_distribution(image_concepts, names, smoothing: float = 1.0) -> list[float]:
+def target_distribution(image_concepts: Iterable[str], names: Sequence[str], smoothing: float = 1.0) -> list[float]:
     """q0 for a known target (Section 5): the concept shares of its training images, over the benchmark's concepts.
 
     q0_k = (n_k + a) / (n + a K), with n_k the target's images of concept k and n their sum: additive smoothing, as
@@ -181,7 +196,7 @@ def target_distribution(image_concepts, names, smoothing: float = 1.0) -> list[f
 # ------------------------------------------------------------------------------------------------------- WordNet
 
 
-def class_synsets(classes, wnids, synsets) -> dict:
+def class_synsets(classes: Sequence[str], wnids: Wnids, synsets: Mapping[str, str]) -> dict[str, Synset]:
     """{class: NLTK synset}; raises UserError for a class that has neither a synset nor a wnid."""
     found = {}
     for name, wnid in zip(classes, wnids or [None] * len(classes), strict=True):
@@ -197,7 +212,7 @@ def class_synsets(classes, wnids, synsets) -> dict:
     return found
 
 
-def find_wnid(wnid: str):
+def find_wnid(wnid: str) -> Synset:
     """The noun synset with this wnid, e.g. "n02084071" -> dog.n.01."""
     synset = None
     if isinstance(wnid, str) and re.fullmatch(r"n\d{8}", wnid):
@@ -209,7 +224,7 @@ def find_wnid(wnid: str):
     return synset
 
 
-def find_synset(name: str, where: str = "concepts"):
+def find_synset(name: str, where: str = "concepts") -> Synset:
     """The noun synset with this name, e.g. "dog.n.01"; ``where`` says in an error message who asked for it."""
     from nltk.corpus.reader.wordnet import WordNetError
 
@@ -235,13 +250,13 @@ def _nouns() -> list[str]:
 
 
 @functools.cache
-def ancestors(synset) -> frozenset:
+def ancestors(synset: Synset) -> frozenset[Synset]:
     """The synset itself and all its hypernyms, up to entity.n.01."""
     above = [ancestors(hypernym) for hypernym in synset.hypernyms() + synset.instance_hypernyms()]
     return frozenset([synset]).union(*above)
 
 
-def most_specific(synset, concepts) -> list[str]:
+def most_specific(synset: Synset, concepts: Sequence[tuple[str, Synset]]) -> list[str]:
     """Names of the most specific concepts above a synset, in order of precedence: the first one is its concept.
 
     ``concepts``: (name, synset) pairs in order of precedence.
@@ -251,17 +266,18 @@ def most_specific(synset, concepts) -> list[str]:
     return [name for name, concept in above if concept not in beaten]
 
 
-def named_synsets(concepts) -> list[tuple]:
+def named_synsets(concepts: NamedSynsets) -> list[tuple[str, Synset]]:
     return [(concept["name"], find_synset(concept["synset"], f"concepts: {concept['name']}")) for concept in concepts]
 
 
-def _cut(synsets, K: int) -> list[dict]:
+def _cut(synsets: Iterable[Synset], K: int) -> NamedSynsets:
     """At most K - 1 synsets that cut the hypernym tree of the classes' synsets into groups of similar size.
 
     Carves one group after the other: of all synsets above the classes that are left, the one whose number of
     classes comes nearest to an equal share of what is left. The last group is "others".
     """
-    cut, rest = [], list(synsets)
+    cut: list[Synset] = []
+    rest = list(synsets)
     below = Counter(above for synset in rest for above in ancestors(synset))
     while len(cut) < K - 1:
         share = len(rest) / (K - len(cut))
@@ -287,7 +303,7 @@ def _identifier(name: str) -> str:
 # ----------------------------------------------------------------------------------------------------------- CSV
 
 
-def csv_hash(concepts) -> str | None:
+def csv_hash(concepts: Setting) -> str | None:
     """SHA-256 of the file that the setting ``concepts`` names, None where it names none.
 
     Raises:
@@ -299,7 +315,7 @@ def csv_hash(concepts) -> str | None:
     return hashlib.sha256(Path(concepts["csv"]).expanduser().read_bytes()).hexdigest()
 
 
-def _read_csv(path) -> dict[str, str]:
+def _read_csv(path: str | Path) -> dict[str, str]:
     """{class: concept} of a file with the header class,concept."""
     path = Path(path).expanduser()
     try:
@@ -309,7 +325,7 @@ def _read_csv(path) -> dict[str, str]:
         raise UserError(f"{path}: cannot be read ({error}); it takes a CSV with columns class,concept") from None
     if header != ["class", "concept"]:
         raise UserError(f"{path}: the first line is {','.join(header)!r}; it takes class,concept")
-    table = {}
+    table: dict[str, str] = {}
     for number, row in enumerate(rows, 2):
         if not row:
             continue
@@ -321,23 +337,24 @@ def _read_csv(path) -> dict[str, str]:
     return table
 
 
-def _match_csv(path, classes, wnids) -> dict[str, str]:
+def _match_csv(path: str, classes: Sequence[str], wnids: Wnids) -> dict[str, str]:
     table = _read_csv(path)
     keys = {
         name: name if name in table else wnid
         for name, wnid in zip(classes, wnids or [None] * len(classes), strict=True)
     }
-    missing = [name for name, key in keys.items() if key not in table]
+    found = {name: table[key] for name, key in keys.items() if key in table}
+    missing = [name for name in keys if name not in found]
     if missing:
         raise UserError(f"{path}: no concept for class {_some(missing)}; every class of the dataset takes a line")
     used = set(keys.values())
     unknown = [key for key in table if key not in used]
     if unknown:
         raise UserError(f"{path}: the dataset has no class {_some(unknown)}; its classes are {_some(classes, 20)}")
-    return {name: table[key] for name, key in keys.items()}
+    return found
 
 
-def _some(names, most: int = 5) -> str:
+def _some(names: Sequence[str], most: int = 5) -> str:
     shown = ", ".join(repr(name) for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 

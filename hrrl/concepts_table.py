@@ -6,12 +6,16 @@ import re
 import sys
 import textwrap
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hrrl.concepts import (
     OTHERS,
     TABLE1,
     TABLE1_SYNSETS,
+    Setting,
+    Wnids,
     class_synsets,
     concept_order,
     find_synset,
@@ -24,9 +28,13 @@ from hrrl.concepts import (
 )
 from hrrl.datasets.manifest import read_manifest
 from hrrl.errors import UserError
+from hrrl.wordnet import Synset
+
+Named = Sequence[tuple[str, Synset]]  # concepts, in order of precedence
+Images = dict[str, Counter[int]]  # labels of each split
 
 
-def main(arguments=None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m hrrl.concepts", description="Shows which concept each class of a dataset belongs to."
     )
@@ -54,10 +62,10 @@ def main(arguments=None) -> None:
         sys.exit(str(error))
 
 
-def _parse_setting(text: str) -> tuple:
+def _parse_setting(text: str) -> tuple[Setting, dict[str, str]]:
     """(the ``concepts`` setting, synsets of classes)"""
     if text == "table1":
-        return text, {}
+        return "table1", {}
     if re.fullmatch(r"auto:[1-9]\d*", text):
         return {"auto": int(text.removeprefix("auto:"))}, {}
     if text.endswith(".csv"):
@@ -70,7 +78,7 @@ def _parse_setting(text: str) -> tuple:
     return [{"name": name.strip(), "synset": synset.strip()} for name, _, synset in pairs], {}
 
 
-def _read_params(path: str) -> tuple:
+def _read_params(path: str) -> tuple[Setting, dict[str, str]]:
     from hrrl.params import load
 
     params = load(path)
@@ -78,7 +86,7 @@ def _read_params(path: str) -> tuple:
     return params.as_dict()["concepts"], synsets
 
 
-def _read_dataset(dataset: str) -> tuple:
+def _read_dataset(dataset: str) -> tuple[list[str], Wnids, Images]:
     """(classes, wnids, {split: Counter of labels})"""
     if dataset == "ilsvrc12":
         wnids = ilsvrc12_wnids()
@@ -90,10 +98,12 @@ def _read_dataset(dataset: str) -> tuple:
     return manifest.classes, manifest.wnids, images
 
 
-def _table(classes, wnids, synsets, concepts, images) -> str:
+def _table(classes: Sequence[str], wnids: Wnids, synsets: Mapping[str, str], concepts: Setting, images: Images) -> str:
     mapping = group_classes(classes, wnids, synsets, concepts)
     paper = TABLE1 if concepts == TABLE1_SYNSETS and len(classes) == 1000 else None
-    lines = [["concept", "classes"] + ["Table 1"] * bool(paper) + [f"{split} images" for split in images]]
+    lines: list[list[Any]] = [
+        ["concept", "classes"] + ["Table 1"] * bool(paper) + [f"{split} images" for split in images]
+    ]
     for concept in concept_order(concepts):
         members = [i for i, name in enumerate(classes) if mapping[name] == concept]
         counts = [len(members)] + ([paper[concept]] if paper else [])
@@ -103,7 +113,7 @@ def _table(classes, wnids, synsets, concepts, images) -> str:
     return "\n".join(_row(line, lines[0], width) for line in lines)
 
 
-def _row(line, header, width) -> str:
+def _row(line: list[Any], header: list[str], width: int) -> str:
     """One line of numbers and, below it, the classes."""
     numbers = "".join(f"  {value:>{len(title)}}" for value, title in zip(line[1:], header[1:], strict=False))
     text = f"{line[0]:<{width}}{numbers}"
@@ -117,12 +127,14 @@ def _title(name: str) -> str:
     return find_wnid(name).lemma_names()[0].replace("_", " ") if re.fullmatch(r"n\d{8}", name) else name
 
 
-def _trees(wanted: str, classes, wnids, synsets, concepts) -> list[str]:
+def _trees(
+    wanted: str, classes: Sequence[str], wnids: Wnids, synsets: Mapping[str, str], concepts: Setting
+) -> list[str]:
     named = named_synsets(concepts) if isinstance(concepts, list) else []
     return [_tree(title, synset, named) for title, synset in _look_up(wanted, classes, wnids, synsets)]
 
 
-def _look_up(wanted: str, classes, wnids, synsets) -> list[tuple]:
+def _look_up(wanted: str, classes: Sequence[str], wnids: Wnids, synsets: Mapping[str, str]) -> list[tuple[str, Synset]]:
     """(title, synset) of what a user means by a class name, a wnid or a synset name."""
     if re.fullmatch(r"n\d{8}", wanted):
         return [(wanted, find_wnid(wanted))]
@@ -132,7 +144,7 @@ def _look_up(wanted: str, classes, wnids, synsets) -> list[tuple]:
     if ".n." in wanted:
         return [(wanted, find_synset(wanted, "--tree"))]
     word = wanted.lower().replace(" ", "_")
-    words = {}
+    words: dict[str, list[tuple[str, Synset]]] = {}
     for wnid in filter(None, wnids or []):
         synset = find_wnid(wnid)
         for lemma in synset.lemma_names():
@@ -144,16 +156,16 @@ def _look_up(wanted: str, classes, wnids, synsets) -> list[tuple]:
     return words[word]
 
 
-def _tree(title: str, synset, concepts) -> str:
+def _tree(title: str, synset: Synset, concepts: Named) -> str:
     """The hypernym paths of a synset as one indented tree from the root down, concepts marked."""
-    marks = {}
+    marks: dict[Synset, str] = {}
     for name, concept in concepts:
         marks.setdefault(concept, name)
     winners = most_specific(synset, concepts)
     text = f"{title} ({synset.name()}: {synset.definition()}): {winners[0] if winners else OTHERS}"
     if len(winners) > 1:
         text += f"\nmost specific concepts: {', '.join(winners)}; the first has precedence"
-    previous = []
+    previous: list[Synset] = []
     for path in sorted(synset.hypernym_paths(), key=lambda path: [node.name() for node in path]):
         same = next((i for i, pair in enumerate(zip(path, previous, strict=False)) if pair[0] != pair[1]), 0)
         for depth, node in enumerate(path[same:], same):

@@ -3,10 +3,14 @@
 import io
 import warnings
 import zlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -98,7 +102,7 @@ def _decode_by_pillow(data: bytes) -> torch.Tensor:
         raise ValueError(" ".join(message.split())) from None
 
 
-def _rgb(image) -> np.ndarray:
+def _rgb(image: "Image.Image") -> np.ndarray:
     """(H, W, 3) uint8; of 16 bits the upper 8, which Pillow would cut at 255."""
     if image.mode.startswith("I"):
         grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)

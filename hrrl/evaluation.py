@@ -2,13 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from hrrl.data.images import Images, TrainingImages
 from hrrl.distributed import concept_sums
 from hrrl.runtime import Runtime
+
+Perturb = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]  # hrrl.axes.Perturbation
 
 
 @dataclass
@@ -21,8 +25,8 @@ class Task:
         names: the K concepts' names.
     """
 
-    train: object
-    test: object
+    train: TrainingImages
+    test: Images
     concepts: torch.Tensor
     names: list[str]
 
@@ -33,7 +37,9 @@ class Task:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, task: Task, runtime: Runtime, batch_size: int, example: Callable | None = None) -> dict:
+def evaluate(
+    model: nn.Module, task: Task, runtime: Runtime, batch_size: int, example: Perturb | None = None
+) -> dict[str, Any]:
     """Accuracy in percent and loss on the test part, each image once over all processes; also per concept.
 
     With ``example``, on images moved by it (Fig. 4): the model attacks its own images.

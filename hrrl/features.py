@@ -3,6 +3,7 @@
 import numpy as np
 from tqdm import tqdm
 
+from hrrl.data.images import Images
 from hrrl.extraction import extract_features
 from hrrl.models import Classifier
 from hrrl.runtime import Runtime
@@ -10,9 +11,9 @@ from hrrl.runtime import Runtime
 BATCH = 256
 
 
-def features(model: Classifier, source, runtime: Runtime, title: str = "features") -> np.ndarray:
+def features(model: Classifier, source: Images, runtime: Runtime, title: str = "features") -> np.ndarray:
     """(n, d) float32 features of all images of a source, in its order: the input of the last linear layer."""
-    model.to(runtime.device, memory_format=runtime.memory_format)
+    runtime.place(model)
     batches = tqdm(source.eval_batches(BATCH), total=-(-len(source) // BATCH), desc=title, leave=False, mininterval=1)
     with runtime.autocast():
         return extract_features(model, ((runtime.images(images), y) for images, y in batches))[0]

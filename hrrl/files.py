@@ -3,12 +3,13 @@
 import os
 import shutil
 import socket
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def replacing(target: Path):
+def replacing(target: Path) -> Iterator[Path]:
     """A temporary path for a file or folder, which takes the place of ``target`` at the end, or never.
 
     It lies beside the target, under a name of this process alone, and is on the disk when it takes its place.

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from hrrl.data.images import Batches
 from hrrl.distributed import concept_sums
 from hrrl.evaluation import Task
 from hrrl.models import Classifier
@@ -11,12 +12,14 @@ from hrrl.runtime import Runtime
 
 
 @torch.inference_mode()
-def gradient_norms(model: Classifier, task: Task, runtime: Runtime, schedule, batches: int, seed: int) -> np.ndarray:
+def gradient_norms(
+    model: Classifier, task: Task, runtime: Runtime, schedule: Batches, batches: int, seed: int
+) -> np.ndarray:
     """Norms of q's stochastic gradient at q = q0 on several training mini-batches; mu of Theorem 3 bounds them.
 
     At q0 the regulariser's gradient is 0, so these are norms of ``1/m sum_j N/N_k l_j`` (Eq. 6), for any lam.
     """
-    model.to(runtime.device, memory_format=runtime.memory_format).eval()
+    runtime.place(model).eval()
     share = task.counts.double() / task.counts.sum()
     concepts, norms = task.concepts.to(runtime.device), []
     for images, y, _ in task.train.train_batches(schedule.batch_size, schedule.augment, seed, 0):

@@ -44,4 +44,7 @@ def _exists(name: str) -> bool:
 
 
 def _file(name: str) -> Path:
-    return Path(importlib.util.find_spec(name).origin)
+    found = importlib.util.find_spec(name)
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(f"no module {name}", name=name)
+    return Path(found.origin)

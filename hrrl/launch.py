@@ -4,8 +4,19 @@ import ctypes
 import os
 import signal
 import sys
+from typing import Protocol
 
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
+
+
+class Launch(Protocol):
+    """The section ``launch`` of params.yaml: processes on each of several nodes, and where the first one is."""
+
+    nproc: int
+    nnodes: int
+    node_rank: int
+    master_addr: str
+    master_port: int
 
 
 def end_with_parent() -> None:
@@ -18,7 +29,7 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def join(launch) -> None:
+def join(launch: Launch) -> None:
     """Restarts this module under torchrun if the params section ``launch`` asks for more than one process.
 
     Returns in a process that torchrun started, and where one process is all that is asked for.
@@ -32,5 +43,7 @@ def join(launch) -> None:
         torchrun += [f"--nnodes={launch.nnodes}", f"--node-rank={launch.node_rank}"]
         torchrun += [f"--master-addr={launch.master_addr}", f"--master-port={launch.master_port}"]
     sys.stdout.flush()
-    module = sys.modules["__main__"].__spec__.name
-    os.execv(sys.executable, [*torchrun, "--module", module, *sys.argv[1:]])
+    spec = sys.modules["__main__"].__spec__
+    if spec is None:
+        raise RuntimeError("a program that starts several processes of itself is run as a module: python -m")
+    os.execv(sys.executable, [*torchrun, "--module", spec.name, *sys.argv[1:]])

@@ -1,7 +1,9 @@
 """Backbones: classifiers of torchvision or timm behind an input normalisation, and their files."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,7 +24,10 @@ class Classifier(nn.Module):
     last linear layer, which is what the paper transfers.
     """
 
-    def __init__(self, backbone: nn.Module, mean=IMAGENET_MEAN, std=IMAGENET_STD):
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, backbone: nn.Module, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD):
         super().__init__()
         self.backbone = backbone
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
@@ -41,9 +46,9 @@ def features_of(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     Where the logits come from no single linear layer, timm's models say what their features are. A model that ends in
     none and is none of timm's (or one of timm's with ``num_classes=0``) gives its features itself.
     """
-    last = []  # input and output of the linear layer that was called last
+    last: list[torch.Tensor] = []  # input and output of the linear layer that was called last
 
-    def record(layer, inputs, output):
+    def record(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         last[:] = inputs[0], output
 
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
@@ -55,12 +60,13 @@ def features_of(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
             handle.remove()
     if last and last[1] is output:
         return last[0].flatten(1)
-    if hasattr(model, "forward_head") and getattr(model, "num_classes", 0):
-        return model.forward_head(model.forward_features(x), pre_logits=True).flatten(1)
+    if hasattr(model, "forward_head") and hasattr(model, "forward_features") and getattr(model, "num_classes", None):
+        pooled: torch.Tensor = model.forward_head(model.forward_features(x), pre_logits=True)  # type: ignore[operator]
+        return pooled.flatten(1)
     return output.flatten(1)
 
 
-def build(backbone: str, classes: int, args: dict | None = None) -> Classifier:
+def build(backbone: str, classes: int, args: dict[str, Any] | None = None) -> Classifier:
     """A freshly initialised classifier from torchvision ("resnet18") or timm ("timm/resnet18").
 
     ``args`` go to the constructor, e.g. ``{"channels": [32, 64, 128, 256]}`` for timm's ResNets. Draws from torch's
@@ -95,7 +101,7 @@ def replace_head(model: Classifier, classes: int) -> None:
     model.backbone.set_submodule(name, new.to(head.weight.device))
 
 
-def save(model: Classifier, folder: Path, description: dict) -> None:
+def save(model: Classifier, folder: Path, description: dict[str, Any]) -> None:
     """Writes model.safetensors (the backbone's plain state dict) and model.json into ``folder``.
 
     ``description`` needs ``backbone``, ``backbone_args``, ``classes`` and ``image_size``, so that :func:`load`
@@ -110,7 +116,7 @@ def save(model: Classifier, folder: Path, description: dict) -> None:
     (folder / "model.json").write_text(json.dumps(description, indent=1) + "\n")
 
 
-def load(folder: Path) -> tuple[Classifier, dict]:
+def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:
     """The classifier that :func:`save` wrote, on the CPU in evaluation mode, and its description."""
     from safetensors.torch import load_file
 

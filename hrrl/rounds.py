@@ -4,7 +4,22 @@ The training loop evaluates, changes its learning rate and saves after each epoc
 does so at the same steps for every dataset; a small one is passed over several times in a round.
 """
 
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
+from typing import Protocol
+
+import torch
+
+from hrrl.data.augment import Augment
+from hrrl.data.loading import Source
+
+
+class StepSchedule(Protocol):
+    """A schedule that counts steps."""
+
+    steps: int
+    milestones: Sequence[int]
+    every: int
 
 
 class Rounds:
@@ -14,7 +29,7 @@ class Rounds:
     the source's alone.
     """
 
-    def __init__(self, source, every: int):
+    def __init__(self, source: Source, every: int):
         self.source, self.every = source, every
         self.labels, self.classes = source.labels, source.classes
 
@@ -24,7 +39,9 @@ class Rounds:
     def steps(self, batch_size: int) -> int:
         return self.every
 
-    def train_batches(self, batch_size: int, augment, seed: int, epoch: int, rank: int = 0, world: int = 1):
+    def train_batches(
+        self, batch_size: int, augment: Augment, seed: int, epoch: int, rank: int = 0, world: int = 1
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
         """The batches of round ``epoch``, as :meth:`hrrl.data.loading.Source.train_batches` yields them."""
         whole, step, end = self.source.steps(batch_size), epoch * self.every, (epoch + 1) * self.every
         while step < end:
@@ -34,7 +51,7 @@ class Rounds:
             step += last - first
 
 
-def in_rounds(schedule, source) -> tuple[SimpleNamespace, Rounds]:
+def in_rounds(schedule: StepSchedule, source: Source) -> tuple[SimpleNamespace, Rounds]:
     """A schedule in steps and its images, as the training loop takes them: in rounds of ``schedule.every`` steps.
 
     Args:

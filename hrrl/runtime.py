@@ -1,8 +1,10 @@
 """Where and how a run computes: device, precision, memory layout, threads, processes."""
 
 import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -10,6 +12,21 @@ from torch import nn
 
 from hrrl import fast
 from hrrl.errors import UserError
+
+Module = TypeVar("Module", bound=nn.Module)
+T = TypeVar("T")
+
+
+class Compute(Protocol):
+    """The section ``compute`` of params.yaml."""
+
+    device: str
+    precision: str
+    channels_last: bool
+    compile: bool
+    sync_batchnorm: bool
+    fast: bool
+    threads: int
 
 
 @dataclass(frozen=True)
@@ -25,20 +42,25 @@ class Runtime:
     world_size: int
     writes: bool  # whether this process writes the outputs: the first one of each node
 
-    def from_first(self, function):
+    def from_first(self, function: Callable[[], T]) -> T:
         """What ``function()`` returns in the first process, in all of them."""
         if self.world_size == 1:
             return function()
-        box = [function() if self.rank == 0 else None]
+        box: list[Any] = [function() if self.rank == 0 else None]
         dist.broadcast_object_list(box, 0)
         return box[0]
+
+    def place(self, model: Module) -> Module:
+        """The model itself, moved to the device in the memory layout."""
+        model.to(device=self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
+        return model
 
     def images(self, batch: torch.Tensor) -> torch.Tensor:
         """(b, 3, S, S) uint8 images to float32 in [0, 1] on the device."""
         batch = batch.to(self.device, non_blocking=True).float().div_(255)
         return batch.contiguous(memory_format=self.memory_format)
 
-    def autocast(self):
+    def autocast(self) -> torch.autocast:
         """The precision of the network's passes; parameters, losses and q keep theirs."""
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
 
@@ -48,7 +70,7 @@ class Runtime:
             if self.device.type != "cuda":
                 raise UserError("compute.sync_batchnorm: PyTorch has it on CUDA only; set it to false on the CPU")
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        net = torch.compile(model) if self.compile else model
+        net: nn.Module = torch.compile(model) if self.compile else model  # type: ignore[assignment]
         if self.world_size > 1:
             devices = [self.device.index] if self.device.type == "cuda" else None
             net = nn.parallel.DistributedDataParallel(net, device_ids=devices, forward_sync_buffers=False)
@@ -67,7 +89,7 @@ class Runtime:
 
 
 @contextmanager
-def start(compute):
+def start(compute: Compute) -> Iterator[Runtime]:
     """Sets up torch for the params section ``compute``, joins the other processes of torchrun, and yields a Runtime.
 
     Raises:
@@ -77,7 +99,8 @@ def start(compute):
     device = _device(compute.device)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a tenth of a step, and we read none of it
+    # A tenth of a step, and we read none of it.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_num_threads(compute.threads)
     before = fast.is_on()
     fast.use(compute.fast)

@@ -12,28 +12,32 @@ With gradients of norm up to 20, the bound is tightest where the first 51 learni
 (1.582, 1.145)
 """
 
+from typing import TypeVar
+
 import numpy as np
 from scipy.special import lambertw
 
+Steps = TypeVar("Steps", float, np.ndarray)
 
-def h(s, mu, lam=1.0):
+
+def h(s: Steps, mu: float, lam: float = 1.0) -> Steps:
     """h(s) = mu sqrt(log(s) / (2 lam)) - sqrt(s lam), the root of beta (Section 3.3, Fig. 2); s >= 1."""
     s = _steps(s)
     return mu * np.sqrt(np.log(s) / (2 * lam)) - np.sqrt(s * lam)
 
 
-def beta(s, mu, lam=1.0):
+def beta(s: Steps, mu: float, lam: float = 1.0) -> Steps:
     """beta = h(s)^2, by how much the first s steps tighten the bound of Theorem 3 (times T)."""
     return h(s, mu, lam) ** 2
 
 
-def c(s, mu, lam=1.0):
+def c(s: Steps, mu: float, lam: float = 1.0) -> Steps:
     """c = (mu / lam) sqrt(log(s) / (2 s)), by which Theorem 3 divides the first s learning rates; it asks for c > 1."""
     s = _steps(s)
     return (mu / lam) * np.sqrt(np.log(s) / (2 * s))
 
 
-def best_s(mu, lam=1.0) -> int:
+def best_s(mu: float, lam: float = 1.0) -> int:
     """The number of steps s >= 1 that maximises h.
 
     h'(s) = 0 gives s log(s) = mu^2 / (2 lam^2), that is s = exp(W(mu^2 / (2 lam^2))) with Lambert's W, and there
@@ -46,7 +50,7 @@ def best_s(mu, lam=1.0) -> int:
     return below if h(below, mu, lam) >= h(above, mu, lam) else above
 
 
-def regret_bound(T, mu, lam, s=None):
+def regret_bound(T: float, mu: float, lam: float, s: int | None = None) -> float:
     """The bound of Theorem 3, (mu^2 / (2 lam) (log(T) + 1) - beta) / T, on q's mean regret after T steps.
 
     Without ``s``, the learning rate is 1 / (lam t) from the start (c = 1) and beta = 0.
@@ -55,7 +59,7 @@ def regret_bound(T, mu, lam, s=None):
     return (mu**2 / (2 * lam) * (np.log(T) + 1) - gain) / T
 
 
-def _steps(s):
+def _steps(s: Steps) -> Steps:
     if np.any(np.asarray(s) < 1):
         raise ValueError(f"s counts steps from 1, got {s}")
     return s

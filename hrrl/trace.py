@@ -22,8 +22,10 @@ class Trace:
     """
 
     def __init__(self, weighting: Weighting):
-        self.weighting, self.epochs = weighting, []
-        self.sums, self.q = [], []  # of the epoch that is going on
+        self.weighting = weighting
+        self.epochs: list[dict[str, torch.Tensor]] = []
+        self.sums: list[torch.Tensor] = []  # of the epoch that is going on, as q
+        self.q: list[torch.Tensor] = []
 
     def record(self, losses: torch.Tensor, concepts: torch.Tensor) -> None:
         """A step's (b,) detached losses and concepts in this process; call it before q is updated with them."""

@@ -7,7 +7,9 @@ import sys
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, Protocol
 
 from hrrl.errors import UserError
 
@@ -29,6 +31,28 @@ adj.ppl
 """
 
 
+class Synset(Protocol):
+    """What is used of an NLTK synset; equal ones are one concept, and hash alike."""
+
+    def __hash__(self) -> int: ...
+    def name(self) -> str: ...
+    def definition(self) -> str: ...
+    def lemma_names(self) -> list[str]: ...
+    def hypernyms(self) -> "list[Synset]": ...
+    def instance_hypernyms(self) -> "list[Synset]": ...
+    def hypernym_paths(self) -> "list[list[Synset]]": ...
+
+
+class WordNet(Protocol):
+    """What is used of NLTK's ``WordNetCorpusReader``."""
+
+    def synset(self, name: str) -> Synset: ...
+    def synsets(self, lemma: str, pos: str) -> list[Synset]: ...
+    def synset_from_pos_and_offset(self, pos: str, offset: int) -> Synset | None: ...
+    def all_lemma_names(self, pos: str) -> Iterable[str]: ...
+    def get_version(self) -> str: ...
+
+
 def lexnames() -> str:
     """The 45 lines of WordNet's file ``lexnames``: number, lexicographers' file, part of speech."""
     pos = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
@@ -37,7 +61,7 @@ def lexnames() -> str:
 
 
 @functools.cache
-def open_wordnet():
+def open_wordnet() -> WordNet:
     """An NLTK ``WordNetCorpusReader`` over WordNet 3.0. The first call takes 2 to 3 s, half of it the import.
 
     Takes the first of these that is WordNet 3.0: the folder that the environment variable WORDNET names
@@ -65,7 +89,7 @@ def open_wordnet():
     )
 
 
-def _places():
+def _places() -> list[tuple[str, Callable[[], Any]]]:
     """(name, function that gives the root or None), in order."""
     if "WORDNET" in os.environ:
         folder = Path(os.environ["WORDNET"]).expanduser().absolute()
@@ -82,7 +106,7 @@ def _folder(path: Path) -> str | None:
     return str(path.resolve()) if (path / "data.noun").is_file() else None
 
 
-def _nltk_data():
+def _nltk_data() -> Any:
     import nltk
 
     with warnings.catch_warnings(record=True) as refusals:  # of folders that others can write to
@@ -125,23 +149,23 @@ def install(archive: Path) -> str:
     return str(PROJECT)
 
 
-def _open(root):
+def _open(root: Any) -> WordNet:
     reader = _reader(root)
     if not _is_30(reader):
         raise ValueError(f"its noun offsets are not those of WordNet 3.0 (it says {reader.get_version()})")
     return reader
 
 
-def _reader(root):
+def _reader(root: Any) -> WordNet:
     """NLTK's reader over a folder (str) or a path pointer, less what English does not need."""
     import nltk
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
     class Reader(WordNetCorpusReader):
-        def open(self, file):
+        def open(self, file: str) -> Any:
             return io.StringIO(lexnames()) if file == "lexnames" else super().open(file)
 
-        def map_wn(self, version="wordnet"):
+        def map_wn(self, version: str = "wordnet") -> None:
             return None  # serves other languages, and needs index.sense, which Debian leaves out
 
     if isinstance(root, str) and root not in nltk.data.path:
@@ -151,7 +175,7 @@ def _reader(root):
         return Reader(root, None)
 
 
-def _is_30(reader) -> bool:
+def _is_30(reader: WordNet) -> bool:
     """Whether ImageNet's n02084071 is the dog: offsets differ in every release of WordNet."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

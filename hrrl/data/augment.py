@@ -1,5 +1,8 @@
 """Random crops and flips of batches of uint8 images. All randomness comes from the generator that is passed in."""
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -10,14 +13,30 @@ RATIO = (3 / 4, 4 / 3)  # width to height of a random resized crop
 ATTEMPTS = 10
 
 
-def crop_boxes(rng: np.random.Generator, n: int, height: int, width: int, scale) -> np.ndarray:
+class Augment(Protocol):
+    """How training images are cropped and flipped: a section ``augment`` of params.yaml.
+
+    Attributes:
+        crop: "random_resized", "padded" or "none".
+        padding: of "padded", in pixels at the network's size.
+        scale: of "random_resized", the least and the greatest share of the image's area.
+    """
+
+    crop: str
+    padding: int
+    scale: Sequence[float]
+    flip: bool
+
+
+def crop_boxes(rng: np.random.Generator, n: int, height: int, width: int, scale: Sequence[float]) -> np.ndarray:
     """(n, 4) int64: top, left, height, width of n random crops, drawn as torchvision's RandomResizedCrop does.
 
     Area uniform in ``scale`` (fractions of the image), logarithm of the ratio uniform; the first of ten draws that
     fits in the image, else the largest centre crop of an allowed ratio.
     """
-    area = height * width * rng.uniform(*scale, (n, ATTEMPTS))
-    ratio = np.exp(rng.uniform(*np.log(RATIO), (n, ATTEMPTS)))
+    (least, most), (narrowest, widest) = scale, np.log(RATIO)
+    area = height * width * rng.uniform(least, most, (n, ATTEMPTS))
+    ratio = np.exp(rng.uniform(narrowest, widest, (n, ATTEMPTS)))
     w, h = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
     fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
     first = fits.argmax(1)[:, None]
@@ -49,7 +68,9 @@ def padded_crops(images: torch.Tensor, padding: int, offsets: np.ndarray) -> tor
     return torch.from_numpy(windows[np.arange(n), offsets[:, 0], offsets[:, 1]])  # NumPy copies rows, torch bytes
 
 
-def augment_batch(images: torch.Tensor, augment, rng: np.random.Generator, part: slice, m: int) -> torch.Tensor:
+def augment_batch(
+    images: torch.Tensor, augment: Augment, rng: np.random.Generator, part: slice, m: int
+) -> torch.Tensor:
     """Augments one process's part (n, C, S, S) of a batch of m square images at the network's size.
 
     Draws for all m images, so that an image comes out the same however the batch is divided.
@@ -57,7 +78,8 @@ def augment_batch(images: torch.Tensor, augment, rng: np.random.Generator, part:
     if augment.crop == "padded" and augment.padding:
         images = padded_crops(images, augment.padding, rng.integers(0, 2 * augment.padding + 1, (m, 2))[part])
     elif augment.crop == "random_resized":
-        images = resized_crops(images, crop_boxes(rng, m, *images.shape[-2:], augment.scale)[part])
+        height, width = images.shape[-2:]
+        images = resized_crops(images, crop_boxes(rng, m, height, width, augment.scale)[part])
     return flip_some(images, rng.random(m)[part]) if augment.flip else images
 
 

@@ -6,9 +6,10 @@ docs/add-a-method.md shows how to add one.
 """
 
 import inspect
+from typing import Any
 
 from hrrl import registry
-from hrrl.axes import Perturbation, Weighting
+from hrrl.axes import Counts, Perturbation, Weighting
 
 AXES = ("example", "concept")
 
@@ -29,7 +30,7 @@ def arguments(axis: str, name: str) -> list[inspect.Parameter]:
     return [argument for argument in takes if argument.name != "counts"]
 
 
-def example_axis(point: dict | None) -> Perturbation:
+def example_axis(point: dict[str, Any] | None) -> Perturbation:
     """The point of the example axis that params name, e.g. ``{"gradient": {"tau": 0.5}}``; None: no perturbation."""
     if point is None:
         return Perturbation()
@@ -37,7 +38,7 @@ def example_axis(point: dict | None) -> Perturbation:
     return find("example", name)(**settings)
 
 
-def concept_axis(point: dict | None, counts) -> Weighting:
+def concept_axis(point: dict[str, Any] | None, counts: Counts) -> Weighting:
     """The point of the concept axis that params name, e.g. ``{"hrrl": {"lam": 1.0}}``; None: no weighting."""
     if point is None:
         return Weighting(counts)

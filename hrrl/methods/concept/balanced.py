@@ -2,7 +2,7 @@
 
 import torch
 
-from hrrl.axes import Weighting
+from hrrl.axes import Counts, Weighting
 
 
 class Balanced(Weighting):
@@ -10,6 +10,6 @@ class Balanced(Weighting):
 
     label = "Balanced"
 
-    def __init__(self, counts):
+    def __init__(self, counts: Counts):
         super().__init__(counts)
         self.q = torch.full_like(self.share, 1 / len(self.share))

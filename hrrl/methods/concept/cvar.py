@@ -2,7 +2,7 @@
 
 import torch
 
-from hrrl.axes import Weighting
+from hrrl.axes import Counts, Weighting
 from hrrl.bounds import Fraction
 from hrrl.distributed import gather
 
@@ -16,11 +16,13 @@ class Cvar(Weighting):
 
     label, symbols, off = "CVaR", {"alpha": "α"}, {"alpha": 1.0}
 
-    def __init__(self, counts, alpha: Fraction):
+    def __init__(self, counts: Counts, alpha: Fraction):
         super().__init__(counts)
         self.alpha = alpha
 
-    def weights(self, concepts, losses=None):
+    def weights(self, concepts: torch.Tensor, losses: torch.Tensor | None = None) -> torch.Tensor:
+        if losses is None:
+            raise TypeError("CVaR weights examples by their losses")
         everyone, mine = gather(losses.double())
         rank = torch.empty_like(everyone)
         order = everyone.argsort(descending=True, stable=True)

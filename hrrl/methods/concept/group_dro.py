@@ -2,7 +2,7 @@
 
 import torch
 
-from hrrl.axes import Weighting
+from hrrl.axes import Counts, Weighting
 from hrrl.bounds import NonNegative, Positive
 from hrrl.distributed import concept_sums
 
@@ -22,13 +22,15 @@ class GroupDro(Weighting):
     adaptive = True
     label, symbols, minor = "Group DRO", {"eta": "η"}, {"adjustment"}
 
-    def __init__(self, counts, eta: Positive = 0.01, adjustment: NonNegative = 0.0):
+    def __init__(self, counts: Counts, eta: Positive = 0.01, adjustment: NonNegative = 0.0):
         super().__init__(counts)
         self.eta = eta
         self.adjustment = adjustment / torch.as_tensor(counts, dtype=torch.float64).sqrt()
         self.q = torch.full_like(self.share, 1 / len(self.share))
 
-    def weights(self, concepts, losses=None):
+    def weights(self, concepts: torch.Tensor, losses: torch.Tensor | None = None) -> torch.Tensor:
+        if losses is None:
+            raise TypeError("group DRO weights concepts by their losses")
         sums, m = concept_sums(losses, concepts, len(self.q))
         present, _ = concept_sums(torch.ones_like(losses), concepts, len(self.q))
         means = torch.where(present > 0, sums / present + self.adjustment, 0.0)
@@ -37,6 +39,6 @@ class GroupDro(Weighting):
         # The trainer takes the mean over the batch: m / m_k turns it into a mean over each concept.
         return (self.moved * m / present).to(concepts.device)[concepts]
 
-    def update(self, losses, concepts):
+    def update(self, losses: torch.Tensor, concepts: torch.Tensor) -> None:
         self.t += 1
         self.q = self.moved

@@ -2,7 +2,7 @@
 
 import torch
 
-from hrrl.axes import Weighting
+from hrrl.axes import Counts, Weighting
 from hrrl.bounds import Natural, Positive, Shares
 from hrrl.distributed import concept_sums
 from hrrl.simplex import project_simplex
@@ -40,7 +40,7 @@ class ConceptDistribution(Weighting):
     adaptive = True
     label, symbols, minor = "CL", {"lam": "λ"}, {"c", "s"}
 
-    def __init__(self, counts, lam: Positive, c: Positive = 10.0, s: Natural = 1000, q0: Shares | None = None):
+    def __init__(self, counts: Counts, lam: Positive, c: Positive = 10.0, s: Natural = 1000, q0: Shares | None = None):
         super().__init__(counts)
         if not lam > 0:
             raise ValueError(f"lam must be positive (the learning rate is 1 / (lam t)), got {lam}")
@@ -71,8 +71,8 @@ class ConceptDistribution(Weighting):
         self.q = project_simplex(self.q + eta * self.gradient(terms, self.q))
 
 
-def _distribution(q0, K: int) -> torch.Tensor:
-    q0 = torch.as_tensor(q0, dtype=torch.float64)
-    if q0.shape != (K,) or (q0 < 0).any() or abs(float(q0.sum()) - 1) > 1e-6:
-        raise ValueError(f"q0 must be {K} shares that are not negative and sum to 1, got {q0.tolist()}")
-    return q0.clone()
+def _distribution(q0: Shares, K: int) -> torch.Tensor:
+    shares = torch.as_tensor(q0, dtype=torch.float64)
+    if shares.shape != (K,) or (shares < 0).any() or abs(float(shares.sum()) - 1) > 1e-6:
+        raise ValueError(f"q0 must be {K} shares that are not negative and sum to 1, got {shares.tolist()}")
+    return shares.clone()

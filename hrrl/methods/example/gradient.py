@@ -79,5 +79,5 @@ class Gradient(Perturbation):
     def __init__(self, tau: NonNegative):
         self.tau = tau
 
-    def __call__(self, model, x, y):
+    def __call__(self, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return perturb(model, x, y, self.tau)

@@ -1,6 +1,7 @@
 """Noise of the perturbation's size: what its direction is worth."""
 
 import torch
+from torch import nn
 
 from hrrl.axes import Perturbation
 from hrrl.bounds import NonNegative
@@ -15,5 +16,5 @@ class Noise(Perturbation):
     def __init__(self, tau: NonNegative):
         self.tau = tau
 
-    def __call__(self, model, x, y):
+    def __call__(self, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return x + self.tau * normalised(torch.randn_like(x))

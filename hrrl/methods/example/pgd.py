@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import torch
+from torch import nn
 
 from hrrl.axes import Perturbation
 from hrrl.bounds import Count, NonNegative, Positive
@@ -31,7 +32,7 @@ class Pgd(Perturbation):
         self.eps, self.steps, self.random_start = eps, steps, random_start
         self.step_size = 2 / 3 * eps if step_size is None else step_size
 
-    def __call__(self, model, x, y):
+    def __call__(self, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         moved = x.detach()
         if self.random_start:
             radius = torch.rand(len(x), 1, 1, 1, device=x.device) ** (1 / x[0].numel())  # uniform in the ball

@@ -1,5 +1,8 @@
 """A penalty instead of a ball (Sinha, Namkoong, Duchi 2018)."""
 
+import torch
+from torch import nn
+
 from hrrl.axes import Perturbation
 from hrrl.bounds import Count, Positive
 from hrrl.input_gradient import input_gradient
@@ -20,7 +23,7 @@ class Wrm(Perturbation):
     def __init__(self, gamma: Positive, steps: Count = 15):
         self.gamma, self.steps = gamma, steps
 
-    def __call__(self, model, x, y):
+    def __call__(self, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         moved = x.detach()
         for t in range(1, self.steps + 1):
             gradient = input_gradient(model, moved, y) - self.gamma * (moved - x)

@@ -1,0 +1,53 @@
+"""What training and measuring ask of images, wherever they come from."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+
+from hrrl.data.augment import Augment
+
+
+class Labelled(Protocol):
+    """Images with labels.
+
+    Attributes:
+        labels: (N,) int64.
+        classes: names of the classes.
+    """
+
+    labels: torch.Tensor
+    classes: list[str]
+
+    def __len__(self) -> int: ...
+
+
+class Images(Labelled, Protocol):
+    """Images in their order, unchanged, as :class:`hrrl.data.loading.Source` gives them."""
+
+    def eval_batches(
+        self, batch_size: int, rank: int = 0, world: int = 1
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """This process's images: (b, 3, S, S) uint8, and labels (b,) int64."""
+        ...
+
+
+class TrainingImages(Labelled, Protocol):
+    """Images in batches that each epoch draws anew: :class:`hrrl.data.loading.Source`, or another cut of its epochs."""
+
+    def steps(self, batch_size: int) -> int:
+        """Batches per epoch."""
+        ...
+
+    def train_batches(
+        self, batch_size: int, augment: Augment, seed: int, epoch: int, rank: int = 0, world: int = 1
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
+        """This process's part of each batch: (b, 3, S, S) uint8, labels (b,) int64, and the size of the whole batch."""
+        ...
+
+
+class Batches(Protocol):
+    """How training batches are drawn: the part of a schedule that a measurement needs."""
+
+    batch_size: int  # over all processes
+    augment: Augment

@@ -30,6 +30,7 @@ Setting = Literal["table1"] | NamedSynsets | dict[str, Any]  # a dict is {"auto"
 Wnids = Sequence[str | None] | None  # of each class; None where no class has one
 
 OTHERS = "others"
+UNKNOWN = "unknown"  # of a target's class that WordNet and the CSV say nothing of
 
 # Table 1: the concepts in its order, and how many of ILSVRC12's classes belong to each.
 TABLE1 = {
@@ -191,6 +192,25 @@ def target_distribution(image_concepts: Iterable[str], names: Sequence[str], smo
             counts[concept] += n
     total = sum(counts.values())
     return [counts[name] / total for name in names]
+
+
+def concept_shares(classes, wnids, synsets, labels, concepts) -> dict[str, float]:
+    """The share of a dataset's images per concept, largest first; "unknown" for classes without a wnid or a synset.
+
+    Args:
+        classes, wnids, synsets, concepts: as in :func:`group_classes`, with ``concepts`` resolved for the benchmark;
+            of a CSV, a class that it does not have is unknown.
+        labels: the class of each image, as its index.
+    """
+    wnids = wnids or [None] * len(classes)
+    if isinstance(concepts, dict):
+        table = _read_csv(concepts["csv"])
+        mapping = {name: table.get(name, table.get(wnid)) for name, wnid in zip(classes, wnids, strict=True)}
+    else:
+        known = [(name, wnid) for name, wnid in zip(classes, wnids, strict=True) if wnid or name in synsets]
+        mapping = group_classes(*map(list, zip(*known, strict=True)), synsets, concepts) if known else {}
+    counts = Counter(mapping.get(classes[y]) or UNKNOWN for y in labels)
+    return {concept: n / counts.total() for concept, n in counts.most_common()}
 
 
 # ------------------------------------------------------------------------------------------------------- WordNet

@@ -1,4 +1,4 @@
-"""Groups the benchmark's classes into concepts by WordNet, and ImageNet's 1,000 classes into Table 1's eleven."""
+"""Groups the benchmark's classes into concepts by WordNet, the targets' beside them, and ImageNet's into Table 1's."""
 
 import json
 
@@ -27,6 +27,7 @@ def main(params):
         classes.to_csv(folder / "classes.csv", index=False)
         table.to_csv(folder / "concepts.csv", index=False)
         table1().to_csv(folder / "table1.csv", index=False)
+        targets(params, setting).to_csv(folder / "targets.csv", index=False)
         (folder / "q0").mkdir()
         for variant, values in shares.items():
             (folder / "q0" / f"{variant}.json").write_text(json.dumps(values) + "\n")
@@ -69,6 +70,17 @@ def statistics(names, ids, manifest) -> pd.DataFrame:
     images = np.bincount(np.array(ids)[manifest.labels("train")], minlength=len(names))
     classes = np.bincount(ids, minlength=len(names))
     return pd.DataFrame({"concept": names, "classes": classes, "images": images, "q0": images / images.sum()})
+
+
+def targets(params, concept_setting) -> pd.DataFrame:
+    """The share of each target's training images per concept."""
+    rows = []
+    for target in params.targets:
+        manifest, synsets = labelled(params, target)
+        labels = manifest.labels("train")
+        shares = concepts.concept_shares(manifest.classes, manifest.wnids, synsets, labels, concept_setting)
+        rows += [(target, concept, share) for concept, share in shares.items()]
+    return pd.DataFrame(rows, columns=["target", "concept", "share"])
 
 
 def table1() -> pd.DataFrame:

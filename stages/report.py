@@ -1,4 +1,4 @@
-"""Gathers the results of every stage into metrics.json, tables, plots, figures and report.html: reports/<name>/."""
+"""Gathers the results of all stages into reports/<name>/: claims.json, metrics.json, tables, plots, figures, a page."""
 
 import io
 import json
@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from stages.common import deciding, plain, run
 from stages.paths import concepts_folder, measured, model_folder, read_json, resolved, selected, write_json
 
+import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
@@ -17,9 +18,11 @@ from hrrl.files import replacing
 
 def main(params):
     results, folder = gather(params), Path("reports", params.name)
+    write_json(folder / "claims.json", reporting.claims(results))
     write_json(folder / "metrics.json", reporting.metrics(results))
     with replacing(folder / "tables") as tables:
         reporting.write_tables(reporting.tables(results), tables)
+        reporting.write_runs(results, tables)
     with replacing(folder / "plots") as plots:
         reporting.write_plot_data(reporting.plot_data(results), plots)
     with replacing(folder / "figures") as figures:
@@ -47,13 +50,17 @@ def gather(params) -> reporting.Results:
         variants={name: spec(params, name) for name in params.runs.pretrain},
         compared=params.runs.svm,
         target_kinds={target: official_kind(params, target) for target in params.targets},
+        shifts=plain(params.shifts),
+        claims=plain(params.claims),
         svm=svm(params),
+        hits=hits(params),
         history=stack(trained, lambda *run: model_folder(params, *run) / "history.csv"),
         finetune=finetune(params),
         robustness=pd.DataFrame(steps),
         concept_accuracy=pd.DataFrame(per_concept),
         table1=pd.read_csv(concepts_folder(params) / "table1.csv"),
         concepts=pd.read_csv(concepts_folder(params) / "concepts.csv"),
+        target_concepts=pd.read_csv(concepts_folder(params) / "targets.csv"),
         **theory,
     )
 
@@ -72,17 +79,29 @@ def official_kind(params, target) -> str:
 
 def svm(params) -> pd.DataFrame:
     rows = []
-    for cell in [(variant, seed) for variant in params.runs.svm for seed in params.seeds]:
+    for cell in scored(params):
         scores = read_json(measured(params, "svm", *cell) / "scores.json")
         for target in params.targets:
-            draws = scores[target].pop("draws")
-            state = {
-                "C": draws[0]["C"],
-                "edge": any(draw["edge"] for draw in draws),
-                "converged": all(all(draw["converged"].values()) for draw in draws),
-            }
-            rows.append({"target": target} | tag(cell) | scores[target] | state)
+            draws = enumerate(scores[target]["draws"])
+            rows += [{"target": target, "draw": number} | tag(cell) | fit(draw) for number, draw in draws]
     return pd.DataFrame(rows)
+
+
+def fit(draw: dict) -> dict:
+    row = {name: draw[name] for name in ("accuracy", "C", "edge")}
+    return row | {"validation": draw["validation_accuracy"], "converged": all(draw["converged"].values())}
+
+
+def hits(params) -> dict:
+    found = {}
+    for cell in scored(params):
+        with np.load(measured(params, "svm", *cell) / "hits.npz") as arrays:
+            found |= {(target, *cell): arrays[target] for target in params.targets}
+    return found
+
+
+def scored(params) -> list[tuple]:
+    return [(variant, seed) for variant in params.runs.svm for seed in params.seeds]
 
 
 def finetune(params) -> pd.DataFrame:
@@ -106,7 +125,7 @@ def table(params, *parts) -> pd.DataFrame:
 
 def settings(params) -> str:
     """The params that decide what the report shows, as YAML; the datasets without where they lie on this machine."""
-    sections = ("name", "seeds", "benchmark", "targets", "headline", "concepts", "runs")
+    sections = ("name", "seeds", "benchmark", "targets", "shifts", "claims", "headline", "concepts", "runs")
     shown = {key: plain(params[key]) for key in sections}
     names = dict.fromkeys([params.benchmark, *params.targets])
     shown["datasets"] = {name: definition(params, name) for name in names}

@@ -202,6 +202,19 @@ def test_target_distribution():
     assert concepts.target_distribution(["boat"], ["bird", "dog"]) == [0.5, 0.5]
 
 
+def test_shares_of_a_target_count_what_is_known(tmp_path):
+    names, synsets = ["Coat", "Bag", "7"], {"Coat": "coat.n.01", "Bag": "bag.n.04"}
+    setting = [{"name": "garment", "synset": "clothing.n.01"}]
+    shares = concepts.concept_shares(names, None, synsets, [0, 0, 0, 1, 2], setting)
+    assert shares == {"garment": 0.6, "others": 0.2, "unknown": 0.2}
+    assert concepts.concept_shares(["7"], None, {}, [0, 0], setting) == {"unknown": 1.0}
+    (tmp_path / "mine.csv").write_text("class,concept\nCoat,warm\nHat,warm\n")
+    assert concepts.concept_shares(names, None, synsets, [0, 1], {"csv": tmp_path / "mine.csv"}) == {
+        "warm": 0.5,
+        "unknown": 0.5,
+    }
+
+
 # -------------------------------------------------------------------------------------------------- command line
 
 

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from conftest import BIN, call
 from ruamel.yaml import YAML
@@ -56,6 +58,55 @@ def test_results_of_every_stage_are_there(clone):
     history = (clone / "models/smoke/hrrl-0/history.csv").read_text().splitlines()
     assert len(history) == 1 + 2
     assert {"train_loss", "val_accuracy", "accuracy_garment", "q_garment", "q_entropy"} <= set(history[0].split(","))
+
+
+def test_claims_are_recomputed_from_the_files_of_each_run(clone):
+    data, report = clone / "data/smoke", clone / "reports/smoke"
+
+    def accuracy(variant, target):
+        return json.loads((data / f"svm/{variant}-0/scores.json").read_text())[target]["accuracy"]
+
+    def error(variant, target):
+        table = pd.read_csv(data / f"finetune/{variant}-0.csv")
+        return table[table.target == target].test_error.iloc[-1]
+
+    def measured(variant):
+        found = json.loads((data / f"robustness/{variant}-0.json").read_text())
+        (still, moved), concepts = [row["accuracy"] for row in found["steps"]], found["concepts"].values()
+        return {"augmented": moved - still, "concept_gap": max(concepts) - min(concepts)}
+
+    rows = json.loads((report / "claims.json").read_text())
+    differences = {(row["claim"], row["target"]): row["difference"] for row in rows}
+    best = max(accuracy("el", "lowres"), accuracy("cl", "lowres"))
+    assert differences == pytest.approx(
+        {
+            ("el_images", "lowres"): accuracy("el", "lowres") - accuracy("erm", "lowres"),
+            ("hrrl_both", "digits"): accuracy("hrrl", "digits") - accuracy("erm", "digits"),
+            ("hrrl_images", "lowres"): accuracy("hrrl", "lowres") - best,
+            ("hrrl_finetune", "digits"): error("hrrl", "digits") - error("erm", "digits"),
+            ("el_augmented", None): measured("el")["augmented"] - measured("erm")["augmented"],
+            ("cl_gap", None): measured("cl")["concept_gap"] - measured("erm")["concept_gap"],
+            ("el_images", "digits"): accuracy("el", "digits") - accuracy("erm", "digits"),
+            ("hrrl_both", "lowres"): accuracy("hrrl", "lowres") - accuracy("erm", "lowres"),
+            ("hrrl_images", "digits"): accuracy("hrrl", "digits")
+            - max(accuracy("el", "digits"), accuracy("cl", "digits")),
+            ("hrrl_finetune", "lowres"): error("hrrl", "lowres") - error("erm", "lowres"),
+        }
+    )
+    hits = {variant: np.load(data / f"svm/{variant}-0/hits.npz")["lowres"] for variant in ("el", "erm")}
+    images, [row] = (
+        100 * (hits["el"] - hits["erm"]),
+        [r for r in rows if (r["claim"], r["target"]) == ("el_images", "lowres")],
+    )
+    assert images.mean() == pytest.approx(row["difference"])
+    half = 1.96 * images.std(ddof=1) / len(images) ** 0.5
+    assert row["ci95_test"] == pytest.approx([row["difference"] - half, row["difference"] + half], abs=0.3)
+    assert (row["ci95_seeds"], row["verdict"], row["seeds"]) == (None, "undecided", 1)  # one seed
+    values = (
+        pd.read_csv(report / "tables/runs.csv", keep_default_na=False).set_index(["measure", "target", "variant"]).value
+    )
+    assert values["svm", "digits", "hrrl"].item() == pytest.approx(accuracy("hrrl", "digits"), rel=1e-15)
+    assert values["concept_gap", "", "cl"].item() == measured("cl")["concept_gap"]
 
 
 def test_the_same_run_gives_the_same_bytes(restored):

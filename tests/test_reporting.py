@@ -19,12 +19,13 @@ from hrrl.reporting import (
     metrics,
     page,
     plot_data,
+    search,
     tables,
     write_plot_data,
     write_tables,
 )
 from hrrl.reporting.figures import looks
-from hrrl.reporting.summary import paired
+from hrrl.reporting.statistics import paired
 
 GRADIENT, HRRL = {"gradient": {"tau": 0.5}}, {"hrrl": {"lam": 1.0, "c": 10.0, "s": 100}}
 VARIANTS = {
@@ -34,6 +35,19 @@ VARIANTS = {
     "hrrl": {"example": GRADIENT, "concept": HRRL},
 }
 CONCEPTS = ["garment", "footwear", "wheeled vehicle"]
+CLAIMS = [
+    {"name": "transfer", "source": "Table 2", "better": "el", "than": "erm", "endpoint": "svm"},
+    {"name": "keeps", "source": "Table 4", "better": "hrrl", "than": ["el", "cl"], "endpoint": "svm"},
+    {"name": "tuned", "source": "Fig. 3", "better": "hrrl", "than": "erm", "endpoint": "finetune"},
+    {"name": "augmented", "source": "Fig. 4", "better": "el", "than": "erm", "endpoint": "augmented"},
+    {"name": "gap", "source": "Fig. 5", "better": "cl", "than": "erm", "endpoint": "concept_gap"},
+]
+
+
+def claims_about(variants, target) -> list[dict]:
+    """The claims whose variants there are."""
+    named = [claim for claim in CLAIMS if {claim["better"], *np.atleast_1d(claim["than"])} <= set(variants)]
+    return [claim | ({"target": target} if claim["endpoint"] in ("svm", "finetune") else {}) for claim in named]
 
 
 def made(variants=VARIANTS, seeds=(0, 1, 2), targets=("lowres", "cifar"), concepts=CONCEPTS, epochs=3) -> Results:
@@ -45,8 +59,8 @@ def made(variants=VARIANTS, seeds=(0, 1, 2), targets=("lowres", "cifar"), concep
     def noisy(rows, **centres):
         return pd.DataFrame([row | {k: v + random.normal(0, 1) for k, v in centres.items()} for row in rows])
 
-    per_concept = {f"accuracy_{c}": 80.0 for c in concepts}
-    fit = {"C": 0.1, "edge": False, "converged": True}
+    per_concept = {f"accuracy_{c}": 80.0 for c in concepts} | {f"loss_{c}": 5.0 for c in concepts}
+    fit = {"draw": 0, "C": 0.1, "edge": False, "converged": True}
     on_targets = [{"target": target} | run for target in targets for run in runs]
     s, suggested = (
         np.arange(2, 2000),
@@ -60,6 +74,8 @@ def made(variants=VARIANTS, seeds=(0, 1, 2), targets=("lowres", "cifar"), concep
         variants=variants,
         compared=list(variants),
         target_kinds={"cifar": "cifar10", "lowres": "fashion_mnist"},
+        shifts=dict(zip(targets, ("images", "concepts"), strict=False)),
+        claims=claims_about(variants, targets[0]),
         svm=noisy([row | fit for row in on_targets], accuracy=80, validation=81),
         history=noisy(by_epoch, train_loss=5, val_accuracy=90, **per_concept).assign(
             **{f"q_{c}": 1 / len(concepts) for c in concepts}
@@ -71,8 +87,23 @@ def made(variants=VARIANTS, seeds=(0, 1, 2), targets=("lowres", "cifar"), concep
         maxima=pd.DataFrame([{"mu": 50.0, "s": 230, "h": theory.h(230, 50.0), "c": theory.c(230, 50.0)}]),
         suggestions=pd.DataFrame([{"variant": "hrrl", "lam": 1.0, "s": 100, "c": 10.0} | suggested]),
         table1=pd.DataFrame({"concept": ["animal"], "classes": [121], "paper": [121]}),
+        **searched(targets, concepts, noisy),
         concepts=pd.DataFrame({"concept": concepts, "classes": 1, "images": 100, "q0": 1 / len(concepts)}),
+        target_concepts=pd.DataFrame(
+            [{"target": t, "concept": concepts[i], "share": 1.0} for i, t in enumerate(targets)]
+        ),
     )
+
+
+def searched(targets, concepts, noisy) -> dict:
+    """Two values of each axis alone and together, beside neither; on two tuning seeds."""
+    values = (float("nan"), 0.1, 1.0)
+    points = [{"tau": tau, "lam": lam, "seed": seed} for tau in values for lam in values for seed in (7, 8)]
+    return {
+        "search": noisy(points, benchmark=90, **{f"accuracy_{target}": 80 for target in targets}),
+        "search_steps": noisy([p | {"step_size": step} for p in points for step in (0, 0.5, 2.0)], accuracy=70),
+        "search_concepts": noisy([p | {"concept": c} for p in points for c in concepts], accuracy=75),
+    }
 
 
 def nothing() -> Results:
@@ -164,6 +195,15 @@ def test_tables_have_the_papers_numbers_for_its_targets_alone():
     assert list(made_tables["svm"].columns) == ["Method", "lowres", "cifar"]
 
 
+def test_nothing_is_called_better_or_worse_below_five_seeds(tmp_path):
+    def coloured(results):
+        results.scores.loc[results.scores.variant == "hrrl", "accuracy"] += 100
+        return re.findall('class="(better|worse)"', page(results, tmp_path))
+
+    assert coloured(made(seeds=range(4))) == []
+    assert set(coloured(made(seeds=range(5)))) >= {"better"}
+
+
 def test_a_missing_column_is_named():
     with pytest.raises(ValueError, match="svm: columns target"):
         Results(
@@ -180,7 +220,7 @@ def test_same_results_give_the_same_bytes(tmp_path):
         write_tables(tables(made()), folder)
         write_plot_data(plot_data(made()), folder)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert len([name for name in names if name.endswith(".svg")]) == 6
+    assert len([name for name in names if name.endswith(".svg")]) == 7
     assert {
         name for name in names if (tmp_path / "a" / name).read_bytes() != (tmp_path / "b" / name).read_bytes()
     } == set()
@@ -198,6 +238,25 @@ def test_concepts_are_ranked_ascending_for_each_variant_that_moves_no_examples()
     for _, rows in frame.groupby("variant"):
         assert list(rows["rank"]) == [1, 2, 3]
         assert rows.accuracy.is_monotonic_increasing
+
+
+def test_the_search_is_ranked_by_its_mean_over_targets_and_tuning_seeds():
+    results = made()
+    best = (results.search.tau == 1.0) & results.search.lam.isna()
+    results.search.loc[best, "accuracy_cifar"] += 20
+    results.search.loc[results.search.tau == 0.1, "benchmark"] += 50  # plays no part
+    points = search.points(results)
+    assert points.family.tolist() == ["erm", "el", "el", "cl", "cl", *["hrrl"] * 4]
+    assert points[points.chosen & (points.family == "el")].tau.tolist() == [1.0]
+    assert points.groupby("family").chosen.sum().tolist() == [1, 1, 1, 1]
+    of_best = results.search[best].groupby("seed")[["accuracy_lowres", "accuracy_cifar"]].mean().mean(axis=1)
+    row = points[points.chosen & (points.family == "el")].iloc[0]
+    assert (row["mean"], row["std"]) == pytest.approx((of_best.mean(), of_best.std()))
+    table = tables(results)["search"]
+    assert table.Method.tolist()[:3] == ["ERM", "EL (τ=0.1)", "EL (τ=1)"]
+    steps = plot_data(results)["augmented_accuracy_search"]
+    assert steps.series.unique().tolist() == ["ERM", "EL (τ=0.1)", "EL (τ=1)"]
+    assert plot_data(results)["concept_accuracy_search"].series.unique().tolist() == ["ERM", "CL (λ=0.1)", "CL (λ=1)"]
 
 
 # ------------------------------------------------------------------------------------------------------- page
@@ -235,6 +294,6 @@ def test_a_browser_shows_every_figure_without_a_complaint(results, tmp_path):
     flags += ["--enable-logging=stderr", "--virtual-time-budget=3000", "--dump-dom"]
     shown = subprocess.run(["chromium", *flags, file.as_uri()], capture_output=True, text=True, timeout=60)
     sizes = re.search(r'data-sizes="([\d ]+)"', shown.stdout)[1].split()
-    assert len(sizes) == 6
+    assert len(sizes) == 7
     assert min(map(int, sizes)) > 300
     assert "CONSOLE" not in shown.stderr

@@ -1,29 +1,36 @@
 """Metrics, tables, figures and the page that shows them, from the results of all stages.
 
 results = Results(...)
-metrics(results)                       # the content of metrics.json
+claims(results)                        # the content of claims.json
+metrics(results)                       # of metrics.json
 write_tables(tables(results), folder)  # CSV and Markdown
+write_runs(results, folder)            # every number of every run
 write_plot_data(plot_data(results), folder)
 figures(results, folder)               # PNG and SVG
 page(results, folder_of_figures, text_of_params)
 """
 
+from hrrl.reporting.claims import claims
 from hrrl.reporting.figures import figures
 from hrrl.reporting.page import page
 from hrrl.reporting.results import PAPER, Results, label, labels
+from hrrl.reporting.runs import runs, write_runs
 from hrrl.reporting.summary import metrics, plot_data, write_plot_data
 from hrrl.reporting.tables import tables, write_tables
 
 __all__ = [
     "PAPER",
     "Results",
+    "claims",
     "figures",
     "label",
     "labels",
     "metrics",
     "page",
     "plot_data",
+    "runs",
     "tables",
     "write_plot_data",
+    "write_runs",
     "write_tables",
 ]

@@ -16,7 +16,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from hrrl.reporting.results import Results
-from hrrl.reporting.summary import concept_names, plot_data
+from hrrl.reporting.summary import plot_data
 
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so figures are the same everywhere
@@ -191,7 +191,7 @@ def _svm(results: Results, data, look):
     figure, axes = _panels(len(targets), _columns(len(targets)), height, sharey=True)
     for axis, target in zip(axes, targets, strict=True):
         means = data["svm"][data["svm"].target == target].set_index("variant").accuracy
-        runs = results.svm[results.svm.target == target]
+        runs = results.scores[results.scores.target == target]
         for row, variant in enumerate(variants):
             _dots(
                 axis,
@@ -216,6 +216,58 @@ def _dots(axis, row: int, values, style, paper) -> None:
         axis.scatter(values, [row] * len(values), color=style["color"], s=26, alpha=0.55, linewidths=0)
     if paper:
         axis.scatter([paper[0]], [row], marker="D", s=30, facecolors="none", edgecolors="#333333", linewidths=1)
+
+
+def _search(results: Results, data, look):
+    """A panel for each axis alone, and a map of the points with both; differences to ERM at the same tuning seeds."""
+    if "search" not in data:
+        return None
+    table = data["search"].copy()
+    values = ["mean", "benchmark", *(f"accuracy_{target}" for target in results.targets)]
+    erm = table[table.family == "erm"]
+    table[values] -= erm[values].iloc[0] if len(erm) else 0.0
+    draw = {"el": _search_line, "cl": _search_line, "hrrl": _search_map}
+    families = [family for family in draw if (table.family == family).any()]
+    figure, axes = _panels(len(families), 3, 3.3)
+    for axis, family in zip(axes, families, strict=True):
+        draw[family](axis, table[table.family == family], results)
+        axis.set_title({"el": "EL", "cl": "CL", "hrrl": "HRRL, mean over targets"}[family])
+    axes[0].set_ylabel("accuracy − that of ERM (points)" if len(erm) else "accuracy (%)")
+    if families[0] != "hrrl":
+        _legend(figure, axes[0], columns=6)
+    return figure
+
+
+def _search_line(axis, rows: pd.DataFrame, results: Results) -> None:
+    over = "tau" if rows.lam.isna().all() else "lam"
+    ticks = range(len(rows))
+    for target, color in zip(results.targets, CONCEPT_HUES * len(results.targets), strict=False):
+        axis.plot(ticks, rows[f"accuracy_{target}"], color=color, linewidth=1.2, marker="o", markersize=3, label=target)
+    axis.plot(ticks, rows["mean"], color="#333333", linewidth=2.6, marker="o", label="mean over targets")
+    axis.plot(ticks, rows.benchmark, color="#8a8a8a", linestyle=(0, (4, 3)), linewidth=1.2, label="benchmark")
+    chosen = int(np.flatnonzero(rows.chosen)[0])
+    axis.plot([chosen], [rows["mean"].iloc[chosen]], "o", markersize=13, markerfacecolor="none", color="#333333")
+    axis.axhline(0, color="#999999", linewidth=0.8)
+    axis.set_xticks(ticks, [f"{value:g}" for value in rows[over]])
+    axis.set_xlabel({"tau": "τ", "lam": "λ"}[over])
+
+
+def _search_map(axis, rows: pd.DataFrame, results: Results) -> None:
+    grid = rows.pivot(index="tau", columns="lam", values="mean")
+    axis.imshow(grid, cmap="viridis", aspect="auto", origin="lower")
+    middle = (grid.max(axis=None) + grid.min(axis=None)) / 2
+    chosen = rows[rows.chosen].iloc[0]
+    for i, tau in enumerate(grid.index):
+        for j, lam in enumerate(grid.columns):
+            if (value := grid.iloc[i, j]) == value:
+                best = {"weight": "bold", "bbox": {"boxstyle": "round", "fill": False, "edgecolor": "#D55E00", "lw": 2}}
+                mark = best if (tau, lam) == (chosen.tau, chosen.lam) else {}
+                color = "#1c1c1e" if value > middle else "#ffffff"
+                axis.text(j, i, f"{value:+.1f}", ha="center", va="center", color=color, **mark)
+    axis.set_yticks(range(len(grid.index)), [f"{value:g}" for value in grid.index])
+    axis.set_xticks(range(len(grid.columns)), [f"{value:g}" for value in grid.columns])
+    axis.set(xlabel="λ", ylabel="τ")
+    axis.grid(visible=False)
 
 
 def _h(results: Results, data, look):
@@ -263,11 +315,31 @@ def _augmented(results: Results, data, look):
     """Fig. 4."""
     if "augmented_accuracy" not in data:
         return None
-    figure, (axis,) = _panels(1, 1, 4.0, width=7)
-    _curves(axis, data["augmented_accuracy"], "step_size", "accuracy", results, look, markers=True)
-    axis.set(xlabel="step size (L2, pixel units)", ylabel="accuracy (%)")
-    _legend(figure, axis)
+    searched = data.get("augmented_accuracy_search")
+    figure, axes = _panels(1, 1, 4.0, width=7) if searched is None else _panels(2, 2, 4.0, sharey=True)
+    _curves(axes[0], data["augmented_accuracy"], "step_size", "accuracy", results, look, markers=True)
+    for axis in axes:
+        axis.set(xlabel="step size (L2, pixel units)", ylabel="accuracy (%)")
+    _legend(figure, axes[0])
+    if searched is not None:
+        axes[0].set_title("Results")
+        _sweep(axes[1], searched, "step_size", "accuracy", "Search over τ, on tuning seeds")
     return figure
+
+
+def _sweep(axis, frame: pd.DataFrame, x: str, y: str, title: str) -> None:
+    """One line for each value that the search tried on one axis, darker the larger it is; ERM in black."""
+    names = list(frame.series.unique())
+    for name, color in zip(names, ["#333333", *_ramp(len(names) - 1)], strict=True):
+        rows = frame[frame.series == name]
+        axis.plot(rows[x], rows[y], color=color, marker="o", markersize=4, label=name)
+    axis.set_title(title)
+    axis.legend(fontsize=7)
+
+
+def _ramp(n: int) -> list:
+    """n colours from light to dark."""
+    return list(matplotlib.colormaps["viridis"](np.linspace(0.9, 0.1, n)))
 
 
 def _concepts(results: Results, data, look):
@@ -278,10 +350,13 @@ def _concepts(results: Results, data, look):
     variants = _shown(look, frame)
     base = frame[frame.variant == results.baseline]
     concepts, narrow = frame.concept.nunique(), frame.concept.str.len().max() <= 10
-    figure, axes = _panels(
-        len(variants), _columns(len(variants), narrow), 1.1 + 0.22 * min(concepts, READABLE), sharex=True
-    )
-    for axis, variant in zip(axes, variants, strict=True):
+    searched = data.get("concept_accuracy_search")
+    panels = len(variants) + (searched is not None)
+    figure, axes = _panels(panels, _columns(panels, narrow), 1.1 + 0.22 * min(concepts, READABLE), sharex=True)
+    if searched is not None:
+        _sweep(axes[-1], searched, "accuracy", "rank", "Search over λ\n")
+        axes[-1].set(ylim=(concepts + 0.5, 0.5), ylabel="rank of the concept")
+    for axis, variant in zip(axes, variants, strict=False):
         rows, color = frame[frame.variant == variant], look[variant]["color"]
         if variant != results.baseline:
             axis.plot(base.accuracy, base["rank"], "o-", color="#bbbbbb", linewidth=1.2, markersize=4)
@@ -302,7 +377,7 @@ def _q(results: Results, data, look):
     """The course of q: a panel per variant that weights concepts."""
     if "q" not in data:
         return None
-    frame, names = data["q"], concept_names(results)
+    frame, names = data["q"], results.concept_names
     variants = _shown(look, frame)
     figure, axes = _panels(len(variants), _columns(len(variants)), 2.8, sharey=True)
     share = results.concepts.set_index("concept").q0
@@ -330,6 +405,13 @@ CHARTS = {
         "the line is better. Open diamonds, where there are any, are the paper's means.",
         "Dot plot with a panel for each target and a row for each method; the table above has the numbers.",
     ),
+    "search": Chart(
+        _search,
+        "Search for τ and λ",
+        "Accuracy cross-validated on the targets' training parts, less that of ERM, on tuning seeds that no other "
+        "result uses. Rings and the frame mark the best mean over targets; dashed is the accuracy on the benchmark.",
+        "Line charts of accuracy against τ and against λ with a line for each target, and a heat map over both.",
+    ),
     "fig2_h": Chart(
         _h,
         "Fig. 2: h(s) for several μ, with λ = 1",
@@ -349,14 +431,15 @@ CHARTS = {
         "Fig. 4: accuracy on augmented validation images",
         "Each model attacks its own validation images with a step of the given length along the loss "
         "gradient; at 0 they are as they are. The flatter the line, the more robust the model is to changes "
-        "of the examples.",
+        "of the examples. Right, where there was a search: its models with the example axis alone.",
         "Line chart of accuracy against step size, with a line for each model.",
     ),
     "fig5_concept_accuracy": Chart(
         _concepts,
         "Fig. 5: accuracy of each concept, in ascending order",
         "The worst concept is on top; grey is the baseline, in its own order. The steeper the line, the "
-        "better accuracy is balanced between concepts. Error bars are one standard deviation over seeds.",
+        "better accuracy is balanced between concepts. Error bars are one standard deviation over seeds. The last "
+        "panel, where there was a search, has its models with the concept axis alone.",
         "Dot plot with a panel for each model and a row for each concept; the table below has the numbers.",
     ),
     "q": Chart(

@@ -7,9 +7,11 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup, escape
 
-from hrrl.reporting import summary, tables
+from hrrl.reporting import premise, summary, tables
+from hrrl.reporting.claims import ENDPOINTS, claims, statement
 from hrrl.reporting.figures import CHARTS, looks
 from hrrl.reporting.results import Results
+from hrrl.reporting.statistics import ENOUGH
 from hrrl.reporting.summary import Column
 
 
@@ -29,6 +31,8 @@ def page(results: Results, figures, params: str = "") -> str:
     return environment.get_template("page.html.j2").render(
         results=results,
         baseline=results.labels[results.baseline],
+        verdicts=verdicts(results),
+        enough=ENOUGH,
         svm=grid(results, summary.svm_columns(results), "SVM_{}"),
         comparison=grid(results, summary.comparison_columns(results)),
         finetune=grid(results, summary.finetune_columns(results)),
@@ -71,6 +75,30 @@ def _score(results: Results, variant: str, column: Column) -> dict | None:
     }
 
 
+def verdicts(results: Results) -> list[dict]:
+    """The claims on their primary endpoints, each with its sentence, its verdict and the evidence."""
+    return [
+        {"statement": statement(results, row), "evidence": _evidence(results, row), **row}
+        for row in claims(results)
+        if row["primary"]
+    ]
+
+
+def _evidence(results: Results, row: dict) -> str:
+    title, seeds = ENDPOINTS[row["endpoint"]].title, f"{row['seeds']} seed{'s' if row['seeds'] > 1 else ''}"
+    measured = f"{title}: {row['difference']:+.2f} points"
+    if not isinstance(row["than"], str):
+        measured += f" against {results.labels[row['compared']]}, the better (noise {abs(row['margin']):.2f})"
+    if row["ci95"]:
+        over = f"the test images, {seeds}" if row["ci95"] == row["ci95_test"] else seeds
+        measured += f", 95% interval {tables.bounds(row['ci95'])} over {over}"
+    few = "" if row["seeds"] >= ENOUGH else f" {seeds} {'are' if row['seeds'] > 1 else 'is'} too few to decide."
+    found = (
+        "" if row["detectable"] is None else f" A true difference of {row['detectable']:.2f} would be found in 80% of"
+    )
+    return f"{measured}.{few}{found and found + ' such runs.'}"
+
+
 def charts(folder) -> dict[str, dict]:
     """name -> title, reading and the figure as a data URI, of the figures that are in the folder."""
     files = {name: Path(folder) / f"{name}.svg" for name in CHARTS}
@@ -95,9 +123,20 @@ def problems(results: Results) -> list[str]:
         found.append(f"{len(failed)} of {len(fits)} SVM fits did not converge: {_which(results, failed)}.")
     if len(edge):
         found.append(f"{len(edge)} of {len(fits)} SVM fits chose a C at the edge of the grid: {_which(results, edge)}.")
+    for row in premise.target_premise(results).itertuples():
+        if row.premise == premise.FAILS:
+            found.append(_not_hard(results, row))
     if _seeds(results) == 1:
         found.append("One seed only: there is no standard deviation and no confidence interval.")
     return found
+
+
+def _not_hard(results: Results, row) -> str:
+    return (
+        f"{row.target} has other concepts, but not those that {results.benchmark} serves badly: the validation loss of "
+        f"{results.labels[results.baseline]} on its mix of concepts is {row.loss:.3f}, on the benchmark's "
+        f"{row.benchmark_loss:.3f}. The paper's claims about concepts assume that it is larger."
+    )
 
 
 def _which(results: Results, fits, most: int = 6) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from hrrl import methods
@@ -14,7 +15,7 @@ PAPER = {
 }
 
 COLUMNS = {
-    "svm": ["target", "variant", "seed", "accuracy", "validation", "C", "edge", "converged"],
+    "svm": ["target", "variant", "seed", "draw", "accuracy", "validation", "C", "edge", "converged"],
     "history": ["variant", "seed", "epoch", "train_loss", "val_accuracy"],
     "finetune": ["target", "variant", "seed", "epoch", "train_loss", "test_error"],
     "robustness": ["variant", "seed", "step_size", "accuracy"],
@@ -24,6 +25,10 @@ COLUMNS = {
     "suggestions": ["variant", "lam", "mu", "mu_mean", "batches", "suggested_s", "suggested_c", "s", "c"],
     "table1": ["concept", "classes", "paper"],
     "concepts": ["concept", "classes", "images", "q0"],
+    "target_concepts": ["target", "concept", "share"],
+    "search": ["tau", "lam", "seed", "benchmark"],
+    "search_steps": ["tau", "lam", "seed", "step_size", "accuracy"],
+    "search_concepts": ["tau", "lam", "seed", "concept", "accuracy"],
 }
 
 
@@ -38,10 +43,14 @@ class Results:
         compared: the variants with SVM scores; the first is the baseline.
         target_kinds: target -> the kind of its dataset; targets with a kind in PAPER have the paper's numbers
             beside them, so only official data may be given such a kind.
-        svm: one row per target, variant and seed: accuracy on the test part, accuracy on the validation split
-            of the training part, the C chosen there, whether C is at the edge of its grid, whether the fit
-            converged.
-        history: one row per variant, seed and epoch; per concept ``q_<concept>`` and ``accuracy_<concept>``.
+        shifts: target -> what differs on it from the benchmark: "none", "images", "concepts" or "both".
+        claims: what the run is to decide, as in params.yaml.
+        svm: one row per target, variant, seed and draw of the target's training part: accuracy on the test part,
+            cross-validated accuracy of the C chosen on the training part, that C, whether it is at the edge of
+            its grid, whether the fit converged.
+        hits: (target, variant, seed) -> (n,) floats, for each test image the share of draws in which the SVM is right.
+        history: one row per variant, seed and epoch; per concept ``q_<concept>``, and ``accuracy_<concept>`` and
+            ``loss_<concept>`` on its validation images.
         finetune: one row per target, variant, seed and epoch.
         robustness: accuracy on the validation images after a step of ``step_size`` (Fig. 4).
         concept_accuracy: accuracy on the clean validation images of one concept (Fig. 5).
@@ -50,6 +59,14 @@ class Results:
             that Theorem 3 then suggests beside those in use.
         table1: classes per concept of ILSVRC12 beside the paper's counts.
         concepts: classes, training images and their share q0 per concept of the benchmark.
+        target_concepts: the share of each target's training images per concept; "unknown" where no WordNet concept
+            of a class is known.
+        search: one row per tau, lam (NaN: without that axis) and tuning seed: accuracy on the benchmark's validation
+            images, and per target ``accuracy_<target>``, cross-validated on its training part.
+        search_steps, search_concepts: of the same models, as ``robustness`` and ``concept_accuracy``.
+    Attributes:
+        labels: variant -> how the paper would call it.
+        scores: ``svm`` averaged over draws, which is what is reported: target, variant, seed, accuracy, validation.
     Raises:
         ValueError: a frame lacks a column.
     """
@@ -61,6 +78,9 @@ class Results:
     variants: dict[str, dict]
     compared: list[str]
     target_kinds: dict[str, str] = field(default_factory=dict)
+    shifts: dict[str, str] = field(default_factory=dict)
+    claims: list[dict] = field(default_factory=list)
+    hits: dict[tuple, np.ndarray] = field(default_factory=dict)
     svm: pd.DataFrame | None = None
     history: pd.DataFrame | None = None
     finetune: pd.DataFrame | None = None
@@ -71,6 +91,10 @@ class Results:
     suggestions: pd.DataFrame | None = None
     table1: pd.DataFrame | None = None
     concepts: pd.DataFrame | None = None
+    target_concepts: pd.DataFrame | None = None
+    search: pd.DataFrame | None = None
+    search_steps: pd.DataFrame | None = None
+    search_concepts: pd.DataFrame | None = None
 
     def __post_init__(self):
         for name, columns in COLUMNS.items():
@@ -80,10 +104,17 @@ class Results:
             elif missing := [column for column in columns if column not in frame]:
                 raise ValueError(f"{name}: columns {', '.join(missing)} are missing; it has {', '.join(frame)}")
         self.labels = labels(self.variants)
+        self.scores = self.svm.groupby(["target", "variant", "seed"], sort=False, as_index=False)[
+            ["accuracy", "validation"]
+        ].mean()  # one row per model: the mean over draws
 
     @property
     def baseline(self) -> str:
         return self.compared[0]
+
+    @property
+    def concept_names(self) -> list[str]:
+        return list(self.concepts.concept)
 
     def in_order(self, names) -> list[str]:
         """The variants among ``names``, in the order of params.yaml."""
@@ -102,6 +133,12 @@ class Results:
     def paper(self, target: str, variant: str) -> tuple[float, float] | None:
         """The paper's mean and standard deviation, where it has this target and variant."""
         return PAPER.get(self.target_kinds.get(target), {}).get(variant)
+
+
+def final(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each run's last epoch."""
+    run = [column for column in ("target", "variant", "seed") if column in frame]
+    return frame.sort_values("epoch", kind="stable").groupby(run, sort=False).tail(1).sort_index()
 
 
 # ----------------------------------------------------------------------------------------- names of variants

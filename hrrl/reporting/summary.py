@@ -7,35 +7,17 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from hrrl.reporting.results import Results
+from hrrl.reporting import search
+from hrrl.reporting.claims import claims
+from hrrl.reporting.premise import concept_losses, target_premise
+from hrrl.reporting.results import Results, final
+from hrrl.reporting.statistics import paired, spread
 
-CONFIDENCE = 0.95
 ESTIMATE = ["mu", "mu_mean", "batches"]  # the same for all variants
 
 
-# ------------------------------------------------------------------------------------------------ statistics
-
-
-def spread(values) -> dict:
-    """{"mean", "std"} of single runs; std is the sample standard deviation, which a single run has not."""
-    values = np.asarray(values, dtype=float)
-    std = {"std": float(values.std(ddof=1))} if len(values) > 1 else {}
-    return {"mean": float(values.mean()), **std}
-
-
-def paired(a: pd.Series, b: pd.Series) -> dict:
-    """{"mean", "low", "high"} of a - b over the seeds (the index) that both have.
-
-    low and high bound the 95% confidence interval of the mean by Student's t; one seed has none.
-    """
-    differences = (a - b).dropna()
-    score, n = spread(differences), len(differences)
-    if n < 2:
-        return score
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * score["std"] / np.sqrt(n)
-    return {"mean": score["mean"], "low": score["mean"] - half, "high": score["mean"] + half}
+# ------------------------------------------------------------------------------------------- scores by stage
 
 
 def compare(results: Results, frame: pd.DataFrame, value: str, baseline: str | None = None) -> dict[str, dict]:
@@ -53,18 +35,9 @@ def compare(results: Results, frame: pd.DataFrame, value: str, baseline: str | N
     return scores
 
 
-# ------------------------------------------------------------------------------------------- scores by stage
-
-
-def final(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of each run's last epoch."""
-    run = [column for column in ("target", "variant", "seed") if column in frame]
-    return frame.sort_values("epoch", kind="stable").groupby(run, sort=False).tail(1).sort_index()
-
-
 def svm_scores(results: Results) -> dict[str, dict]:
     """target -> variant -> score of the SVM's test accuracy."""
-    return {t: compare(results, rows, "accuracy") for t, rows in _by_target(results, results.svm)}
+    return {t: compare(results, rows, "accuracy") for t, rows in _by_target(results, results.scores)}
 
 
 def finetune_scores(results: Results) -> dict[str, dict]:
@@ -79,7 +52,7 @@ def benchmark_scores(results: Results) -> dict[str, dict]:
     """
     last = final(results.history)
     scores = {"accuracy": compare(results, last, "val_accuracy")}
-    columns = [column for c in concept_names(results) if (column := f"accuracy_{c}") in last]
+    columns = [column for c in results.concept_names if (column := f"accuracy_{c}") in last]
     if columns:
         scores["worst_concept"] = compare(results, last.assign(worst=last[columns].min(axis=1)), "worst")
     return scores
@@ -100,7 +73,7 @@ def q0_changes(results: Results) -> dict[str, str]:
 def q0_columns(results: Results) -> list["Column"]:
     """Per target, SVM accuracy of the variants with a q0 of their own, against the same method with q0 empirical."""
     changes, columns = q0_changes(results), []
-    for target, rows in _by_target(results, results.svm):
+    for target, rows in _by_target(results, results.scores):
         scores = {v: compare(results, rows, "accuracy", base).get(v) for v, base in changes.items()}
         columns.append(Column(target, {v: score for v, score in scores.items() if score}))
     return columns
@@ -134,10 +107,6 @@ def _means(scores: dict[str, dict]) -> dict[str, dict]:
     return {v: {key: value for key, value in s.items() if key != "difference"} for v, s in scores.items()}
 
 
-def concept_names(results: Results) -> list[str]:
-    return list(results.concepts.concept)
-
-
 def _by_target(results: Results, frame: pd.DataFrame):
     return [(t, rows) for t in results.targets if len(rows := frame[frame.target == t])]
 
@@ -148,6 +117,8 @@ def _by_target(results: Results, frame: pd.DataFrame):
 def metrics(results: Results) -> dict:
     """The numbers of metrics.json: nested, with stable keys, rounded to 4 decimals.
 
+    ``claims.<name>``: verdict, difference, low, high on the primary endpoint; ``premise.concepts.<concept>`` (the
+    baseline's loss) and ``premise.targets.<target>``;
     ``svm.<target>.<variant>``: mean, std, n, difference to the baseline, validation.mean;
     ``benchmark.<variant>``: accuracy, worst_concept; ``finetune.<target>.<variant>.test_error``;
     ``robustness.<variant>.step_<size>``; ``concepts.<variant>.<concept>`` (accuracy);
@@ -170,12 +141,31 @@ def metrics(results: Results) -> dict:
             "svm_not_converged": int((~results.svm.converged.astype(bool)).sum()),
         },
     }
-    return _clean({"headline": _headline(tree, results.headline), **tree})
+    first = {"claims": _claims(results), "premise": _premise(results)}
+    return _clean({**first, "headline": _headline(tree, results.headline), **tree})
+
+
+def _claims(results: Results) -> dict:
+    """name -> the verdict on the primary endpoint and its evidence."""
+    named = {}
+    for row in [row for row in claims(results) if row["primary"]]:
+        low, high = row["ci95"] or (None, None)
+        named[row["claim"]] = {"verdict": row["verdict"], "difference": row["difference"], "low": low, "high": high}
+    return named
+
+
+def _premise(results: Results) -> dict:
+    targets = target_premise(results).set_index("target")
+    shown = targets[["premise", "distance", "loss"]].replace("", None)
+    return {
+        "concepts": concept_losses(results).set_index("concept").loss.to_dict(),
+        "targets": shown.to_dict("index"),
+    }
 
 
 def _with_validation(results: Results) -> dict:
     scores = svm_scores(results)
-    for target, rows in _by_target(results, results.svm):
+    for target, rows in _by_target(results, results.scores):
         for variant, score in scores[target].items():
             score["validation"] = {"mean": spread(rows.validation[rows.variant == variant])["mean"]}
     return scores
@@ -198,7 +188,7 @@ def final_q(results: Results) -> pd.DataFrame:
 def q_rows(results: Results, history: pd.DataFrame) -> pd.DataFrame:
     """[variant, seed, epoch, concept, q] of the variants with an adaptive q."""
     weighted = history[history.variant.isin(results.adaptive())]
-    names = [name for name in concept_names(results) if f"q_{name}" in history]
+    names = [name for name in results.concept_names if f"q_{name}" in history]
     long = [weighted[["variant", "seed", "epoch"]].assign(concept=n, q=weighted[f"q_{n}"]) for n in names]
     empty = pd.DataFrame(columns=["variant", "seed", "epoch", "concept", "q"])
     return pd.concat(long).dropna(subset=["q"]) if long else empty
@@ -239,12 +229,15 @@ def plot_data(results: Results) -> dict[str, pd.DataFrame]:
     """name -> means over seeds (``std`` beside them), one row per point; ``series`` names its line."""
     history = [c for c in ("train_loss", "val_accuracy", "q_entropy") if c in results.history]
     frames = {
-        "svm": _over_seeds(results, results.svm, ["target", "variant"], "accuracy"),
+        "svm": _over_seeds(results, results.scores, ["target", "variant"], "accuracy"),
         "finetune_error": _over_seeds(results, results.finetune, ["target", "variant", "epoch"], "test_error"),
         "augmented_accuracy": _over_seeds(
             results, _of(results.robustness, results.without("concept")), ["variant", "step_size"], "accuracy"
         ),
+        "augmented_accuracy_search": search.sweep(results.search_steps, "tau", "step_size"),
         "concept_accuracy": _ranked(results),
+        "concept_accuracy_search": _with_ranks(search.sweep(results.search_concepts, "lam", "concept"), "series"),
+        "search": search.points(results),
         "q": _over_seeds(results, q_rows(results, results.history), ["variant", "concept", "epoch"], "q"),
         "history": _over_seeds(results, results.history, ["variant", "epoch"], *history),
         "h_curves": results.curves.assign(series=[f"μ = {mu:g}" for mu in results.curves.mu]),
@@ -286,6 +279,11 @@ def _ranked(results: Results) -> pd.DataFrame:
     rows = _of(results.concept_accuracy, results.without("example"))
     table = _over_seeds(results, rows, ["variant", "concept"], "accuracy")
     table["series"] = table.variant.map(results.labels)
-    table["rank"] = table.groupby("variant", sort=False).accuracy.rank(method="first").astype(int)
-    position = {name: i for i, name in enumerate(results.variants)}
-    return table.sort_values(["variant", "rank"], key=lambda c: c.map(position) if c.name == "variant" else c)
+    return _with_ranks(table, "variant")
+
+
+def _with_ranks(table: pd.DataFrame, by: str) -> pd.DataFrame:
+    """The rows of each value of ``by`` in ascending order of their accuracy, which ``rank`` counts."""
+    table["rank"] = table.groupby(by, sort=False).accuracy.rank(method="first").astype(int)
+    position = {name: i for i, name in enumerate(table[by].unique())}
+    return table.sort_values([by, "rank"], key=lambda c: c.map(position) if c.name == by else c)

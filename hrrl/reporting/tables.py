@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from hrrl.reporting import summary
+from hrrl.reporting import premise, search, summary
+from hrrl.reporting.claims import claims
 from hrrl.reporting.results import Results
+from hrrl.reporting.statistics import ENOUGH
 from hrrl.reporting.summary import Column
 
 MISSING = "–"
@@ -27,14 +29,23 @@ def interval(score: dict | None) -> str:
     difference = (score or {}).get("difference")
     if not difference:
         return MISSING
-    bounds = f" [{difference['low']:+.2f}, {difference['high']:+.2f}]" if "low" in difference else ""
-    return f"{difference['mean']:+.2f}{bounds}"
+    shown = bounds((difference["low"], difference["high"])) if "low" in difference else ""
+    return f"{difference['mean']:+.2f} {shown}".rstrip()
 
 
 def clear(score: dict) -> bool:
-    """Whether the confidence interval of the difference leaves out 0."""
+    """Whether there are enough seeds, and the confidence interval of the difference leaves out 0."""
     difference = score.get("difference", {})
-    return "low" in difference and difference["low"] * difference["high"] > 0
+    return score["n"] >= ENOUGH and "low" in difference and difference["low"] * difference["high"] > 0
+
+
+def bounds(interval, digits: int = 2) -> str:
+    """ "[+0.50, +1.20]"."""
+    return f"[{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]" if interval else ""
+
+
+def number(value: float | None, form: str = ".2f") -> str:
+    return MISSING if value is None or value != value else format(value, form)
 
 
 def paper(results: Results, target: str, variant: str) -> str:
@@ -52,7 +63,13 @@ def tables(results: Results) -> dict[str, pd.DataFrame]:
     """
     transfer, tuned = summary.svm_columns(results), summary.finetune_columns(results)
     compared = summary.comparison_columns(results)
+    decided = claims(results)
     named = {
+        "claims": claim_table(results, [row for row in decided if row["primary"]]),
+        "claims_secondary": secondary_table(results, [row for row in decided if not row["primary"]]),
+        "premise_concepts": premise_concepts(results),
+        "premise_targets": premise_targets(results),
+        "search": searched(results),
         "svm": means(results, transfer, "SVM_{}"),
         **{f"svm_{target}": svm_target(results, target, scores) for target, scores, *_ in transfer},
         "svm_fits": svm_fits(results),
@@ -83,6 +100,78 @@ def write_tables(tables: dict[str, pd.DataFrame], folder) -> None:
         (folder / f"{name}.md").write_text(text + "\n", encoding="utf-8")
 
 
+def claim_table(results: Results, rows: list[dict]) -> pd.DataFrame:
+    """The verdicts on the primary endpoints; differences in points."""
+    return _judged(results, rows, lambda row: {"Detectable": number(row["detectable"])})
+
+
+def secondary_table(results: Results, rows: list[dict]) -> pd.DataFrame:
+    """The same comparisons on the other targets, with p-values after Holm's correction over all of them."""
+    return _judged(
+        results, rows, lambda row: {"p": number(row["p"], ".3f"), "p (Holm)": number(row.get("p_holm"), ".3f")}
+    )
+
+
+def _judged(results: Results, rows: list[dict], more) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "Claim": row["claim"],
+                "Source": row["source"],
+                "Compared": f"{results.labels[row['better']]} − {results.labels[row['compared']]}",
+                "Endpoint": " ".join(filter(None, [row["endpoint"], row["target"]])),
+                "Verdict": row["verdict"],
+                "Difference [95% CI]": f"{row['difference']:+.2f} {bounds(row['ci95'])}".rstrip(),
+                "Judged against": f"{row['margin'] + 0.0:+.2f}" if row["margin"] else "0",
+                "Seeds": row["seeds"],
+            }
+            | more(row)
+            for row in rows
+        ]
+    )
+
+
+def premise_concepts(results: Results) -> pd.DataFrame:
+    """How the baseline serves each concept of the benchmark."""
+    losses = premise.concept_losses(results).dropna(subset=["loss"])
+    return pd.DataFrame(
+        {
+            "Concept": losses.concept,
+            "q0": losses.q0.map("{:.4f}".format),
+            "Validation loss": losses.loss.map("{:.3f}".format),
+            "Served badly": losses.badly.map(_yes),
+        }
+    )
+
+
+def premise_targets(results: Results) -> pd.DataFrame:
+    """Whether the targets with other concepts need those that the benchmark serves badly."""
+    rows = premise.target_premise(results)
+    return pd.DataFrame(
+        {
+            "Target": rows.target,
+            "Differs in": rows["shift"],
+            "Distance to q0": rows.distance.map(number),
+            "Known concepts": rows.known.map(number),
+            "Loss on its concepts": rows.loss.map(lambda loss: number(loss, ".3f")),
+            "Loss on the benchmark": rows.benchmark_loss.map(lambda loss: number(loss, ".3f")),
+            "Premise": rows.premise.replace("", MISSING),
+        }
+    )
+
+
+def searched(results: Results) -> pd.DataFrame:
+    """Cross-validated accuracy of every point of the search, mean over tuning seeds."""
+    points = search.points(results)
+    means = [
+        mean_std({"mean": p["mean"]} | ({"std": p["std"]} if p["seeds"] > 1 else {})) for _, p in points.iterrows()
+    ]
+    columns = {"Method": points.label, "Mean over targets (%)": means}
+    columns |= {target: points[f"accuracy_{target}"].map(number) for target in results.targets}
+    columns |= {"Benchmark (%)": points.benchmark.map(number), "Seeds": points.seeds, "Best": points.chosen.map(_yes)}
+    return pd.DataFrame(columns)
+
+
 def svm_target(results: Results, target: str, scores: dict[str, dict]) -> pd.DataFrame:
     """The table of one target in the form of Tables 2 to 4."""
     columns = {
@@ -103,6 +192,7 @@ def svm_fits(results: Results) -> pd.DataFrame:
             "Target": rows.target,
             "Method": rows.variant.map(results.labels),
             "Seed": rows.seed,
+            "Draw": rows.draw,
             "C": rows.C.map("{:g}".format),
             "Validation (%)": rows.validation.map("{:.2f}".format),
             "Test (%)": rows.accuracy.map("{:.2f}".format),

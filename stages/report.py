@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from stages.common import deciding, plain, run
-from stages.paths import concepts_folder, measured, model_folder, read_json, resolved, selected, write_json
+from stages.paths import concepts_folder, measured, model_folder, read_json, resolved, searched, selected, write_json
 
 import numpy as np
 import pandas as pd
@@ -62,6 +62,7 @@ def gather(params) -> reporting.Results:
         concepts=pd.read_csv(concepts_folder(params) / "concepts.csv"),
         target_concepts=pd.read_csv(concepts_folder(params) / "targets.csv"),
         **theory,
+        **search(params),
     )
 
 
@@ -100,6 +101,21 @@ def hits(params) -> dict:
     return found
 
 
+def search(params) -> dict[str, pd.DataFrame]:
+    """What the search measured: a row per cell, and its rows of Figs. 4 and 5."""
+    cells = [read_json(searched(params, name, seed)) for name in params.search.points for seed in params.search.seeds]
+    frames = {
+        "search": [point(c) | {f"accuracy_{t}": c["targets"][t] for t in params.targets} for c in cells],
+        "search_steps": [point(c) | row for c in cells for row in c["steps"]],
+        "search_concepts": [point(c) | {"concept": k, "accuracy": a} for c in cells for k, a in c["concepts"].items()],
+    }
+    return {name: pd.DataFrame(rows).astype({"tau": float, "lam": float}) for name, rows in frames.items()}
+
+
+def point(cell: dict) -> dict:
+    return {name: cell[name] for name in ("tau", "lam", "seed", "benchmark")}
+
+
 def scored(params) -> list[tuple]:
     return [(variant, seed) for variant in params.runs.svm for seed in params.seeds]
 
@@ -130,7 +146,7 @@ def settings(params) -> str:
     names = dict.fromkeys([params.benchmark, *params.targets])
     shown["datasets"] = {name: definition(params, name) for name in names}
     shown["variants"] = {name: spec(params, name) for name in params.runs.pretrain}
-    for section in ("pretrain", "compute", "launch", "svm", "finetune", "robustness", "theory"):
+    for section in ("pretrain", "compute", "launch", "search", "svm", "finetune", "robustness", "theory"):
         shown[section] = deciding(params, section)
     text, yaml = io.StringIO(), YAML()
     yaml.default_flow_style, yaml.width = None, 110

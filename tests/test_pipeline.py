@@ -125,7 +125,7 @@ def test_a_change_of_params_reruns_just_what_depends_on_it(restored):
     edit(restored, svm__folds=2)
     assert {stage.split("@")[0] for stage in would_run(restored)} == {"svm", "report"}
     call(restored, "git", "checkout", "-q", "params.yaml")
-    edit(restored, headline="erm")
+    edit(restored, headline="erm", claims=[])
     assert would_run(restored) == {"report"}
 
 

@@ -2,10 +2,13 @@
 JOBS ?= 2                 # cells of a stage that run side by side
 BIN := .venv/bin
 
-.PHONY: repro relist test lint setup setup-test bench bench-compare
+.PHONY: repro open relist test lint setup setup-test bench bench-compare
 
 repro: setup
-	@sh scripts/repro.sh $(JOBS)
+	@$(BIN)/python -m scripts.repro --jobs $(JOBS)
+
+open:                     # the report of the params.yaml of the moment, in a browser
+	@$(BIN)/python -m webbrowser "file://$(CURDIR)/reports/$$(sed -n 's/^name: *\([a-z0-9_]*\).*/\1/p' params.yaml)/report.html"
 
 test: setup setup-test
 	@$(BIN)/python -m pytest

@@ -36,7 +36,7 @@ class Course(Watch):
 
     def __init__(self, title: str, folder: Path, name: str = "history", part: tuple[int, int] = (0, 1)):
         self.title, self.folder, self.name, self.part = title, Path(folder), name, part
-        self.text, self.started, self.noted = title, None, 0.0
+        self.text, self.started, self.noted = "begins", None, 0.0
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def steps(self, batches, total, epoch, epochs):
@@ -52,16 +52,15 @@ class Course(Watch):
         write_rows(self.folder / f"{self.name}.csv", history)
         row = history[-1]
         worst = {key: value for key, value in row.items() if key.startswith("accuracy_")}
-        parts = [f"loss {row['train_loss']:.4f}", f"accuracy {row['val_accuracy']:.2f} %"]
+        left = self._left(len(history))
+        parts = [f"epoch {len(history)}/{self.epochs}"] + ([f"{duration(left)} left"] if left else [])
+        parts += [f"loss {row['train_loss']:.4f}", f"accuracy {row['val_accuracy']:.2f} %"]
         if len(worst) > 1:
             concept = min(worst, key=worst.get)
             parts.append(f"worst concept {worst[concept]:.2f} % ({concept.removeprefix('accuracy_')})")
-        parts.append(f"{images_per_second:,.0f} images/s")
-        if left := self._left(len(history)):
-            parts.append(f"{duration(left)} left")
-        self.text = f"{self.title} epoch {len(history)}/{self.epochs}: {', '.join(parts)}"
+        self.text = ", ".join([*parts, f"{images_per_second:,.0f} images/s"])
         self._note(len(history))
-        print(self.text, flush=True)
+        print(f"{self.title}: {self.text}", flush=True)
 
     def _left(self, done: float) -> float:
         """Seconds that the rest takes at the speed so far, with ``done`` epochs of this run behind it."""

@@ -4,59 +4,55 @@
 reruns the manifest and concepts stages where it finds a change. What follows from them, the next `dvc repro` does.
 """
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+from stages.common import plain, read_params
+from stages.paths import concepts_folder, dataset_folder, read_json, resolved
+
+from dvc.repo import Repo
+
+from hrrl.concepts import csv_hash
 from hrrl.datasets.manifest import relisted
-from hrrl.errors import UserError
-from hrrl.params import load
 
 ROOT = Path(__file__).resolve().parent.parent
+DVC = [sys.executable, "-m", "dvc", "repro", "--quiet"]
 
 
 def main() -> None:
-    params = load()
-    stages = {"manifest-benchmark": (params.benchmark, Path("data", params.name, "benchmark"))}
-    for target in params.targets:
-        stages[f"manifest-target@{target}"] = (target, Path("data", params.name, "targets", target))
-    changed = []
-    for stage, (dataset, folder) in stages.items():
-        definition = params.datasets[dataset]
-        if folder.exists() and as_resolved(params, dataset) and (why := relisted(definition, dataset, folder)):
-            print(f"{why}; listing it anew")
-            changed.append(stage)
-    if csv_changed(params):
-        print(f"concepts: {params.concepts.csv} changed; grouping the classes anew")
-        changed.append("concepts")
-    if changed:
-        sys.exit(
-            subprocess.run([sys.executable, "-m", "dvc", "repro", "--force", "--single-item", *changed]).returncode
-        )
+    os.chdir(ROOT)
+    if status := subprocess.run([*DVC, "resolve"]).returncode:
+        sys.exit(status)
+    with Repo() as repo:
+        stages = changed(read_params(), skip=set(repo.status()))
+    for stage, why in stages.items():
+        print(f"{why}: {stage} runs again")
+    if stages:
+        sys.exit(subprocess.run([*DVC, "--force", "--single-item", *stages]).returncode)
 
 
-def as_resolved(params, dataset) -> bool:
-    """Whether a dataset is defined as at the last run; where it is not, `dvc repro` lists it anew by itself."""
-    known = Path("data", params.name, "resolved", "datasets", f"{dataset}.json")
-    if not known.exists():
-        return False
-    found = json.loads(known.read_text())
-    return {key: value for key, value in found.items() if key != "code"} == params.as_dict()["datasets"][dataset]
+def changed(params, skip: set[str]) -> dict[str, str]:
+    """stage -> what its files changed in since its last run; the stage ``resolve`` is up to date.
 
-
-def csv_changed(params) -> bool:
-    """Whether the concepts were grouped by another content of the CSV in params."""
-    from hrrl.concepts import csv_hash
-
-    known = Path("data", params.name, "concepts", "source.json")
-    return known.exists() and json.loads(known.read_text())["csv"] != csv_hash(params.as_dict()["concepts"])
+    Args:
+        skip: stages that run anyway.
+    """
+    stages = {"manifest-benchmark": (params.benchmark, None)}
+    stages |= {f"manifest-target@{target}": (target, target) for target in params.targets}
+    found = {}
+    for stage, (dataset, target) in stages.items():
+        definition, folder = resolved(params, "datasets", dataset), dataset_folder(params, target)
+        if stage not in skip and folder.exists():
+            found[stage] = relisted(SimpleNamespace(**read_json(definition)), dataset, folder)
+    source = concepts_folder(params) / "source.json"
+    concepts = plain(params.concepts)
+    if "concepts" not in skip and source.exists() and read_json(source)["csv"] != csv_hash(concepts):
+        found["concepts"] = f"concepts: {concepts['csv']} changed"
+    return {stage: why for stage, why in found.items() if why}
 
 
 if __name__ == "__main__":
-    os.chdir(ROOT)
-    try:
-        main()
-    except UserError as error:
-        sys.exit(str(error))
+    main()

@@ -18,8 +18,10 @@ from hrrl.files import replacing
 
 def main(params):
     results, folder = gather(params), Path("reports", params.name)
+    metrics = reporting.metrics(results)
     write_json(folder / "claims.json", reporting.claims(results))
-    write_json(folder / "metrics.json", reporting.metrics(results))
+    write_json(folder / "metrics.json", metrics)
+    write_json(folder / "headline.json", reporting.headline(metrics, params.headline))
     with replacing(folder / "tables") as tables:
         reporting.write_tables(reporting.tables(results), tables)
         reporting.write_runs(results, tables)

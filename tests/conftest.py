@@ -92,7 +92,7 @@ def clone(tmp_path_factory):
     (folder / ".venv").symlink_to(BIN.parent)
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "clone"]):
         call(folder, "git", *command)
-    call(folder, "sh", "scripts/repro.sh", "2")
+    call(folder, "python", "-m", "scripts.repro")
     call(folder, "git", "add", "-A")
     call(folder, "git", "commit", "-qm", "first run")
     return folder

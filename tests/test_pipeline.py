@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import BIN, call
+from dvc.utils.serialize import modify_yaml
 from ruamel.yaml import YAML
 
 
@@ -42,7 +44,7 @@ def metrics(folder) -> dict:
 
 
 def test_second_run_has_nothing_to_do(clone):
-    assert "Nothing to do" in call(clone, "sh", "scripts/repro.sh", "2")
+    assert "Nothing to do" in call(clone, "python", "-m", "scripts.repro")
     assert "Data and pipelines are up to date" in call(clone, "dvc", "repro")
     assert "up to date" in call(clone, "dvc", "status")
 
@@ -51,7 +53,8 @@ def test_results_of_every_stage_are_there(clone):
     found = metrics(clone)
     assert set(found["svm"]) == {"lowres", "digits"}
     assert set(found["svm"]["digits"]) == {"erm", "el", "cl", "hrrl"}
-    assert found["headline"]["svm"]["digits"] == found["svm"]["digits"]["hrrl"]["mean"]
+    headline = json.loads((clone / "reports/smoke/headline.json").read_text())
+    assert headline["svm"]["digits"] == found["svm"]["digits"]["hrrl"]["mean"]
     report = clone / "reports/smoke"
     assert {file.suffix for file in (report / "figures").iterdir()} == {".png", ".svg"}
     assert "<img" in (report / "report.html").read_text() or "<svg" in (report / "report.html").read_text()
@@ -214,7 +217,7 @@ def test_experiments_compare_variants(restored):
         assert "pretrain" not in "".join(line for line in out.splitlines() if line.startswith("Running stage"))
     rows = json.loads(call(restored, "dvc", "metrics", "diff", "erm", "hrrl", "--json"))
     [changes] = rows.values()
-    assert "headline.svm.digits" in changes
+    assert set(changes) == {"svm.lowres", "svm.digits", "worst_concept", "robust"}
     call(restored, "dvc", "plots", "show", "--out", "plots")
     assert "vega" in (restored / "plots/index.html").read_text()
 
@@ -236,12 +239,46 @@ def test_bad_input_is_one_line_and_loses_nothing(restored, changes, message):
     model = restored / "models/smoke/erm-0/model.safetensors"
     before = model.read_bytes()
     edit(restored, **changes)
-    out = call(restored, "sh", "scripts/repro.sh", "1", ok=False)
+    out = call(restored, "python", "-m", "scripts.repro", "--jobs", "1", ok=False)
     assert sum(message in line for line in out.splitlines()) == 1, out
     assert "Traceback" not in out
+    assert "its log, .work/logs/smoke/" in out
     call(restored, "git", "checkout", "-q", "params.yaml")
     call(restored, "dvc", "checkout", "-q")
     assert model.read_bytes() == before
+
+
+def test_what_is_written_to_dvc_lock_is_dvcs_to_the_byte(clone, tmp_path):
+    """The first run wrote it stage by stage (scripts/parsed_once.py)."""
+    lock = tmp_path / "dvc.lock"
+    shutil.copy(clone / "dvc.lock", lock)
+    with modify_yaml(lock):
+        pass
+    assert lock.read_bytes() == (clone / "dvc.lock").read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_an_interrupted_run_leaves_nothing_running_and_says_how_to_go_on(restored):
+    edit(restored, pretrain__epochs=30)
+    checkpoints = restored / ".work/checkpoints/smoke"
+    command = [BIN / "python", "-m", "scripts.repro"]
+    with subprocess.Popen(command, cwd=restored, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        deadline = time.monotonic() + 120
+        while not list(checkpoints.glob("*/*.pt")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        run.send_signal(signal.SIGINT)
+        out = run.communicate(timeout=30)[0]
+    assert run.returncode == 130
+    assert "`make repro` goes on from here" in out
+    assert "Traceback" not in out
+    assert list(checkpoints.glob("*/*.pt"))
+    assert [process for process in Path("/proc").glob("[0-9]*") if working_in(process, restored)] == []
+
+
+def working_in(process: Path, folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return (process / "cwd").resolve() == folder
+    return False
 
 
 def processes(folder) -> list[int]:

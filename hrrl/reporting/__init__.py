@@ -3,6 +3,7 @@
 results = Results(...)
 claims(results)                        # the content of claims.json
 metrics(results)                       # of metrics.json
+headline(metrics, variant)             # of headline.json
 write_tables(tables(results), folder)  # CSV and Markdown
 write_runs(results, folder)            # every number of every run
 write_plot_data(plot_data(results), folder)
@@ -15,7 +16,7 @@ from hrrl.reporting.figures import figures
 from hrrl.reporting.page import page
 from hrrl.reporting.results import PAPER, Results, label, labels
 from hrrl.reporting.runs import runs, write_runs
-from hrrl.reporting.summary import metrics, plot_data, write_plot_data
+from hrrl.reporting.summary import headline, metrics, plot_data, write_plot_data
 from hrrl.reporting.tables import tables, write_tables
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Results",
     "claims",
     "figures",
+    "headline",
     "label",
     "labels",
     "metrics",

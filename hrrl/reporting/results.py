@@ -38,7 +38,7 @@ class Results:
 
     Args:
         name, benchmark, targets: as in params.yaml.
-        headline: the variant whose scores metrics.json repeats under ``headline``.
+        headline: the variant whose scores stand in headline.json.
         variants: name -> {"example": {method: settings} or None, "concept": ...}, in params.yaml's order.
         compared: the variants with SVM scores; the first is the baseline.
         target_kinds: target -> the kind of its dataset; targets with a kind in PAPER have the paper's numbers

@@ -1,0 +1,37 @@
+"""How long cells take: measured in earlier runs on this machine, guessed from others of the same stage elsewhere."""
+
+import json
+from pathlib import Path
+from statistics import mean
+
+
+class Costs:
+    """Seconds per cell of a preset.
+
+    Args:
+        file: where the last measured ones are, and where :meth:`add` keeps new ones.
+        usual: stage -> seconds per cell, for stages that have never run here.
+    """
+
+    def __init__(self, file: Path, usual: dict[str, float]):
+        self.file, self.usual = Path(file), usual
+        self.seconds = json.loads(self.file.read_text()) if self.file.exists() else {}
+
+    def add(self, cell: str, seconds: float) -> None:
+        self.seconds[cell] = round(seconds, 2)
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(json.dumps(self.seconds, indent=1) + "\n")
+
+    def of(self, cell: str) -> float | None:
+        """The last time of this cell, else the mean of its stage's, else the usual; None where nothing is known."""
+        if cell in self.seconds:
+            return self.seconds[cell]
+        stage = cell.partition("@")[0]
+        others = [seconds for other, seconds in self.seconds.items() if other.partition("@")[0] == stage]
+        return mean(others) if others else self.usual.get(stage)
+
+
+def usual(name: str) -> dict[str, float]:
+    """stage -> seconds per cell, as measured for reports/benchmarks.json with this preset, if it was."""
+    file = Path("reports/benchmarks.json")
+    return json.loads(file.read_text()).get("cells", {}).get(name, {}) if file.exists() else {}

@@ -1,0 +1,146 @@
+"""Where a run of the pipeline is: one picture on a terminal, lines of text elsewhere."""
+
+import json
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from hrrl.progress import duration
+from scripts.costs import Costs
+
+MINUTE = 60.0  # seconds between two lines of text about cells that run
+
+
+@dataclass
+class State:
+    """What is done, what runs, and how long the rest may take.
+
+    Attributes:
+        order: all cells; pending: those that are to be looked at; running: cell -> when it began.
+        ended: cell -> "ran", "cached" or "unchanged".
+        course: the folder with the progress of cells that train (hrrl/progress.py).
+    """
+
+    order: list[str]
+    pending: set[str]
+    jobs: int
+    costs: Costs
+    course: Path
+    began: float = field(default_factory=time.monotonic)
+    running: dict[str, float] = field(default_factory=dict)
+    ended: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def done(self) -> int:
+        return len(self.order) - len(self.pending) - len(self.running)
+
+    def now(self, cell: str) -> dict:
+        """What a cell that trains says of itself: "done", "text", "left"; of any cell, the seconds it may have left."""
+        elapsed = time.monotonic() - self.running[cell]
+        found = {}
+        with suppress(OSError, ValueError):
+            file = self.course / cell / "now.json"
+            if time.time() - file.stat().st_mtime < elapsed:  # not of a run before
+                found = json.loads(file.read_text())
+        cost = self.costs.of(cell)
+        if "left" not in found and cost is not None:
+            found["left"] = max(cost - elapsed, 0)
+        return found
+
+    def left(self) -> str:
+        """The time that the rest takes, from the cells that are done and those of earlier runs."""
+        seconds = [self.costs.of(cell) for cell in self.pending] + [self.now(cell).get("left") for cell in self.running]
+        known = [value for value in seconds if value is not None]
+        if sum(known) < 1 and len(known) < len(seconds):
+            return "time left unknown yet"
+        text = duration(sum(known) / min(self.jobs, len(seconds)))
+        return f"about {text} left" if len(known) == len(seconds) else f"more than {text} left"
+
+    def summary(self) -> str:
+        elapsed = duration(time.monotonic() - self.began)
+        return f"{self.done} of {len(self.order)} cells done, {len(self.running)} running, {elapsed}, {self.left()}"
+
+
+class Lines:
+    """Text for a log: a line for each cell that ends, and one a minute for those that run."""
+
+    def __init__(self, state: State, console: Console):
+        self.state, self.console, self.last = state, console, time.monotonic()
+
+    def __enter__(self):
+        if self.state.done:
+            self._print(f"{self.state.done} of {len(self.state.order)} cells are up to date")
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def tick(self) -> None:
+        if time.monotonic() - self.last > MINUTE:
+            for cell in self.state.running:
+                self._print(f"{cell} runs: {self.state.now(cell).get('text', self.state.left())}")
+
+    def ended(self, cell: str, how: str, seconds: float) -> None:
+        words = {"ran": f"ran for {duration(seconds)}", "cached": "outputs from the cache", "unchanged": "unchanged"}
+        state = self.state
+        self._print(f"[{state.done}/{len(state.order)}] {cell}: {words[how]}; {state.left()}")
+
+    def _print(self, text: str) -> None:
+        self.last = time.monotonic()
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+class Picture:
+    """A picture that stays in place: a row for each stage and each cell that runs."""
+
+    def __init__(self, state: State, console: Console):
+        self.state = state
+        self.live = Live(console=console, get_renderable=self._render, refresh_per_second=2, transient=False)
+
+    def __enter__(self):
+        self.live.start()
+        return self
+
+    def __exit__(self, *_):
+        self.live.stop()
+
+    def tick(self) -> None:
+        pass
+
+    def ended(self, cell: str, how: str, seconds: float) -> None:
+        pass
+
+    def _render(self) -> Group:
+        state = self.state
+        stages = Counter(cell.partition("@")[0] for cell in state.order)
+        table = Table.grid(padding=(0, 2))
+        for stage, total in stages.items():
+            cells = [cell for cell in state.order if cell.partition("@")[0] == stage]
+            waiting, running = (sum(cell in group for cell in cells) for group in (state.pending, state.running))
+            table.add_row(
+                Text(stage, "bold" if running else "green" if not waiting else "dim"),
+                ProgressBar(total, total - waiting - running, width=20),
+                f"{total - waiting - running}/{total}",
+                Text(self._words(cells, running), "dim"),
+            )
+        rows = [Text(state.summary(), "bold"), table]
+        for cell in state.running:
+            text = state.now(cell).get("text") or f"running for {duration(time.monotonic() - state.running[cell])}"
+            rows.append(Text(f"{cell}: {text}", no_wrap=True, overflow="ellipsis"))
+        return Group(*rows)
+
+    def _words(self, cells: list[str], running: int) -> str:
+        ran = [cell for cell in cells if self.state.ended.get(cell) == "ran"]
+        cached = sum(cell not in self.state.pending and cell not in self.state.running for cell in cells) - len(ran)
+        words = [f"{running} running"] if running else []
+        words += [f"{cached} up to date"] if cached else []
+        seconds = [self.state.costs.seconds[cell] for cell in ran if cell in self.state.costs.seconds]
+        return ", ".join(words + ([f"{duration(sum(seconds) / len(seconds))} each"] if seconds else []))

@@ -1,0 +1,63 @@
+"""Runs stages in processes that have the libraries already: importing torch takes longer than many a cell.
+
+Python's fork server imports the libraries once, and each stage runs in a child of it. The project's own modules each
+child imports for itself, as `python -m stages.<name>` does; what it computes is the same to the byte.
+"""
+
+import multiprocessing
+import os
+import runpy
+import shlex
+import subprocess
+import sys
+from multiprocessing import forkserver
+from pathlib import Path
+
+LIBRARIES = ["torch", "torchvision", "numpy", "scipy.linalg", "sklearn.svm", "sklearn.preprocessing"]
+LIBRARIES += ["sklearn.model_selection", "safetensors.torch", "threadpoolctl", "ruamel.yaml", "tqdm"]
+
+CONTEXT = multiprocessing.get_context("forkserver")
+
+
+def start(backbone: str) -> None:
+    """Begins to import what stages need for a backbone, beside whatever the caller does meanwhile."""
+    CONTEXT.set_forkserver_preload([*LIBRARIES, *(["timm"] if backbone.startswith("timm/") else [])])
+    forkserver.ensure_running()
+
+
+class Command:
+    """A stage's command, running in a session of its own, with its output in a file.
+
+    Attributes:
+        pid: of the first process of the session.
+    """
+
+    def __init__(self, command: str, env: dict[str, str], folder: str, log: Path):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_bytes(b"")
+        words = shlex.split(command)
+        if words[:3] == ["exec", "python", "-m"]:
+            process = CONTEXT.Process(target=_stage, args=(words[3:], env, folder, str(log)), name=env["DVC_STAGE"])
+            process.start()
+            self.pid, self._wait = process.pid, lambda: process.join() or process.exitcode
+        else:
+            with open(log, "ab") as output:
+                options = {"env": env, "cwd": folder, "stdout": output, "stderr": output, "start_new_session": True}
+                process = subprocess.Popen(command, shell=True, stdin=subprocess.DEVNULL, **options)
+            self.pid, self._wait = process.pid, process.wait
+
+    def wait(self) -> int:
+        """The exit status, negative for a signal."""
+        return self._wait()
+
+
+def _stage(words: list[str], env: dict[str, str], folder: str, log: str) -> None:
+    os.setsid()
+    output = os.open(log, os.O_WRONLY | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(folder)
+    sys.argv = words
+    runpy.run_module(words[0], run_name="__main__", alter_sys=True)

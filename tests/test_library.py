@@ -1,0 +1,190 @@
+"""The package in other people's training loops: its surface, its examples in docstrings, and models of any make."""
+
+import copy
+import doctest
+import subprocess
+import sys
+from importlib import import_module
+from types import SimpleNamespace
+
+import pytest
+import timm
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+
+import hrrl
+from hrrl import models
+
+MEAN, STD = (0.5, 0.4, 0.6), (0.2, 0.25, 0.3)
+NARROW = {"channels": (8, 16, 16, 32)}
+MODULES = ["concepts", "extraction", "methods.concept.hrrl", "methods.example.gradient", "simplex", "theory"]
+
+
+def test_the_surface_is_small_and_imported_at_first_use():
+    program = """
+import sys, hrrl
+assert not {"torch", "numpy", "hrrl.objective"} & sys.modules.keys()
+hrrl.perturb, hrrl.ConceptDistribution
+assert not {"sklearn", "nltk", "pydantic", "timm", "torchvision", "pandas"} & sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert len(hrrl.__all__) <= 10
+    assert set(hrrl.__all__) == set(hrrl._PLACES) <= set(dir(hrrl))
+    assert all(getattr(hrrl, name).__doc__ for name in hrrl.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = hrrl.nothing
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_in_docstrings(module):
+    torch.manual_seed(0)
+    result = doctest.testmod(import_module(f"hrrl.{module}"))
+    assert result.attempted > result.failed == 0
+
+
+# ----------------------------------------------------------------------------------------------- models of any make
+
+
+class Named(nn.Module):
+    """A classifier as Hugging Face's: its logits are a field of what it returns."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return SimpleNamespace(loss=None, logits=self.net(x))
+
+
+@pytest.fixture(scope="module")
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    x = F.interpolate(torch.rand(6, 3, 7, 7, generator=generator), 32, mode="bilinear")
+    return x, torch.randint(0, 4, (6,), generator=generator)
+
+
+@pytest.fixture(scope="module")
+def resnet(batch):
+    torch.manual_seed(0)
+    return fitted(timm.create_model("resnet18", num_classes=4, **NARROW), *batch, steps=20)
+
+
+@pytest.fixture(scope="module")
+def vit(batch):
+    torch.manual_seed(0)
+    size = {"img_size": 32, "patch_size": 8, "depth": 2, "embed_dim": 48, "num_heads": 3}
+    return fitted(timm.create_model("vit_tiny_patch16_224", num_classes=4, drop_rate=0.5, **size), *batch, steps=3)
+
+
+def fitted(model, x, y, steps):
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    model.requires_grad_(False)  # frozen, in training mode
+    return model
+
+
+def reference(model, x, y, tau):
+    """Theorem 2 as it is written, one image after the other."""
+    model.eval()
+    moved = []
+    for image, label in zip(x, y, strict=True):
+        one = image[None].clone().requires_grad_()
+        (g,) = torch.autograd.grad(F.cross_entropy(model(one), label[None]), one)
+        moved.append(image + tau * g[0] / g.norm())
+    model.train()
+    return torch.stack(moved)
+
+
+@pytest.mark.parametrize("name", ["resnet", "vit"])
+def test_the_step_is_the_same_whoever_normalises(request, batch, name):
+    net, (x, y) = request.getfixturevalue(name), batch
+    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
+    expected = reference(models.Classifier(net, MEAN, STD), x, y, 0.5)
+    moved = hrrl.perturb(net, (x - mean) / std, y, 0.5, mean=MEAN, std=STD)
+    assert net.training
+    torch.testing.assert_close(moved * std + mean, expected, rtol=0, atol=1e-4)
+    raw = hrrl.perturb(net, (x - mean) / std, y, 0.5) - (x - mean) / std
+    torch.testing.assert_close(raw.flatten(1).norm(dim=1), torch.full((6,), 0.5))
+    with pytest.raises(ValueError, match="std"):
+        hrrl.perturb(net, x, y, 0.5, std=(1.0, 0.0, 1.0))
+
+
+def compiled(net):
+    return torch.compile(net, backend="eager")
+
+
+def checkpointed(net):
+    net = timm.create_model("resnet18", num_classes=4, **NARROW)
+    net.set_grad_checkpointing()
+    return net
+
+
+@pytest.mark.parametrize("wrap", [Named, compiled, nn.DataParallel, checkpointed])
+def test_wrapped_models_are_the_model(resnet, batch, wrap):
+    x, y = batch
+    net = wrap(resnet)
+    inner = net if wrap is checkpointed else resnet
+    before = [module.training for module in net.modules()]
+    moved, (features, labels) = (
+        hrrl.perturb(net, x, y, 0.5),
+        hrrl.extract_features(net, [(x[:4], y[:4]), (x[4:], y[4:])]),
+    )
+    assert [module.training for module in net.modules()] == before
+    torch.testing.assert_close(moved, reference(inner, x, y, 0.5), rtol=0, atol=1e-3)
+    inner.eval()
+    with torch.no_grad():
+        logits = inner(x)
+    inner.train()
+    torch.testing.assert_close(inner.fc(torch.from_numpy(features)), logits)
+    assert labels.tolist() == y.tolist()
+
+
+def test_a_sure_prediction_has_its_direction_in_half_precision(resnet, batch):
+    x, sure = batch[0], copy.deepcopy(resnet)
+    with torch.no_grad():
+        sure.fc.weight.mul_(120)  # losses of 1e-6, whose gradients float16 does not have
+        logits = sure.eval()(x)
+    y = logits.argmax(1)
+    assert F.cross_entropy(logits, y) < 1e-4
+    expected = hrrl.perturb(sure, x, y, 0.5) - x
+    with torch.autocast("cpu", torch.float16):
+        step = hrrl.perturb(sure, x, y, 0.5) - x
+    assert F.cosine_similarity(step.flatten(1), expected.flatten(1)).min() > 0.9
+
+
+def test_both_axes_under_ddp(batch, tmp_path):
+    x, y = batch
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        net = nn.parallel.DistributedDataParallel(timm.create_model("resnet18", num_classes=4, **NARROW))
+        q = hrrl.ConceptDistribution([3, 2], lam=1.0)
+        for _ in range(2):
+            losses = F.cross_entropy(net(hrrl.perturb(net, x, y, 0.5)), y, reduction="none")
+            (q.weights(y // 2).to(losses) * losses).mean().backward()
+            q.update(losses.detach(), y // 2)
+    finally:
+        dist.destroy_process_group()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "width"),
+    [
+        ("vit_tiny_patch16_224", {"img_size": 32, "patch_size": 8, "depth": 1}, 192),
+        ("vit_tiny_patch16_224", {"img_size": 32, "patch_size": 8, "depth": 1, "num_classes": 0}, 192),
+        ("deit_tiny_distilled_patch16_224", {"img_size": 32, "depth": 1}, 192),  # two linear heads
+        ("resnetv2_50", {"layers": (1, 1, 1, 1), "channels": (8, 8, 16, 32), "stem_chs": 8}, 32),  # head: a convolution
+    ],
+)
+def test_features_are_what_the_head_gets(batch, name, settings, width):
+    model = timm.create_model(name, **({"num_classes": 4} | settings)).eval()
+    features, _ = hrrl.extract_features(model, [batch])
+    with torch.no_grad():
+        expected = model.forward_head(model.forward_features(batch[0]), pre_logits=True).flatten(1)
+    assert features.shape == (6, width)
+    torch.testing.assert_close(torch.from_numpy(features), expected)

@@ -172,19 +172,33 @@ class Augment(Section):
 
 
 class Schedule(Section):
-    epochs: Count
     batch_size: Count  # in total over the processes
     lr: Positive
-    milestones: list[Count]  # epochs after which the learning rate is divided by 10
+    milestones: list[Count]  # after which the learning rate is divided by 10, in the unit of the run's length
     weight_decay: NonNegative
     momentum: Annotated[float, Field(ge=0, lt=1)]
     augment: Augment
 
 
 class Pretrain(Schedule):
+    epochs: Count
     backbone: str
     backbone_args: dict
     image_size: Annotated[int, Field(ge=8)]
+
+
+class Finetune(Schedule):
+    epochs: Count | None = None  # each evaluated; or
+    steps: Count | None = None  # the same for every target, however many images it has
+    every: Count | None = None  # steps from one evaluation to the next
+
+    @model_validator(mode="after")
+    def one_length(self):
+        if (self.epochs is None) == (self.steps is None) or (self.steps is None) != (self.every is None):
+            raise ValueError("takes epochs, or steps together with every, and not both")
+        if self.steps and (wrong := [n for n in (self.steps, *self.milestones) if n % self.every]):
+            raise ValueError(f"steps and milestones are multiples of every = {self.every}, got {wrong[0]}")
+        return self
 
 
 class Compute(Section):
@@ -281,7 +295,7 @@ class Params(Section):
     launch: Launch
     search: Search
     svm: Svm
-    finetune: Schedule
+    finetune: Finetune
     robustness: Robustness
     theory: Theory
 

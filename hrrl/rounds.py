@@ -59,5 +59,6 @@ def in_rounds(schedule: StepSchedule, source: Source) -> tuple[SimpleNamespace, 
         source: the training images.
     """
     every = schedule.every
+    kept = {name: getattr(schedule, name) for name in ("batch_size", "lr", "weight_decay", "momentum", "augment")}
     turned = {"epochs": schedule.steps // every, "milestones": [step // every for step in schedule.milestones]}
-    return SimpleNamespace(**(vars(schedule) | turned)), Rounds(source, every)
+    return SimpleNamespace(**kept, **turned), Rounds(source, every)

@@ -59,6 +59,30 @@ def regret_bound(T: float, mu: float, lam: float, s: int | None = None) -> float
     return (mu**2 / (2 * lam) * (np.log(T) + 1) - gain) / T
 
 
+def slow_start(mu: float, lam: float = 1.0) -> tuple[int, float] | tuple[None, None]:
+    """The s and c that gain most in Theorem 3; (None, None) where c would not exceed 1: no slow start pays."""
+    s = best_s(mu, lam)
+    suggested = float(c(s, mu, lam))
+    return (s, suggested) if suggested > 1 else (None, None)
+
+
+def implied_mu(s: Steps, c: float, lam: float = 1.0) -> Steps:
+    """The mu for which Theorem 3 asks for just this c and s: c lam sqrt(2 s / log(s)); s >= 2."""
+    if np.any(np.asarray(s) < 2):
+        raise ValueError(f"Theorem 3 has a c for s of 2 steps and more, got {s}")
+    return c * lam * np.sqrt(2 * s / np.log(s))
+
+
+def regret_bound_in_use(T: Steps, mu: float, lam: float, c: float, s: int) -> Steps:
+    """The bound on q's mean regret after T steps for any c and s; at c = c(s) it is that of Theorem 3.
+
+    The proof holds for every c: (mu^2 / (2 lam) (log(T) + 1 - (1 - 1/c) log(s)) + |c - 1| lam s) / T, with T in the
+    place of s as long as T < s. Its least value over c is at c(s), where the terms with s are -beta.
+    """
+    slow = np.clip(s, 1, T)
+    return (mu**2 / (2 * lam) * (np.log(T) + 1 - (1 - 1 / c) * np.log(slow)) + np.abs(c - 1) * lam * slow) / T
+
+
 def _steps(s: Steps) -> Steps:
     if np.any(np.asarray(s) < 1):
         raise ValueError(f"s counts steps from 1, got {s}")

@@ -1,4 +1,4 @@
-"""Fine-tunes one pretrained model on every target with ERM, and keeps the test error of each epoch (Fig. 3)."""
+"""Fine-tunes one pretrained model on every target with ERM, and keeps the test error along the way (Fig. 3)."""
 
 from stages.checkpoints import open_checkpoint
 from stages.common import run
@@ -32,24 +32,28 @@ def checkpoint(params, variant, seed, target):
 
 
 def curve(params, here, variant, seed, target, checkpoint) -> list[dict]:
-    """target, epoch, train_loss and test_error (percent) of each epoch."""
+    """target, step, train_loss (since the row before) and test_error (percent) of each evaluation."""
     import torch
 
     from hrrl import models, training
     from hrrl.evaluation import Task
     from hrrl.progress import watching
+    from hrrl.rounds import in_rounds
 
     model, description = models.load(model_folder(params, variant, seed))
     train, test = (open_data(params, split, description["image_size"], target) for split in ("train", "test"))
+    schedule = params.finetune
+    if schedule.steps:
+        schedule, train = in_rounds(schedule, train)
     task = Task(train, test, torch.zeros(len(train.classes), dtype=torch.long), ["all"])
     torch.manual_seed(seed)
     models.replace_head(model, len(train.classes))
     title = f"fine-tune {variant} seed {seed} on {target}"
     part = (params.targets.index(target), len(params.targets))
     watch = watching(here, title, course(params, "finetune", variant, seed), target, part)
-    run = training.Training(model, task, training.erm(task), params.finetune, here, seed, title, watch)
+    run = training.Training(model, task, training.erm(task), schedule, here, seed, title, watch)
     run.fit(checkpoint)
-    kept = ("epoch", "train_loss")
+    kept = ("step", "train_loss")
     return [
         {"target": target} | {key: row[key] for key in kept} | {"test_error": 100 - row["val_accuracy"]}
         for row in run.history

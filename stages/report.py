@@ -43,7 +43,7 @@ def gather(params) -> reporting.Results:
         for run in trained
         for concept, accuracy in robustness[run]["concepts"].items()
     ]
-    theory = {name: table(params, "theory", f"{name}.csv") for name in ("curves", "maxima", "suggestions")}
+    theory = {name: table(params, "theory", f"{name}.csv") for name in ("curves", "maxima", "suggestions", "regret")}
     return reporting.Results(
         name=params.name,
         headline=params.headline,

@@ -1,66 +1,95 @@
-"""Theorem 3: curves of h(s) (Fig. 2), mu from mini-batches of the baseline model, and the s and c that it suggests."""
+"""Theorem 3 on the runs themselves: mu and the s and c that it suggests, the regret of q, curves of h(s) (Fig. 2)."""
 
 from pathlib import Path
 
 from stages.common import run
-from stages.inputs import benchmark_task
-from stages.paths import model_folder, read_json, selected
+from stages.paths import concepts_folder, model_folder
+from stages.pretrain import variant_spec
 
 import numpy as np
 import pandas as pd
 
 from hrrl import theory
 from hrrl.files import replacing
+from hrrl.methods.concept.hrrl import ConceptDistribution
+from hrrl.regret import gradient_norms, mean_regret, replay
 
 
 def main(params):
-    estimated = estimate(params)
+    runs = list(recorded(params))
+    suggested = suggestions(params, runs)
+    frames = {
+        "curves": pd.concat([paper_curves(params), *measured_curves(params, suggested)]),
+        "maxima": maxima(params),
+        "suggestions": suggested,
+        "regret": pd.DataFrame(regret(runs), columns=["variant", "seed", "c", "s", "steps", "regret", "bound"]),
+    }
     with replacing(Path("data", params.name, "theory")) as folder:
         folder.mkdir()
-        for name, frame in {
-            "curves": curves(params),
-            "maxima": maxima(params),
-            "suggestions": estimated,
-        }.items():
+        for name, frame in frames.items():
             frame.to_csv(folder / f"{name}.csv", index=False)
 
 
-def curves(params) -> pd.DataFrame:
-    s = np.unique(np.geomspace(2, params.theory.s_max, 300).astype(int))
-    return pd.concat(pd.DataFrame({"mu": mu, "s": s, "h": theory.h(s, mu)}) for mu in params.theory.mu)
+def recorded(params):
+    """(variant, seed, q's distribution before its first step as a function of c, terms, q) of the runs with Eq. 6."""
+    counts = pd.read_csv(concepts_folder(params) / "concepts.csv").images.tolist()
+    for variant in params.runs.pretrain:
+        point = (variant_spec(params, variant)["concept"] or {}).get("hrrl")
+        for seed in params.seeds if point else []:
+            with np.load(model_folder(params, variant, seed) / "trace.npz") as trace:
+                yield variant, seed, ConceptDistribution(counts, **point), trace["terms"], trace["q"]
+
+
+def suggestions(params, runs) -> pd.DataFrame:
+    """One row per variant: mu over its seeds, what Theorem 3 suggests for it, and the mu that c and s in use imply."""
+    rows = {}
+    for variant, _, q, terms, played in runs:
+        norms = gradient_norms(terms, played, q.q0.numpy(), q.lam)
+        row = rows.setdefault(variant, {"variant": variant, "lam": q.lam, "mu": 0.0, "mu_run": 0.0})
+        row["batches"] = min(params.theory.batches, len(norms))
+        row["mu"] = max(row["mu"], norms[: row["batches"]].max())
+        row["mu_run"] = max(row["mu_run"], norms.max())
+        s, c = theory.slow_start(row["mu"], q.lam)
+        implied = theory.implied_mu(q.s, q.c, q.lam) if q.s > 1 else np.nan
+        row |= {"suggested_s": s, "suggested_c": c, "s": q.s, "c": q.c, "implied_mu": implied}
+    columns = ["variant", "lam", "mu", "mu_run", "batches", "suggested_s", "suggested_c", "s", "c", "implied_mu"]
+    return pd.DataFrame(rows.values(), columns=columns)
+
+
+def regret(runs):
+    """Mean regret and its bound along each run: of the q that it had, and of c = 1 on the same losses."""
+    for variant, seed, q, terms, played in runs:
+        steps = np.unique(np.geomspace(1, len(terms), 60).astype(int))
+        courses = {(q.c, q.s): played}
+        if q.c != 1 and q.s > 0:
+            courses[1.0, 0] = replay(ConceptDistribution(q.share, q.lam, 1.0, 0, q.q0), terms)
+        for (c, s), course in courses.items():
+            mu = gradient_norms(terms, course, q.q0.numpy(), q.lam).max()
+            values = mean_regret(terms, course, q.q0.numpy(), q.lam, steps)
+            bounds = theory.regret_bound_in_use(steps, mu, q.lam, c, s)
+            for row in zip(steps, values, bounds, strict=True):
+                yield variant, seed, c, s, *row
+
+
+def paper_curves(params) -> pd.DataFrame:
+    s = steps_of_fig2(params)
+    return pd.concat(pd.DataFrame({"mu": mu, "lam": 1.0, "s": s, "h": theory.h(s, mu)}) for mu in params.theory.mu)
+
+
+def measured_curves(params, suggested):
+    s = steps_of_fig2(params)
+    for row in suggested.itertuples():
+        h = theory.h(s, row.mu, row.lam)
+        yield pd.DataFrame({"variant": row.variant, "mu": row.mu, "lam": row.lam, "s": s, "h": h})
+
+
+def steps_of_fig2(params) -> np.ndarray:
+    return np.unique(np.geomspace(2, params.theory.s_max, 300).astype(int))
 
 
 def maxima(params) -> pd.DataFrame:
     best = [(mu, theory.best_s(mu)) for mu in params.theory.mu]
     return pd.DataFrame([{"mu": mu, "s": s, "h": theory.h(s, mu), "c": theory.c(s, mu)} for mu, s in best])
-
-
-def estimate(params) -> pd.DataFrame:
-    """One row per variant with the paper's concept axis: what Theorem 3 suggests beside what is in use."""
-    from hrrl import models, runtime
-    from hrrl.gradient_norms import gradient_norms
-
-    seed = params.seeds[0]
-    model, description = models.load(model_folder(params, params.runs.pretrain[0], seed))
-    with runtime.start(params.compute) as here:
-        task = benchmark_task(params, description["image_size"])
-        norms = gradient_norms(model, task, here, params.pretrain, params.theory.batches, seed)
-    mu, rows = float(norms.max()), []
-    for name in params.runs.pretrain:
-        point = (read_json(selected(params, name))["concept"] or {}).get("hrrl")
-        if point:
-            lam, s = point["lam"], theory.best_s(mu, point["lam"])
-            suggested = {"suggested_s": s, "suggested_c": float(theory.c(s, mu, lam))}
-            known = {
-                "variant": name,
-                "lam": lam,
-                "mu": mu,
-                "mu_mean": float(norms.mean()),
-                "batches": len(norms),
-            }
-            rows.append(known | suggested | {"s": point["s"], "c": point["c"]})
-    columns = ["variant", "lam", "mu", "mu_mean", "batches", "suggested_s", "suggested_c", "s", "c"]
-    return pd.DataFrame(rows, columns=columns)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ def made(variants=VARIANTS, seeds=(0, 1, 2), targets=("lowres", "cifar"), concep
     random = np.random.default_rng(0)
     runs = [{"variant": variant, "seed": seed} for variant in variants for seed in seeds]
     by_epoch = [run | {"epoch": epoch} for run in runs for epoch in range(1, epochs + 1)]
+    by_step = [run | {"step": 20 * epoch} for run in runs for epoch in range(1, epochs + 1)]
 
     def noisy(rows, **centres):
         return pd.DataFrame([row | {k: v + random.normal(0, 1) for k, v in centres.items()} for row in rows])
@@ -65,7 +66,7 @@ def made(variants=VARIANTS, seeds=(0, 1, 2), targets=("lowres", "cifar"), concep
     on_targets = [{"target": target} | run for target in targets for run in runs]
     s, suggested = (
         np.arange(2, 2000),
-        {"mu": 12.0, "mu_mean": 9.0, "batches": 20, "suggested_s": 31, "suggested_c": 3.1},
+        {"mu": 12.0, "mu_run": 14.0, "batches": 20, "suggested_s": 31, "suggested_c": 3.1, "implied_mu": 65.9},
     )
     return Results(
         name="made",
@@ -81,10 +82,23 @@ def made(variants=VARIANTS, seeds=(0, 1, 2), targets=("lowres", "cifar"), concep
         history=noisy(by_epoch, train_loss=5, val_accuracy=90, **per_concept).assign(
             **{f"q_{c}": 1 / len(concepts) for c in concepts}
         ),
-        finetune=noisy([{"target": t} | row for t in targets for row in by_epoch], train_loss=5, test_error=20),
+        finetune=noisy([{"target": t} | row for t in targets for row in by_step], train_loss=5, test_error=20),
         robustness=noisy([run | {"step_size": step} for run in runs for step in (0, 0.5, 2.0)], accuracy=70),
         concept_accuracy=noisy([run | {"concept": c} for run in runs for c in concepts], accuracy=75),
-        curves=pd.DataFrame({"mu": 50.0, "s": s, "h": theory.h(s, 50.0)}),
+        curves=pd.concat(
+            pd.DataFrame({"variant": name, "mu": mu, "lam": 1.0, "s": s, "h": theory.h(s, mu)})
+            for name, mu in ((np.nan, 50.0), ("hrrl", 12.0), ("cl", 1.0))
+        ),
+        regret=pd.DataFrame(
+            [
+                run | {"c": c, "s": 100, "steps": t, "regret": 1 / t, "bound": 9 / t}
+                for run in runs
+                if run["variant"] == "hrrl"
+                for c in (10.0, 1.0)
+                for t in (1, 10, 100)
+            ],
+            columns=["variant", "seed", "c", "s", "steps", "regret", "bound"],
+        ),
         maxima=pd.DataFrame([{"mu": 50.0, "s": 230, "h": theory.h(230, 50.0), "c": theory.c(230, 50.0)}]),
         suggestions=pd.DataFrame([{"variant": "hrrl", "lam": 1.0, "s": 100, "c": 10.0} | suggested]),
         table1=pd.DataFrame({"concept": ["animal"], "classes": [121], "paper": [121]}),
@@ -220,7 +234,7 @@ def test_same_results_give_the_same_bytes(tmp_path):
         write_tables(tables(made()), folder)
         write_plot_data(plot_data(made()), folder)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert len([name for name in names if name.endswith(".svg")]) == 7
+    assert len([name for name in names if name.endswith(".svg")]) == 8
     assert {
         name for name in names if (tmp_path / "a" / name).read_bytes() != (tmp_path / "b" / name).read_bytes()
     } == set()
@@ -294,6 +308,6 @@ def test_a_browser_shows_every_figure_without_a_complaint(results, tmp_path):
     flags += ["--enable-logging=stderr", "--virtual-time-budget=3000", "--dump-dom"]
     shown = subprocess.run(["chromium", *flags, file.as_uri()], capture_output=True, text=True, timeout=60)
     sizes = re.search(r'data-sizes="([\d ]+)"', shown.stdout)[1].split()
-    assert len(sizes) == 7
+    assert len(sizes) == 8
     assert min(map(int, sizes)) > 300
     assert "CONSOLE" not in shown.stderr

@@ -35,3 +35,18 @@ def test_steps_count_from_one():
         theory.h(0, 10.0)
     with pytest.raises(ValueError, match="mu"):
         theory.best_s(-1.0)
+
+
+@pytest.mark.parametrize(("s", "c", "lam"), [(1000, 10.0, 1.0), (100, 3.0, 0.1), (2, 1.5, 10.0)])
+def test_implied_mu_is_the_mu_that_asks_for_them(s, c, lam):
+    assert theory.c(s, theory.implied_mu(s, c, lam), lam) == pytest.approx(c)
+
+
+def test_the_bound_for_any_c_and_s_is_theorem_3s_where_they_match():
+    mu, lam, s, T = 150.0, 1.0, 1000, np.array([1000, 450_000])
+    matching = theory.c(s, mu, lam)
+    bound = theory.regret_bound_in_use(T, mu, lam, matching, s)
+    np.testing.assert_allclose(bound, theory.regret_bound(T, mu, lam, s))
+    assert (bound < theory.regret_bound_in_use(T, mu, lam, 1.3 * matching, s)).all()
+    assert (bound < theory.regret_bound_in_use(T, mu, lam, matching / 1.3, s)).all()
+    np.testing.assert_allclose(theory.regret_bound_in_use(T, mu, lam, 1.0, s), theory.regret_bound(T, mu, lam))

@@ -271,29 +271,55 @@ def _search_map(axis, rows: pd.DataFrame, results: Results) -> None:
 
 
 def _h(results: Results, data, look):
-    """Fig. 2."""
+    """Fig. 2: the curves of the given mu, and dashed those of the mu that the runs had; where h(s) is positive."""
     if "h_curves" not in data:
         return None
-    figure, (axis,) = _panels(1, 1, 3.6, width=7)
-    curves, shades = data["h_curves"], matplotlib.colormaps["viridis"]
-    mus = sorted(set(curves.mu))
+    figure, (axis,) = _panels(1, 1, 4.2, width=7)
+    given, shades = data["h_curves"][data["h_curves"].variant.isna()], matplotlib.colormaps["viridis"]
+    mus = sorted(set(given.mu))
     for mu, color in zip(mus, shades(np.linspace(0.75, 0.1, len(mus))), strict=True):
-        rows = curves[curves.mu == mu].sort_values("s")
-        axis.plot(rows.s, rows.h, color=color, label=f"μ = {mu:g}")
+        rows = given[given.mu == mu].sort_values("s")
+        axis.plot(rows.s, rows.h.where(rows.h > 0), color=color, label=f"μ = {mu:g}")
         for best in results.maxima[results.maxima.mu == mu].itertuples():
             axis.plot(best.s, best.h, "o", color=color)
             text = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "color": color}
             axis.annotate(f"s = {best.s:,.0f}", (best.s, best.h), **text)
+    for variant in _shown(look, data["h_curves"]):
+        rows = data["h_curves"][data["h_curves"].variant == variant].sort_values("s")
+        label = rows.series.iloc[0] + ("" if (rows.h > 0).any() else ", h < 0 everywhere")
+        axis.plot(rows.s, rows.h.where(rows.h > 0), color=look[variant]["color"], linestyle="--", label=label)
     _steps_in_use(axis, results)
-    axis.set(xscale="log", xlabel="s (steps of q with the small learning rate)", ylabel="h(s)")
-    axis.set_ylim(0, 1.12 * max(curves.h.max(), 1e-9))
-    axis.legend(loc="upper left")
+    axis.set(xscale="log", yscale="log", xlabel="s (steps of q with the small learning rate)", ylabel="h(s)")
+    axis.set_ylim(0.1, 2 * max(data["h_curves"].h.max(), 1))
+    _legend(figure, axis, columns=3)
     return figure
 
 
 def _steps_in_use(axis, results: Results) -> None:
     for s in sorted({s for s in results.suggestions.s if s >= 1}):
         axis.axvline(s, color="#D55E00", linewidth=1.2, linestyle=(0, (4, 3)), zorder=1.5, label=f"in use: s = {s:g}")
+
+
+def _regret(results: Results, data, look):
+    """q's mean regret with its bound, in use and with c = 1: a panel per variant."""
+    if "regret" not in data:
+        return None
+    frame = data["regret"]
+    variants = _shown(look, frame)
+    figure, axes = _panels(len(variants), _columns(len(variants)), 2.8, sharey=True)
+    for axis, variant in zip(axes, variants, strict=True):
+        rows = frame[frame.variant == variant]
+        for (c, s), course in rows.groupby(["c", "s"], sort=False):
+            color = look[variant]["color"] if (c, s) == tuple(rows[["c", "s"]].iloc[0]) else "#999999"
+            text = f"c = {c:g}" + (f", s = {s:g}" if s else "")
+            axis.plot(course.steps, course.regret.where(course.regret > 0), color=color, label=text)
+            axis.plot(course.steps, course.bound, color=color, linestyle=":", linewidth=1.4, label="its bound")
+        axis.set(xscale="log", yscale="log", xlabel="steps T")
+        axis.set_title(_heading(results.labels[variant]), color=look[variant]["color"])
+        axis.legend(fontsize=7)
+        axis.tick_params(labelleft=True)
+    axes[0].set_ylabel("mean regret of q")
+    return figure
 
 
 def _finetune(results: Results, data, look):
@@ -304,8 +330,8 @@ def _finetune(results: Results, data, look):
     targets = [target for target in results.targets if (frame.target == target).any()]
     figure, axes = _panels(len(targets), _columns(len(targets)), 3.0)
     for axis, target in zip(axes, targets, strict=True):
-        _curves(axis, frame[frame.target == target], "epoch", "test_error", results, look)
-        axis.set(title=target, xlabel="epoch", ylabel="test error (%)")
+        _curves(axis, frame[frame.target == target], "step", "test_error", results, look)
+        axis.set(title=target, xlabel="step", ylabel="test error (%)")
         axis.xaxis.get_major_locator().set_params(integer=True)
     _legend(figure, axes[0])
     return figure
@@ -414,10 +440,19 @@ CHARTS = {
     ),
     "fig2_h": Chart(
         _h,
-        "Fig. 2: h(s) for several μ, with λ = 1",
+        "Fig. 2: h(s) for several μ, with λ = 1, and for the μ of these runs",
         "The dot marks the number s of slow steps that gains most in Theorem 3 (β = h²): the larger μ, the "
-        "longer the slow start that pays. Dashed: the s in use.",
-        "Curves of h(s) against s, one for each μ, that rise to one maximum and fall again.",
+        "longer the slow start that pays; where h(s) < 0, none does. Dashed curves have the μ of the first steps of "
+        "a run, and its λ. The vertical line is the s in use.",
+        "Curves of h(s) against s on logarithmic axes, one for each μ, that rise to one maximum and fall again.",
+    ),
+    "regret": Chart(
+        _regret,
+        "Mean regret of q after T steps, with the bound of Theorem 3",
+        "How much more the best fixed distribution would have gained per step than q did, on the losses of the run; "
+        "lower is better. Grey: the plain learning rate (c = 1), replayed on the same losses. Dotted: the bound, "
+        "with the largest norm that q's gradient had on that course as μ.",
+        "Curves on logarithmic axes that fall with the number of steps, and their bounds above them.",
     ),
     "fig3_finetuning": Chart(
         _finetune,

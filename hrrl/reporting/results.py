@@ -17,12 +17,13 @@ PAPER = {
 COLUMNS = {
     "svm": ["target", "variant", "seed", "draw", "accuracy", "validation", "C", "edge", "converged"],
     "history": ["variant", "seed", "epoch", "train_loss", "val_accuracy"],
-    "finetune": ["target", "variant", "seed", "epoch", "train_loss", "test_error"],
+    "finetune": ["target", "variant", "seed", "step", "train_loss", "test_error"],
     "robustness": ["variant", "seed", "step_size", "accuracy"],
     "concept_accuracy": ["variant", "seed", "concept", "accuracy"],
-    "curves": ["mu", "s", "h"],
+    "curves": ["variant", "mu", "lam", "s", "h"],
     "maxima": ["mu", "s", "h", "c"],
-    "suggestions": ["variant", "lam", "mu", "mu_mean", "batches", "suggested_s", "suggested_c", "s", "c"],
+    "suggestions": ["variant", "lam", "mu", "mu_run", "batches", "suggested_s", "suggested_c", "s", "c", "implied_mu"],
+    "regret": ["variant", "seed", "c", "s", "steps", "regret", "bound"],
     "table1": ["concept", "classes", "paper"],
     "concepts": ["concept", "classes", "images", "q0"],
     "target_concepts": ["target", "concept", "share"],
@@ -51,12 +52,16 @@ class Results:
         hits: (target, variant, seed) -> (n,) floats, for each test image the share of draws in which the SVM is right.
         history: one row per variant, seed and epoch; per concept ``q_<concept>``, and ``accuracy_<concept>`` and
             ``loss_<concept>`` on its validation images.
-        finetune: one row per target, variant, seed and epoch.
+        finetune: one row per target, variant, seed and evaluated step.
         robustness: accuracy on the validation images after a step of ``step_size`` (Fig. 4).
         concept_accuracy: accuracy on the clean validation images of one concept (Fig. 5).
-        curves, maxima: h(s) for several mu, and where each is largest (Fig. 2).
-        suggestions: mu (largest and mean gradient norm of several mini-batches), and per variant the s and c
-            that Theorem 3 then suggests beside those in use.
+        curves, maxima: h(s) for several mu, and where each is largest (Fig. 2); curves also for the mu of each variant
+            in ``suggestions``, whose name they have.
+        suggestions: per variant mu, the largest norm of q's gradient in the first ``batches`` steps and in the whole
+            run, over the seeds; the s and c that Theorem 3 suggests for the first (none where no slow start pays),
+            those in use, and the mu that these imply.
+        regret: q's mean regret after a number of steps and its bound, for c in use and for c = 1 (s = 0) on the same
+            losses.
         table1: classes per concept of ILSVRC12 beside the paper's counts.
         concepts: classes, training images and their share q0 per concept of the benchmark.
         target_concepts: the share of each target's training images per concept; "unknown" where no WordNet concept
@@ -89,6 +94,7 @@ class Results:
     curves: pd.DataFrame | None = None
     maxima: pd.DataFrame | None = None
     suggestions: pd.DataFrame | None = None
+    regret: pd.DataFrame | None = None
     table1: pd.DataFrame | None = None
     concepts: pd.DataFrame | None = None
     target_concepts: pd.DataFrame | None = None
@@ -136,9 +142,10 @@ class Results:
 
 
 def final(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of each run's last epoch."""
+    """The rows of each run's last epoch, or last evaluated step."""
     run = [column for column in ("target", "variant", "seed") if column in frame]
-    return frame.sort_values("epoch", kind="stable").groupby(run, sort=False).tail(1).sort_index()
+    when = "epoch" if "epoch" in frame else "step"
+    return frame.sort_values(when, kind="stable").groupby(run, sort=False).tail(1).sort_index()
 
 
 # ----------------------------------------------------------------------------------------- names of variants

@@ -14,9 +14,6 @@ from hrrl.reporting.premise import concept_losses, target_premise
 from hrrl.reporting.results import Results, final
 from hrrl.reporting.statistics import paired, spread
 
-ESTIMATE = ["mu", "mu_mean", "batches"]  # the same for all variants
-
-
 # ------------------------------------------------------------------------------------------- scores by stage
 
 
@@ -41,8 +38,20 @@ def svm_scores(results: Results) -> dict[str, dict]:
 
 
 def finetune_scores(results: Results) -> dict[str, dict]:
-    """target -> variant -> score of the test error after the last epoch."""
+    """target -> variant -> score of the test error after the last step."""
     return {t: compare(results, final(rows), "test_error") for t, rows in _by_target(results, results.finetune)}
+
+
+def plateaus(results: Results) -> pd.DataFrame:
+    """[target, variant, step, test_error, last_step, last_test_error]: fine-tuning late in the run and at its end.
+
+    Means over seeds; late is the first evaluation that has 2/3 of the steps behind it.
+    """
+    frame, run = results.finetune, ["target", "variant"]
+    means = frame.groupby([*run, "step"], sort=False)[["test_error"]].mean().reset_index()
+    last = means.groupby(run, sort=False).tail(1).rename(columns={"step": "last_step", "test_error": "last_test_error"})
+    late = means.merge(last, on=run)
+    return late[3 * late.step >= 2 * late.last_step].groupby(run, sort=False).head(1)
 
 
 def benchmark_scores(results: Results) -> dict[str, dict]:
@@ -213,12 +222,10 @@ def q_rows(results: Results, history: pd.DataFrame) -> pd.DataFrame:
 
 
 def _theory(results: Results) -> dict:
-    """mu, what it suggests for each variant beside what is in use, and the maxima of Fig. 2."""
-    per_variant = results.suggestions.set_index("variant").to_dict("index")
-    mu = next(({key: row[key] for key in ESTIMATE} for row in per_variant.values()), {})
-    chosen = {name: {k: v for k, v in row.items() if k not in ESTIMATE} for name, row in per_variant.items()}
+    """mu of each variant, what it suggests beside what is in use, and the maxima of Fig. 2."""
+    chosen = results.suggestions.set_index("variant").to_dict("index")
     maxima = results.maxima.assign(mu=[f"mu_{mu:g}" for mu in results.maxima.mu]).set_index("mu").to_dict("index")
-    return {**mu, "variants": chosen, "maxima": maxima}
+    return {"variants": chosen, "maxima": maxima}
 
 
 def _clean(node):
@@ -239,7 +246,7 @@ def plot_data(results: Results) -> dict[str, pd.DataFrame]:
     history = [c for c in ("train_loss", "val_accuracy", "q_entropy") if c in results.history]
     frames = {
         "svm": _over_seeds(results, results.scores, ["target", "variant"], "accuracy"),
-        "finetune_error": _over_seeds(results, results.finetune, ["target", "variant", "epoch"], "test_error"),
+        "finetune_error": _over_seeds(results, results.finetune, ["target", "variant", "step"], "test_error"),
         "augmented_accuracy": _over_seeds(
             results, _of(results.robustness, results.without("concept")), ["variant", "step_size"], "accuracy"
         ),
@@ -249,7 +256,8 @@ def plot_data(results: Results) -> dict[str, pd.DataFrame]:
         "search": search.points(results),
         "q": _over_seeds(results, q_rows(results, results.history), ["variant", "concept", "epoch"], "q"),
         "history": _over_seeds(results, results.history, ["variant", "epoch"], *history),
-        "h_curves": results.curves.assign(series=[f"μ = {mu:g}" for mu in results.curves.mu]),
+        "h_curves": _h_curves(results),
+        "regret": _regret(results),
     }
     return {name: frame for name, frame in frames.items() if len(frame)}
 
@@ -281,6 +289,19 @@ def _over_seeds(results: Results, frame, by: list[str], *values: str) -> pd.Data
     order = {name: i for i, name in enumerate([*results.targets, *results.variants])}
     keys = [key for key in ("target", "variant") if key in by]
     return table.sort_values(keys, key=lambda column: column.map(order), kind="stable", ignore_index=True)
+
+
+def _h_curves(results: Results) -> pd.DataFrame:
+    """h(s) of the given mu, and of those that were measured, which have the name of their variant."""
+    frame = results.curves
+    names = frame.variant.map(results.labels).add(": ").fillna("")
+    return frame.assign(series=names + frame.mu.map("μ = {:.4g}".format))
+
+
+def _regret(results: Results) -> pd.DataFrame:
+    """Means over seeds of q's mean regret and of its bound; c = 1 has no slow start."""
+    table = _over_seeds(results, results.regret, ["variant", "c", "s", "steps"], "regret", "bound")
+    return table.assign(series=table.series + table.c.map(", c = {:g}".format))
 
 
 def _ranked(results: Results) -> pd.DataFrame:

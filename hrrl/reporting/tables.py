@@ -77,6 +77,7 @@ def tables(results: Results) -> dict[str, pd.DataFrame]:
         "comparison_differences": differences(results, compared),
         "finetune": means(results, tuned),
         "finetune_differences": differences(results, tuned),
+        "finetune_plateau": plateau(results),
         "augmented_accuracy": pivot(results, results.robustness, "step_size", "step size {:g}"),
         "concept_accuracy": pivot(results, results.concept_accuracy, "concept"),
         "q": pivot(results, summary.final_q(results), "concept", value="q", digits=3),
@@ -213,6 +214,22 @@ def differences(results: Results, columns: list[Column]) -> pd.DataFrame:
     return _by_method(results, {title: cells for title, cells in compared.items() if cells})
 
 
+def plateau(results: Results) -> pd.DataFrame:
+    """How much fine-tuning still changes in the last third of its steps: test error (%), means over seeds."""
+    rows = summary.plateaus(results).itertuples()
+    table = [
+        (
+            r.target,
+            results.labels[r.variant],
+            f"{r.test_error:.2f} (step {r.step})",
+            f"{r.last_test_error:.2f} (step {r.last_step})",
+            f"{r.last_test_error - r.test_error:+.2f}",
+        )
+        for r in rows
+    ]
+    return pd.DataFrame(table, columns=["Target", "Method", "After 2/3 of the steps", "At the end", "Change"])
+
+
 def pivot(results: Results, frame, by: str, form: str = "{}", value: str = "accuracy", digits: int = 2):
     """One row per method, one column per value of ``by``."""
     columns = {}
@@ -242,22 +259,24 @@ def maxima(results: Results) -> pd.DataFrame:
 
 
 def suggestions(results: Results) -> pd.DataFrame:
-    """What Theorem 3 suggests for the measured mu, beside what is in use."""
-    numbers = {
-        "lam": "g",
-        "mu": ".2f",
-        "mu_mean": ".2f",
-        "suggested_s": ".0f",
-        "suggested_c": ".2f",
-        "s": "g",
-        "c": "g",
-    }
+    """What Theorem 3 suggests for the measured mu, beside what is in use and the mu for which that would be right."""
     rows = [
-        [results.labels[row["variant"]], *(f"{row[key]:{form}}" for key, form in numbers.items())]
-        for row in results.suggestions.to_dict("records")
+        {
+            "Method": results.labels[row.variant],
+            f"μ, first {row.batches} steps": f"{row.mu:.2f}",
+            "μ, whole run": f"{row.mu_run:.2f}",
+            "Suggested": _slow_start(row.suggested_s, row.suggested_c) or "no slow start pays",
+            "In use": _slow_start(row.s, row.c) or "no slow start",
+            "μ that it implies": f"{row.implied_mu:.1f}" if row.implied_mu > 0 else MISSING,
+        }
+        for row in results.suggestions.itertuples()
     ]
-    titles = ["Method", "λ", "μ (largest)", "μ (mean)", "s suggested", "c suggested", "s in use", "c in use"]
-    return pd.DataFrame(rows, columns=titles)
+    return pd.DataFrame(rows)
+
+
+def _slow_start(s: float, c: float) -> str:
+    """ "s = 100, c = 10"; nothing where there is none."""
+    return f"s = {s:.0f}, c = {c:.3g}" if s > 0 else ""
 
 
 def _by_method(results: Results, columns: dict[str, dict[str, str]], form: str = "{}") -> pd.DataFrame:

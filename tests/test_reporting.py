@@ -281,7 +281,7 @@ def test_page_flags_fits_that_cannot_be_trusted(tmp_path):
     results.svm.loc[0, "edge"] = True
     results.svm.loc[1, "converged"] = False
     html = page(results, tmp_path)
-    assert "1 of 24 SVM fits chose a C at the edge of the grid: lowres / ERM / seed 0" in html
+    assert "1 of 24 SVM fits chose a C at the edge of the grid: lowres / ERM / seed 0, draw 0" in html
     assert "1 of 24 SVM fits did not converge: lowres / ERM / seed 1" in html
     assert "SVM fits" not in page(made(), tmp_path)
 

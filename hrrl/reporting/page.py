@@ -140,7 +140,10 @@ def _not_hard(results: Results, row) -> str:
 
 
 def _which(results: Results, fits, most: int = 6) -> str:
-    names = [f"{r.target} / {results.labels[r.variant]} / seed {r.seed} (C = {r.C:g})" for r in fits.itertuples()]
+    names = [
+        f"{r.target} / {results.labels[r.variant]} / seed {r.seed}, draw {r.draw} (C = {r.C:g})"
+        for r in fits.itertuples()
+    ]
     more = [f"and {len(names) - most} more (see the table of fits)"] if len(names) > most else []
     return "; ".join(names[:most] + more)
 

@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
+from hrrl.reporting.claims import ENDPOINTS, claims
 from hrrl.reporting.results import Results
 from hrrl.reporting.summary import plot_data
 
@@ -61,6 +62,7 @@ OTHER_HUES = [
 ]
 CONCEPT_HUES = [*PAPER_HUES.values()][1:] + OTHER_HUES[:-2] + OTHER_HUES[-1:]
 MARKERS = "osD^vPX<>*ph"
+VERDICT_COLORS = {"holds": "#009E73", "fails": "#D55E00", "undecided": "#7F7F7F"}
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,28 @@ def _legend(figure, axis, columns: int = 4) -> None:
 
 
 # --------------------------------------------------------------------------------------------------- figures
+
+
+def _claims(results: Results, data, look):
+    """A row per claim: the difference with its interval, on the claimed side to the right."""
+    rows = [row for row in claims(results) if row["primary"]]
+    if not rows:
+        return None
+    figure, (axis,) = _panels(1, 1, 0.9 + 0.34 * len(rows))
+    for place, row in enumerate(rows):
+        sign, color = ENDPOINTS[row["endpoint"]].sign, VERDICT_COLORS[row["verdict"]]
+        if row["ci95"]:
+            axis.plot([sign * bound for bound in row["ci95"]], [place] * 2, color=color, linewidth=3, alpha=0.55)
+        axis.plot([sign * row["difference"]], [place], "o", color=color)
+        axis.plot([sign * row["margin"]] * 2, [place - 0.35, place + 0.35], color="#333333", linewidth=1.4)
+    pairs = [f"{results.labels[row['better']]} against {results.labels[row['compared']]}" for row in rows]
+    where = [" ".join(filter(None, [row["endpoint"], row["target"]])) for row in rows]
+    axis.set_yticks(
+        range(len(rows)), [f"{pair}\n{place}" for pair, place in zip(pairs, where, strict=True)], fontsize=7.5
+    )
+    axis.set(ylim=(len(rows) - 0.5, -0.5), xlabel="difference in points; the claimed side is on the right")
+    axis.grid(axis="y", visible=False)
+    return figure
 
 
 def _svm(results: Results, data, look):
@@ -424,6 +448,13 @@ def _q(results: Results, data, look):
 
 
 CHARTS = {
+    "claims": Chart(
+        _claims,
+        "What the run decides",
+        "Dots are differences, bars their 95% intervals: green where a claim holds, that is where the bar is right of "
+        "the tick as a whole, orange where it fails, grey where the run leaves it undecided.",
+        "Dot plot with a row for each claim; the list above has the numbers.",
+    ),
     "svm_accuracy": Chart(
         _svm,
         "Accuracy of the linear SVM on each target",

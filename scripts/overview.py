@@ -59,6 +59,8 @@ class State:
         """The time that the rest takes, from the cells that are done and those of earlier runs."""
         seconds = [self.costs.of(cell) for cell in self.pending] + [self.now(cell).get("left") for cell in self.running]
         known = [value for value in seconds if value is not None]
+        if not seconds:
+            return "nothing left"
         if sum(known) < 1 and len(known) < len(seconds):
             return "time left unknown yet"
         text = duration(sum(known) / min(self.jobs, len(seconds)))

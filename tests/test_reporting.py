@@ -101,7 +101,12 @@ def made(variants=VARIANTS, seeds=(0, 1, 2), targets=("lowres", "cifar"), concep
             columns=["variant", "seed", "c", "s", "steps", "regret", "bound"],
         ),
         maxima=pd.DataFrame([{"mu": 50.0, "s": 230, "h": theory.h(230, 50.0), "c": theory.c(230, 50.0)}]),
-        suggestions=pd.DataFrame([{"variant": "hrrl", "lam": 1.0, "s": 100, "c": 10.0} | suggested]),
+        suggestions=pd.DataFrame(
+            [
+                {"variant": "hrrl", "lam": 1.0, "s": 100, "c": 10.0} | suggested,
+                {"variant": "cl", "lam": 1.0, "s": 0, "c": 10.0, "mu": 1.0, "mu_run": 1.0, "batches": 20},
+            ]
+        ),
         table1=pd.DataFrame({"concept": ["animal"], "classes": [121], "paper": [121]}),
         **searched(targets, concepts, noisy),
         concepts=pd.DataFrame({"concept": concepts, "classes": 1, "images": 100, "q0": 1 / len(concepts)}),
@@ -175,6 +180,25 @@ def test_metrics_are_means_over_seeds_with_stable_keys():
     assert "wheeled_vehicle" in tree["concepts"]["erm"]
     assert set(tree["q"]) == {"cl", "hrrl"}
     assert "images_per_second" not in json.dumps(tree)
+
+
+def test_theory_says_where_no_slow_start_pays():
+    table = tables(made())["suggestions"].set_index("Method")
+    assert table.Suggested.tolist() == ["s = 31, c = 3.1", "no slow start pays"]
+    assert table["In use"].tolist() == ["s = 100, c = 10", "no slow start"]
+    assert table["μ that it implies"].tolist() == ["65.9", "–"]
+
+
+def test_fine_tuning_shows_its_plateau():
+    results = made()
+    rows = results.finetune[(results.finetune.variant == "el") & (results.finetune.target == "cifar")]
+    errors = rows.groupby("step").test_error.mean()
+    table = tables(results)["finetune_plateau"].set_index(["Target", "Method"])
+    assert table.loc[("cifar", "EL (τ=0.5)")].tolist() == [
+        f"{errors[40]:.2f} (step 40)",
+        f"{errors[60]:.2f} (step 60)",
+        f"{errors[60] - errors[40]:+.2f}",
+    ]
 
 
 def test_headline_is_one_variant_without_its_name():

@@ -303,14 +303,13 @@ def _h(results: Results, data, look):
     mus = sorted(set(given.mu))
     for mu, color in zip(mus, shades(np.linspace(0.75, 0.1, len(mus))), strict=True):
         rows = given[given.mu == mu].sort_values("s")
-        axis.plot(rows.s, rows.h.where(rows.h > 0), color=color, label=f"μ = {mu:g}")
-        for best in results.maxima[results.maxima.mu == mu].itertuples():
-            axis.plot(best.s, best.h, "o", color=color)
-            text = {"xytext": (0, 6), "textcoords": "offset points", "ha": "center", "color": color}
-            axis.annotate(f"s = {best.s:,.0f}", (best.s, best.h), **text)
+        best = results.maxima[results.maxima.mu == mu].iloc[0]
+        axis.plot(rows.s, rows.h.where(rows.h > 0), color=color, label=f"μ = {mu:g}: s = {best.s:,.0f}")
+        axis.plot(best.s, best.h, "o", color=color)
     for variant in _shown(look, data["h_curves"]):
         rows = data["h_curves"][data["h_curves"].variant == variant].sort_values("s")
-        label = rows.series.iloc[0] + ("" if (rows.h > 0).any() else ", h < 0 everywhere")
+        best = results.suggestions.set_index("variant").suggested_s[variant]
+        label = f"{rows.series.iloc[0]}: " + (f"s = {best:,.0f}" if best > 0 else "h < 0")
         axis.plot(rows.s, rows.h.where(rows.h > 0), color=look[variant]["color"], linestyle="--", label=label)
     _steps_in_use(axis, results)
     axis.set(xscale="log", yscale="log", xlabel="s (steps of q with the small learning rate)", ylabel="h(s)")
@@ -340,7 +339,7 @@ def _regret(results: Results, data, look):
             axis.plot(course.steps, course.bound, color=color, linestyle=":", linewidth=1.4, label="its bound")
         axis.set(xscale="log", yscale="log", xlabel="steps T")
         axis.set_title(_heading(results.labels[variant]), color=look[variant]["color"])
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, loc="upper right")
         axis.tick_params(labelleft=True)
     axes[0].set_ylabel("mean regret of q")
     return figure
@@ -472,9 +471,9 @@ CHARTS = {
     "fig2_h": Chart(
         _h,
         "Fig. 2: h(s) for several μ, with λ = 1, and for the μ of these runs",
-        "The dot marks the number s of slow steps that gains most in Theorem 3 (β = h²): the larger μ, the "
-        "longer the slow start that pays; where h(s) < 0, none does. Dashed curves have the μ of the first steps of "
-        "a run, and its λ. The vertical line is the s in use.",
+        "The legend gives the number s of slow steps that gains most in Theorem 3 (β = h²): the larger μ, the longer "
+        "the slow start that pays; where h(s) < 0, none does. Dashed curves have the μ of the first steps of a run, "
+        "and its λ. The vertical line is the s in use.",
         "Curves of h(s) against s on logarithmic axes, one for each μ, that rise to one maximum and fall again.",
     ),
     "regret": Chart(

@@ -295,7 +295,7 @@ def _h_curves(results: Results) -> pd.DataFrame:
     """h(s) of the given mu, and of those that were measured, which have the name of their variant."""
     frame = results.curves
     names = frame.variant.map(results.labels).add(": ").fillna("")
-    return frame.assign(series=names + frame.mu.map("μ = {:.4g}".format))
+    return frame.assign(series=names + frame.mu.map("μ = {:.3g}".format))
 
 
 def _regret(results: Results) -> pd.DataFrame:

@@ -1,26 +1,35 @@
-"""Image files to pixels. No content ends the process, takes more memory than LARGEST pixels, or is read by halves."""
+"""Image files to pixels. No content takes more memory than LARGEST pixels, or is read by halves.
+
+Decoders are programs in C, and some content ends the process: what is not yet known to be harmless is decoded apart
+(hrrl/apart.py).
+"""
 
 import io
+import re
 import warnings
 import zlib
-from typing import TYPE_CHECKING
 
 import numpy as np
+import simplejpeg
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-PNG = b"\x89PNG\r\n\x1a\n"
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "PPM", "TIFF", "WEBP")  # Pillow has others, which run programs
 LARGEST = 100_000_000  # pixels: more is no photograph but an attack on the memory
+ROWS = 256  # of an image that are converted to RGB at a time
+
+# What libjpeg warns of and goes on, with grey or shifted pixels. Its other warnings are about unusual headers.
+DAMAGE = re.compile(r"premature end|bad huffman|bad arithmetic|found marker|(\d+) extraneous bytes before marker", re.I)
+JPEG_END = b"\xff\xd9"
 
 
 def decode(data: bytes) -> torch.Tensor:
     """A (3, H, W) uint8 RGB image from a file's content: grey, CMYK, palette and transparent images become RGB.
 
-    JPEG by torchvision's decoder, all else by Pillow: torchvision's libpng ends the process on some damaged files.
+    JPEG by simplejpeg, which tells what libjpeg warns of, all else by Pillow.
+    Of an animation the first image; of 16 bits the upper 8; as stored, whatever orientation a camera noted.
 
     Raises:
         ValueError: the content is cut off, damaged, too large, or no image.
@@ -32,42 +41,32 @@ def decode(data: bytes) -> torch.Tensor:
     return _decode_jpeg(data) if data.startswith(JPEG) else _decode_by_pillow(data)
 
 
-def check(data: bytes) -> None:
-    """Decodes what is not plainly a complete JPEG file, which is what nearly all photographs are.
-
-    Raises:
-        ValueError: as :func:`decode`.
-    """
-    if not (data.startswith(JPEG) and data.endswith(JPEG_END)):
-        decode(data)
-
-
 def _decode_jpeg(data: bytes) -> torch.Tensor:
-    from torchvision.io import ImageReadMode, decode_jpeg
-
-    _refuse_large(*_jpeg_size(data))
     try:
-        return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB)
-    except RuntimeError as error:
-        if "truncated" in str(error):
-            raise ValueError("is cut off") from None
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:  # CMYK with some samplings, and unusual headers
         return _decode_by_pillow(data)
+    _refuse_size(width, height)
+    if space in ("CMYK", "YCCK"):
+        return _decode_by_pillow(data)
+    try:
+        return torch.from_numpy(simplejpeg.decode_jpeg(data, "RGB", strict=True)).permute(2, 0, 1)
+    except ValueError as error:
+        found = DAMAGE.search(str(error))
+        if found and not _is_padding(data, found[1]):
+            raise ValueError(f"is damaged or cut off: {error}") from None
+    return _decode_by_pillow(data)
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """Width and height in the first frame header; 0, 0 where there is none: the decoder will say so."""
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
-        at += 1 if marker == 0xFF else 2 + length
-    return 0, 0
+def _is_padding(data: bytes, extraneous: str | None) -> bool:
+    """Whether the bytes that libjpeg found behind a whole image are one value all over, as some cameras write them."""
+    end = data.rfind(JPEG_END)
+    return extraneous is not None and end > 0 and len(set(data[end - int(extraneous) : end])) == 1
 
 
-def _refuse_large(width: int, height: int) -> None:
-    if width * height > LARGEST:
-        raise ValueError(f"has {width} x {height} pixels; at most {LARGEST:,} are decoded")
+def _refuse_size(width: int, height: int) -> None:
+    if not 0 < width * height <= LARGEST:
+        raise ValueError(f"has {width} x {height} pixels; 1 to {LARGEST:,} are decoded")
 
 
 def _check_png(data: bytes) -> None:
@@ -85,29 +84,48 @@ def _check_png(data: bytes) -> None:
         start = end + 4
 
 
-def _decode_by_pillow(data: bytes) -> torch.Tensor:
-    from PIL import Image
-
+def _opened_by_pillow(data: bytes) -> Image.Image:
+    """An image of Pillow's whose header is read and no larger than we decode."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a decompression bomb is refused below
-            with Image.open(io.BytesIO(data)) as image:
-                _refuse_large(*image.size)
-                return torch.from_numpy(_rgb(image)).permute(2, 0, 1).contiguous()
-    except (MemoryError, RecursionError, Image.DecompressionBombError):
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.UnidentifiedImageError:
+        raise ValueError(f"is no image of a known format ({', '.join(FORMATS)})") from None
+    except Image.DecompressionBombError:
         raise ValueError(f"is too large; at most {LARGEST:,} pixels are decoded") from None
-    except Exception as error:  # Pillow's decoders raise all sorts on damaged content
-        reason = "is no image" if type(error).__name__ == "UnidentifiedImageError" else f"is damaged: {error}"
-        message = str(error) if type(error) is ValueError and str(error).startswith("has ") else reason
-        raise ValueError(" ".join(message.split())) from None
+    except Exception as error:  # Pillow's readers raise all sorts on damaged content
+        raise ValueError(_damage(error)) from None
+    _refuse_size(*image.size)
+    return image
 
 
-def _rgb(image: "Image.Image") -> np.ndarray:
-    """(H, W, 3) uint8; of 16 bits the upper 8, which Pillow would cut at 255."""
-    if image.mode.startswith("I"):
-        grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, 2)
-    return np.array(image.convert("RGB"))
+def _decode_by_pillow(data: bytes) -> torch.Tensor:
+    with _opened_by_pillow(data) as image:
+        try:
+            return torch.from_numpy(_rgb(image))
+        except MemoryError:
+            raise ValueError("takes too much memory") from None
+        except Exception as error:
+            raise ValueError(_damage(error)) from None
+
+
+def _damage(error: Exception) -> str:
+    return " ".join(f"is damaged: {error or type(error).__name__}".split())
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """(3, H, W) uint8, some rows at a time; of 16 bits the upper 8, which Pillow would cut at 255."""
+    image.load()
+    width, height = image.size
+    pixels = np.empty((3, height, width), np.uint8)
+    for top in range(0, height, ROWS):
+        rows = image.crop((0, top, width, min(top + ROWS, height)))
+        if image.mode.startswith("I"):
+            pixels[:, top : top + ROWS] = (np.asarray(rows).astype(np.int64) >> 8).clip(0, 255)
+        else:
+            pixels[:, top : top + ROWS] = np.asarray(rows.convert("RGB")).transpose(2, 0, 1)
+    return pixels
 
 
 def resize(images: torch.Tensor, height: int, width: int) -> torch.Tensor:

@@ -2,4 +2,22 @@
 
 
 class UserError(ValueError):
-    """Bad params or data: one line that names the key or file, what is wrong and what would be right."""
+    """Bad params or data: a line that names the key or file, what is wrong and what would be right; or several."""
+
+    def __init__(self, *lines: str):
+        super().__init__(*map(printable, lines))
+
+    def __str__(self):
+        return "\n".join(self.args)
+
+
+def printable(line: str) -> str:
+    """A line as a terminal can show it: line ends and control codes, which names of files may hold, are escaped."""
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
+
+
+def reason(error: Exception) -> str:
+    """Why a file could not be read, by the system or by its reader."""
+    return getattr(error, "strerror", None) or str(error)

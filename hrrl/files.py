@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, whatever happens while they are written."""
 
+import glob
 import os
 import shutil
 import socket
@@ -13,10 +14,16 @@ def replacing(target: Path) -> Iterator[Path]:
     """A temporary path for a file or folder, which takes the place of ``target`` at the end, or never.
 
     It lies beside the target, under a name of this process alone, and is on the disk when it takes its place.
+
+    Raises:
+        OSError: the target cannot be written; names it.
     """
     target = Path(target)
-    temporary = target.with_name(f".{target.name}.{socket.gethostname()}.{os.getpid()}.partial")
-    remove(temporary)
+    prefix = f".{target.name}.{socket.gethostname()}."
+    temporary = target.with_name(f"{prefix}{os.getpid()}.partial")
+    for left in target.parent.glob(f"{glob.escape(prefix)}*.partial"):
+        if left == temporary or not _lives(left.name.removeprefix(prefix).removesuffix(".partial")):
+            remove(left)  # of a process that was killed
     temporary.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temporary
@@ -24,6 +31,10 @@ def replacing(target: Path) -> Iterator[Path]:
         if target.is_dir():
             remove(target)  # os.replace puts files in the place of files only
         os.replace(temporary, target)
+    except OSError as error:
+        if error.errno and error.filename is None:  # a full disk says so to who writes, and not where
+            raise OSError(error.errno, error.strerror, str(target)) from error
+        raise
     finally:
         remove(temporary)
 
@@ -34,6 +45,16 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _lives(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
 
 
 def _flush(path: Path) -> None:

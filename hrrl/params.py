@@ -376,7 +376,7 @@ def load(path="params.yaml") -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise UserError("\n".join(_problem(path, e) for e in error.errors())) from None
+        raise UserError(*(_problem(path, e) for e in error.errors())) from None
 
 
 def _problem(path, error: dict) -> str:

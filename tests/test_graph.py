@@ -12,7 +12,7 @@ from dvc.repo import Repo
 # What every stage imports and what decides none of its bytes, as dvc.yaml says at its top.
 NO_RESULT = {
     *("stages/__init__.py", "stages/common.py", "stages/paths.py", "stages/checkpoints.py"),
-    *("hrrl/__init__.py", "hrrl/errors.py", "hrrl/files.py", "hrrl/launch.py", "hrrl/checkpoint.py"),
+    *("hrrl/__init__.py", "hrrl/apart.py", "hrrl/errors.py", "hrrl/files.py", "hrrl/launch.py", "hrrl/checkpoint.py"),
     "hrrl/progress.py",
     *("hrrl/registry.py", "hrrl/params.py", "hrrl/datasets/kinds/__init__.py"),
     *("hrrl/methods/example/__init__.py", "hrrl/methods/concept/__init__.py"),

@@ -4,10 +4,12 @@ All randomness follows from (seed, epoch) and an image's position in the epoch o
 number of processes nor the number of workers changes what an image looks like or which batch it is in.
 """
 
+import contextlib
 import functools
 import hashlib
 import signal
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,17 +18,20 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
+from hrrl import apart
 from hrrl.data.augment import augment_batch, crop_boxes, flip_some
 from hrrl.datasets.locate import locate
 from hrrl.datasets.manifest import UNKNOWN, Manifest, Rows, read_manifest
 from hrrl.datasets.stores import Paths, locked
 from hrrl.decode import decode, resize
-from hrrl.errors import UserError
+from hrrl.errors import UserError, reason
 from hrrl.files import replacing
 
 SMALL = 64  # pixels up to which images are held in memory at the network's size
 CACHE = Path("data/cache")
 FORMAT = 2  # of the cached pixels: raise it when decoding or resizing changes
+LONGEST = 32  # short sides that a long side may have; what is outside of so much of the centre is left out
+CHUNK, GROUP = 1024, 32  # images that are decoded for one write to the disk, and by one process at a time
 ORDER, BATCH, IMAGE = range(3)  # what a random stream is for
 
 
@@ -37,7 +42,7 @@ def open_split(folder, root: str | None, split: str, image_size: int, workers: i
         root: where the files are; None for the places where datasets of this kind are looked for.
         split: "train" or "test", as the manifest has them.
         image_size: S, pixels.
-        workers: processes that decode images of more than 64 pixels; threads that decode smaller ones, once.
+        workers: processes that decode images.
     Raises:
         UserError: no manifest, the files are not where they were, or not what they were.
     """
@@ -74,14 +79,15 @@ class Files:
             data = self.store.read(path)
             if self.rows.bytes[i] not in (UNKNOWN, len(data)):
                 raise ValueError(f"has {len(data)} bytes, the manifest says {self.rows.bytes[i]}")
-            if self.rows.crcs[i] not in (UNKNOWN, self.store.crc(data)):
+            if self.rows.crcs[i] not in (UNKNOWN, zlib.crc32(data)):
                 raise ValueError("is not the file that was listed")
             return decode(data)
-        except OSError as error:
-            problem = error.strerror or str(error)
-        except ValueError as error:
-            problem = error
-        raise UserError(f"{self.store}/{path}: {problem}; replace the file, or run `make relist`")
+        except (OSError, ValueError) as error:
+            raise self.unreadable(i, error) from None
+
+    def unreadable(self, i: int, error: Exception) -> UserError:
+        """The error that names the file of image i."""
+        return UserError(f"{self.store}/{self.rows.paths[i]}: {reason(error)}; replace the file, or run `make relist`")
 
 
 class Positions:
@@ -176,6 +182,17 @@ class Source:
         for batch, x in zip(batches, self._plain(batches), strict=True):
             yield x, self.labels[batch]
 
+    def _stacked(self, positions: np.ndarray, decoded: Callable) -> torch.Tensor:
+        """(b, 3, S, S) for some images, decoded apart; raises the error of the first one that cannot be."""
+        images = np.empty((len(positions), 3, self.image_size, self.image_size), np.uint8)
+        for start in range(0, len(positions), GROUP):
+            part = positions[start : start + GROUP].tolist()
+            for i, image, found in zip(part, images[start:], decoded(part), strict=False):
+                if isinstance(found, Exception):
+                    raise found if isinstance(found, UserError) else self.pixels.unreadable(i, found)
+                image[:] = found
+        return torch.from_numpy(images)
+
     @functools.cached_property
     def pixels(self) -> Files | Positions:
         """What the images are read from; found when the first is."""
@@ -211,11 +228,13 @@ class Small(Source):
         key = (FORMAT, self.rows.fingerprint(), self.identity, self.image_size, self.resolution)
         name = hashlib.sha256(repr(key).encode()).hexdigest()[:32]
         path = CACHE / f"{name}.npy"
-        if not path.exists():
-            with locked(CACHE / f"{name}.lock"):
-                if not path.exists():
-                    self._write_cache(path)
-        return np.load(path, mmap_mode="c")
+        with contextlib.suppress(FileNotFoundError, ValueError, EOFError):
+            return np.load(path, mmap_mode="c")
+        with locked(CACHE / f"{name}.lock"):
+            with contextlib.suppress(FileNotFoundError, ValueError, EOFError):  # not there, or cut off
+                return np.load(path, mmap_mode="c")
+            self._write_cache(path)
+            return np.load(path, mmap_mode="c")
 
     def _write_cache(self, path: Path) -> None:
         # Written in order, not through the map: a full disk is then an error and not the end of the process.
@@ -236,16 +255,23 @@ class Small(Source):
         return (len(self), self.pixels.channels, S, S), self._decoded_chunks()
 
     def _decoded_chunks(self) -> Iterator[torch.Tensor]:
+        """The images in order, decoded and resized by processes of their own."""
         from tqdm import tqdm
 
-        def one(i: int) -> torch.Tensor:
-            return resize(self._reduced(self.pixels[i]), self.image_size, self.image_size)
+        def one(i: int) -> np.ndarray:
+            return resize(self._reduced(self.pixels[i]), self.image_size, self.image_size).numpy()
 
-        bar = tqdm(total=len(self), desc="decoding", unit="img", leave=False, mininterval=1)
-        with bar, ThreadPoolExecutor(max(1, self.workers)) as pool:
-            for start in range(0, len(self), 1024):
-                chunk = range(start, min(start + 1024, len(self)))
-                yield torch.stack(list(pool.map(one, chunk)))
+        size = min(max(1, self.workers), 1 + len(self) // GROUP)
+        with (
+            apart.pool(one, size) as decoded,
+            ThreadPoolExecutor(size) as threads,
+            tqdm(total=len(self), desc="decoding", unit="img", leave=False, mininterval=1) as bar,
+        ):
+            for start in range(0, len(self), CHUNK):
+                chunk = np.arange(start, min(start + CHUNK, len(self)))
+                parts = np.array_split(chunk, range(GROUP, len(chunk), GROUP))
+                images = threads.map(lambda part: self._stacked(part, decoded), parts)
+                yield from images
                 bar.update(len(chunk))
 
 
@@ -273,6 +299,9 @@ class Large(Source):
     def _centred(self, image: torch.Tensor) -> torch.Tensor:
         """The centre S x S of an image whose short side is S * 256 / 224: ImageNet's usual evaluation."""
         S, (H, W) = self.image_size, image.shape[1:]
+        if max(H, W) > LONGEST * min(H, W):  # resized, a line of a few pixels would fill the memory
+            image = _centre(image, min(H, W * LONGEST), min(W, H * LONGEST))
+            H, W = image.shape[1:]
         short = round(S * 256 / 224)
         H, W = (short, short * W // H) if H <= W else (short * H // W, short)
         top, left = round((H - S) / 2), round((W - S) / 2)
@@ -280,7 +309,12 @@ class Large(Source):
 
     def _read(self, batches: list[np.ndarray], one) -> Iterator[torch.Tensor]:
         """(b, 3, S, S) for the images of each batch, in order."""
-        if isinstance(self.pixels, Positions):
+        files = isinstance(self.pixels, Files)
+        if files and not self.workers:
+            with self._apart(one) as decoded:
+                yield from (self._stacked(batch, decoded) for batch in batches)
+            return
+        if not files:
             self.pixels.load()  # before the workers start, which then share it
         loader = torch.utils.data.DataLoader(
             _Batches(one, self.image_size),
@@ -290,19 +324,33 @@ class Large(Source):
             multiprocessing_context="fork" if self.workers else None,
             generator=torch.Generator(),  # leaves torch's own alone
         )
+        done = 0
         try:
             for images in _alarm_free(loader):
                 if isinstance(images, UserError):
                     raise images
                 yield images
+                done += 1
         except (RuntimeError, OSError, EOFError) as error:  # the latter two from a connection to a dead process
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
-            reason = " ".join(f"{type(error).__name__} {error}".split())
+            if files:
+                self._decode_again(batches[done : done + self.workers * loader.prefetch_factor], one)
+            died = " ".join(f"{type(error).__name__} {error}".split())
             raise UserError(
-                f"compute.workers: a process that decodes images has died ({reason}); "
+                f"compute.workers: a process that decodes images has died ({died}); "
                 "expected enough memory and shared memory (/dev/shm) for all of them: set fewer, or 0"
             ) from None
+
+    def _decode_again(self, batches: list[np.ndarray], one) -> None:
+        """Raises the error of the image that ends the process which decodes it, if one of these does."""
+        with self._apart(one) as decoded:
+            for batch in batches:
+                self._stacked(batch, decoded)
+
+    @staticmethod
+    def _apart(one):
+        return apart.pool(lambda i: one(i).numpy(), 1)
 
 
 def _alarm_free(loader: torch.utils.data.DataLoader) -> Iterator:
@@ -329,6 +377,12 @@ class _Batches(torch.utils.data.Dataset):
         except UserError as error:
             return error
         return images
+
+
+def _centre(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """(C, height, width), the middle of an image."""
+    top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
+    return image[:, top : top + height, left : left + width]
 
 
 def _random(*stream: int) -> np.random.Generator:

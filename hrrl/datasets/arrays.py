@@ -1,12 +1,13 @@
 """Datasets whose publishers keep all images in a few array files."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from hrrl import apart
 from hrrl.datasets.stores import Paths
 from hrrl.datasets.trees import NotHereError, note
 from hrrl.errors import UserError
@@ -24,6 +25,7 @@ class Arrays:
         classes: names of all classes.
         splits: names of the published splits.
         root: the folder that holds the files.
+        kept: what :meth:`images` returned for each file that ``rows`` has read.
     """
 
     needs: str
@@ -40,6 +42,7 @@ class Arrays:
         place = max(present, key=lambda p: sum(map(len, present[p].values())))
         self.present = {split: files for split, files in present[place].items() if files}
         self.root, self.splits = root / place, list(self.present)
+        self.kept = {}
         needed = train if train in self.files else "train"
         if needed not in self.splits:
             raise NotHereError(f"no {self.files[needed][0]} in it")
@@ -68,7 +71,7 @@ class Arrays:
         if missing := [file for file in self.files[split] if file not in self.present[split]]:
             note(f"{self.root}: {split} without {', '.join(missing)}; reading what is there")
         for file in self.present[split]:
-            images, numbers = self.images(file)
+            images, numbers = self.kept[file] = self.images(file)
             if len(images) != len(numbers) or not np.isin(numbers, range(len(self.classes))).all():
                 raise UserError(
                     f"{self.root / file}: {len(images)} images, {len(numbers)} labels up to {numbers.max(initial=0)}; "
@@ -79,23 +82,38 @@ class Arrays:
         return paths, np.concatenate(labels)
 
     def images(self, file: str) -> tuple[np.ndarray, np.ndarray]:
-        """(N, C, H, W) uint8 images, C = 1 or 3, and (N,) int64 labels of one file.
+        """(N, C, H, W) uint8 images, C = 1 or 3, and (N,) int64 labels of one file, read in a process of its own.
 
         Raises:
             UserError: the file is damaged or not in the official format.
         """
+        images, labels = self.apart(lambda: self.read(file), file)
+        if (images.dtype, images.ndim) != (np.uint8, 4) or images.shape[1] not in (1, 3) or labels.ndim != 1:
+            raise UserError(
+                f"{self.find(file)}: images are {images.dtype} {images.shape}, labels {labels.shape}; "
+                f"expected the published {self.needs}"
+            )
+        return images, labels
+
+    def apart(self, read: Callable, file: str):
+        """What ``read()`` returns, called in a process of its own.
+
+        Raises:
+            UserError: names the file where it is damaged, not in the official format, or too large for the memory.
+        """
+        found = self.find(file) or self.root / file
         try:
-            return self.read(file)
+            return apart.once(read, [path for path in self.behind(file) if path and path.is_file()])
         except OSError as error:
             if error.errno:  # the file system's
                 raise
-            reason = error
+            problem = error
         except Exception as error:  # every format's parser has errors of its own
-            reason = error
-        found = self.find(file) or self.root / file
-        raise UserError(f"{found}: cannot be read ({reason}); expected the published {self.needs}") from None
+            problem = error
+        raise UserError(f"{found}: cannot be read ({problem}); expected the published {self.needs}")
 
     def read(self, file: str) -> tuple[np.ndarray, np.ndarray]:
+        """What :meth:`images` returns; raises whatever a damaged file leads to."""
         raise NotImplementedError
 
     def behind(self, file: str) -> list[Path]:

@@ -1,13 +1,13 @@
 """Finds a dataset: under its root, in a known system folder, among the project's raw data, or by downloading it."""
 
 import os
-import shutil
 from pathlib import Path
 
 from hrrl.datasets import kinds
 from hrrl.datasets.stores import locked
 from hrrl.datasets.trees import NotHereError, note
 from hrrl.errors import UserError
+from hrrl.files import replacing
 
 SYSTEM = (Path("/usr/share/datasets"), Path("/usr/local/share/datasets"))  # where distributions put datasets
 RAW = Path("data/raw")
@@ -72,20 +72,15 @@ def _names(kind: str) -> list[str]:
 
 def _download(kind, raw: Path, where: str) -> None:
     """Downloads next to where it belongs and moves it there when it is whole."""
-    partial = raw.with_name(f".{raw.name}.partial")
     with locked(raw.with_name(f".{raw.name}.lock")):
         if raw.exists() and any(raw.iterdir()):
             return  # by another process in the meantime, or by the user
         print(f"{where}: downloading to {raw}", flush=True)
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
         try:
-            kind.download(partial)
+            with replacing(raw) as partial:
+                partial.mkdir()
+                kind.download(partial)
         except (OSError, RuntimeError) as error:
-            shutil.rmtree(partial, ignore_errors=True)
             raise UserError(
                 f"{where}: the download failed ({error}); put this into {raw}, or set it to where it is: {kind.needs}"
             ) from None
-        if raw.exists():
-            raw.rmdir()
-        os.replace(partial, raw)

@@ -5,20 +5,23 @@ import hashlib
 import json
 import re
 from array import array
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from hrrl import apart
 from hrrl.datasets.locate import locate, warn_of_checksums
 from hrrl.datasets.stores import Paths
 from hrrl.datasets.trees import note
-from hrrl.errors import UserError
+from hrrl.errors import UserError, printable, reason
 from hrrl.files import replacing
 
-CHUNK = 512  # files that a thread checks at a time
-THREADS = 32  # that check files: they wait more than they compute, above all on network file systems
+CHUNK = 512  # files that a thread reads at a time
+GROUP = 2**20  # bytes of content that a thread has checked at a time
+THREADS = 32  # that read files: they wait more than they compute, above all on network file systems
 SPLITS = ("train", "test")
 UNKNOWN = -1  # size or CRC: array files have them in dataset.json
 
@@ -97,12 +100,16 @@ class Manifest:
 
     def _write_images(self, path: Path) -> None:
         with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["path", "label", "split", "bytes", "crc"])
+            file.write("path,label,split,bytes,crc\n")
             for split, rows in self.splits.items():
                 for i, label, size, crc in zip(range(len(rows.paths)), rows.labels, rows.bytes, rows.crcs, strict=True):
-                    known = ["" if value == UNKNOWN else value for value in (size, crc)]
-                    writer.writerow([rows.paths[i], label, split, *known])
+                    known = ("" if value == UNKNOWN else value for value in (size, crc))
+                    file.write(",".join(map(str, (_quoted(rows.paths[i]), label, split, *known))) + "\n")
+
+
+def _quoted(path: str) -> str:
+    """A path as a field of a CSV file; csv leaves a carriage return unquoted, and takes it for a line end."""
+    return '"' + path.replace('"', '""') + '"' if any(c in path for c in ',"\r\n') else path
 
 
 def read_manifest(folder) -> Manifest:
@@ -160,11 +167,11 @@ def prepare(definition, name: str) -> Manifest:
         files = data.sources(dict.fromkeys(p.rpartition("#")[0] for rows in splits.values() for p in rows.paths))
         warn_of_checksums(data, files, key)
     else:
-        for split, rows in splits.items():
-            splits[split] = _check(data, rows, f"{name} {split}", definition.skip_unreadable)
+        splits = _check_all(data, splits, name, definition.skip_unreadable)
+        for split in splits:
             _complain_of_empty(splits[split].labels, classes, "without unreadable images, it", f"{key}.{split}")
     counts = " and ".join(f"{len(rows.paths)} {split}" for split, rows in splits.items())
-    print(f"{key}: {counts} images of {len(classes)} classes in {store or data}", flush=True)
+    print(printable(f"{key}: {counts} images of {len(classes)} classes in {store or data}"), flush=True)
     wnids = dict(zip(data.classes, data.wnids, strict=True))
     train = definition.train.partition("[")[0]
     found = [wnids[c] for c in classes]
@@ -205,7 +212,7 @@ def _hash_pixels(data, paths: Paths) -> str:
     """SHA-256 of the images of array files, in their order."""
     digest, listed = hashlib.sha256(), [path.rpartition("#")[::2] for path in paths]
     for file in dict.fromkeys(file for file, _ in listed):
-        images = data.images(file)[0]
+        images, _ = data.kept[file]
         positions = [int(position) for name, position in listed if name == file]
         digest.update(repr(images.shape[1:]).encode() + images[positions].tobytes())
     return digest.hexdigest()
@@ -274,40 +281,50 @@ def _complain_of_empty(labels: np.ndarray, classes: list[str], what: str, key: s
         note(f"{key}: {what} has no images of {len(empty)} classes, the first is {empty[0]}")
 
 
-def _check(data, rows: Rows, title: str, skip: bool) -> Rows:
-    """Reads every file, decodes those that are not plainly complete, and notes sizes and CRCs.
+def _check_all(data, splits: dict[str, Rows], name: str, skip: bool) -> dict[str, Rows]:
+    """Reads and decodes every file, and notes sizes and CRCs.
+
+    Threads read, processes decode: a file that ends its decoder is named like any other damaged one.
 
     Raises:
         UserError: a file is unreadable, and ``skip`` is false: the first one is named.
     """
+    import hrrl.decode  # noqa: F401  once, before the processes start
+
+    processes = min(apart.cores(), 1 + sum(len(rows.paths) for rows in splits.values()) // CHUNK)
+    with apart.pool(data.examine, processes) as examine:
+        return {split: _check(data, rows, examine, f"{name} {split}", skip) for split, rows in splits.items()}
+
+
+def _check(data, rows: Rows, examine, title: str, skip: bool) -> Rows:
+    """The images of a split with their sizes and CRCs; ``examine`` takes a list of what ``data.fetch`` gives."""
     from tqdm import tqdm
 
     n = len(rows.paths)
     numbers, readable = np.full((2, n), UNKNOWN), np.ones(n, bool)
 
-    def check(start: int):
+    def check(start: int) -> list[tuple[int, str]]:
         problems = []
-        for i in range(start, min(start + CHUNK, n)):
-            size, crc, problem = _examine(data, rows.paths[i])
-            numbers[:, i] = size, crc
-            if problem:
-                problems.append((i, problem))
+        for i, found in _examine(data, rows.paths, range(start, min(start + CHUNK, n)), examine):
+            if isinstance(found, Exception):
+                problems.append((i, reason(found)))
+            else:
+                numbers[:, i] = found
         return problems
 
-    bar = tqdm(total=n, desc=f"checking {title}", unit="img", leave=False, mininterval=1)
-    pool = ThreadPoolExecutor(THREADS)
-    try:
-        for start, problems in zip(range(0, n, CHUNK), pool.map(check, range(0, n, CHUNK)), strict=True):
+    with (
+        ThreadPoolExecutor(THREADS) as threads,
+        tqdm(total=n, desc=f"checking {title}", unit="img", leave=False, mininterval=1) as bar,
+    ):
+        for start, problems in zip(range(0, n, CHUNK), threads.map(check, range(0, n, CHUNK)), strict=True):
             for i, problem in problems:
                 message = f"{data.store}/{rows.paths[i]}: {problem}"
                 if not skip:
+                    threads.shutdown(cancel_futures=True)
                     raise UserError(f"{message}; replace the file, or set skip_unreadable: true")
                 note(f"skipped {message}")
                 readable[i] = False
             bar.update(min(CHUNK, n - start))
-    finally:
-        pool.shutdown(cancel_futures=True)
-        bar.close()
     left = np.flatnonzero(readable)
     if len(left) == n:
         return Rows(rows.paths, rows.labels, *numbers)
@@ -319,15 +336,18 @@ def _check(data, rows: Rows, title: str, skip: bool) -> Rows:
     )
 
 
-def _examine(data, path: str) -> tuple[int, int, str | None]:
-    """Size, CRC, and what is wrong with a file, if anything."""
-    size = crc = UNKNOWN
-    try:
-        content = data.store.read(path)
-        size, crc = len(content), data.store.crc(content)
-        data.check(content)
-        return size, crc, None
-    except OSError as error:
-        return size, crc, error.strerror or str(error)
-    except ValueError as error:
-        return size, crc, str(error)
+def _examine(data, paths: Paths, positions: range, examine) -> Iterator[tuple[int, tuple[int, int] | Exception]]:
+    """Position of each file with its size and CRC, or with what is wrong with it."""
+    group, size = [], 0
+    for i in positions:
+        try:
+            group.append((i, data.fetch(paths[i])))
+        except OSError as error:
+            yield i, error
+            continue
+        size += len(group[-1][1])
+        if size >= GROUP:
+            yield from zip([i for i, _ in group], examine([item for _, item in group]), strict=True)
+            group, size = [], 0
+    if group:
+        yield from zip([i for i, _ in group], examine([item for _, item in group]), strict=True)

@@ -3,6 +3,8 @@
 import contextlib
 import fcntl
 import os
+import stat
+import threading
 import zipfile
 import zlib
 from array import array
@@ -13,7 +15,8 @@ from hrrl.errors import UserError
 
 IMAGES = (".jpeg", ".jpg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 
-LARGEST = 2**28  # bytes of one file in a zip: more is no image but an attack on the memory
+LARGEST = 2**28  # bytes of one file: more is no image but an attack on the memory
+LARGE = 2**24  # bytes from which files are read one at a time, whatever the number of threads
 
 
 class Paths:
@@ -75,9 +78,17 @@ class Folder:
         return found
 
     def read(self, path: str) -> bytes:
-        return (self.root / path).read_bytes()
+        """The content of a file.
 
-    crc = staticmethod(zlib.crc32)  # of all of the content
+        Raises:
+            OSError: it is not there, no regular file (a pipe would block), too large, or cannot be read.
+        """
+        with open(self.root / path, "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError("is no regular file")
+            with _turn(status.st_size):
+                return file.read()
 
     def size(self, path: str) -> int | None:
         """Bytes of a file, without reading it; None where it is not there."""
@@ -94,7 +105,7 @@ class Zip:
         try:
             with zipfile.ZipFile(root) as archive:
                 members = [m for m in archive.infolist() if not m.is_dir()]
-        except (zipfile.BadZipFile, OSError) as error:
+        except Exception as error:  # a damaged list of members raises all sorts
             raise UserError(f"{root}: {error}; expected a whole, readable zip file") from None
         self.members = {m.filename: m for m in members if not _hidden(m.filename)}
         self.tree = {}  # folder -> names of the files in it, sorted
@@ -106,6 +117,7 @@ class Zip:
                 folder = folder.rpartition("/")[0]
                 self.tree.setdefault(folder, [])
         self.descriptor = os.open(self.root, os.O_RDONLY)
+        self.bytes = os.fstat(self.descriptor).st_size
 
     def __str__(self):
         return str(self.root)
@@ -124,28 +136,26 @@ class Zip:
         return sorted(join(folder, name) for folder in below for name in self.tree[folder] if is_image(name))
 
     def read(self, path: str) -> bytes:
+        """The content of a member.
+
+        Raises:
+            OSError: it is not there, too large, damaged, or compressed or encrypted as we do not read.
+        """
         member = self.members.get(path)
         if member is None:
             raise FileNotFoundError(2, "no such file in the zip", path)
+        if member.flag_bits & 1:
+            raise OSError("is encrypted in the zip")
         local = os.pread(self.descriptor, 30, member.header_offset)
-        start = (
-            member.header_offset + 30 + int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
-        )
-        if member.file_size > LARGEST:
-            raise OSError(f"{member.file_size} bytes in the zip; at most {LARGEST} are read")
-        data = os.pread(self.descriptor, member.compress_size, start)
-        if member.compress_type == zipfile.ZIP_DEFLATED:
-            try:
-                data = zlib.decompressobj(-15).decompress(data, member.file_size + 1)
-            except zlib.error as error:
-                raise OSError(f"damaged in the zip ({error})") from None
-        elif member.compress_type != zipfile.ZIP_STORED:
-            raise OSError(f"compressed by method {member.compress_type}; stored or deflated is needed")
-        if zlib.crc32(data) != member.CRC:
+        names = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
+        start = member.header_offset + 30 + names
+        if len(local) < 30 or start + member.compress_size > self.bytes:
+            raise OSError("damaged in the zip (it lies beyond the zip's end)")
+        with _turn(max(member.compress_size, member.file_size)):
+            data = _unpacked(os.pread(self.descriptor, member.compress_size, start), member)
+        if len(data) != member.file_size or zlib.crc32(data) != member.CRC:
             raise OSError("damaged in the zip (its CRC differs)")
         return data
-
-    crc = staticmethod(zlib.crc32)  # of all of the content
 
     def size(self, path: str) -> int | None:
         """Bytes of a file, without reading it; None where it is not there."""
@@ -163,8 +173,44 @@ def join(*parts: str) -> str:
     return "/".join(part for part in parts if part)
 
 
+def is_below(path: str) -> bool:
+    """Whether a path that a dataset's own list gives stays in the dataset."""
+    return not path.startswith("/") and ".." not in path.split("/")
+
+
 def is_image(name: str) -> bool:
     return name.lower().endswith(IMAGES)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a file; a pipe without waiting for who writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+_one_at_a_time = threading.Lock()
+
+
+def _turn(size: int) -> contextlib.AbstractContextManager:
+    """Held while a file of so many bytes is read.
+
+    Raises:
+        OSError: it is larger than any image.
+    """
+    if size > LARGEST:
+        raise OSError(f"has {size:,} bytes; at most {LARGEST:,} are read")
+    return _one_at_a_time if size > LARGE else contextlib.nullcontext()
+
+
+def _unpacked(data: bytes, member: zipfile.ZipInfo) -> bytes:
+    """The content of a zip's member, and a byte more where it is larger than the zip says."""
+    if member.compress_type == zipfile.ZIP_STORED:
+        return data
+    if member.compress_type != zipfile.ZIP_DEFLATED:
+        raise OSError(f"compressed by method {member.compress_type}; stored or deflated is needed")
+    try:
+        return zlib.decompressobj(-15).decompress(data, member.file_size + 1)
+    except zlib.error as error:
+        raise OSError(f"damaged in the zip ({error})") from None
 
 
 def _hidden(path: str) -> bool:

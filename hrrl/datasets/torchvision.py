@@ -10,6 +10,15 @@ from hrrl.datasets.stores import Paths
 from hrrl.datasets.trees import NotHereError
 from hrrl.errors import UserError
 
+# What datasets call the split to train on and the one that is held out, where it is not "train" and "test".
+SPLITS = {
+    "CLEVRClassification": ("train", "val"),  # its test split has no labels
+    "ImageNet": ("train", "val"),
+    "Imagenette": ("train", "val"),
+    "OxfordIIITPet": ("trainval", "test"),
+    "Places365": ("train-standard", "val"),
+}
+
 
 def of(name: str):
     """A class like those of hrrl/datasets/kinds, for torchvision's dataset of this name.
@@ -67,16 +76,13 @@ class _Library:
         """The argument by which the dataset takes a split."""
         if "train" in cls.takes:
             return {"train": split == "train"}
-        if split == "test" and "'test'" not in str(cls.dataset.__doc__) + str(cls.dataset.__init__.__doc__):
-            doc = f"{cls.dataset.__doc__}"
-            return {"split": "val" if '"test"' not in doc and "``test``" not in doc and "val" in doc else "test"}
-        return {"split": split}
+        return {"split": SPLITS.get(cls.dataset.__name__, ("train", "test"))[split == "test"]}
 
     def _open(self, split: str):
         if split not in self.opened:
             try:
                 self.opened[split] = self.dataset(self.root, **self._which(split))
-            except (RuntimeError, OSError, ValueError) as error:
+            except Exception as error:  # each has its own way to say that its files are not there
                 raise NotHereError(" ".join(str(error).split())) from None
         return self.opened[split]
 
@@ -85,23 +91,36 @@ class _Library:
         for name in ("targets", "labels", "_labels"):
             if (labels := getattr(found, name, None)) is not None:
                 return [int(label) for label in labels]
+        if (samples := getattr(found, "_samples", None)) is not None:
+            return [int(label) for _, label in samples]
         return [int(found[i][1]) for i in range(len(found))]
 
     def rows(self, split: str, classes: list[str]):
         """Paths and labels of a split's images."""
         labels = np.array(self._labels(split), int)
+        if not np.isin(labels, range(len(self.classes))).all():
+            raise UserError(
+                f"{self}: {split} has labels up to {labels.max()}; expected those of {len(self.classes)} classes"
+            )
         return Paths(f"{split}#{i}" for i in range(len(labels))), labels
 
     def read(self, path: str) -> bytes:
         """An image as the content of a PPM file."""
         split, _, position = path.partition("#")
-        image = self._open(split)[int(position)][0].convert("RGB")
+        try:
+            image = self._open(split)[int(position)][0].convert("RGB")
+        except Exception as error:  # each dataset has its own way to read
+            raise ValueError(" ".join(f"cannot be read: {error}".split())) from None
         return b"P6 %d %d 255\n" % image.size + image.tobytes()
 
-    crc = staticmethod(zlib.crc32)
+    def fetch(self, path: str) -> str:
+        """What :meth:`examine` takes: the library reads by itself."""
+        return path
 
-    def check(self, content: bytes) -> None:
-        """Nothing to do: the library has decoded it."""
+    def examine(self, path: str) -> tuple[int, int]:
+        """Size and CRC of an image's content; raises ValueError where the library cannot decode it."""
+        content = self.read(path)
+        return len(content), zlib.crc32(content)
 
     def size(self, path: str) -> None:
         """Not known without decoding."""

@@ -2,12 +2,13 @@
 
 import re
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from hrrl.datasets.stores import Paths, join, open_store
-from hrrl.errors import UserError
+from hrrl.errors import UserError, printable
 
 WNID = re.compile(r"n\d{8}")
 
@@ -18,7 +19,7 @@ class NotHereError(LookupError):
 
 def note(message: str) -> None:
     """Tells the user, on stderr, what is worth knowing and no error."""
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)
 
 
 class Tree:
@@ -47,12 +48,28 @@ class Tree:
         if not self.classes:
             raise NotHereError(f"no class folders in {join(self.base, train)}/")
 
-    @staticmethod
-    def check(content: bytes) -> None:
-        """Raises ValueError for a file that is no whole image."""
-        from hrrl.decode import check
+    def fetch(self, path: str) -> bytes:
+        """What :meth:`examine` takes."""
+        return self.store.read(path)
 
-        check(content)
+    @staticmethod
+    def examine(content: bytes) -> tuple[int, int]:
+        """Size and CRC of an image's content; raises ValueError where it is no whole image."""
+        from hrrl.decode import decode
+
+        decode(content)
+        return len(content), zlib.crc32(content)
+
+    def text(self, path: str) -> str:
+        """A text file of the dataset.
+
+        Raises:
+            UserError: it is not UTF-8.
+        """
+        try:
+            return self.store.read(path).decode()
+        except UnicodeDecodeError as error:
+            raise UserError(f"{self.store}/{path}: {error}; expected the published text file") from None
 
     @property
     def wnids(self) -> list[str | None]:

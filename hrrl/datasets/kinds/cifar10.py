@@ -1,15 +1,15 @@
 """CIFAR-10 in its publisher's pickles."""
 
 import io
+import itertools
 import pickle
-import tarfile
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from hrrl.datasets.arrays import Arrays
-from hrrl.errors import UserError
+from hrrl.datasets.unpack import members
 
 
 class Cifar10(Arrays):
@@ -27,7 +27,9 @@ class Cifar10(Arrays):
         archive = root if root.name.endswith(".tar.gz") else root / self.archive
         unpacked = any((root / place / "batches.meta").is_file() for place in self.places)
         if archive.is_file() and not unpacked:
-            self.path, self.members = archive, _unpack(archive)
+            self.path, self.members = archive, {}
+            names = [*itertools.chain(*self.files.values()), "batches.meta"]
+            self.members = self.apart(lambda: members(archive, names), self.archive)
             root = archive.parent
         super().__init__(root, train)
         self.classes = self._class_names()
@@ -35,7 +37,7 @@ class Cifar10(Arrays):
     def find(self, name: str, folder: Path | None = None) -> Path | None:
         if self.members is None:
             return super().find(name, folder)
-        return self.path if name in self.members else None
+        return self.path if name in (self.archive, *self.members) else None
 
     def _load(self, name: str) -> dict:
         data = (self.root / name).read_bytes() if self.members is None else self.members[name]
@@ -43,18 +45,18 @@ class Cifar10(Arrays):
         return {key.decode() if isinstance(key, bytes) else key: value for key, value in content.items()}
 
     def _class_names(self) -> list[str]:
-        try:
-            names = self._load("batches.meta")["label_names"]
-        except (OSError, KeyError, EOFError, TypeError, pickle.UnpicklingError) as error:
-            raise UserError(f"{self.root}/batches.meta: cannot be read ({error}); expected CIFAR-10's") from None
-        return [name.decode() if isinstance(name, bytes) else name for name in names]
+        names = self.apart(lambda: list(self._load("batches.meta")["label_names"]), "batches.meta")
+        return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
     def read(self, file: str):
         content = self._load(file)
-        return np.asarray(content["data"], np.uint8).reshape(-1, 3, 32, 32), np.asarray(content["labels"], np.int64)
+        data, labels = content["data"], np.asarray(content["labels"])
+        if data.dtype != np.uint8 or data.shape[1:] != (3072,) or labels.dtype.kind != "i":
+            raise ValueError(f"data are {data.dtype} {data.shape}, labels {labels.dtype}")
+        return data.reshape(-1, 3, 32, 32), labels.astype(np.int64)
 
     def behind(self, file: str) -> list[Path]:
-        return [self.find("batches.meta"), self.find(file)]
+        return [self.path] if self.members is not None else [self.find("batches.meta"), self.find(file)]
 
     def checksums(self) -> dict[str, str]:
         from torchvision.datasets import CIFAR10
@@ -83,11 +85,3 @@ class _Unpickler(pickle.Unpickler):
         if arrays or (module, name) == ("_codecs", "encode"):
             return super().find_class(module.replace("numpy.core", "numpy._core"), name)
         raise pickle.UnpicklingError(f"contains {module}.{name}")
-
-
-def _unpack(archive: Path) -> dict[str, bytes]:
-    try:
-        with tarfile.open(archive) as tar:
-            return {Path(m.name).name: tar.extractfile(m).read() for m in tar if m.isfile()}
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise UserError(f"{archive}: cannot be unpacked ({error}); expected the published archive") from None

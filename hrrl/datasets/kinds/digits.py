@@ -31,6 +31,10 @@ class Digits(Arrays):
     def find(self, name: str, folder: Path | None = None) -> Path | None:
         return Path(name)
 
+    def apart(self, read, file: str):
+        """Called here: scikit-learn's own files are as harmless as its code."""
+        return read()
+
     def read(self, file: str):
         (package,) = importlib.util.find_spec("sklearn").submodule_search_locations  # importing it takes seconds
         table = np.loadtxt(Path(package, "datasets/data/digits.csv.gz"), np.int64, delimiter=",")

@@ -1,12 +1,12 @@
 """Fashion-MNIST in its publisher's idx files."""
 
-import gzip
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from hrrl.datasets.arrays import Arrays
+from hrrl.datasets.unpack import gunzip
 
 
 class FashionMnist(Arrays):
@@ -54,8 +54,7 @@ class FashionMnist(Arrays):
 
 def _read_idx(path: Path, dimensions: int) -> np.ndarray:
     """The uint8 array of an idx file: 0, 0, 8 (uint8), number of dimensions, their sizes, the values."""
-    data = path.read_bytes()
-    data = gzip.decompress(data) if path.suffix == ".gz" else data
+    data = gunzip(path) if path.suffix == ".gz" else path.read_bytes()
     if data[:4] != bytes([0, 0, 8, dimensions]):
         raise ValueError(f"{path.name} does not start as an idx file of uint8 does")
     sizes = np.frombuffer(data, ">i4", dimensions, 4)

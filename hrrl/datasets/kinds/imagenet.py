@@ -4,13 +4,15 @@ import fnmatch
 import hashlib
 import io
 import re
-import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from hrrl import apart
 from hrrl.datasets.stores import Paths, is_image, join
 from hrrl.datasets.trees import Tree, note
+from hrrl.datasets.unpack import members
 from hrrl.errors import UserError
 
 TRUTH, META, DEVKIT = "ILSVRC2012_validation_ground_truth.txt", "meta.mat", "ILSVRC2012_devkit_t12.tar.gz"
@@ -54,7 +56,7 @@ class ImageNet(Tree):
                 if not (texts := fnmatch.filter(names_here, pattern)):
                     continue
                 where = join(place, texts[0])
-                lines = [_ground_truth_line(line) for line in self.store.read(where).decode().splitlines()]
+                lines = [_ground_truth_line(line) for line in self.text(where).splitlines()]
                 return self._match(where, [line for line in lines if line], names)
         raise UserError(
             f"{self.store}/{folder}: images without class folders and no ground truth; expected {self.needs}"
@@ -66,24 +68,35 @@ class ImageNet(Tree):
             files = self.store.names(join(place, inside))
             if TRUTH in files and META in files:
                 read = [self.store.read(join(place, inside, name)) for name in (TRUTH, META)]
-                return read[0].decode().split(), _synsets(read[1])
+                return self._lines(join(place, inside), lambda read=read: read)
         if DEVKIT in self.store.names(place):
-            read = self._unpack_devkit(join(place, DEVKIT))
-            return read[0].decode().split(), _synsets(read[1])
+            return self._lines(join(place, DEVKIT), self._packed_devkit(join(place, DEVKIT)))
         return None
 
-    def _unpack_devkit(self, path: str) -> list[bytes]:
+    def _lines(self, path: str, read: Callable[[], list[bytes]]) -> tuple[list[str], dict[str, str]]:
+        """Lines of the ground truth and wnids by their ILSVRC2012_ID, of the contents of TRUTH and META."""
+
+        def parsed():
+            truth, meta = read()
+            return truth.decode().split(), _synsets(meta)
+
+        try:
+            return apart.once(parsed)
+        except Exception as error:  # of tar, gzip or scipy's reader of Matlab files
+            raise UserError(f"{self.store}/{path}: cannot be read ({error}); expected the published devkit") from None
+
+    def _packed_devkit(self, path: str) -> Callable[[], list[bytes]]:
         from torchvision.datasets.imagenet import ARCHIVE_META
 
         content = self.store.read(path)
         if hashlib.md5(content).hexdigest() != ARCHIVE_META["devkit"][1]:
             note(f"{self.store}/{path} is not the published file (its MD5 differs); reading it as it is")
-        try:
-            with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-                members = {Path(m.name).name: m for m in tar.getmembers() if m.isfile()}
-                return [tar.extractfile(members[name]).read() for name in (TRUTH, META)]
-        except (tarfile.TarError, EOFError, OSError, KeyError) as error:
-            raise UserError(f"{self.store}/{path}: cannot be read ({error}); expected the published archive") from None
+
+        def read() -> list[bytes]:
+            found = members(content, (TRUTH, META))
+            return [found[TRUTH], found[META]]
+
+        return read
 
     def _match(self, where: str, lines: list[tuple[str | None, str]], names: list[str]) -> list[str]:
         """Gives each image its line: by file name, by the number in the file name, or (as many lines) in order."""
@@ -98,7 +111,7 @@ class ImageNet(Tree):
         for name, label in zip(names, found, strict=True):
             if label is None:
                 raise UserError(f"{self.store}: {where} has no label for {name}; expected one for every image")
-        if all(label.isdigit() for label in found):  # positions among the sorted wnids
+        if all(label.isdecimal() for label in found):  # positions among the sorted wnids
             order = self._wnid_order(where, max(map(int, found), default=0))
             found = [order[int(label)] for label in found]
         return found

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from hrrl.datasets.stores import Paths, join, open_store
+from hrrl.datasets.stores import Paths, is_below, join, open_store
 from hrrl.datasets.trees import NotHereError, Tree, note
 from hrrl.errors import UserError
 
@@ -38,11 +38,11 @@ class OnlineProducts(Tree):
     def _read_list(self, name: str) -> list[tuple[str, int, str]]:
         """Path, super_class_id and name of the super class of each line of "image_id class_id super_class_id path"."""
         rows = []
-        for i, line in enumerate(self.store.read(join(self.base, name)).decode().splitlines()):
+        for i, line in enumerate(self.text(join(self.base, name)).splitlines()):
             fields = line.split(maxsplit=3)
             if i == 0 or not fields:
                 continue
-            if len(fields) < 4 or not fields[2].isdigit():
+            if len(fields) < 4 or not fields[2].isdecimal() or not is_below(fields[3]):
                 expected = "image_id class_id super_class_id path"
                 raise UserError(f"{self.store}: {join(self.base, name)}: line {i + 1} is {line!r}; expected {expected}")
             rows.append((fields[3], int(fields[2]), fields[3].split("/")[0].removesuffix("_final")))

@@ -21,9 +21,10 @@ class Svhn(Arrays):
         from scipy.io import loadmat
 
         content = loadmat(self.root / file, variable_names=["X", "y"])
-        labels = content["y"].astype(np.int64).reshape(-1)
-        labels[labels == 10] = 0  # published so
-        return np.ascontiguousarray(content["X"].reshape(32, 32, 3, -1).transpose(3, 2, 0, 1)), labels
+        images, labels = content["X"], content["y"].reshape(-1)
+        if images.ndim != 4 or images.shape[:3] != (32, 32, 3) or not np.isin(labels, range(1, 11)).all():
+            raise ValueError(f"X has the shape {images.shape}, y labels from {labels.min()} to {labels.max()}")
+        return np.ascontiguousarray(images.transpose(3, 2, 0, 1)), labels.astype(np.int64) % 10  # 10 is digit 0
 
     def checksums(self) -> dict[str, str]:
         from torchvision.datasets import SVHN

@@ -48,6 +48,8 @@ TABLE1 = {
 }
 CONCEPTS = tuple(TABLE1)
 
+ENTROPY = "entropy"  # of q: history.csv has it as q_entropy, between the q of the concepts
+
 # The senses that give these counts, in order of precedence. Only vehicle's place matters: 45 classes have several
 # most specific concepts, and vehicle is always one of them. For 43 the other is container (a wheeled vehicle is a
 # container in WordNet), for the missile device, for the mobile home container and structure. Vehicle, the deepest
@@ -126,6 +128,17 @@ def group_classes(
         name: (most_specific(synset, named) or [OTHERS])[0]
         for name, synset in class_synsets(classes, wnids, synsets).items()
     }
+
+
+def usable_name(name: str) -> str:
+    """The name itself, if a concept of one's own can have it.
+
+    Raises:
+        UserError: it stands for something else in tables.
+    """
+    if name in (OTHERS, ENTROPY):
+        raise UserError(f"{name!r} stands for something else in tables; give the concept another name")
+    return name
 
 
 def resolve(

@@ -1,12 +1,16 @@
-"""Several processes for one stage, by PyTorch's own launcher."""
+"""Several processes for one stage, by PyTorch's own launcher, which this module starts: ``python -m hrrl.launch``."""
 
 import ctypes
+import json
+import logging
 import os
 import signal
 import sys
-from typing import Protocol
+import time
+from typing import Any, NoReturn, Protocol
 
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
+REPORT = "TORCHELASTIC_ERROR_FILE"  # where torchrun wants a process to write why it failed
 
 
 class Launch(Protocol):
@@ -36,7 +40,7 @@ def join(launch: Launch) -> None:
     """
     if launch.nproc * launch.nnodes == 1 or "WORLD_SIZE" in os.environ:
         return
-    torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={launch.nproc}"]
+    torchrun = [sys.executable, "-m", "hrrl.launch", f"--nproc-per-node={launch.nproc}"]
     if launch.nnodes == 1:
         torchrun += ["--standalone"]
     else:
@@ -47,3 +51,47 @@ def join(launch: Launch) -> None:
     if spec is None:
         raise RuntimeError("a program that starts several processes of itself is run as a module: python -m")
     os.execv(sys.executable, [*torchrun, "--module", spec.name, *sys.argv[1:]])
+
+
+def fail(message: str, expected: bool = True) -> NoReturn:
+    """Ends this process with status 1 and a message on stderr.
+
+    A process that torchrun started hands the message to it: of several that fail, the one to show is the user's to
+    mend (``expected``), not that of a process which lost the others.
+    """
+    if REPORT not in os.environ:
+        sys.exit(message)
+    with open(os.environ[REPORT], "w") as file:
+        json.dump({"message": message, "timestamp": int(time.time()), "expected": expected}, file)
+    sys.exit(1)
+
+
+def torchrun(arguments: list[str]) -> None:
+    """Runs torchrun; of processes that fail, one message is shown, without a traceback of torchrun's own."""
+    logging.disable(logging.ERROR)  # what it says of each process that ends
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    try:
+        run.run(run.parse_args(arguments))
+    except ChildFailedError as error:
+        sys.exit(_reason(list(error.failures.values())))
+    except SignalException as error:
+        sys.exit(f"ended by {error.sigval.name}")
+    except RuntimeError as error:  # the processes did not find each other
+        sys.exit(f"launch: the processes did not meet ({' '.join(str(error).split())}); see master_addr, master_port")
+
+
+def _reason(failures: list[Any]) -> str:
+    """The message to show of processes that failed: torchrun's record of each."""
+    told = [failure.error_file_data for failure in failures if "expected" in failure.error_file_data]
+    if told:
+        return min(told, key=lambda data: (not data["expected"], data["timestamp"]))["message"]
+    first = min(failures, key=lambda failure: (failure.exitcode == -signal.SIGTERM, failure.timestamp))
+    end = f"was ended by {first.signal_name()}" if first.exitcode < 0 else f"ended with status {first.exitcode}"
+    return f"process {first.local_rank} {end}"  # torchrun itself ends the others by SIGTERM
+
+
+if __name__ == "__main__":
+    torchrun(sys.argv[1:])

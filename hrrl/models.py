@@ -85,9 +85,9 @@ def build(backbone: str, classes: int, args: dict[str, Any] | None = None) -> Cl
             from torchvision.models import get_model
 
             net = get_model(backbone, num_classes=classes, **args)
-    except (ValueError, RuntimeError, TypeError) as error:
+    except Exception as error:  # whatever a constructor raises over arguments that it does not take
         raise UserError(
-            f"pretrain.backbone: cannot build {backbone!r} with backbone_args {args}: {error}; "
+            f"pretrain.backbone: cannot build {backbone!r} with backbone_args {args}: {' '.join(str(error).split())}; "
             "use a classifier of torchvision.models (resnet18) or of timm (timm/resnet18)"
         ) from None
     _head(net)  # there is one

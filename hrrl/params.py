@@ -5,8 +5,8 @@ dataset kind makes no result outdated.
 """
 
 import json
+import re
 import sys
-from pathlib import Path
 from types import UnionType
 from typing import Annotated, Literal, Union, get_args, get_origin
 
@@ -22,20 +22,59 @@ from pydantic import (
     create_model,
     model_validator,
 )
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
 
-from hrrl import methods, search
+from hrrl import concepts, methods, params_file, search
 from hrrl.bounds import Shares
 from hrrl.datasets import kinds
 from hrrl.errors import UserError
+from hrrl.params_file import shown
 
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Split = Annotated[str, Field(pattern=r"^\w+(\[-?\d*:-?\d*\])?$")]
+INT_MAX = 10**9
+FLOAT_MIN, FLOAT_MAX = 1e-12, 1e12  # products of settings and losses stay within float32
+SIZE_MAX = 4096  # of an image, in pixels
+WEIGHTS = {"weights", "weights_backbone", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path"}
+SEED_MAX = 2**63 - 1  # torch takes unsigned 64 bits; epochs and processes are added
+
+
+def _computable(value: float) -> float:
+    if value and not FLOAT_MIN <= abs(value) <= FLOAT_MAX:
+        raise ValueError(f"takes sizes from {FLOAT_MIN:g} to {FLOAT_MAX:g}, got {value!r}")
+    return value
+
+
+def _no_missing_value(name: str) -> str:
+    if name in ("nan", "null"):
+        raise ValueError(f"{name!r} reads as a missing value in tables; take another name")
+    return name
+
+
+def _distinct(values: list) -> list:
+    if len(set(values)) < len(values):
+        raise ValueError(f"every value may appear only once, got {shown(values)}")
+    return values
+
+
+def _ascending(values: list[int]) -> list[int]:
+    if values != sorted(set(values)):
+        raise ValueError(f"takes numbers in ascending order, each once, got {shown(values)}")
+    return values
+
+
+def _selects_some(split: str) -> str:
+    start, stop = (int(bound) if bound else None for bound in re.search(r"(?:\[(.*):(.*)\])?$", split).groups())
+    if None not in (start, stop) and (start < 0) == (stop < 0) and start >= stop:
+        raise ValueError(f"{split!r} selects nothing; a slice is [start:stop] with start before stop")
+    return split
+
+
+Count = Annotated[int, Field(ge=1, le=INT_MAX)]
+Natural = Annotated[int, Field(ge=0, le=INT_MAX)]
+Seed = Annotated[int, Field(ge=0, le=SEED_MAX)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValidator(_computable)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(_computable)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64), AfterValidator(_no_missing_value)]
+Text = Annotated[str, Field(min_length=1, max_length=4096)]
+Split = Annotated[str, Field(pattern=r"^\w+(\[-?[0-9]*:-?[0-9]*\])?$", max_length=64), AfterValidator(_selects_some)]
 
 
 class Section(BaseModel):
@@ -47,46 +86,81 @@ class Section(BaseModel):
 
 class Dataset(Section):
     kind: Annotated[str, AfterValidator(kinds.known)]
-    root: str | None = None  # folder (imagefolder: or zip); None: known places, then download
+    root: Text | None = None  # folder (imagefolder: or zip); None: known places, then download
     train: Split = "train"  # a published split, with an optional slice per class: "train[:1500]"
     test: Split | None = None  # the held-out part; None: the published one
-    classes: list[str] | None = Field(default=None, min_length=2)
-    resolution: Count | None = None
-    synsets: dict[str, str] = {}
+    classes: Annotated[list[Text], Field(min_length=2), AfterValidator(_distinct)] | None = None
+    resolution: Annotated[int, Field(ge=1, le=SIZE_MAX)] | None = None
+    synsets: dict[Text, Text] = {}
     skip_unreadable: bool = False
+
+    @model_validator(mode="after")
+    def synsets_are_of_its_classes(self):
+        if unknown := [name for name in self.synsets if name not in (self.classes or self.synsets)]:
+            raise ValueError(f"synsets: {unknown[0]!r} is none of its classes: {', '.join(self.classes)}")
+        return self
 
 
 class NamedSynset(Section):
-    name: Name
-    synset: str
+    name: Annotated[Name, AfterValidator(concepts.usable_name)]
+    synset: Text
 
 
 class ConceptFile(Section):
-    csv: str
+    csv: Text
 
 
 class AutomaticConcepts(Section):
-    auto: Count
+    auto: Annotated[int, Field(ge=2, le=1000)]
 
 
-def _one_message(value, validate):
-    """One message instead of one for each form that the setting could have had."""
-    try:
-        return validate(value)
-    except ValidationError:
-        forms = "table1, a list of {name, synset}, {csv: path} or {auto: number of concepts}"
-        raise ValueError(f"takes {forms}, got {value!r}") from None
+def _names_differ(found: list) -> list:
+    _distinct([concept.name for concept in found])
+    return found
+
+
+def _one_message(forms: str) -> WrapValidator:
+    """One message instead of one for each form that a setting could have had: about the form that it has."""
+
+    def validate(value, validated):
+        try:
+            return validated(value)
+        except ValidationError as error:
+            inside = [
+                e for e in error.errors() if len(e["loc"]) > 1 and e["type"] not in ("missing", "extra_forbidden")
+            ]
+            whole = [e for e in error.errors() if e["type"] == "value_error"]
+            for problem in (*inside, *whole):
+                raise ValueError("".join(f"{part}: " for part in problem["loc"][1:]) + _message(problem)) from None
+            raise ValueError(f"takes {forms}, got {shown(value)}") from None
+
+    return WrapValidator(validate)
 
 
 Concepts = Annotated[
-    Literal["table1"] | list[NamedSynset] | ConceptFile | AutomaticConcepts, WrapValidator(_one_message)
+    Literal["table1"]
+    | Annotated[list[NamedSynset], Field(min_length=1), AfterValidator(_names_differ)]
+    | ConceptFile
+    | AutomaticConcepts,
+    _one_message("table1, a list of {name, synset}, {csv: path} or {auto: number of concepts, two or more}"),
 ]
 
 
 # ------------------------------------------------------------------------------------------------- the two axes
 
 
-Reference = Literal["empirical", "uniform"] | Annotated[str, Field(pattern=r"^target:\w+$")] | dict[str, NonNegative]
+def _sum_is_one(shares: dict) -> dict:
+    if abs(sum(shares.values()) - 1) > 1e-6:
+        raise ValueError(f"takes shares whose sum is 1, got {shown(shares)}")
+    return shares
+
+
+Reference = Annotated[
+    Literal["empirical", "uniform"]
+    | Annotated[str, Field(pattern=r"^target:[a-z0-9_]+$")]
+    | Annotated[dict[str, NonNegative], AfterValidator(_sum_is_one)],
+    _one_message("empirical, uniform, target:<name> or one share for each concept"),
+]
 
 
 def _point(axis: str, name: str) -> type[Section]:
@@ -115,8 +189,10 @@ def _accepted(annotation):
     if get_origin(annotation) is not Annotated:
         return annotation
     kind, bound = get_args(annotation)
-    finite = {"allow_inf_nan": False} if kind is float else {}
-    return Annotated[kind, Field(gt=bound.gt, ge=bound.ge, le=bound.le, **finite)]
+    if kind is not float:
+        return Annotated[kind, Field(gt=bound.gt, ge=bound.ge, le=INT_MAX if bound.le is None else bound.le)]
+    limits = Field(gt=bound.gt, ge=bound.ge, le=bound.le, allow_inf_nan=False)
+    return Annotated[kind, limits, AfterValidator(_computable)]
 
 
 def _axis(axis: str) -> type[Section]:
@@ -155,12 +231,15 @@ class Runs(Section):
     finetune: list[str] = Field(min_length=1)
 
 
+Area = Annotated[float, Field(gt=0, le=1, strict=True, allow_inf_nan=False)]
+
+
 class Augment(Section):
     """No setting has a default here or below: a cell depends on what params.yaml says, and it says everything."""
 
     crop: Literal["random_resized", "padded", "none"]
-    padding: Natural | None = None  # of "padded", in pixels at the network's size
-    scale: tuple[Positive, Positive] | None = Field(default=None, strict=False)  # of "random_resized": area
+    padding: Annotated[int, Field(ge=0, le=SIZE_MAX)] | None = None  # of "padded", in pixels at the network's size
+    scale: tuple[Area, Area] | None = Field(default=None, strict=False)  # of "random_resized": least and greatest area
     flip: bool
 
     @model_validator(mode="after")
@@ -168,23 +247,44 @@ class Augment(Section):
         for crop, key in (("padded", "padding"), ("random_resized", "scale")):
             if (self.crop == crop) != (getattr(self, key) is not None):
                 raise ValueError(f"crop: {crop} takes {key}, and no other crop does")
+        if self.scale and self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale: takes the least area and then the greatest, got {list(self.scale)}")
         return self
 
 
 class Schedule(Section):
     batch_size: Count  # in total over the processes
     lr: Positive
-    milestones: list[Count]  # after which the learning rate is divided by 10, in the unit of the run's length
+    # Ascending; lr is divided by 10 after each, in the unit of the run's length.
+    milestones: Annotated[list[Count], AfterValidator(_ascending)]
     weight_decay: NonNegative
-    momentum: Annotated[float, Field(ge=0, lt=1)]
+    momentum: Annotated[NonNegative, Field(lt=1)]
     augment: Augment
+
+
+def _plain(value):
+    """A value that YAML and JSON both have."""
+    if isinstance(value, dict | list):
+        for inner in [*value, *value.values()] if isinstance(value, dict) else value:
+            _plain(inner)
+    elif isinstance(value, float):
+        _computable(value)
+    elif not isinstance(value, str | None) and not (isinstance(value, int) and abs(value) <= INT_MAX):
+        raise ValueError(f"takes numbers, texts, true, false, null and lists of them, got {shown(value)}")
+    return value
+
+
+def _without_weights(args: dict) -> dict:
+    if taken := [key for key in args if key in WEIGHTS and args[key]]:
+        raise ValueError(f"{taken[0]}: a network starts at random, and no file of weights is read; leave it out")
+    return args
 
 
 class Pretrain(Schedule):
     epochs: Count
-    backbone: str
-    backbone_args: dict
-    image_size: Annotated[int, Field(ge=8)]
+    backbone: Annotated[str, Field(pattern=r"^(timm/)?[A-Za-z0-9_.]+$", max_length=100)]
+    backbone_args: Annotated[dict[Text, object], AfterValidator(_plain), AfterValidator(_without_weights)]
+    image_size: Annotated[int, Field(ge=8, le=SIZE_MAX)]
 
 
 class Finetune(Schedule):
@@ -208,27 +308,36 @@ class Compute(Section):
     compile: bool
     sync_batchnorm: bool
     fast: bool  # hrrl/fast: the same functions up to rounding, faster
-    threads: Count  # of one process, on the CPU
-    workers: Natural  # that decode images of more than 64 pixels; changes no result
+    threads: Annotated[int, Field(ge=1, le=1024)]  # of one process, on the CPU
+    workers: Annotated[int, Field(ge=0, le=1024)]  # that decode images of more than 64 pixels; changes no result
 
 
 class Launch(Section):
-    nproc: Count
-    nnodes: Count
+    nproc: Annotated[int, Field(ge=1, le=256)]
+    nnodes: Annotated[int, Field(ge=1, le=4096)]
     # where the others are, which changes no result
     node_rank: Natural = 0
-    master_addr: str = "127.0.0.1"
-    master_port: Natural = 29500
+    master_addr: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.:-]*[A-Za-z0-9])?$", max_length=253)] = (
+        "127.0.0.1"
+    )
+    master_port: Annotated[int, Field(ge=1, le=65535)] = 29500
+
+    @model_validator(mode="after")
+    def rank_is_of_a_node(self):
+        if self.node_rank >= self.nnodes:
+            raise ValueError(f"node_rank: takes 0 to {self.nnodes - 1}, as nnodes says, got {self.node_rank}")
+        return self
 
 
 def _checked_point(name: str) -> str:
-    search.parse(name)
+    for number in search.parse(name):
+        _computable(number or 0.0)
     return name
 
 
 class Svm(Section):
-    C: list[Positive] = Field(min_length=1)
-    folds: Annotated[int, Field(ge=2)]  # of a target's training part, which choose C
+    C: Annotated[list[Positive], Field(min_length=1), AfterValidator(_distinct)]
+    folds: Annotated[int, Field(ge=2, le=1000)]  # of a target's training part, which choose C
     shots: dict[str, Count]  # target -> images of each class that are drawn from its training part; else all
     draws: Count  # of a target with shots: scores are means over them
     max_iter: Count
@@ -242,9 +351,11 @@ class Claim(Section):
     """What the run is to decide, named before it: ``better`` against ``than`` (docs/evidence.md)."""
 
     name: Name
-    source: Annotated[str, Field(min_length=1)]  # where it is claimed, e.g. "Table 2"
+    source: Text  # where it is claimed, e.g. "Table 2"
     better: str
-    than: str | Annotated[list[str], Field(min_length=2)]  # a list: the best of them, less the noise
+    than: Annotated[
+        str | Annotated[list[str], Field(min_length=2)], _one_message("a variant, or a list of two and more")
+    ]  # a list: the best of them, less the noise
     endpoint: Literal["svm", "finetune", "augmented", "concept_gap"]
     target: str | None = None  # of svm and finetune: the primary endpoint; on the other targets it is secondary
 
@@ -260,19 +371,19 @@ class Claim(Section):
 
 
 class Search(Section):
-    seeds: list[Natural] = Field(min_length=1)  # that the results do not use
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]  # that the results do not use
     points: list[Annotated[str, AfterValidator(_checked_point)]] = Field(min_length=1)
     c: Positive  # the slow start of the points with a concept axis
     s: Natural
 
 
 class Robustness(Section):
-    steps: list[NonNegative] = Field(min_length=1)
+    steps: Annotated[list[NonNegative], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class Theory(Section):
-    mu: list[Positive] = Field(min_length=1)
-    s_max: Annotated[int, Field(ge=10)]
+    mu: Annotated[list[Positive], Field(min_length=1), AfterValidator(_distinct)]
+    s_max: Annotated[int, Field(ge=10, le=INT_MAX)]
     batches: Count
 
 
@@ -280,7 +391,7 @@ class Params(Section):
     """params.yaml as a whole."""
 
     name: Name
-    seeds: list[Natural] = Field(min_length=1)
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
     benchmark: str
     targets: list[str] = Field(min_length=1)
     shifts: dict[str, Literal["none", "images", "concepts", "both"]]  # what differs from the benchmark, per target
@@ -305,18 +416,15 @@ class Params(Section):
         uses += [(f"runs.{step}", names, self.variants) for step, names in self.runs]
         uses += [("headline", [self.headline], self.runs.svm), ("svm.shots", self.svm.shots, self.targets)]
         uses += [(f"runs.{step}", names, self.runs.pretrain) for step, names in self.runs]
-        uses += [(key, [target], self.targets) for key, target in self._references()]
+        uses += self._references()
         uses += [("shifts", list(self.shifts), self.targets)]
         uses += [use for claim in self.claims for use in self._uses(claim)]
         for key, names, defined in uses:
             for name in names:
                 if name not in defined:
-                    raise ValueError(f"{key}: {name!r} is not defined; known: {', '.join(defined)}")
+                    raise ValueError(f"{key}: {shown(name)} is not defined; known: {', '.join(defined)}")
             if len(set(names)) < len(names):
                 raise ValueError(f"{key}: every name may appear only once, got {', '.join(names)}")
-        for key, several in (("seeds", self.seeds), ("search.seeds", self.search.seeds)):
-            if len(set(several)) < len(several):
-                raise ValueError(f"{key}: every seed may appear only once, got {several}")
         if common := set(self.seeds) & set(self.search.seeds):
             raise ValueError(f"search.seeds: {min(common)} is one of seeds; tuning takes seeds that results do not use")
         points = [search.parse(name) for name in self.search.points]
@@ -335,6 +443,16 @@ class Params(Section):
             raise ValueError(f"claims: every name may appear only once, got {', '.join(names)}")
         return self
 
+    @model_validator(mode="after")
+    def settings_fit_together(self):
+        processes = self.launch.nproc * self.launch.nnodes
+        for section, schedule in (("pretrain", self.pretrain), ("finetune", self.finetune)):
+            if schedule.batch_size < processes:
+                raise ValueError(f"{section}.batch_size: takes {processes} or more, an image for each process")
+            if (schedule.augment.padding or 0) > self.pretrain.image_size:
+                raise ValueError(f"{section}.augment.padding: takes at most pretrain.image_size")
+        return self
+
     def _uses(self, claim: Claim):
         """Key, names used, names defined: of one claim."""
         runs = MEASURED_RUNS[claim.endpoint]
@@ -342,12 +460,22 @@ class Params(Section):
         yield f"claims.{claim.name}.target", [claim.target] if claim.target else [], self.targets
 
     def _references(self):
-        """Keys whose value is the concept distribution of a target, with that target."""
+        """Keys of concept distributions: with the target that one is of, or the concepts that it has shares for."""
+        known = self._concept_names()
         for variant, point in ((v, p) for v, p in self.variants.items() if p.spec()["concept"]):
             [(method, settings)] = point.spec()["concept"].items()
             for key, value in settings.items():
+                where = f"variants.{variant}.concept.{method}.{key}"
                 if str(value).startswith("target:"):
-                    yield f"variants.{variant}.concept.{method}.{key}", value.removeprefix("target:")
+                    yield where, [value.removeprefix("target:")], self.targets
+                elif isinstance(value, dict) and known:
+                    yield where, list(value), known
+
+    def _concept_names(self) -> list[str]:
+        """The names that concepts can have; none where a file or the benchmark's classes decide."""
+        if self.concepts == "table1":
+            return list(concepts.CONCEPTS)
+        return [*(c.name for c in self.concepts), concepts.OTHERS] if isinstance(self.concepts, list) else []
 
     @property
     def baseline(self) -> str:
@@ -365,14 +493,7 @@ def load(path="params.yaml") -> Params:
     Raises:
         UserError: one line per problem, with the offending key's path and what it takes.
     """
-    path = Path(path)
-    try:
-        content = YAML(typ="safe").load(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; copy one of presets/*.yaml to it") from None
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise UserError(f"{path}: not YAML, {error.problem} in line {line}") from None
+    content = params_file.read(path)
     try:
         return Params.model_validate(content)
     except ValidationError as error:
@@ -381,12 +502,16 @@ def load(path="params.yaml") -> Params:
 
 def _problem(path, error: dict) -> str:
     """One line: file, dotted key, what is wrong or expected, what was found."""
-    key = ".".join(str(part) for part in error["loc"] if part != "")
+    key = ".".join(str(part) for part in error["loc"] if part not in ("", "[key]"))
     if error["type"] == "extra_forbidden":
-        return f"{path}: {key}: unknown key; {_known_keys(error['loc'])}"
+        return f"{path}: {params_file.cut(key)}: unknown key; {_known_keys(error['loc'])}"
+    return f"{path}: {params_file.cut(key) + ': ' if key else ''}{_message(error)}"
+
+
+def _message(error: dict) -> str:
+    """What is wrong or expected, and what was found."""
     message = error["msg"].removeprefix("Value error, ")
-    found = "" if error["type"] in ("missing", "value_error") else f", got {error['input']!r}"
-    return f"{path}: {key + ': ' if key else ''}{message}{found}"
+    return message if error["type"] in ("missing", "value_error") else f"{message}, got {shown(error['input'])}"
 
 
 def _known_keys(loc: tuple) -> str:
@@ -411,7 +536,9 @@ def _section_in(annotations):
 
 
 if __name__ == "__main__":
+    from hrrl import preflight
+
     try:
-        load(*sys.argv[1:])
+        preflight.check(load(*sys.argv[1:]))
     except UserError as error:
         sys.exit(str(error))

@@ -1,6 +1,7 @@
 """Where and how a run computes: device, precision, memory layout, threads, processes."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,8 +68,6 @@ class Runtime:
     def parallel(self, model: nn.Module) -> nn.Module:
         """The model as gradients are taken through it: compiled and synchronised, where the settings say so."""
         if self.sync_batchnorm and self.world_size > 1:
-            if self.device.type != "cuda":
-                raise UserError("compute.sync_batchnorm: PyTorch has it on CUDA only; set it to false on the CPU")
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         net: nn.Module = torch.compile(model) if self.compile else model  # type: ignore[assignment]
         if self.world_size > 1:
@@ -88,6 +87,23 @@ class Runtime:
                 buffer.copy_(value.view_as(buffer))
 
 
+def check(compute: Compute, nproc: int, nnodes: int) -> None:
+    """Whether this machine can compute as the params section ``compute`` says, in ``nproc`` of the processes.
+
+    Raises:
+        UserError: it has no such device, not as many, or PyTorch cannot do this on it.
+    """
+    cuda = compute.device != "cpu" and torch.cuda.is_available()
+    if compute.device == "cuda" and not cuda:
+        raise UserError("compute.device: this machine has no CUDA device; use auto or cpu")
+    if cuda and nproc > torch.cuda.device_count():
+        raise UserError(f"launch.nproc: takes at most {torch.cuda.device_count()}, one for each GPU; got {nproc}")
+    if compute.sync_batchnorm and nproc * nnodes > 1 and not cuda:
+        raise UserError("compute.sync_batchnorm: PyTorch has it on CUDA only; set it to false on the CPU")
+    if compute.compile and not cuda and not shutil.which(os.environ.get("CXX", "g++")):
+        raise UserError("compute.compile: needs a C++ compiler (g++) on the CPU; install one, or set it to false")
+
+
 @contextmanager
 def start(compute: Compute) -> Iterator[Runtime]:
     """Sets up torch for the params section ``compute``, joins the other processes of torchrun, and yields a Runtime.
@@ -96,6 +112,8 @@ def start(compute: Compute) -> Iterator[Runtime]:
         UserError: the device is not there, or cannot compute in the precision.
     """
     world_size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    check(compute, here, world_size // here)
     device = _device(compute.device)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -124,10 +142,7 @@ def start(compute: Compute) -> Iterator[Runtime]:
 
 
 def _device(name: str) -> torch.device:
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise UserError("compute.device: this machine has no CUDA device; use auto or cpu")
-    if name == "cpu" or not available:
+    if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     torch.cuda.set_device(device)

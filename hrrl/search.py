@@ -13,7 +13,7 @@ from hrrl.errors import UserError
 
 SEARCHED = "searched"  # in params.yaml, what stands for a number
 SETTINGS = {"example": ("gradient", "tau"), "concept": ("hrrl", "lam")}  # what is searched on each axis
-NUMBER = r"(\d+(?:\.\d+)?)"
+NUMBER = r"([0-9]{1,20}(?:\.[0-9]{1,20})?)"
 POINT = re.compile(rf"erm|tau{NUMBER}|lam{NUMBER}|tau{NUMBER}_lam{NUMBER}")
 
 Point = tuple[float | None, float | None]  # tau, lam; None where the axis is off

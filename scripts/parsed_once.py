@@ -15,6 +15,8 @@ from dvc.stage import serialize
 from dvc.utils import strictyaml
 from dvc.utils.serialize import _yaml, dumps_yaml
 
+from hrrl.files import replacing
+
 HEAD = "schema: '2.0'\nstages:\n"
 PARSE = _yaml.parse_yaml
 
@@ -56,7 +58,8 @@ def write(self, stages, **kwargs) -> None:
         block = dumps_yaml({"stages": serialize.to_lockfile(stage, **kwargs)}).partition("\n")[2]
         known[block.partition("\n")[0]] = block
     if (new := head + "".join(known.values())) != text:
-        path.write_text(new)
+        with replacing(path) as temporary:
+            temporary.write_text(new)
         self.repo.scm_context.track_file(self.relpath)
 
 

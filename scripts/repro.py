@@ -62,6 +62,8 @@ def opened():
 
     try:
         params = read_params()
+        if not params.name.isidentifier() or not isinstance(params.pretrain.backbone, str):
+            raise ValueError("params.yaml: name or pretrain.backbone is none")  # before they are used here
         return params, Cells(WORK / "logs" / params.name)
     except Exception as error:  # DVC meets the mistakes of params.yaml in its own ways
         if status := subprocess.run([sys.executable, "-m", "hrrl.params"]).returncode:

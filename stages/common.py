@@ -72,9 +72,9 @@ def read_params() -> Settings:
 
     Stages that change with every key of the schema would run again with every new one.
     """
-    from ruamel.yaml import YAML
+    from hrrl import params_file
 
-    return Settings(YAML(typ="safe").load(Path("params.yaml").read_text()))
+    return Settings(params_file.read("params.yaml"))
 
 
 def cell(parts: int) -> list[str]:
@@ -102,4 +102,8 @@ def run(main, *arguments: str, params=read_params) -> None:
     except (UserError, OSError, FloatingPointError) as error:
         if os.environ.get("HRRL_DEBUG", "0") not in ("", "0"):
             traceback.print_exc()
-        sys.exit(str(error))
+        launch.fail(str(error))
+    except KeyboardInterrupt:
+        launch.fail("interrupted; what is finished is kept, and the next run goes on from there")
+    except Exception:
+        launch.fail(traceback.format_exc(), expected=False)

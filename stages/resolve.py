@@ -8,13 +8,14 @@ from pathlib import Path
 
 from stages.common import run
 
-from hrrl import identity
+from hrrl import identity, preflight
 from hrrl.datasets import kinds
 from hrrl.files import replacing
 from hrrl.params import load
 
 
 def main(params):
+    preflight.check(params)
     files = {f"variants/{name}.json": variant(params.variants[name].spec()) for name in params.runs.pretrain}
     for name in dict.fromkeys([params.benchmark, *params.targets]):
         files[f"datasets/{name}.json"] = dataset(params.datasets[name])

@@ -14,7 +14,7 @@ NO_RESULT = {
     *("stages/__init__.py", "stages/common.py", "stages/paths.py", "stages/checkpoints.py"),
     *("hrrl/__init__.py", "hrrl/apart.py", "hrrl/errors.py", "hrrl/files.py", "hrrl/launch.py", "hrrl/checkpoint.py"),
     "hrrl/progress.py",
-    *("hrrl/registry.py", "hrrl/params.py", "hrrl/datasets/kinds/__init__.py"),
+    *("hrrl/registry.py", "hrrl/params.py", "hrrl/params_file.py", "hrrl/datasets/kinds/__init__.py"),
     *("hrrl/methods/example/__init__.py", "hrrl/methods/concept/__init__.py"),
 }
 NO_RESULT_PARAMS = ("compute.workers", "launch.node_rank", "launch.master_addr", "launch.master_port")

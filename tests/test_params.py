@@ -104,7 +104,7 @@ def change(content, key, value):
         ("finetune.milestones", [30], "finetune: steps and milestones are multiples of every = 20, got 30"),
         ("pretrain.lr", None, "pretrain.lr: Field required"),
         ("lr", 0.1, "lr: unknown key; known: name, seeds"),
-        ("seeds", [0, 0], "seeds: every seed may appear only once"),
+        ("seeds", [0, 0], "seeds: every value may appear only once"),
         ("targets", ["lowres", "mnist"], "targets: 'mnist' is not defined; known: .*lowres"),
         ("runs.svm", ["erm", "hrlr"], "runs.svm: 'hrlr' is not defined; known: .*erm"),
         ("headline", "el_small", "headline: 'el_small' is not defined; known: erm, el, cl, hrrl"),

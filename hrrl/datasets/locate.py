@@ -23,12 +23,10 @@ def locate(definition, where: str):
         UserError: it is nowhere, and cannot be downloaded; says what to put where.
     """
     kind, train = kinds.load(definition.kind), definition.train.partition("[")[0]
+    root = given_root(kind, definition.root, where)
     if kind.rootless:
-        if definition.root is not None:
-            raise UserError(f"{where}: {kind.needs}; set it to null")
         return kind(Path("."), train)
-    if definition.root is not None:
-        root = _expand(definition.root, where)
+    if root is not None:
         try:
             return kind(root, train)
         except NotHereError as error:
@@ -57,7 +55,16 @@ def warn_of_checksums(data, files: list[dict], key: str) -> None:
             note(f"{key}: {data.root / name} is not the published file (its MD5 differs); reading it as it is")
 
 
-def _expand(root: str, where: str) -> Path:
+def given_root(kind, root: str | None, where: str) -> Path | None:
+    """The path that params give as a dataset's root, None where they leave it open.
+
+    Raises:
+        UserError: the kind takes no root, or there is nothing at it.
+    """
+    if root is None:
+        return None
+    if kind.rootless:
+        raise UserError(f"{where}: {kind.needs}; set it to null")
     path = os.path.expanduser(os.path.expandvars(root))
     if "$" in path:
         raise UserError(f"{where}: {root}: an environment variable in it is not set; set it, or write the path")

@@ -2,7 +2,7 @@
 JOBS ?= 2                 # cells of a stage that run side by side
 BIN := .venv/bin
 
-.PHONY: repro open relist test lint setup setup-test bench bench-compare
+.PHONY: repro open relist test lint setup setup-test bench bench-compare chaos
 
 repro: setup
 	@$(BIN)/python -m scripts.repro --jobs $(JOBS)
@@ -21,6 +21,9 @@ bench: setup             # ratios against plain references, taken in one run: re
 
 bench-compare: setup     # the same, against the committed file
 	@$(BIN)/python -m benchmarks.run --compare
+
+chaos: setup             # kills a running pipeline at random moments, 50 times: reports/chaos.json
+	@$(BIN)/python -m benchmarks.chaos
 
 relist: setup            # after images or a concepts' CSV changed: lists them anew, then `make repro`
 	@$(BIN)/python -m scripts.relist

@@ -1,0 +1,188 @@
+"""Kills a running smoke pipeline at random moments, and compares what it ends with to an undisturbed run.
+
+    python -m benchmarks.chaos                  # 50 kills; reports/chaos.json and reports/chaos.md
+    python -m benchmarks.chaos --kills 5
+
+Works in a clone of the last commit, in a temporary folder. What is killed (DVC, a stage, a process of its own, all of
+them), with which signal and when, follows from --seed; what the pipeline is doing at that moment does not.
+"""
+
+import argparse
+import hashlib
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUTS = ("data/smoke", "models/smoke", "reports/smoke")
+TARGETS = ("dvc", "stage", "worker", "group")
+SIGNALS = ("SIGTERM", "SIGINT", "SIGKILL")
+COMMANDS = {  # the first trains in one process, the second in two
+    "make": [sys.executable, "-m", "scripts.repro", "--jobs", "2"],
+    "dvc": [sys.executable, "-m", "dvc", "repro"],
+}
+PER_ROUND = 16  # kills before a pipeline may end
+PATIENCE = 120  # seconds, for what goes on by itself after a kill
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    rng, kills, found = random.Random(options.seed), [], Counter()
+    with tempfile.TemporaryDirectory() as temporary:
+        folders = [clone(Path(temporary, name), nproc) for nproc, name in enumerate(COMMANDS, 1)]
+        references = [undisturbed(folder) for folder in folders]
+        while len(kills) < options.kills:
+            which = found["rounds"] % len(folders)
+            todo = min(PER_ROUND, options.kills - len(kills))
+            kills += disturbed(folders[which], rng, todo, found)
+            found["rounds"] += 1
+            found.update(compare(hashes(folders[which]), references[which]))
+            print(f"{len(kills)} kills, {dict(found)}", flush=True)
+    write(kills, found)
+
+
+def clone(folder: Path, nproc: int) -> Path:
+    """A clone with the smoke preset, whose models train in several processes."""
+    subprocess.run(["git", "clone", "-q", ROOT, folder], check=True)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    yaml = YAML()
+    params = yaml.load(folder / "presets/smoke.yaml")
+    params["launch"]["nproc"], params["pretrain"]["epochs"], params["finetune"]["epochs"] = nproc, 6, 4
+    yaml.dump(params, folder / "params.yaml")
+    return folder
+
+
+def start(folder: Path) -> psutil.Popen:
+    """The pipeline, by the command that the folder is named after."""
+    with open(folder / "chaos.log", "a") as log:
+        return psutil.Popen(COMMANDS[folder.name], cwd=folder, stdout=log, stderr=log, start_new_session=True)
+
+
+def undisturbed(folder: Path) -> dict[str, str]:
+    if start(folder).wait() != 0:
+        sys.exit(f"the undisturbed run failed:\n{(folder / 'chaos.log').read_text()[-3000:]}")
+    return hashes(folder)
+
+
+def disturbed(folder: Path, rng: random.Random, todo: int, found: Counter) -> list[tuple[str, str]]:
+    """Runs the pipeline from nothing, kills it ``todo`` times, lets it end; returns what was killed and how."""
+    for output in (*OUTPUTS, "data/cache", ".work", ".dvc/cache", ".dvc/tmp"):
+        shutil.rmtree(folder / output, ignore_errors=True)
+    subprocess.run(["git", "checkout", "-q", "dvc.lock"], cwd=folder, check=True)
+    kills, failures, pipeline = [], 0, start(folder)
+    while True:
+        if len(kills) < todo:
+            try:
+                code = pipeline.wait(rng.uniform(1, 25))
+            except psutil.TimeoutExpired:
+                kills.append(kill(pipeline, rng))
+                continue
+        else:
+            code = pipeline.wait()
+        found["left_running"] += settle(folder)
+        if code == 0 and len(kills) == todo:
+            return kills
+        if code == 0:  # it was faster than the kills: from nothing again
+            return kills + disturbed(folder, rng, todo - len(kills), found)
+        failures += len(kills) == todo
+        if failures > 3:
+            found["failed_to_go_on"] += 1
+            print((folder / "chaos.log").read_text()[-3000:], flush=True)
+            return kills
+        pipeline = start(folder)
+
+
+def kill(pipeline: psutil.Popen, rng: random.Random) -> tuple[str, str]:
+    """Sends a signal to one process of the pipeline, or to all."""
+    target, name = rng.choice(TARGETS), rng.choice(SIGNALS)
+    running = processes(pipeline)
+    if not running[target]:
+        target = "group"
+    chosen = running["group"] if target == "group" else [rng.choice(running[target])]
+    for process in chosen:
+        with suppress(psutil.Error):
+            process.send_signal(getattr(signal, name))
+    return target, name
+
+
+def processes(pipeline: psutil.Popen) -> dict[str, list[psutil.Process]]:
+    """The pipeline's processes: DVC and what serves it, the stages that it has started, and what those have started."""
+    found = {"dvc": [pipeline], "stage": [], "worker": [], "group": []}
+    with suppress(psutil.Error):
+        for child in pipeline.children():
+            serves = "multiprocessing" in " ".join(child.cmdline())
+            found["dvc" if serves else "stage"].append(child)
+            found["stage" if serves else "worker"] += child.children()
+        found["worker"] += [process for stage in found["stage"] for process in stage.children(recursive=True)]
+    found["worker"] = list(dict.fromkeys(found["worker"]))
+    found["group"] = [*found["dvc"], *found["stage"], *found["worker"]]
+    return found
+
+
+def settle(folder: Path) -> int:
+    """Waits for what the pipeline has left running; returns how many processes are then still there, and ends them."""
+    end = time.monotonic() + PATIENCE
+    while (left := in_folder(folder)) and time.monotonic() < end:
+        time.sleep(0.2)
+    for process in left:
+        process.kill()
+    return len(left)
+
+
+def in_folder(folder: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.cwd() == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every output, and of dvc.lock."""
+    files = [file for output in OUTPUTS for file in sorted((folder / output).rglob("*")) if file.is_file()]
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in [*files, folder / "dvc.lock"]
+    }
+
+
+def compare(ours: dict[str, str], reference: dict[str, str]) -> Counter:
+    differ = [name for name in sorted(ours.keys() | reference.keys()) if ours.get(name) != reference.get(name)]
+    for name in differ:
+        print(f"differs: {name}", flush=True)
+    return Counter(files=len(reference), different=len(differ))
+
+
+def write(kills: list[tuple[str, str]], found: Counter) -> None:
+    counts = {target: {name: kills.count((target, name)) for name in SIGNALS} for target in TARGETS}
+    shown = ("rounds", "files", "different", "left_running", "failed_to_go_on")
+    result = {"kills": len(kills), "by_target": counts} | {key: found[key] for key in shown}
+    (ROOT / "reports/chaos.json").write_text(json.dumps(result, indent=1) + "\n")
+    rows = "".join(f"| {target} | {' | '.join(str(n) for n in row.values())} |\n" for target, row in counts.items())
+    (ROOT / "reports/chaos.md").write_text(
+        f"| killed | {' | '.join(SIGNALS)} |\n|---|---:|---:|---:|\n{rows}\n"
+        f"{len(kills)} kills in {found['rounds']} pipelines: of {found['files']} files that they ended with, "
+        f"{found['different']} differ from the undisturbed runs'; {found['left_running']} processes were left running, "
+        f"{found['failed_to_go_on']} pipelines did not go on.\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

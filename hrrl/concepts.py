@@ -131,12 +131,14 @@ def group_classes(
 
 
 def usable_name(name: str) -> str:
-    """The name itself, if a concept of one's own can have it.
+    """The name itself, if a concept of one's own can have it: names become columns, labels and keys.
 
     Raises:
-        UserError: it stands for something else in tables.
+        UserError: it does not read as a name there, or stands for something else.
     """
-    if name in (OTHERS, ENTROPY):
+    if not re.fullmatch(r"[\w .,'()&+/-]{1,64}", name):
+        raise UserError(f"{name!r} is no name of a concept; it takes up to 64 letters, digits, spaces and _.,'()&+/-")
+    if name in (OTHERS, ENTROPY) or name.lower() in ("na", "n/a", "nan", "null", "none"):
         raise UserError(f"{name!r} stands for something else in tables; give the concept another name")
     return name
 
@@ -365,6 +367,11 @@ def _read_csv(path: str | Path) -> dict[str, str]:
         if len(row) != 2 or not all(field.strip() for field in row):
             raise UserError(f"{path}, line {number}: {','.join(row)!r}; a line takes a class and its concept")
         name, concept = (field.strip() for field in row)
+        if concept != OTHERS:
+            try:
+                usable_name(concept)
+            except UserError as error:
+                raise UserError(f"{path}, line {number}: {error}") from None
         if table.setdefault(name, concept) != concept:
             raise UserError(f"{path}, line {number}: class {name!r} is both {table[name]!r} and {concept!r}")
     return table

@@ -242,6 +242,8 @@ def _choose(classes: list[str] | None, known: list[str], key: str) -> list[str]:
     chosen = list(known if classes is None else classes)
     if unknown := [c for c in chosen if c not in known]:
         raise UserError(f"{key}: unknown class {unknown[0]!r}; known: {', '.join(known)}")
+    if odd := [c for c in chosen if not c.isprintable()]:
+        raise UserError(f"{key}: the name {odd[0]!r} holds a character that no line can show; rename its folder")
     if len(set(chosen)) < len(chosen):
         raise UserError(f"{key}: every class may appear only once, got {', '.join(chosen)}")
     return chosen

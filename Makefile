@@ -31,6 +31,7 @@ relist: setup            # after images or a concepts' CSV changed: lists them a
 setup: .venv/installed
 	@sh scripts/system-packages.sh wordnet-base dataset-fashion-mnist
 	@$(BIN)/python -m scripts.keep_outputs
+	@$(BIN)/python -m scripts.plots_page
 
 setup-test:
 	@sh scripts/system-packages.sh chromium

@@ -29,11 +29,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     from rich.console import Console
 
-    from scripts import keep_outputs, summary
+    from scripts import keep_outputs, plots_page, summary
     from scripts.cells import Failed
 
     console, began = Console(highlight=False, soft_wrap=True), time.monotonic()
     keep_outputs.main()
+    plots_page.main()
     params, cells = opened()
     report = Path("reports", params.name, "report.html")
     try:

@@ -27,6 +27,8 @@ def main(params):
         reporting.write_runs(results, tables)
     with replacing(folder / "plots") as plots:
         reporting.write_plot_data(reporting.plot_data(results), plots)
+    with replacing(folder / "curves") as plots:
+        reporting.write_plot_data(reporting.curves(results), plots)
     with replacing(folder / "figures") as figures:
         reporting.figures(results, figures)
     with replacing(folder / "report.html") as page:

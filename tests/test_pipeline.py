@@ -211,15 +211,21 @@ def test_shrinking_lists_leaves_no_stale_numbers(restored):
     assert "lowres" not in (restored / "reports/smoke/report.html").read_text().split("<pre")[0]
 
 
-def test_experiments_compare_variants(restored):
+def test_experiments_compare_variants(restored, tmp_path):
     for variant in ("erm", "hrrl"):
         out = call(restored, "dvc", "exp", "run", "-n", variant, "-S", f"headline={variant}")
         assert "pretrain" not in "".join(line for line in out.splitlines() if line.startswith("Running stage"))
     rows = json.loads(call(restored, "dvc", "metrics", "diff", "erm", "hrrl", "--json"))
     [changes] = rows.values()
     assert set(changes) == {"svm.lowres", "svm.digits", "worst_concept", "robust"}
-    call(restored, "dvc", "plots", "show", "--out", "plots")
-    assert "vega" in (restored / "plots/index.html").read_text()
+    call(restored, "dvc", "plots", "diff", "erm", "hrrl", "--out", "plots")
+    page = restored / "plots/index.html"
+    plots = page.read_text().count("vegaEmbed('#")
+    assert plots == 12
+    if shutil.which("chromium"):
+        offline = ["--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"]
+        offline += [f"--user-data-dir={tmp_path}", "--virtual-time-budget=5000", "--dump-dom", page.as_uri()]
+        assert call(restored, "chromium", *offline).count("<canvas") == plots
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from scipy import stats
 from hrrl import theory
 from hrrl.reporting import (
     Results,
+    curves,
     figures,
     headline,
     label,
@@ -263,6 +264,18 @@ def test_same_results_give_the_same_bytes(tmp_path):
     assert {
         name for name in names if (tmp_path / "a" / name).read_bytes() != (tmp_path / "b" / name).read_bytes()
     } == set()
+
+
+def test_curves_to_compare_revisions_by_are_few_and_the_headlines_own():
+    results = twelve()
+    el, results.headline = curves(results), "erm"
+    erm = curves(results)
+    for name, frame in erm.items():
+        lines = frame.groupby("frame").line.nunique().max() if {"frame", "line"} <= set(frame) else 1
+        assert lines <= 8, name
+        assert frame.equals(el[name]) == (not name.startswith("headline"))
+    assert erm["headline_q"].q.unique().tolist() == pytest.approx([1 / 11])  # ERM's q stays at the concepts' shares
+    assert all(len(frame) == 0 for frame in curves(nothing()).values())
 
 
 def test_variants_keep_their_colour_when_others_join():

@@ -7,11 +7,13 @@ headline(metrics, variant)             # of headline.json
 write_tables(tables(results), folder)  # CSV and Markdown
 write_runs(results, folder)            # every number of every run
 write_plot_data(plot_data(results), folder)
+write_plot_data(curves(results), folder)
 figures(results, folder)               # PNG and SVG
 page(results, folder_of_figures, text_of_params)
 """
 
 from hrrl.reporting.claims import claims
+from hrrl.reporting.curves import curves
 from hrrl.reporting.figures import figures
 from hrrl.reporting.page import page
 from hrrl.reporting.results import PAPER, Results, label, labels
@@ -23,6 +25,7 @@ __all__ = [
     "PAPER",
     "Results",
     "claims",
+    "curves",
     "figures",
     "headline",
     "label",

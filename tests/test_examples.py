@@ -1,0 +1,159 @@
+"""The wheel in a fresh environment, and examples/ run from there on real photographs of clothes (Fashion-MNIST)."""
+
+import re
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import COMPUTE, ROOT, SCHEDULE, method
+from PIL import Image
+
+from hrrl import group_wnids, models, runtime, training
+from hrrl.checkpoint import Checkpoint
+from hrrl.concepts import class_concepts
+from hrrl.data import open_split
+from hrrl.datasets.manifest import prepare
+from hrrl.evaluation import Task
+from hrrl.params import Dataset
+from hrrl.wordnet import open_wordnet
+
+SYNSETS = {
+    "T-shirt/top": "jersey.n.03",
+    "Trouser": "trouser.n.01",
+    "Pullover": "pullover.n.01",
+    "Dress": "dress.n.01",
+    "Coat": "coat.n.01",
+    "Sandal": "sandal.n.01",
+    "Bag": "bag.n.01",
+    "Ankle boot": "boot.n.01",
+}
+NOUNS = [synset.partition(".")[0] for synset in SYNSETS.values() if synset.endswith(".01")]
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    """Eight classes of 100 training images and as many for validation."""
+    folder = tmp_path_factory.mktemp("clothes") / "manifest"
+    definition = Dataset(kind="fashion_mnist", classes=list(SYNSETS), train="train[:100]", test="test[:100]")
+    prepare(definition, "clothes").write(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wnids():
+    return [f"n{open_wordnet().synset(name).offset():08d}" for name in SYNSETS.values()]
+
+
+@pytest.fixture(scope="module")
+def images(manifest, wnids):
+    """The same as folders of PNG files, named by wnids; and beside it by nouns, in a folder ``nouns``."""
+    root = manifest.parent / "images"
+    for part, split in {"train": "train", "val": "test"}.items():
+        batches = open_split(manifest, None, split, 28).eval_batches(800)
+        for i, (image, label) in enumerate(zip(*next(iter(batches)), strict=True)):
+            file = root / part / wnids[label] / f"{i:03d}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.permute(1, 2, 0).numpy()).save(file)
+        for wnid, synset in zip(wnids, SYNSETS.values(), strict=True):
+            if (noun := synset.partition(".")[0]) in NOUNS:
+                link = manifest.parent / "nouns" / part / noun
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(root / part / wnid)
+    return root
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
+    subprocess.run(command, check=True, capture_output=True)
+    [file] = folder.iterdir()
+    return file
+
+
+@pytest.fixture(scope="module")
+def python(wheel, tmp_path_factory):
+    """The interpreter of a new environment with the wheel, and the requirements from this one."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, symlinks=True, with_pip=False)
+    python = folder / "bin" / "python"
+    site = sysconfig.get_path("purelib", vars={"base": folder})
+    command = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel]
+    subprocess.run(command, check=True)
+    with open(f"{site}/requirements.pth", "w") as file:
+        file.write(sysconfig.get_path("purelib"))
+    return python
+
+
+@pytest.fixture
+def run(python, tmp_path):
+    """Runs an example outside of the repository and returns what it prints."""
+
+    def run(name, *arguments):
+        command = [python, ROOT / "examples" / name, *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    return run
+
+
+def test_the_wheel_has_what_the_package_reads(wheel, python, tmp_path):
+    names = zipfile.ZipFile(wheel).namelist()
+    tracked = subprocess.run(
+        ["git", "ls-files", "hrrl", "presets"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    files = [name.replace("presets/", "hrrl/presets/") for name in tracked.stdout.split()]
+    assert [name for name in files if name not in names] == []
+    program = """
+import hrrl, sys
+from importlib.resources import files
+from importlib.metadata import version
+from hrrl import params, methods
+assert hrrl.__file__.startswith(sys.prefix), hrrl.__file__
+assert version("hrrl") == hrrl.__version__
+for preset in (files("hrrl") / "presets").iterdir():
+    assert params.load(preset).variants
+assert "hrrl" in methods.names("concept")
+"""
+    subprocess.run([python, "-c", program], cwd=tmp_path, check=True)
+
+
+def test_the_plain_loop_reaches_the_pipelines_accuracy(run, images, manifest, wnids, tmp_path):
+    example = float(re.search(r"accuracy (\S+),", run("plain_pytorch.py", images))[1])
+    mapping = group_wnids(wnids)
+    names, concepts = class_concepts(mapping, wnids, sorted(set(mapping.values())))
+    train, test = (open_split(manifest, None, split, 28) for split in ("train", "test"))
+    task = Task(train, test, torch.tensor(concepts), names)
+    augment = SimpleNamespace(crop="none", flip=False)
+    changes = {"epochs": 6, "batch_size": 50, "milestones": [4, 5], "weight_decay": 5e-4, "augment": augment}
+    variant = method(task, {"gradient": {"tau": 0.5}}, {"hrrl": {"lam": 1.0, "s": 50}})
+    with runtime.start(COMPUTE) as here:
+        torch.manual_seed(0)
+        model = models.build("timm/resnet18", 8, {"channels": [16, 32, 64, 128]})
+        schedule = SimpleNamespace(**(vars(SCHEDULE) | changes))
+        pipeline = training.Training(model, task, variant, schedule, here, 0, "clothes")
+        pipeline.fit(Checkpoint(tmp_path / "checkpoint", {}))
+    assert example == pytest.approx(pipeline.history[-1]["val_accuracy"], abs=3)
+
+
+def test_timms_factories_and_the_score_of_its_model(run, images):
+    printed = run("timm_vit.py", images, "model.pt")
+    losses = [float(loss) for loss in re.findall(r"loss (\S+),", printed)]
+    assert len(losses) == 3
+    assert losses[-1] < losses[0]
+    settings = '{"img_size": 32, "patch_size": 8, "depth": 2}'
+    printed = run("concepts_and_score.py", images.parent / "nouns", "vit_tiny_patch16_224", "model.pt", settings)
+    assert "'sandal': 'footwear'" in printed
+    assert float(re.search(r"accuracy (\S+),", printed)[1]) > 50
+
+
+def test_a_lightning_module(run, images):
+    pytest.importorskip("pytorch_lightning", reason="pip install 'hrrl[dev]' brings it")
+    printed = run("lightning.py", images)
+    assert printed.splitlines()[-1].startswith("8 steps")

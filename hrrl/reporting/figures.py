@@ -339,7 +339,7 @@ def _regret(results: Results, data, look):
             axis.plot(course.steps, course.bound, color=color, linestyle=":", linewidth=1.4, label="its bound")
         axis.set(xscale="log", yscale="log", xlabel="steps T")
         axis.set_title(_heading(results.labels[variant]), color=look[variant]["color"])
-        axis.legend(fontsize=7, loc="upper right")
+        axis.legend(fontsize=7, loc="lower left")
         axis.tick_params(labelleft=True)
     axes[0].set_ylabel("mean regret of q")
     return figure

@@ -2,7 +2,7 @@
 JOBS ?= 2                 # cells of a stage that run side by side
 BIN := .venv/bin
 
-.PHONY: repro open relist test lint setup setup-test bench bench-compare chaos
+.PHONY: repro open compare relist test lint setup setup-test bench bench-compare chaos
 
 repro: setup
 	@$(BIN)/python -m scripts.repro --jobs $(JOBS)
@@ -24,6 +24,9 @@ bench-compare: setup     # the same, against the committed file
 
 chaos: setup             # kills a running pipeline at random moments, 50 times: reports/chaos.json
 	@$(BIN)/python -m benchmarks.chaos
+
+compare:                  # experiments by validation accuracy; VARIANT=el: of another variant than the headline
+	@$(BIN)/python -m scripts.compare $(VARIANT)
 
 relist: setup            # after images or a concepts' CSV changed: lists them anew, then `make repro`
 	@$(BIN)/python -m scripts.relist

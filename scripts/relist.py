@@ -1,6 +1,6 @@
 """Lists the datasets anew whose files changed, by names and sizes: python -m scripts.relist (or `make relist`).
 
-`dvc repro` does not look into the folders of raw images, nor at a concepts' CSV outside of concepts/: this does, and
+`dvc repro` does not look into the folders of raw images, nor at a concepts' CSV outside of groupings/: this does, and
 reruns the manifest and concepts stages where it finds a change. What follows from them, the next `dvc repro` does.
 """
 

@@ -218,6 +218,9 @@ def test_experiments_compare_variants(restored, tmp_path):
     rows = json.loads(call(restored, "dvc", "metrics", "diff", "erm", "hrrl", "--json"))
     [changes] = rows.values()
     assert set(changes) == {"svm.lowres", "svm.digits", "worst_concept", "robust"}
+    found = call(restored, "python", "-m", "scripts.compare", "hrrl")
+    assert "last commit" in found
+    assert "│ erm" not in found  # it differs in more than the variant's parameters
     call(restored, "dvc", "plots", "diff", "erm", "hrrl", "--out", "plots")
     page = restored / "plots/index.html"
     plots = page.read_text().count("vegaEmbed('#")

@@ -128,7 +128,7 @@ def metrics(results: Results) -> dict:
 
     ``claims.<name>``: verdict, difference, low, high on the primary endpoint; ``premise.concepts.<concept>`` (the
     baseline's loss) and ``premise.targets.<target>``;
-    ``svm.<target>.<variant>``: mean, std, n, difference to the baseline, validation.mean;
+    ``svm.<target>.<variant>``: mean, std, n, difference to the baseline, validation (mean, std);
     ``benchmark.<variant>``: accuracy, worst_concept; ``finetune.<target>.<variant>.test_error``;
     ``robustness.<variant>.step_<size>``; ``concepts.<variant>.<concept>`` (accuracy);
     ``q.<variant>.<concept>`` after the last epoch; ``theory``; ``checks``: SVM fits with C at the edge of the
@@ -194,7 +194,7 @@ def _with_validation(results: Results) -> dict:
     scores = svm_scores(results)
     for target, rows in _by_target(results, results.scores):
         for variant, score in scores[target].items():
-            score["validation"] = {"mean": spread(rows.validation[rows.variant == variant])["mean"]}
+            score["validation"] = spread(rows.validation[rows.variant == variant])
     return scores
 
 

@@ -1,0 +1,86 @@
+"""Compares experiments by SVM *validation* accuracy: python -m scripts.compare [VARIANT], or `make compare`.
+
+One row for each finished experiment of the preset in params.yaml, and one for the last commit, the best first: the
+parameters in which they differ, and the variant's accuracy on each target with its standard deviation over seeds,
+cross-validated on the training parts. Test accuracy plays no part. Experiments that differ from params.yaml in other
+parameters than the variant's, or than those named with --sweep, are left out.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from statistics import mean
+
+from dvc.repo import Repo
+from rich.console import Console
+from rich.table import Table
+from ruamel.yaml import YAML
+
+from scripts.summary import flat, score
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("variant", nargs="?", help="whose scores are compared (default: the headline of params.yaml)")
+    parser.add_argument("--sweep", nargs="+", metavar="KEY", help="parameters that may differ")
+    arguments = parser.parse_args()
+    with open("params.yaml") as file:
+        base = YAML(typ="safe").load(file)
+    variant = arguments.variant or base["headline"]
+    keys = arguments.sweep or [f"variants.{variant}"]
+    with Repo() as repo:
+        revisions = [pair for pairs in repo.experiments.ls(all_commits=True).values() for pair in pairs]
+    revisions = dict([("last commit", "HEAD"), *revisions])
+    found = [row for name, rev in revisions.items() if (row := read(name, rev, base, variant, keys))]
+    if not found:
+        sys.exit(
+            f"no experiment of the preset {base['name']} has validation scores of {variant}; "
+            f"begin one with dvc exp run --queue -S '{keys[0]}...=...', then dvc queue start"
+        )
+    found = list({json.dumps(row["params"]): row for row in reversed(found)}.values())  # each setting once
+    found.sort(key=lambda row: -row["mean"])
+    swept = list(dict.fromkeys(key for row in found for key in row["changed"]))
+    Console(soft_wrap=True, highlight=False).print(table(found, swept, variant))
+    best = {key: found[0]["params"].get(key) for key in swept}
+    if best:
+        print("best: dvc exp run", *(f"-S {key}={value}" for key, value in best.items()))
+
+
+def read(name: str, rev: str, base: dict, variant: str, keys: list[str]) -> dict | None:
+    """The settings and validation scores of a revision; None where it is not one of those that are compared."""
+    params, metrics = show(rev, "params.yaml"), show(rev, f"reports/{base['name']}/metrics.json")
+    if params is None or metrics is None or params["name"] != base["name"]:
+        return None
+    params, base = flat(params), flat(base)
+    changed = [key for key in dict.fromkeys([*base, *params]) if params.get(key) != base.get(key)]
+    within = all(any(key == swept or key.startswith(f"{swept}.") for swept in keys) for key in changed)
+    scores = {t: by[variant]["validation"] for t, by in metrics["svm"].items() if variant in by}
+    if not within or not scores:
+        return None
+    average = mean(found["mean"] for found in scores.values())
+    return {"name": name, "params": params, "changed": changed, "scores": scores, "mean": average}
+
+
+def show(rev: str, file: str):
+    """The content of a JSON or YAML file at a revision, if it has it."""
+    text = subprocess.run(["git", "show", f"{rev}:{file}"], capture_output=True, text=True)
+    if text.returncode:
+        return None
+    return json.loads(text.stdout) if file.endswith(".json") else YAML(typ="safe").load(text.stdout)
+
+
+def table(rows: list[dict], swept: list[str], variant: str) -> Table:
+    targets = list(dict.fromkeys(target for row in rows for target in row["scores"]))
+    short = [key.removeprefix(f"variants.{variant}.") for key in swept]
+    title = f"SVM of {variant}: validation accuracy (%), mean ± std over seeds"
+    made = Table("experiment", *short, *targets, "mean", title=title, title_justify="left")
+    for row in rows:
+        settings = [str(row["params"].get(key, "-")) for key in swept]
+        scores = [score(row["scores"].get(target)) for target in targets]
+        made.add_row(row["name"], *settings, *scores, f"{row['mean']:.2f}")
+    return made
+
+
+if __name__ == "__main__":
+    main()

@@ -38,6 +38,8 @@ TARGETS = {
     "features_vs_reference": (">=", 2.0),
     "svm_vs_reference": (">=", 8.0),
     "noop_repro_seconds": ("<=", 3.0),
+    "repro_overhead": ("<=", 0.2),
+    "live_curves": ("<=", 0.01),
 }
 
 
@@ -114,6 +116,19 @@ def noop(args) -> dict:
     return {"values": {"noop_repro_seconds": seconds}}
 
 
+def overhead(args) -> dict:
+    """`make repro` of a fresh clone; one round, since it takes as long as the preset does."""
+    from benchmarks.overhead import run
+
+    return run("smoke" if args.small else "quick")
+
+
+def live(args) -> dict:
+    from benchmarks.live import cost
+
+    return {"values": {"live_curves": [cost() for _ in range(args.rounds)]}}
+
+
 def point(name: str, *arguments) -> dict:
     """Time and memory, measured by a module of benchmarks/ in a process of its own."""
     command = [sys.executable, "-m", f"benchmarks.{name}", *map(str, arguments)]
@@ -148,18 +163,19 @@ def manifest(args) -> dict:
     return {"scaling": {"manifest": measured}}
 
 
-GROUPS = {f.__name__: f for f in (throughput, axes, cosine, accuracy, svm, noop, scaling, manifest)}
+GROUPS = {f.__name__: f for f in (throughput, axes, cosine, accuracy, svm, noop, live, overhead, scaling, manifest)}
 
 
 def summary(results: list[dict]) -> dict:
     """The content of the report, from what the groups returned."""
-    report = {"ratios": {}, "minimum": {}, "maximum": {}, "peak": {}, "scaling": {}}
+    report = {"ratios": {}, "minimum": {}, "maximum": {}, "peak": {}, "scaling": {}, "cells": {}}
     for result in results:
         for key, values in result.get("values", {}).items():
             for name, function in (("ratios", median), ("minimum", min), ("maximum", max)):
                 report[name][key] = round(function(values), 4)
         report["peak"] |= result.get("peak", {})
         report["scaling"] |= result.get("scaling", {})
+        report["cells"] |= result.get("cells", {})
     return report
 
 
@@ -214,6 +230,8 @@ MEANING = {
     "features_vs_reference": "images/s of feature extraction over a plain loop, 64 pixels",
     "svm_vs_reference": "time of plain LinearSVC calls over ours, 50,000 x 512, 10 classes, five C's",
     "noop_repro_seconds": "seconds of a `dvc repro` that has nothing to do",
+    "repro_overhead": "share of `make repro` (quick preset, fresh clone, two jobs) neither training nor scoring",
+    "live_curves": "time of curves for TensorBoard over an erm step of the quick preset",
 }
 
 

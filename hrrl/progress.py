@@ -1,11 +1,13 @@
 """Where a training run is, while it goes: a bar on a terminal, a line per epoch, its course in files. No result."""
 
 import json
+import os
 import time
 from pathlib import Path
 
 from tqdm import tqdm
 
+from hrrl.errors import UserError
 from hrrl.rows import write_rows
 
 INTERVAL = 1.0  # seconds between two notes of where the run is
@@ -17,6 +19,9 @@ class Watch:
     def steps(self, batches, total: int, epoch: int, epochs: int):
         """The batches of an epoch (counted from 0), one by one."""
         return batches
+
+    def step(self, losses, trace, names: list[str]) -> None:
+        """Called after each step with its (b,) detached losses, the run's record of q, and the concepts' names."""
 
     def epoch(self, history: list[dict], images_per_second: float) -> None:
         """Called after each epoch, with the rows of all epochs."""
@@ -79,8 +84,23 @@ class Course(Watch):
 
 
 def watching(runtime, *args) -> Watch:
-    """A :class:`Course` of these arguments in the first process of a run, and nothing in the others."""
-    return Course(*args) if runtime.rank == 0 else Watch()
+    """A :class:`Course` of these arguments in the first process of a run, and nothing in the others.
+
+    With HRRL_LIVE=tensorboard in the environment it writes curves as well (hrrl/live.py).
+
+    Raises:
+        UserError: HRRL_LIVE is something else.
+    """
+    if runtime.rank:
+        return Watch()
+    live = os.environ.get("HRRL_LIVE", "")
+    if live not in ("", "tensorboard"):
+        raise UserError(f"HRRL_LIVE: takes tensorboard, or nothing for no curves; got {live!r}")
+    if live:
+        from hrrl.live import Live
+
+        return Live(*args)
+    return Course(*args)
 
 
 def duration(seconds: float) -> str:

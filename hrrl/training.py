@@ -136,6 +136,7 @@ class Training:
         steps = self.task.train.steps(batch_size)
         for images, y, m in self.watch.steps(batches, steps, epoch, self.schedule.epochs):
             losses = self.step(net, runtime.images(images), y.to(runtime.device), m)
+            self.watch.step(losses, self.trace, self.task.names)
             total, count = total + losses.double().sum(), count + m
         mean = float(all_reduce(torch.as_tensor(total).clone())) / count
         if not mean < float("inf"):

@@ -59,13 +59,14 @@ class Cells:
     Attributes:
         order: their names, as in dvc.yaml.
         needs: name -> the cells whose outputs it reads.
+        seconds: name -> how long its command took, of those that ran.
         outdated: those that are not as their last run left them, and all that follow from them.
     Raises:
         DvcException: dvc.yaml and params.yaml do not fit together.
     """
 
     def __init__(self, logs: Path):
-        self.logs, self.running = Path(logs), {}
+        self.logs, self.running, self.seconds = Path(logs), {}, {}
         self.local, self.stopped = threading.local(), False
         self._quiet()
         dvc.stage.run._run = self._command
@@ -124,11 +125,13 @@ class Cells:
         if self.stopped:
             raise KeyboardInterrupt
         self.local.ran = True
+        began = time.monotonic()
         self.running[cell] = running = Command(command, env, cwd, self.log(cell))
         try:
             status = running.wait()
         finally:
             del self.running[cell]
+            self.seconds[cell] = round(time.monotonic() - began, 2)
         if status:
             self.local.reason = f"exit status {status}" if status > 0 else signal.Signals(-status).name
             raise StageCmdFailedError(command, status)

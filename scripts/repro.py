@@ -6,6 +6,7 @@ prints is in .work/logs/<name>/<cell>.log.
 
 # The fork server's children import this file once more: what takes long to import stands in functions.
 import argparse
+import json
 import os
 import signal
 import subprocess
@@ -32,7 +33,8 @@ def main() -> int:
     from scripts import keep_outputs, plots_page, summary
     from scripts.cells import Failed
 
-    console, began = Console(highlight=False, soft_wrap=True), time.monotonic()
+    began = time.monotonic()
+    console = Console(highlight=False, soft_wrap=True)
     keep_outputs.main()
     plots_page.main()
     params, cells = opened()
@@ -47,7 +49,10 @@ def main() -> int:
         console.print("and a training run starts at its last finished epoch.")
         return INTERRUPTED
     if ran:
-        summary.show(console, report.parent, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        note = {"jobs": jobs, "seconds": round(seconds, 2), "commands": cells.seconds}
+        (cells.logs / "run.json").write_text(json.dumps(note, indent=1) + "\n")
+        summary.show(console, report.parent, seconds)
     else:
         console.print("Nothing to do: params, code and data are those of the last run.")
     console.print(f"Report: {report} (`make open` shows it)")

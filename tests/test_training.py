@@ -9,16 +9,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
 from conftest import COMPUTE, SCHEDULE, digits_task, method, network
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hrrl import launch, models, runtime, training
 from hrrl.checkpoint import Checkpoint, fingerprint
-from hrrl.progress import Course, Watch
+from hrrl.errors import UserError
+from hrrl.progress import Course, Watch, watching
 
 GRADIENT, HRRL = {"gradient": {"tau": 0.3}}, {"hrrl": {"lam": 1.0, "s": 3}}
 CONCEPT_AXIS = {"hrrl": HRRL, "group_dro": {"group_dro": {"eta": 0.1}}, "cvar": {"cvar": {"alpha": 0.3}}}
@@ -56,6 +59,25 @@ def test_the_course_of_a_run_can_be_read_while_it_goes(task, tmp_path, capsys):
     assert f"accuracy {row['val_accuracy']:.2f} %, {score}, " in first
     assert " left, loss" in first
     assert "left" not in last
+
+
+def test_live_curves_are_the_runs_and_change_nothing(task, tmp_path, monkeypatch):
+    plain, history, _ = train(task, tmp_path / "plain", GRADIENT, HRRL)
+    monkeypatch.setenv("HRRL_LIVE", "tensorboard")
+    monkeypatch.setattr("hrrl.live.EVERY", 2)
+    watch = watching(SimpleNamespace(rank=0), "test", tmp_path / "course")
+    state, live_history, _ = train(task, tmp_path / "live", GRADIENT, HRRL, watch=watch)
+    assert equal(plain, state)
+    assert history == live_history
+    events = EventAccumulator(str(tmp_path / "course/history")).Reload()
+    curves = {tag: {e.step: e.value for e in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
+    assert curves["epoch/val_accuracy"] == pytest.approx({row["step"]: row["val_accuracy"] for row in history})
+    assert {"step/loss", "step/q_gradient", "step/q/many", "epoch/q_gradient_max"} <= set(curves)
+    assert list(curves["step/q/few"]) == [2, 4, 6]
+    assert curves["step/q/few"][6] == pytest.approx(history[-1]["q_few"])
+    monkeypatch.setenv("HRRL_LIVE", "yes")
+    with pytest.raises(UserError, match="HRRL_LIVE: takes tensorboard"):
+        watching(SimpleNamespace(rank=0), "test", tmp_path)
 
 
 def equal(a: dict, b: dict) -> bool:

@@ -8,7 +8,7 @@ import threading
 import zipfile
 import zlib
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hrrl.errors import UserError
@@ -31,13 +31,13 @@ class Paths:
             self.text += os.fsencode(path)
             self.ends.append(len(self.text))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.ends) - 1
 
     def __getitem__(self, i: int) -> str:
         return os.fsdecode(bytes(self.text[self.ends[i] : self.ends[i + 1]]))
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return (self[i] for i in range(len(self)))
 
     def take(self, indices: Iterable[int]) -> "Paths":
@@ -50,10 +50,10 @@ class Folder:
     def __init__(self, root: Path):
         self.root = Path(root)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(self.root)
 
-    def _entries(self, path: str) -> list[os.DirEntry]:
+    def _entries(self, path: str) -> list[os.DirEntry[str]]:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.root / path) as entries:
             return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
         return []
@@ -108,7 +108,7 @@ class Zip:
         except Exception as error:  # a damaged list of members raises all sorts
             raise UserError(f"{root}: {error}; expected a whole, readable zip file") from None
         self.members = {m.filename: m for m in members if not _hidden(m.filename)}
-        self.tree = {}  # folder -> names of the files in it, sorted
+        self.tree: dict[str, list[str]] = {}  # folder -> names of the files in it, sorted
         for path in sorted(self.members):
             folder, _, name = path.rpartition("/")
             self.tree.setdefault(folder, []).append(name)
@@ -119,7 +119,7 @@ class Zip:
         self.descriptor = os.open(self.root, os.O_RDONLY)
         self.bytes = os.fstat(self.descriptor).st_size
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(self.root)
 
     def folders(self, path: str = "") -> list[str]:
@@ -160,7 +160,7 @@ class Zip:
     def size(self, path: str) -> int | None:
         """Bytes of a file, without reading it; None where it is not there."""
         member = self.members.get(path)
-        return member and member.file_size
+        return None if member is None else member.file_size
 
 
 def open_store(root: Path) -> Folder | Zip:
@@ -218,7 +218,7 @@ def _hidden(path: str) -> bool:
 
 
 @contextlib.contextmanager
-def locked(path: Path):
+def locked(path: Path) -> Iterator[None]:
     """Holds a lock that other processes on this machine wait for; it goes with the process."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as file:

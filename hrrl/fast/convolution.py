@@ -10,11 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+Size = tuple[int, ...]  # height and width
+
 
 class Conv2d(nn.Conv2d):
     """``nn.Conv2d``: the same parameters, the same function up to rounding."""
 
-    def _conv_forward(self, x, weight, bias):
+    def _conv_forward(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         if is_tiny(self, x):
             return product(self, x, weight, bias)
         return super()._conv_forward(x, weight, bias)
@@ -63,19 +65,19 @@ def product(conv: nn.Conv2d, x: torch.Tensor, weight: torch.Tensor, bias: torch.
 
 
 @cache
-def _taps(image, kernel, stride, padding):
+def _taps(image: Size, kernel: Size, stride: Size, padding: Size) -> tuple[torch.Tensor, torch.Tensor | None, Size]:
     """The tap of the kernel (row major) that joins each output pixel to each input pixel, and where there is none.
 
     Returns:
         (outputs * inputs,) int64 taps; (1, outputs * inputs, 1) bool of those inside the kernel, None where all are;
         the output's height and width.
     """
-    taps, inside = [], []
+    taps, insides = [], []
     size = [(image[d] + 2 * padding[d] - kernel[d]) // stride[d] + 1 for d in (0, 1)]
     for d in (0, 1):
         tap = torch.arange(image[d]) - stride[d] * torch.arange(size[d]).view(-1, 1) + padding[d]
-        inside.append((tap >= 0) & (tap < kernel[d]))
+        insides.append((tap >= 0) & (tap < kernel[d]))
         taps.append(tap.clamp(0, kernel[d] - 1))
     both = taps[0][:, None, :, None] * kernel[1] + taps[1][None, :, None, :]
-    inside = inside[0][:, None, :, None] & inside[1][None, :, None, :]
-    return both.flatten(), None if inside.all() else inside.view(1, -1, 1), size
+    inside = insides[0][:, None, :, None] & insides[1][None, :, None, :]
+    return both.flatten(), None if inside.all() else inside.view(1, -1, 1), tuple(size)

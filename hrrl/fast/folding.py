@@ -8,8 +8,10 @@ up to rounding. Whatever is not recognised, of any classifier, is computed by it
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any, TypeGuard
 from weakref import WeakKeyDictionary
 
 import torch
@@ -20,7 +22,10 @@ from torch.overrides import TorchFunctionMode
 
 from hrrl.fast.convolution import Conv2d, is_simple, is_tiny, precision, product
 
-_chains = WeakKeyDictionary()  # classifier -> its chains of layers that are computed as one, found at its first pass
+Chain = tuple[nn.Module, ...]
+
+# classifier -> its chains of layers that are computed as one, found at its first pass
+_chains: WeakKeyDictionary[nn.Module, list[Chain]] = WeakKeyDictionary()
 
 
 class Changed(Exception):
@@ -28,7 +33,7 @@ class Changed(Exception):
 
 
 @contextmanager
-def folded(model: nn.Module, x: torch.Tensor):
+def folded(model: nn.Module, x: torch.Tensor) -> Iterator[None]:
     """Inside, ``model(x)`` runs with its batch norms folded; the model is in evaluation mode. Afterwards as before.
 
     Parameters and statistics are read anew at each entry, and are constants to autograd.
@@ -57,26 +62,30 @@ def folded(model: nn.Module, x: torch.Tensor):
 class _Fold:
     """A convolution that does the work of the layers after it, too: a batch norm, and of a stem the max pooling."""
 
-    def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d, *rest: nn.Module):
-        self.conv, self.norm, self.after = conv, norm, (norm, *rest)
+    conv: nn.Conv2d
+    norm: nn.BatchNorm2d
+
+    def __init__(self, conv: nn.Module, norm: nn.Module, *rest: nn.Module):
+        self.conv, self.norm, self.after = conv, norm, (norm, *rest)  # type: ignore[assignment]
         self.pool = rest[-1] if rest else None
-        self.output, self.waiting = None, []  # the layers that have yet to be called with the output
+        self.output: torch.Tensor | None = None
+        self.waiting: list[nn.Module] = []  # the layers that have yet to be called with the output
 
-    def enter(self):
-        self.conv.forward = self.convolve
+    def enter(self) -> None:
+        self.conv.forward = self.convolve  # type: ignore[method-assign, assignment]
         for layer in self.after:
-            layer.forward = partial(self.pass_on, layer)
+            layer.forward = partial(self.pass_on, layer)  # type: ignore[method-assign]
 
-    def leave(self):
+    def leave(self) -> None:
         for layer in (self.conv, *self.after):
             del layer.forward
 
-    def pass_on(self, layer, x):
+    def pass_on(self, layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
         if x is not self.output or not self.waiting or self.waiting.pop(0) is not layer:
             raise Changed
         return x
 
-    def convolve(self, x):
+    def convolve(self, x: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             scale, bias = self.affine()
         if _is_stem(self.conv):
@@ -89,27 +98,33 @@ class _Fold:
         self.output, self.waiting = y, list(self.after)
         return y
 
-    def folded_convolution(self, x, weight, bias, dtype):
+    def folded_convolution(
+        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, dtype: torch.dtype
+    ) -> torch.Tensor:
         conv = self.conv
-        geometry = conv.stride, conv.padding, conv.dilation, conv.groups
-        return F.conv2d(x.to(dtype), weight.to(dtype), bias.to(dtype), *geometry)
+        x, weight, bias = x.to(dtype), weight.to(dtype), bias.to(dtype)
+        return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
-    def scaled(self, scale):
+    def scaled(self, scale: torch.Tensor) -> torch.Tensor:
         return self.conv.weight.detach() * scale.view(-1, 1, 1, 1)
 
-    def affine(self):
+    def affine(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Scale and shift of the batch norm, for the convolution without its bias."""
         conv, norm = self.conv, self.norm
-        scale = torch.rsqrt(norm.running_var + norm.eps)
+        mean, variance = norm.running_mean, norm.running_var
+        assert mean is not None  # by _is_affine
+        assert variance is not None
+        scale = torch.rsqrt(variance + norm.eps)
         scale = scale if norm.weight is None else scale * norm.weight
-        bias = -norm.running_mean if conv.bias is None else conv.bias - norm.running_mean
+        bias = -mean if conv.bias is None else conv.bias - mean
         return scale, bias * scale if norm.bias is None else torch.addcmul(norm.bias, bias, scale)
 
 
 def _is_stem(conv: nn.Conv2d) -> bool:
     """A convolution that halves (or more) images of few channels."""
     square = all(len(set(pair)) == 1 for pair in (conv.kernel_size, conv.stride, conv.padding))
-    strided = conv.stride[0] > 1 and conv.padding[0] < conv.kernel_size[0]
+    padding = 0 if isinstance(conv.padding, str) else conv.padding[0]
+    strided = conv.stride[0] > 1 and padding < conv.kernel_size[0]
     return is_simple(conv) and square and strided and conv.in_channels <= 4
 
 
@@ -124,7 +139,15 @@ class _Stem(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, weight, bias, conv, pool, dtype):
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        conv: nn.Conv2d,
+        pool: nn.MaxPool2d | None,
+        dtype: torch.dtype,
+    ) -> torch.Tensor:
         ctx.conv, ctx.pool, ctx.shape = conv, pool, x.shape
         with torch.autocast(x.device.type, enabled=False):
             y = F.conv2d(x, weight, bias, conv.stride, conv.padding)
@@ -138,11 +161,12 @@ class _Stem(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
         weight, *pooled = ctx.saved_tensors
         dtype, gradient = gradient.dtype, gradient.to(weight.dtype)
         if pooled:
-            gradient = _unpool(gradient, *pooled, ctx.pool, ctx.outputs)
+            y, places = pooled
+            gradient = _unpool(gradient, y, places, ctx.pool, ctx.outputs)
         (_, channels, H, W), s, p = ctx.shape, ctx.conv.stride[0], ctx.conv.padding[0]
         a = -(-weight.shape[2] // s)  # ceil
         extra = a * s - weight.shape[2]
@@ -154,22 +178,25 @@ class _Stem(torch.autograd.Function):
         return F.pad(images.to(dtype), (0, missing[1], 0, missing[0])), None, None, None, None, None
 
 
-def _unpool(gradient, y, places, pool: nn.MaxPool2d, shape) -> torch.Tensor:
+def _unpool(
+    gradient: torch.Tensor, y: torch.Tensor, places: torch.Tensor, pool: nn.MaxPool2d, shape: torch.Size
+) -> torch.Tensor:
     """Gradient before ReLU and the pooling, of ``shape``, from the one after both, whose output is ``y``."""
     gradient = torch.ops.aten.threshold_backward(gradient, y, 0)
-    layout = {"dtype": gradient.dtype, "device": gradient.device, "memory_format": torch.channels_last}
-    before = torch.empty(shape, **layout)  # for its shape
+    before = torch.empty(  # for its shape
+        shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last
+    )
     return torch.ops.aten.max_pool2d_with_indices_backward(gradient, before, *_geometry(pool), places)
 
 
-def _geometry(pool: nn.MaxPool2d) -> tuple:
+def _geometry(pool: nn.MaxPool2d) -> tuple[Any, ...]:
     return _pair(pool.kernel_size), _pair(pool.stride), _pair(pool.padding), _pair(pool.dilation), pool.ceil_mode
 
 
 # ---------------------------------------------------------------------------------------------- what may be folded
 
 
-def _find_chains(model: nn.Module, x: torch.Tensor) -> list[tuple[nn.Module, ...]]:
+def _find_chains(model: nn.Module, x: torch.Tensor) -> list[Chain]:
     """Convolutions whose output goes to one batch norm and nowhere else, found by running the model on ``x``.
 
     Returns:
@@ -177,20 +204,24 @@ def _find_chains(model: nn.Module, x: torch.Tensor) -> list[tuple[nn.Module, ...
     """
     if any(module._compiled_call_impl or hasattr(module, "_orig_mod") for module in model.modules()):
         return []  # torch.compile would compile anew for every pass
-    calls, made, taken, kept, uses = Counter(), {}, {}, [], _Uses()
+    calls: Counter[nn.Module] = Counter()
+    made: dict[nn.Module, int] = {}  # ids of tensors
+    taken: dict[nn.Module, int | None] = {}
+    kept: list[torch.Tensor] = []
+    uses = _Uses()
 
-    def record(module, args, output):
+    def record(module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         calls[module] += 1 if len(args) == 1 else 2  # who passes its input by name is left as it stands
         made[module], taken[module] = id(output), id(args[0]) if args else None
         kept.append(output)  # so that no later tensor gets its id
         if not args or output is not args[0]:
             uses.of[id(output)] = []  # what is there was an earlier tensor's
 
-    def follower(layer, kind):
+    def follower(layer: nn.Module, kind: Callable[[nn.Module], bool]) -> nn.Module | None:
         others = (other for other in calls if kind(other) and other is not layer)
         return next((other for other in others if taken[other] == made[layer]), None)
 
-    def alone(chain):
+    def alone(chain: Sequence[nn.Module]) -> bool:
         """Whether each layer is called once, and what it makes is used by the next one and by nothing else."""
         inputs = [taken[layer] for layer in chain[1:]]
         return all(calls[layer] == 1 for layer in chain) and all(len(uses.of[i]) == inputs.count(i) for i in inputs)
@@ -204,9 +235,9 @@ def _find_chains(model: nn.Module, x: torch.Tensor) -> list[tuple[nn.Module, ...
     finally:
         for hook in hooks:
             hook.remove()
-    chains = []
+    chains: list[Chain] = []
     for conv in filter(_is_plain_convolution, calls):
-        chain = [conv]
+        chain: list[nn.Module] = [conv]
         for kind in _AFTER:
             if (layer := follower(chain[-1], kind)) is None:
                 break
@@ -219,11 +250,13 @@ def _find_chains(model: nn.Module, x: torch.Tensor) -> list[tuple[nn.Module, ...
 class _Uses(TorchFunctionMode):
     """Which functions of torch each tensor was given to, by the tensor's id."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.of = defaultdict(list)
+        self.of: defaultdict[int | None, list[Any]] = defaultdict(list)
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         kwargs = kwargs or {}
         if function not in (torch.Tensor.dim, torch.Tensor.size):
             for value in (*args, *kwargs.values()):
@@ -232,7 +265,7 @@ class _Uses(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
-def _is_plain_convolution(module: nn.Module) -> bool:
+def _is_plain_convolution(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     return type(module) in (nn.Conv2d, Conv2d) and module.padding_mode == "zeros"
 
 

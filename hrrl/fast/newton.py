@@ -5,8 +5,10 @@ matrix product for all classes, preconditioned with the features' Gram matrix, a
 one before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar, cast
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -16,6 +18,8 @@ TOL = 1e-4  # LinearSVC's
 PATIENCE = 30  # Newton steps without a new smallest gradient: from there on it is rounding
 ROWS = 1024  # of features per matrix product: they stay in a core's cache between the two products of a pass
 
+T = TypeVar("T")
+Linear = Callable[[np.ndarray], np.ndarray]
 Solution = tuple[np.ndarray, bool, int]  # (d + 1, K) weights with the intercepts last; converged; iterations
 
 
@@ -48,7 +52,16 @@ def newton(
     return solutions
 
 
-def _newton(x, sign, w, c, gram, limit, max_iter, rows) -> Solution:
+def _newton(
+    x: np.ndarray,
+    sign: np.ndarray,
+    w: np.ndarray,
+    c: float,
+    gram: np.ndarray,
+    limit: np.ndarray,
+    max_iter: int,
+    rows: "_Rows",
+) -> Solution:
     """Newton steps for one C, from ``w``, of all classes whose gradient is above its limit.
 
     Gradients are float64, so that they can become small; steps are float32, since the next one mends them.
@@ -56,9 +69,14 @@ def _newton(x, sign, w, c, gram, limit, max_iter, rows) -> Solution:
     """
     w, live, stuck = w.copy(), np.arange(w.shape[1]), 0
     smallest, since = np.full(w.shape[1], np.inf), np.zeros(w.shape[1], dtype=int)  # norm; steps since it was found
-    for step in range(max_iter + 1):
-        slack, shares = zip(*rows.map(lambda r, v=w[:, live], s=sign[:, live]: _gradient(x[r], s[r], v)), strict=True)
-        slack, gradient = np.concatenate(slack), w[:, live] - 2 * c * sum(shares)
+    step = 0
+    while True:
+
+        def part(r: slice, v: np.ndarray = w[:, live], s: np.ndarray = sign[:, live]) -> tuple[np.ndarray, np.ndarray]:
+            return _gradient(x[r], s[r], v)
+
+        slacks, shares = zip(*rows.map(part), strict=True)
+        slack, gradient = np.concatenate(slacks), w[:, live] - 2 * c * sum(shares)
         norm = np.linalg.norm(gradient, axis=0)
         since[live] = np.where(norm < smallest[live], 0, since[live] + 1)
         smallest[live] = np.minimum(norm, smallest[live])
@@ -73,25 +91,31 @@ def _newton(x, sign, w, c, gram, limit, max_iter, rows) -> Solution:
         # The Hessian has the active examples' Gram matrix; a like share of everyone's comes close, at no cost.
         factor = cho_factor(np.eye(len(w)) + 2 * c * active.mean(dtype=np.float64) * gram)
 
-        def hessian(p, active=active):
+        def hessian(p: np.ndarray, active: np.ndarray = active) -> np.ndarray:
             p32 = p.astype(np.float32)
             return p + 2 * c * rows.sum(lambda r: x[r].T @ (active[r] * (x[r] @ p32)))
 
-        d = _conjugate_gradients(hessian, -gradient, lambda v, factor=factor: cho_solve(factor, v))
-        d = d.astype(np.float32)
-        fall = sign[:, live] * np.concatenate(rows.map(lambda r, d=d: x[r] @ d))
+        d = _conjugate_gradients(hessian, -gradient, partial(cho_solve, factor)).astype(np.float32)
+
+        def product(r: slice, d: np.ndarray = d) -> np.ndarray:
+            return x[r] @ d
+
+        fall = sign[:, live] * np.concatenate(rows.map(product))
         t = _step_lengths(w[:, live], d, slack, fall, gradient, c)
         w[:, live] += t * d
+        step += 1
 
 
-def _gradient(x, sign, w):
+def _gradient(x: np.ndarray, sign: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(b, K) slack of a block's examples, and their (d, K) share of the loss's negative gradient over 2 C."""
     x = x.astype(np.float64)
     slack = 1 - sign * (x @ w)
     return slack, x.T @ (sign * np.maximum(slack, 0))
 
 
-def _conjugate_gradients(product, b, precondition, tol=0.05, max_iter=200):
+def _conjugate_gradients(
+    product: Linear, b: np.ndarray, precondition: Linear, tol: float = 0.05, max_iter: int = 200
+) -> np.ndarray:
     """Solve ``product(x) = b`` for every column of b, all to a residual of at most ``tol |b|``."""
     x, r, p, rho, tiny = np.zeros_like(b), b.copy(), 0.0, 1.0, np.finfo(b.dtype).tiny
     for _ in range(max_iter):
@@ -107,11 +131,14 @@ def _conjugate_gradients(product, b, precondition, tol=0.05, max_iter=200):
     return x
 
 
-def _step_lengths(w, d, slack, fall, gradient, c):
+def _step_lengths(
+    w: np.ndarray, d: np.ndarray, slack: np.ndarray, fall: np.ndarray, gradient: np.ndarray, c: float
+) -> np.ndarray:
     """(K,) shares of the step d: 1, halved until the objective falls by enough; 0 where it never does."""
     loss = np.maximum(slack, 0)
 
-    def change(t):  # of the objective, as a sum of changes: exact where they are far smaller than it
+    def change(t: np.ndarray) -> np.ndarray:
+        # Of the objective, as a sum of changes: exact where they are far smaller than it.
         after = np.maximum(slack - t * fall, 0)
         return (t * d * (w + t * d / 2)).sum(axis=0) + c * ((after - loss) * (after + loss)).sum(axis=0)
 
@@ -133,20 +160,20 @@ class _Rows:
     def __init__(self, n: int):
         self.blocks = [slice(i, i + ROWS) for i in range(0, n, ROWS)]
 
-    def __enter__(self):
+    def __enter__(self) -> "_Rows":
         blas = ThreadpoolController().select(user_api="blas")
         self.pool = ThreadPoolExecutor(max([library.num_threads for library in blas.lib_controllers], default=1))
         self.limit = blas.limit(limits=1)
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self.pool.shutdown()
         self.limit.restore_original_limits()
 
-    def map(self, function) -> list:
+    def map(self, function: Callable[[slice], T]) -> list[T]:
         """``function(rows)`` of all blocks."""
         return list(self.pool.map(function, self.blocks))
 
-    def sum(self, function) -> np.ndarray:
+    def sum(self, function: Callable[[slice], np.ndarray]) -> np.ndarray:
         """Sum of ``function(rows)`` over all blocks, in float64."""
-        return sum(part.astype(np.float64) for part in self.pool.map(function, self.blocks))
+        return cast(np.ndarray, sum(part.astype(np.float64) for part in self.pool.map(function, self.blocks)))

@@ -5,9 +5,13 @@ docs/add-a-dataset.md shows how to add a kind.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 from hrrl import registry
 from hrrl.errors import UserError
+
+if TYPE_CHECKING:
+    from hrrl.datasets.trees import Kind
 
 LIBRARY = "torchvision/"
 
@@ -28,15 +32,15 @@ def known(kind: str) -> str:
     return kind
 
 
-def load(kind: str):
+def load(kind: str) -> "Kind":
     """The class of a kind, called with (root, train); imports no other kind's file.
 
     Raises:
         UserError: there is no such kind.
     """
     if known(kind).startswith(LIBRARY):
-        return import_module("hrrl.datasets.torchvision").of(kind.removeprefix(LIBRARY))
-    return registry.find(__name__, kind)
+        return cast("Kind", import_module("hrrl.datasets.torchvision").of(kind.removeprefix(LIBRARY)))
+    return cast("Kind", registry.find(__name__, kind))
 
 
 def module(kind: str) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 from hrrl.datasets.arrays import Arrays
 from hrrl.datasets.unpack import gunzip
 
+CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+
 
 class FashionMnist(Arrays):
     """Fashion-MNIST's idx files, gzipped or not; 28 x 28, grey."""
@@ -17,28 +19,22 @@ class FashionMnist(Arrays):
     needs = "files train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-... and t10k-labels-..."
     places = ("", "raw", "FashionMNIST/raw")
     files: ClassVar = {"train": ["train-images-idx3-ubyte"], "test": ["t10k-images-idx3-ubyte"]}
-    classes: ClassVar = [
-        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-    ]
+    classes = CLASSES
 
     def find(self, name: str, folder: Path | None = None) -> Path | None:
         return super().find(name, folder) or super().find(f"{name}.gz", folder)
 
-    def read(self, file: str):
-        images = _read_idx(self.find(file), 3)
-        labels = _read_idx(self._labels(file), 1)
+    def read(self, file: str) -> tuple[np.ndarray, np.ndarray]:
+        content, named = self.behind(file)
+        images, labels = _read_idx(content, 3), _read_idx(named, 1)
         return images[:, None], labels.astype(np.int64)
 
-    def _labels(self, file: str) -> Path:
-        name = file.replace("images-idx3", "labels-idx1")
-        found = self.find(name)
-        if found is None:
-            raise ValueError(f"{name}.gz is missing")
-        return found
-
     def behind(self, file: str) -> list[Path]:
-        return [self.find(file), self._labels(file)]
+        names = file, file.replace("images-idx3", "labels-idx1")
+        for name in names:
+            if self.find(name) is None:
+                raise ValueError(f"{name}.gz is missing")
+        return self._paths(*names)
 
     def checksums(self) -> dict[str, str]:
         from torchvision.datasets import FashionMNIST

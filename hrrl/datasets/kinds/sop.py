@@ -25,9 +25,10 @@ class OnlineProducts(Tree):
         archive = root / Path(self.url).name
         self.store = open_store(archive if archive.is_file() else root)
         places = ["", *self.store.folders()]
-        self.base = next((p for p in places if self.lists["train"] in self.store.names(p)), None)
-        if self.base is None:
+        base = next((p for p in places if self.lists["train"] in self.store.names(p)), None)
+        if base is None:
             raise NotHereError("no Ebay_train.txt in it")
+        self.base = base
         there = self.store.names(self.base)
         self.splits = [split for split, name in self.lists.items() if name in there]
         self.listed = {split: self._read_list(self.lists[split]) for split in self.splits}
@@ -48,7 +49,7 @@ class OnlineProducts(Tree):
             rows.append((fields[3], int(fields[2]), fields[3].split("/")[0].removesuffix("_final")))
         return rows
 
-    def rows(self, split: str, classes: list[str]):
+    def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
         label = {number: i for i, number in enumerate(self.numbers)}
         listed = [(join(self.base, path), label[n]) for path, n, name in self.listed[split] if name in classes]
         there = {p for f in {path.rpartition("/")[0] for path, _ in listed} for p in self.store.images(f)}

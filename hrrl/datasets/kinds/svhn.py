@@ -17,7 +17,7 @@ class Svhn(Arrays):
     files: ClassVar = {split: [f"{split}_32x32.mat"] for split in ("train", "test", "extra")}
     classes = DIGITS
 
-    def read(self, file: str):
+    def read(self, file: str) -> tuple[np.ndarray, np.ndarray]:
         from scipy.io import loadmat
 
         content = loadmat(self.root / file, variable_names=["X", "y"])

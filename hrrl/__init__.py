@@ -8,10 +8,11 @@ group_classes        the concept of each class, by WordNet or a CSV (Table 1)
 group_wnids          the same for ImageNet's classes by their wnids
 theory               the module of Theorem 3: h, beta, c, best_s, regret_bound
 extract_features     what a network's last linear layer gets: the features to transfer
-svm_score            a linear SVM's accuracy on features (Tables 2 to 4); needs ``pip install 'hrrl[svm]'``
+svm_score            a linear SVM's accuracy on features, C by cross-validation (Tables 2 to 4)
+LinearSVM            its classifier, as an estimator of scikit-learn
 ===================  ==================================================================================================
 
-Each is imported at its first use.
+Each is imported at its first use; the last two need scikit-learn (``pip install 'hrrl[svm]'``).
 """
 
 from importlib import import_module
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from hrrl import theory
     from hrrl.concepts import group_classes, group_wnids
     from hrrl.extraction import extract_features
+    from hrrl.linear_svm import LinearSVM
     from hrrl.objective import ConceptDistribution, perturb
     from hrrl.simplex import project_simplex
     from hrrl.svm import evaluate as svm_score
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __version__ = "1.0.0"
 __all__ = [
     "ConceptDistribution",
+    "LinearSVM",
     "extract_features",
     "group_classes",
     "group_wnids",
@@ -39,6 +42,7 @@ __all__ = [
 
 _PLACES = {
     "ConceptDistribution": "hrrl.objective:ConceptDistribution",
+    "LinearSVM": "hrrl.linear_svm:LinearSVM",
     "extract_features": "hrrl.extraction:extract_features",
     "group_classes": "hrrl.concepts:group_classes",
     "group_wnids": "hrrl.concepts:group_wnids",

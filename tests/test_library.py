@@ -19,7 +19,15 @@ from hrrl import models
 
 MEAN, STD = (0.5, 0.4, 0.6), (0.2, 0.25, 0.3)
 NARROW = {"channels": (8, 16, 16, 32)}
-MODULES = ["concepts", "extraction", "methods.concept.hrrl", "methods.example.gradient", "simplex", "theory"]
+MODULES = [
+    "concepts",
+    "extraction",
+    "linear_svm",
+    "methods.concept.hrrl",
+    "methods.example.gradient",
+    "simplex",
+    "theory",
+]
 
 
 def test_the_surface_is_small_and_imported_at_first_use():

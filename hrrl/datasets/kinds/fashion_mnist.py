@@ -30,11 +30,13 @@ class FashionMnist(Arrays):
         return images[:, None], labels.astype(np.int64)
 
     def behind(self, file: str) -> list[Path]:
-        names = file, file.replace("images-idx3", "labels-idx1")
-        for name in names:
-            if self.find(name) is None:
+        paths = []
+        for name in (file, file.replace("images-idx3", "labels-idx1")):
+            path = self.find(name)
+            if path is None:
                 raise ValueError(f"{name}.gz is missing")
-        return self._paths(*names)
+            paths.append(path)
+        return paths
 
     def checksums(self) -> dict[str, str]:
         from torchvision.datasets import FashionMNIST

@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LINES = 15  # of the log of a cell that failed
 INTERRUPTED = 130  # exit status after Ctrl-C
+FEW = 3  # cells that import what they need faster than a server imports it all
 
 
 def main() -> int:
@@ -98,7 +99,8 @@ def reproduce(params, cells, jobs: int, console) -> int:
     pending = cells.with_followers(cells.outdated | set(changed))
     if not pending:
         return 0
-    warm.start(params.pretrain.backbone)
+    if len(pending) > FEW:
+        warm.start(params.pretrain.backbone)
     costs = Costs(WORK / "costs" / f"{params.name}.json", usual(params.name))
     state = overview.State(cells.order, pending, jobs, costs, WORK / "course" / params.name)
     total = len(pending)

@@ -14,7 +14,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 LIBRARIES = ["torch", "torchvision", "numpy", "scipy.linalg", "sklearn.svm", "sklearn.preprocessing"]
-LIBRARIES += ["sklearn.model_selection", "safetensors.torch", "threadpoolctl", "ruamel.yaml", "tqdm"]
+LIBRARIES += ["sklearn.model_selection", "safetensors.torch", "threadpoolctl", "ruamel.yaml", "tqdm", "pandas"]
 
 CONTEXT = multiprocessing.get_context("forkserver")
 

@@ -1,8 +1,9 @@
 # make repro: set up everything and run the pipeline to the report. make test: the tests. make lint: ruff.
 JOBS ?= 2                 # cells of a stage that run side by side
+BASE ?= origin/main       # what a pull request is compared with
 BIN := .venv/bin
 
-.PHONY: repro open compare relist test lint setup setup-test bench bench-compare chaos
+.PHONY: repro open compare relist test lint smoke comment setup setup-test bench bench-compare chaos
 
 repro: setup
 	@$(BIN)/python -m scripts.repro --jobs $(JOBS)
@@ -15,6 +16,15 @@ test: setup setup-test
 
 lint: .venv/installed
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+smoke:                   # every stage once, by `make repro`; then params.yaml is as committed
+	cp presets/smoke.yaml params.yaml
+	$(MAKE) --no-print-directory repro
+	test -s reports/smoke/report.html
+	git checkout -q params.yaml
+
+comment: setup           # comment.md: what a pull request changes in the results that are committed at BASE
+	@$(BIN)/python -m scripts.comment $(BASE) > comment.md
 
 bench: setup             # ratios against plain references, taken in one run: reports/benchmarks.json
 	@$(BIN)/python -m benchmarks.run

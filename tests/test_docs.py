@@ -1,4 +1,7 @@
-"""The examples of docs/ as they stand: each file of theirs, in a copy of the package."""
+"""The examples of docs/ as they stand: each file of theirs, in a copy of the package; and every command of every page.
+
+A page's commands are run by whichever test asks for them (tests/pages.py), or are marked in the page as too long.
+"""
 
 import re
 import shutil
@@ -8,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import PAGES, blocks
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = {
@@ -47,3 +51,20 @@ def test_an_example_works_as_it_stands(tmp_path, page):
         subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests], cwd=tmp_path, check=True
         )
+
+
+def test_every_block_of_commands_is_run_by_a_test_or_marked():
+    tests = "".join(file.read_text() for file in (ROOT / "tests").glob("test_*.py"))
+    asked = re.findall(r'commands\("([^"]+)", "([^"]+)"\)', tests)
+    left = [(page, block.lines[0]) for page in PAGES for block in blocks(page) if not block.exempt]
+    assert left
+    assert [one for one in left if not any(one[0] == page and one[1].startswith(start) for page, start in asked)] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_name_targets_and_modules_that_exist(page):
+    text = (ROOT / page).read_text()
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert [name for name in re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE) if name not in targets] == []
+    modules = re.findall(r"python -m ((?:hrrl|scripts|stages|benchmarks)[.\w]*)", text)
+    assert [name for name in modules if not (ROOT / f"{name.replace('.', '/')}.py").is_file()] == []

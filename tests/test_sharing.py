@@ -2,10 +2,14 @@
 
 import json
 import re
+import shutil
 
+import pytest
 from conftest import call
 from huggingface_hub import ModelCard
+from pages import commands
 
+from hrrl import models
 from hrrl.datasets import kinds
 
 MODEL = "models/smoke/hrrl-0"
@@ -37,3 +41,44 @@ def test_a_change_of_the_card_trains_nothing(restored):
 
 def test_every_kind_says_where_its_images_are_from():
     assert [name for name in kinds.names() if kinds.load(name).source == "not stated"] == []
+
+
+@pytest.fixture
+def shell(restored, tmp_path):
+    """Runs the commands of docs/sharing.md, in a copy of the clone, a folder elsewhere, or another DVC repository."""
+    folders = {name: tmp_path / name for name in ("hrrl", "elsewhere", "other", "store", "origin")}
+    shutil.copytree(restored, folders["hrrl"], symlinks=True)
+    for name in ("elsewhere", "other", "origin"):
+        folders[name].mkdir()
+    call(folders["origin"], "git", "init", "-q", "--bare")
+    call(folders["hrrl"], "git", "remote", "add", "origin", str(folders["origin"]))
+    call(folders["other"], "git", "init", "-q")
+    call(folders["other"], "dvc", "init", "-q")
+    places = {"/mnt/results/hrrl": folders["store"], "https://host/hrrl.git": folders["hrrl"], "/quick/": "/smoke/"}
+
+    def run(place: str, lines: list[str]):
+        for line in lines:
+            for there, here in places.items():
+                line = line.replace(there, str(here))
+            call(folders[place], "sh", "-c", line)
+        return folders[place]
+
+    return run
+
+
+def test_models_are_fetched_by_path_and_by_name_as_the_page_says(restored, shell):
+    weights = (restored / MODEL / "model.safetensors").read_bytes()
+    shell("hrrl", commands("docs/sharing.md", "dvc remote add --default store /mnt"))
+    shell("hrrl", commands("docs/sharing.md", "git add"))
+    source = shell("hrrl", commands("docs/sharing.md", "git tag"))
+    shutil.rmtree(source / ".dvc/cache")  # what is fetched comes from the remote
+    shutil.rmtree(source / "models")
+    fetched = shell("elsewhere", commands("docs/sharing.md", "dvc get")) / "hrrl-0"
+    imported = shell("other", commands("docs/sharing.md", "dvc import")) / "hrrl"
+    assert (fetched / "model.safetensors").read_bytes() == weights
+    shutil.rmtree(fetched)
+    shell("elsewhere", commands("docs/sharing.md", "dvc artifacts get"))
+    for folder in (fetched, imported):
+        assert (folder / "model.safetensors").read_bytes() == weights
+        assert models.load(folder)[1]["seed"] == 0
+        assert ModelCard.load(folder / "README.md").data.library_name == "pytorch"

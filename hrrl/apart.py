@@ -9,10 +9,12 @@ import resource
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 MEMORY = 2**30  # bytes that a call may take beyond what its process had
 SECONDS = 60  # of the processor that a call may take: waiting for a disk does not count
 
@@ -69,11 +71,12 @@ class Apart:
 
 
 @contextlib.contextmanager
-def pool(function: Callable, size: int, memory: int = MEMORY):
+def pool(function: Callable[[Any], Any], size: int, memory: int = MEMORY) -> Iterator[Callable[[list[Any]], list[Any]]]:
     """A function like :class:`Apart`'s, to be called from many threads; ``size`` calls run at a time."""
-    idle, all_ = queue.SimpleQueue(), []
+    idle: queue.SimpleQueue[Apart] = queue.SimpleQueue()
+    all_: list[Apart] = []
 
-    def call(items: list) -> list:
+    def call(items: list[Any]) -> list[Any]:
         apart = idle.get()
         try:
             return apart(items)
@@ -90,7 +93,7 @@ def pool(function: Callable, size: int, memory: int = MEMORY):
             apart.close()
 
 
-def once(function: Callable, files: Iterable[Path] = ()):
+def once(function: Callable[[], T], files: Iterable[Path] = ()) -> T:
     """What a function without arguments returns or raises, called in a child process.
 
     Args:
@@ -170,7 +173,7 @@ def _limit(memory: int) -> None:
 
 def _send(connection: Connection, answers: list) -> None:
     """Arrays are not copied on the way."""
-    buffers = []
+    buffers: list[pickle.PickleBuffer] = []
     try:
         body = pickle.dumps(answers, protocol=5, buffer_callback=buffers.append)
     except Exception:  # an error that cannot be pickled

@@ -209,7 +209,13 @@ def target_distribution(image_concepts: Iterable[str], names: Sequence[str], smo
     return [counts[name] / total for name in names]
 
 
-def concept_shares(classes, wnids, synsets, labels, concepts) -> dict[str, float]:
+def concept_shares(
+    classes: Sequence[str],
+    wnids: Wnids,
+    synsets: Mapping[str, str],
+    labels: Iterable[int],
+    concepts: NamedSynsets | dict[str, Any],
+) -> dict[str, float]:
     """The share of a dataset's images per concept, largest first; "unknown" for classes without a wnid or a synset.
 
     Args:
@@ -220,11 +226,12 @@ def concept_shares(classes, wnids, synsets, labels, concepts) -> dict[str, float
     wnids = wnids or [None] * len(classes)
     if isinstance(concepts, dict):
         table = _read_csv(concepts["csv"])
-        mapping = {name: table.get(name, table.get(wnid)) for name, wnid in zip(classes, wnids, strict=True)}
+        found = {name: table.get(name) or table.get(wnid or "") for name, wnid in zip(classes, wnids, strict=True)}
+        mapping = {name: concept for name, concept in found.items() if concept}
     else:
-        known = [(name, wnid) for name, wnid in zip(classes, wnids, strict=True) if wnid or name in synsets]
-        mapping = group_classes(*map(list, zip(*known, strict=True)), synsets, concepts) if known else {}
-    counts = Counter(mapping.get(classes[y]) or UNKNOWN for y in labels)
+        known = {name: wnid for name, wnid in zip(classes, wnids, strict=True) if wnid or name in synsets}
+        mapping = group_classes(known, list(known.values()), synsets, concepts) if known else {}
+    counts = Counter(mapping.get(classes[y], UNKNOWN) for y in labels)
     return {concept: n / counts.total() for concept, n in counts.most_common()}
 
 

@@ -7,7 +7,7 @@ class UserError(ValueError):
     def __init__(self, *lines: str):
         super().__init__(*map(printable, lines))
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "\n".join(self.args)
 
 

@@ -12,17 +12,20 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
 
 from hrrl import apart
-from hrrl.data.augment import augment_batch, crop_boxes, flip_some
+from hrrl.data.augment import Augment, augment_batch, crop_boxes, flip_some
 from hrrl.datasets.locate import locate
 from hrrl.datasets.manifest import UNKNOWN, Manifest, Rows, read_manifest
 from hrrl.datasets.stores import Paths, locked
+from hrrl.datasets.trees import ArrayFile, InArrays, Store, in_files
 from hrrl.decode import decode, resize
 from hrrl.errors import UserError, reason
 from hrrl.files import replacing
@@ -35,7 +38,12 @@ CHUNK, GROUP = 1024, 32  # images that are decoded for one write to the disk, an
 ORDER, BATCH, IMAGE = range(3)  # what a random stream is for
 
 
-def open_split(folder, root: str | None, split: str, image_size: int, workers: int = 0) -> "Source":
+Decode = Callable[[int], torch.Tensor]  # an image's position in the split to the image
+Decoded = Callable[[list[Any]], list[Any]]  # of many at once; in the place of one that fails, its error
+Part = tuple[int, np.ndarray, slice]  # step in the epoch, the whole batch's images, which of them are this process's
+
+
+def open_split(folder: str | Path, root: str | None, split: str, image_size: int, workers: int = 0) -> "Source":
     """The images of one split of the manifest in ``folder``, at the network's size.
 
     Args:
@@ -51,12 +59,12 @@ def open_split(folder, root: str | None, split: str, image_size: int, workers: i
         raise UserError(f"{folder}: no split {split!r}; known: {', '.join(manifest.splits)}")
     rows = manifest.splits[split]
 
-    def pixels():
+    def pixels() -> Files | Positions:
         definition = SimpleNamespace(kind=manifest.kind, root=root, train=manifest.train)
         data = locate(definition, f"{folder}: root")
-        return Files(data.store, rows) if hasattr(data, "store") else Positions(data, rows.paths, manifest.files)
+        return Files(data.store, rows) if in_files(data) else Positions(data, rows.paths, manifest.files)
 
-    kind = Small if image_size <= SMALL else Large
+    kind: type[Source] = Small if image_size <= SMALL else Large
     return kind(manifest, split, pixels, image_size, workers)
 
 
@@ -65,7 +73,7 @@ class Files:
 
     channels = 3
 
-    def __init__(self, store, rows: Rows):
+    def __init__(self, store: Store, rows: Rows):
         self.store, self.rows = store, rows
 
     def __getitem__(self, i: int) -> torch.Tensor:
@@ -93,8 +101,9 @@ class Files:
 class Positions:
     """Images at positions of array files, read when the first is asked for and kept in memory."""
 
-    def __init__(self, data, paths: Paths, listed: list[dict]):
-        self.data, self.paths, self.listed, self.images = data, paths, listed, None
+    def __init__(self, data: InArrays, paths: Paths, listed: list[ArrayFile]):
+        self.data, self.paths, self.listed = data, paths, listed
+        self.images: np.ndarray | None = None
 
     def load(self) -> torch.Tensor:
         """(n, C, H, W) uint8, all images of the split in its order."""
@@ -126,7 +135,9 @@ class Source:
         classes: names of the classes.
     """
 
-    def __init__(self, manifest: Manifest, split: str, pixels: Callable, image_size: int, workers: int):
+    def __init__(
+        self, manifest: Manifest, split: str, pixels: Callable[[], Files | Positions], image_size: int, workers: int
+    ):
         self.rows, self.classes = manifest.splits[split], manifest.classes
         self.labels = torch.from_numpy(self.rows.labels.copy())
         self.open, self.image_size, self.resolution, self.workers = pixels, image_size, manifest.resolution, workers
@@ -142,7 +153,7 @@ class Source:
     def train_batches(
         self,
         batch_size: int,
-        augment,
+        augment: Augment,
         seed: int,
         epoch: int,
         rank: int = 0,
@@ -182,14 +193,16 @@ class Source:
         for batch, x in zip(batches, self._plain(batches), strict=True):
             yield x, self.labels[batch]
 
-    def _stacked(self, positions: np.ndarray, decoded: Callable) -> torch.Tensor:
+    def _stacked(self, positions: np.ndarray, decoded: Decoded) -> torch.Tensor:
         """(b, 3, S, S) for some images, decoded apart; raises the error of the first one that cannot be."""
         images = np.empty((len(positions), 3, self.image_size, self.image_size), np.uint8)
         for start in range(0, len(positions), GROUP):
             part = positions[start : start + GROUP].tolist()
             for i, image, found in zip(part, images[start:], decoded(part), strict=False):
                 if isinstance(found, Exception):
-                    raise found if isinstance(found, UserError) else self.pixels.unreadable(i, found)
+                    if isinstance(self.pixels, Files) and not isinstance(found, UserError):
+                        found = self.pixels.unreadable(i, found)
+                    raise found
                 image[:] = found
         return torch.from_numpy(images)
 
@@ -197,6 +210,14 @@ class Source:
     def pixels(self) -> Files | Positions:
         """What the images are read from; found when the first is."""
         return self.open()
+
+    def _augmented(self, parts: list[Part], augment: Augment, seed: int, epoch: int) -> Iterator[torch.Tensor]:
+        """(b, 3, S, S) of this process's part of each batch."""
+        raise NotImplementedError
+
+    def _plain(self, batches: list[slice]) -> Iterator[torch.Tensor]:
+        """(b, 3, S, S) of the images in each batch, unchanged."""
+        raise NotImplementedError
 
     def _reduced(self, images: torch.Tensor) -> torch.Tensor:
         """(..., C, H, W) images at the definition's resolution."""
@@ -209,17 +230,17 @@ class Small(Source):
     Processes share the file's pages. Grey images are kept with one channel.
     """
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments: Any):
         super().__init__(*arguments)
         self.images = self._cached()
 
-    def _augmented(self, parts, augment, seed, epoch):
+    def _augmented(self, parts: list[Part], augment: Augment, seed: int, epoch: int) -> Iterator[torch.Tensor]:
         for step, batch, part in parts:
             images = torch.from_numpy(self.images[batch[part]])
             rng = _random(BATCH, seed, epoch, step)
             yield augment_batch(images, augment, rng, part, len(batch)).expand(-1, 3, -1, -1)
 
-    def _plain(self, batches):
+    def _plain(self, batches: list[slice]) -> Iterator[torch.Tensor]:
         for batch in batches:
             yield torch.from_numpy(self.images[batch]).expand(-1, 3, -1, -1)
 
@@ -278,21 +299,22 @@ class Small(Source):
 class Large(Source):
     """Images of more than 64 pixels: read, cropped and resized one by one, by worker processes."""
 
-    def _augmented(self, parts, augment, seed, epoch):
+    def _augmented(self, parts: list[Part], augment: Augment, seed: int, epoch: int) -> Iterator[torch.Tensor]:
         def one(i: int) -> torch.Tensor:
             return self._augmented_image(self._reduced(self.pixels[i]), augment, _random(IMAGE, seed, epoch, i))
 
         return self._read([batch[part] for _, batch, part in parts], one)
 
-    def _plain(self, batches):
+    def _plain(self, batches: list[slice]) -> Iterator[torch.Tensor]:
         indices = np.arange(len(self))
         return self._read([indices[batch] for batch in batches], lambda i: self._centred(self._reduced(self.pixels[i])))
 
-    def _augmented_image(self, image: torch.Tensor, augment, rng: np.random.Generator) -> torch.Tensor:
+    def _augmented_image(self, image: torch.Tensor, augment: Augment, rng: np.random.Generator) -> torch.Tensor:
         S = self.image_size
         if augment.crop != "random_resized":
             return augment_batch(self._centred(image)[None], augment, rng, slice(None), 1)[0]
-        top, left, h, w = crop_boxes(rng, 1, *image.shape[1:], augment.scale)[0]
+        _, height, width = image.shape
+        top, left, h, w = crop_boxes(rng, 1, height, width, augment.scale)[0]
         image = resize(image[:, top : top + h, left : left + w], S, S)
         return flip_some(image[None], rng.random(1))[0] if augment.flip else image
 
@@ -307,15 +329,15 @@ class Large(Source):
         top, left = round((H - S) / 2), round((W - S) / 2)
         return resize(image, H, W)[:, top : top + S, left : left + S]
 
-    def _read(self, batches: list[np.ndarray], one) -> Iterator[torch.Tensor]:
+    def _read(self, batches: list[np.ndarray], one: Decode) -> Iterator[torch.Tensor]:
         """(b, 3, S, S) for the images of each batch, in order."""
-        files = isinstance(self.pixels, Files)
-        if files and not self.workers:
+        pixels = self.pixels
+        if isinstance(pixels, Positions):
+            pixels.load()  # before the workers start, which then share it
+        elif not self.workers:
             with self._apart(one) as decoded:
                 yield from (self._stacked(batch, decoded) for batch in batches)
             return
-        if not files:
-            self.pixels.load()  # before the workers start, which then share it
         loader = torch.utils.data.DataLoader(
             _Batches(one, self.image_size),
             batch_size=None,
@@ -334,22 +356,22 @@ class Large(Source):
         except (RuntimeError, OSError, EOFError) as error:  # the latter two from a connection to a dead process
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
-            if files:
-                self._decode_again(batches[done : done + self.workers * loader.prefetch_factor], one)
+            if isinstance(pixels, Files):
+                self._decode_again(batches[done : done + self.workers * (loader.prefetch_factor or 0)], one)
             died = " ".join(f"{type(error).__name__} {error}".split())
             raise UserError(
                 f"compute.workers: a process that decodes images has died ({died}); "
                 "expected enough memory and shared memory (/dev/shm) for all of them: set fewer, or 0"
             ) from None
 
-    def _decode_again(self, batches: list[np.ndarray], one) -> None:
+    def _decode_again(self, batches: list[np.ndarray], one: Decode) -> None:
         """Raises the error of the image that ends the process which decodes it, if one of these does."""
         with self._apart(one) as decoded:
             for batch in batches:
                 self._stacked(batch, decoded)
 
     @staticmethod
-    def _apart(one):
+    def _apart(one: Decode) -> AbstractContextManager[Decoded]:
         return apart.pool(lambda i: one(i).numpy(), 1)
 
 
@@ -366,10 +388,10 @@ def _alarm_free(loader: torch.utils.data.DataLoader) -> Iterator:
 class _Batches(torch.utils.data.Dataset):
     """What a worker does: a batch of positions to a batch of images, or the error to raise in the main process."""
 
-    def __init__(self, one, image_size: int):
+    def __init__(self, one: Decode, image_size: int):
         self.one, self.image_size = one, image_size
 
-    def __getitem__(self, batch: np.ndarray):
+    def __getitem__(self, batch: np.ndarray) -> torch.Tensor | UserError:
         images = torch.empty(len(batch), 3, self.image_size, self.image_size, dtype=torch.uint8)
         try:
             for image, i in zip(images, batch.tolist(), strict=True):

@@ -3,15 +3,16 @@
 import hashlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
 from hrrl import apart
 from hrrl.datasets.stores import Paths
-from hrrl.datasets.trees import NotHereError, note
+from hrrl.datasets.trees import ArrayFile, NotHereError, note
 from hrrl.errors import UserError
 
+T = TypeVar("T")
 DIGITS = [str(digit) for digit in range(10)]
 
 
@@ -28,7 +29,7 @@ class Arrays:
         kept: what :meth:`images` returned for each file that ``rows`` has read.
     """
 
-    needs: str
+    needs: ClassVar[str]
     source = licence = "not stated"
     rootless = False  # it comes with a package
     places: tuple[str, ...] = ("",)  # folders of the root that may hold the files
@@ -42,12 +43,12 @@ class Arrays:
         place = max(present, key=lambda p: sum(map(len, present[p].values())))
         self.present = {split: files for split, files in present[place].items() if files}
         self.root, self.splits = root / place, list(self.present)
-        self.kept = {}
+        self.kept: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         needed = train if train in self.files else "train"
         if needed not in self.splits:
             raise NotHereError(f"no {self.files[needed][0]} in it")
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(self.root)
 
     def _present(self, folder: Path) -> dict[str, list[str]]:
@@ -59,10 +60,10 @@ class Arrays:
         return path if path.is_file() else None
 
     @property
-    def wnids(self) -> list[None]:
+    def wnids(self) -> list[str | None]:
         return [None] * len(self.classes)
 
-    def rows(self, split: str, classes: list[str]):
+    def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
         """Paths and labels (positions in ``self.classes``) of a split's images.
 
         Reads everything, so that a damaged file is found before any training starts.
@@ -95,7 +96,7 @@ class Arrays:
             )
         return images, labels
 
-    def apart(self, read: Callable, file: str):
+    def apart(self, read: Callable[[], T], file: str) -> T:
         """What ``read()`` returns, called in a process of its own.
 
         Raises:
@@ -103,13 +104,13 @@ class Arrays:
         """
         found = self.find(file) or self.root / file
         try:
-            return apart.once(read, [path for path in self.behind(file) if path and path.is_file()])
+            return apart.once(read, [path for path in self.behind(file) if path.is_file()])
         except OSError as error:
             if error.errno:  # the file system's
                 raise
-            problem = error
+            problem = str(error)
         except Exception as error:  # every format's parser has errors of its own
-            problem = error
+            problem = str(error)
         raise UserError(f"{found}: cannot be read ({problem}); expected the published {self.needs}")
 
     def read(self, file: str) -> tuple[np.ndarray, np.ndarray]:
@@ -118,11 +119,15 @@ class Arrays:
 
     def behind(self, file: str) -> list[Path]:
         """The files on disk that ``read(file)`` reads."""
-        return [self.find(file)]
+        return self.there(file)
 
-    def sources(self, files: Iterable[str]) -> list[dict]:
+    def there(self, *names: str) -> list[Path]:
+        """Where files of these names are, as far as they are there."""
+        return [path for name in names if (path := self.find(name)) is not None]
+
+    def sources(self, files: Iterable[str]) -> list[ArrayFile]:
         """Name, size and MD5 of the files on disk that some files of the dataset are read from."""
-        found = []
+        found: list[ArrayFile] = []
         for path in dict.fromkeys(path for file in files for path in self.behind(file)):
             with open(path, "rb") as content:
                 md5 = hashlib.file_digest(content, "md5").hexdigest()

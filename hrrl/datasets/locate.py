@@ -1,11 +1,13 @@
 """Finds a dataset: under its root, in a known system folder, among the project's raw data, or by downloading it."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from hrrl.datasets import kinds
 from hrrl.datasets.stores import locked
-from hrrl.datasets.trees import NotHereError, note
+from hrrl.datasets.trees import ArrayFile, Found, InArrays, Kind, NotHereError, note
 from hrrl.errors import UserError
 from hrrl.files import replacing
 
@@ -13,7 +15,15 @@ SYSTEM = (Path("/usr/share/datasets"), Path("/usr/local/share/datasets"))  # whe
 RAW = Path("data/raw")
 
 
-def locate(definition, where: str):
+class Place(Protocol):
+    """The part of a dataset's definition that says where it is."""
+
+    kind: str
+    root: str | None  # None: wherever datasets of this kind are looked for
+    train: str  # a published split, with an optional slice per class
+
+
+def locate(definition: Place, where: str) -> Found:
     """The dataset of a definition, opened where it is: an object of its kind's class.
 
     Args:
@@ -38,14 +48,14 @@ def locate(definition, where: str):
         except NotHereError:
             continue
     if hasattr(kind, "download"):
-        _download(kind, raw, where)
+        _download(kind.download, kind.needs, raw, where)
     try:
         return kind(raw, train)
     except NotHereError as error:
         raise UserError(f"{where}: not set, and {raw}: {error}; set it to where these are: {kind.needs}") from None
 
 
-def warn_of_checksums(data, files: list[dict], key: str) -> None:
+def warn_of_checksums(data: InArrays, files: list[ArrayFile], key: str) -> None:
     """Names, on stderr, the files that are not the published ones; not for a distribution's own packages."""
     if any(data.root.is_relative_to(place) for place in SYSTEM):
         return
@@ -55,7 +65,7 @@ def warn_of_checksums(data, files: list[dict], key: str) -> None:
             note(f"{key}: {data.root / name} is not the published file (its MD5 differs); reading it as it is")
 
 
-def given_root(kind, root: str | None, where: str) -> Path | None:
+def given_root(kind: Kind, root: str | None, where: str) -> Path | None:
     """The path that params give as a dataset's root, None where they leave it open.
 
     Raises:
@@ -77,7 +87,7 @@ def _names(kind: str) -> list[str]:
     return list(dict.fromkeys([kind, kind.replace("_", "-")]))
 
 
-def _download(kind, raw: Path, where: str) -> None:
+def _download(download: Callable[[Path], None], needs: str, raw: Path, where: str) -> None:
     """Downloads next to where it belongs and moves it there when it is whole."""
     with locked(raw.with_name(f".{raw.name}.lock")):
         if raw.exists() and any(raw.iterdir()):
@@ -86,8 +96,8 @@ def _download(kind, raw: Path, where: str) -> None:
         try:
             with replacing(raw) as partial:
                 partial.mkdir()
-                kind.download(partial)
+                download(partial)
         except (OSError, RuntimeError) as error:
             raise UserError(
-                f"{where}: the download failed ({error}); put this into {raw}, or set it to where it is: {kind.needs}"
+                f"{where}: the download failed ({error}); put this into {raw}, or set it to where it is: {needs}"
             ) from None

@@ -5,17 +5,18 @@ import hashlib
 import json
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from hrrl import apart
-from hrrl.datasets.locate import locate, warn_of_checksums
+from hrrl.datasets.locate import Place, locate, warn_of_checksums
 from hrrl.datasets.stores import Paths
-from hrrl.datasets.trees import note
+from hrrl.datasets.trees import ArrayFile, Found, InArrays, InFiles, in_files, note
 from hrrl.errors import UserError, printable, reason
 from hrrl.files import replacing
 
@@ -24,6 +25,19 @@ GROUP = 2**20  # bytes of content that a thread has checked at a time
 THREADS = 32  # that read files: they wait more than they compute, above all on network file systems
 SPLITS = ("train", "test")
 UNKNOWN = -1  # size or CRC: array files have them in dataset.json
+
+
+Examined = tuple[int, int] | Exception  # size and CRC of an image's content, or what is wrong with it
+Examine = Callable[[list[Any]], list[Examined]]
+
+
+class Definition(Place, Protocol):
+    """A dataset's definition in params.yaml (hrrl.params.Dataset says what its keys take)."""
+
+    test: str | None
+    classes: list[str] | None
+    resolution: int | None
+    skip_unreadable: bool
 
 
 @dataclass
@@ -45,7 +59,7 @@ class Rows:
 
     def fingerprint(self) -> str:
         """Differs when any image does, as far as size, CRC or the source files' MD5 tell."""
-        parts = (self.paths.text, self.paths.ends, self.labels, self.bytes, self.crcs)
+        parts: tuple[Any, ...] = (self.paths.text, self.paths.ends, self.labels, self.bytes, self.crcs)
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
@@ -70,7 +84,7 @@ class Manifest:
     splits: dict[str, Rows]
     train: str = "train"
     resolution: int | None = None
-    files: list[dict] = field(default_factory=list)
+    files: list[ArrayFile] = field(default_factory=list)
     pixels: dict[str, str] = field(default_factory=dict)
 
     def labels(self, split: str) -> np.ndarray:
@@ -80,7 +94,7 @@ class Manifest:
     def paths(self, split: str) -> Paths:
         return self.splits[split].paths
 
-    def write(self, folder) -> None:
+    def write(self, folder: str | Path) -> None:
         """Writes manifest.csv and dataset.json into a folder, whole or not at all; the same bytes always."""
         description = {
             "kind": self.kind,
@@ -112,7 +126,7 @@ def _quoted(path: str) -> str:
     return '"' + path.replace('"', '""') + '"' if any(c in path for c in ',"\r\n') else path
 
 
-def read_manifest(folder) -> Manifest:
+def read_manifest(folder: str | Path) -> Manifest:
     """Reads what :meth:`Manifest.write` wrote.
 
     Raises:
@@ -144,10 +158,14 @@ def _read_images(path: Path) -> dict[str, Rows]:
             paths[split].extend([name])
             for column, value in zip(columns[split], (label, *known), strict=True):
                 column.append(int(value) if value else UNKNOWN)
-    return {split: Rows(paths[split], *(np.frombuffer(c, np.int64) for c in columns[split])) for split in SPLITS}
+    found = {}
+    for split in SPLITS:
+        labels, sizes, crcs = (np.frombuffer(column, np.int64) for column in columns[split])
+        found[split] = Rows(paths[split], labels, sizes, crcs)
+    return found
 
 
-def prepare(definition, name: str) -> Manifest:
+def prepare(definition: Definition, name: str) -> Manifest:
     """Finds a dataset, checks it and lists its images.
 
     Args:
@@ -161,24 +179,26 @@ def prepare(definition, name: str) -> Manifest:
     data = locate(definition, f"{key}.root")
     classes = _choose(definition.classes, data.classes, f"{key}.classes")
     splits = _list(definition, data, classes, key)
-    store, files, pixels = getattr(data, "store", None), [], {}
-    if store is None:
-        pixels = {split: _hash_pixels(data, rows.paths) for split, rows in splits.items()}
-        files = data.sources(dict.fromkeys(p.rpartition("#")[0] for rows in splits.values() for p in rows.paths))
-        warn_of_checksums(data, files, key)
-    else:
+    files: list[ArrayFile] = []
+    pixels: dict[str, str] = {}
+    if in_files(data):
         splits = _check_all(data, splits, name, definition.skip_unreadable)
         for split in splits:
             _complain_of_empty(splits[split].labels, classes, "without unreadable images, it", f"{key}.{split}")
+    else:
+        pixels = {split: _hash_pixels(data, rows.paths) for split, rows in splits.items()}
+        files = data.sources(_array_files(splits))
+        warn_of_checksums(data, files, key)
     counts = " and ".join(f"{len(rows.paths)} {split}" for split, rows in splits.items())
-    print(printable(f"{key}: {counts} images of {len(classes)} classes in {store or data}"), flush=True)
+    where = data.store if in_files(data) else data
+    print(printable(f"{key}: {counts} images of {len(classes)} classes in {where}"), flush=True)
     wnids = dict(zip(data.classes, data.wnids, strict=True))
     train = definition.train.partition("[")[0]
     found = [wnids[c] for c in classes]
     return Manifest(definition.kind, classes, found, splits, train, definition.resolution, files, pixels)
 
 
-def relisted(definition, name: str, folder) -> str | None:
+def relisted(definition: Definition, name: str, folder: str | Path) -> str | None:
     """What a listing of a dataset by names and sizes finds changed since its manifest was written, in one line.
 
     Reads no image: a file that was replaced by another of the same size is found when it is read.
@@ -190,25 +210,28 @@ def relisted(definition, name: str, folder) -> str | None:
         splits = _list(definition, data, _choose(definition.classes, data.classes, f"{key}.classes"), key)
     except UserError as error:
         return str(error)
-    store = getattr(data, "store", None)
-    if store is None:
-        files = dict.fromkeys(p.rpartition("#")[0] for rows in splits.values() for p in rows.paths)
-        there = [(source["name"], source["bytes"]) for source in data.sources(files)]
+    if not in_files(data):
+        found = [(source["name"], source["bytes"]) for source in data.sources(_array_files(splits))]
         listed = [(source["name"], source["bytes"]) for source in manifest.files]
-        return None if there == listed else f"{key}: its files are {there}, the manifest has {listed}"
+        return None if found == listed else f"{key}: its files are {found}, the manifest has {listed}"
     for split, rows in manifest.splits.items():
         sizes = dict(zip(rows.paths, rows.bytes.tolist(), strict=True))
         skipped, there = set(rows.skipped), list(splits[split].paths)
         new = [path for path in there if path not in sizes and path not in skipped]
         gone = sorted(set(sizes) - set(there))
-        other = [p for p in there if p in sizes and store.size(p) not in (None, sizes[p])]
+        other = [p for p in there if p in sizes and data.store.size(p) not in (None, sizes[p])]
         if first := (*new, *gone, *other)[:1]:
             counts = f"{len(new)} images more, {len(gone)} fewer, {len(other)} of another size"
             return f"{key}: {split} has {counts} than its manifest; the first is {first[0]}"
     return None
 
 
-def _hash_pixels(data, paths: Paths) -> str:
+def _array_files(splits: dict[str, Rows]) -> list[str]:
+    """The array files that the images of all splits are in, once each."""
+    return list(dict.fromkeys(path.rpartition("#")[0] for rows in splits.values() for path in rows.paths))
+
+
+def _hash_pixels(data: InArrays, paths: Paths) -> str:
     """SHA-256 of the images of array files, in their order."""
     digest, listed = hashlib.sha256(), [path.rpartition("#")[::2] for path in paths]
     for file in dict.fromkeys(file for file, _ in listed):
@@ -218,11 +241,13 @@ def _hash_pixels(data, paths: Paths) -> str:
     return digest.hexdigest()
 
 
-def _list(definition, data, classes: list[str], key: str) -> dict[str, Rows]:
+def _list(definition: Definition, data: Found, classes: list[str], key: str) -> dict[str, Rows]:
     """The images that the definition selects for "train" and "test", not yet looked at."""
     held_out = definition.test or next((s for s in ("val", "test") if s in data.splits), "val")
     keep = [data.classes.index(c) for c in classes]
-    published, chosen, splits = {}, {}, {}
+    published: dict[str, tuple[Paths, np.ndarray]] = {}
+    chosen: dict[str, np.ndarray] = {}
+    splits = {}
     for split, expression in zip(SPLITS, (definition.train, held_out), strict=True):
         source, part = _parse(expression, data.splits, f"{key}.{split}")
         if source not in published:
@@ -233,7 +258,8 @@ def _list(definition, data, classes: list[str], key: str) -> dict[str, Rows]:
         if source in chosen and (common := len(np.intersect1d(chosen[source], indices))):
             raise UserError(f"{key}.test: {expression} has {common} images of train: {definition.train}; expected none")
         chosen[source] = indices
-        splits[split] = Rows(paths.take(indices), labels, *np.full((2, len(labels)), UNKNOWN))
+        sizes, crcs = np.full((2, len(labels)), UNKNOWN)
+        splits[split] = Rows(paths.take(indices), labels, sizes, crcs)
     return splits
 
 
@@ -283,7 +309,7 @@ def _complain_of_empty(labels: np.ndarray, classes: list[str], what: str, key: s
         note(f"{key}: {what} has no images of {len(empty)} classes, the first is {empty[0]}")
 
 
-def _check_all(data, splits: dict[str, Rows], name: str, skip: bool) -> dict[str, Rows]:
+def _check_all(data: InFiles, splits: dict[str, Rows], name: str, skip: bool) -> dict[str, Rows]:
     """Reads and decodes every file, and notes sizes and CRCs.
 
     Threads read, processes decode: a file that ends its decoder is named like any other damaged one.
@@ -298,7 +324,7 @@ def _check_all(data, splits: dict[str, Rows], name: str, skip: bool) -> dict[str
         return {split: _check(data, rows, examine, f"{name} {split}", skip) for split, rows in splits.items()}
 
 
-def _check(data, rows: Rows, examine, title: str, skip: bool) -> Rows:
+def _check(data: InFiles, rows: Rows, examine: Examine, title: str, skip: bool) -> Rows:
     """The images of a split with their sizes and CRCs; ``examine`` takes a list of what ``data.fetch`` gives."""
     from tqdm import tqdm
 
@@ -328,19 +354,16 @@ def _check(data, rows: Rows, examine, title: str, skip: bool) -> Rows:
                 readable[i] = False
             bar.update(min(CHUNK, n - start))
     left = np.flatnonzero(readable)
-    if len(left) == n:
-        return Rows(rows.paths, rows.labels, *numbers)
-    return Rows(
-        rows.paths.take(left),
-        rows.labels[left],
-        *numbers[:, left],
-        skipped=[rows.paths[i] for i in np.flatnonzero(~readable)],
-    )
+    sizes, crcs = (column[left] for column in numbers)
+    skipped = [rows.paths[i] for i in np.flatnonzero(~readable).tolist()]
+    paths = rows.paths if len(left) == n else rows.paths.take(left.tolist())
+    return Rows(paths, rows.labels[left], sizes, crcs, skipped)
 
 
-def _examine(data, paths: Paths, positions: range, examine) -> Iterator[tuple[int, tuple[int, int] | Exception]]:
+def _examine(data: InFiles, paths: Paths, positions: range, examine: Examine) -> Iterator[tuple[int, Examined]]:
     """Position of each file with its size and CRC, or with what is wrong with it."""
-    group, size = [], 0
+    group: list[tuple[int, Any]] = []
+    size = 0
     for i in positions:
         try:
             group.append((i, data.fetch(paths[i])))

@@ -3,11 +3,12 @@
 import inspect
 import zlib
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
 from hrrl.datasets.stores import Paths
-from hrrl.datasets.trees import NotHereError
+from hrrl.datasets.trees import Kind, NotHereError
 from hrrl.errors import UserError
 
 # What datasets call the split to train on and the one that is held out, where it is not "train" and "test".
@@ -20,7 +21,7 @@ SPLITS = {
 }
 
 
-def of(name: str):
+def of(name: str) -> Kind:
     """A class like those of hrrl/datasets/kinds, for torchvision's dataset of this name.
 
     Raises:
@@ -32,7 +33,7 @@ def of(name: str):
     takes = inspect.signature(found).parameters if inspect.isclass(found) else {}
     if "root" not in takes or not {"train", "split"} & set(takes):
         raise UserError(f"kind: torchvision/{name}: torchvision.datasets has no {name} with a split and a root")
-    return type(
+    made: Any = type(
         name,
         (_Library,),
         {
@@ -42,6 +43,7 @@ def of(name: str):
             "source": f"torchvision.datasets.{name}",
         },
     )
+    return made
 
 
 class _Library:
@@ -52,16 +54,23 @@ class _Library:
 
     licence = "as its publisher says, whom torchvision's documentation names"
     rootless = False
+    source: ClassVar[str]
+    needs: ClassVar[str]
+    dataset: ClassVar[Any]  # torchvision's class
+    takes: ClassVar[Any]  # its arguments by name
+    classes: list[str]
+    wnids: list[str | None]
 
     def __init__(self, root: Path, train: str = "train"):
-        self.root, self.store, self.opened = root, self, {}
+        self.root, self.store = root, self
+        self.opened: dict[str, Any] = {}  # by split
         first = self._open("train")
         labels = getattr(first, "classes", None)
         self.classes = [str(name) for name in labels] if labels else sorted({str(y) for y in self._labels("train")})
         self.wnids = [None] * len(self.classes)
         self.splits = ["train", "test"]
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"torchvision.datasets.{self.dataset.__name__} in {self.root}"
 
     @classmethod
@@ -72,13 +81,13 @@ class _Library:
             cls.dataset(folder, **cls._which(split), download=True)
 
     @classmethod
-    def _which(cls, split: str) -> dict:
+    def _which(cls, split: str) -> dict[str, Any]:
         """The argument by which the dataset takes a split."""
         if "train" in cls.takes:
             return {"train": split == "train"}
         return {"split": SPLITS.get(cls.dataset.__name__, ("train", "test"))[split == "test"]}
 
-    def _open(self, split: str):
+    def _open(self, split: str) -> Any:
         if split not in self.opened:
             try:
                 self.opened[split] = self.dataset(self.root, **self._which(split))
@@ -86,7 +95,7 @@ class _Library:
                 raise NotHereError(" ".join(str(error).split())) from None
         return self.opened[split]
 
-    def _labels(self, split: str) -> list:
+    def _labels(self, split: str) -> list[int]:
         found = self._open(split)
         for name in ("targets", "labels", "_labels"):
             if (labels := getattr(found, name, None)) is not None:
@@ -95,7 +104,7 @@ class _Library:
             return [int(label) for _, label in samples]
         return [int(found[i][1]) for i in range(len(found))]
 
-    def rows(self, split: str, classes: list[str]):
+    def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
         """Paths and labels of a split's images."""
         labels = np.array(self._labels(split), int)
         if not np.isin(labels, range(len(self.classes))).all():

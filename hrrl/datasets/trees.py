@@ -3,14 +3,94 @@
 import re
 import sys
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypedDict
 
 import numpy as np
 
 from hrrl.datasets.stores import Paths, join, open_store
 from hrrl.errors import UserError, printable
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
 WNID = re.compile(r"n\d{8}")
+
+
+class Store(Protocol):
+    """What image files are read from."""
+
+    def __str__(self) -> str: ...
+    def read(self, path: str) -> bytes: ...
+    def size(self, path: str) -> int | None: ...
+
+
+class ArrayFile(TypedDict):
+    """A file on disk that holds many images."""
+
+    name: str
+    bytes: int
+    md5: str
+
+
+class Listed(Protocol):
+    """A dataset that was found: names of its classes, their WordNet ids, its published splits, and who published it."""
+
+    source: str
+    licence: str
+
+    @property
+    def classes(self) -> list[str]: ...
+    @property
+    def wnids(self) -> list[str | None]: ...
+    @property
+    def splits(self) -> list[str]: ...
+
+    def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
+        """Paths and labels (positions in ``self.classes``) of a split's images, at least those of some classes."""
+        ...
+
+
+class InFiles(Listed, Protocol):
+    """A dataset whose images are files: :class:`Tree` says what these do."""
+
+    @property
+    def store(self) -> Store: ...
+    def fetch(self, path: str) -> Any: ...
+    def examine(self, content: Any) -> tuple[int, int]: ...
+
+
+class InArrays(Listed, Protocol):
+    """A dataset whose images are positions in array files: :class:`hrrl.datasets.arrays.Arrays` says what these do."""
+
+    root: Path
+    kept: dict[str, tuple[np.ndarray, np.ndarray]]
+
+    def images(self, file: str) -> tuple[np.ndarray, np.ndarray]: ...
+    def sources(self, files: Iterable[str]) -> list[ArrayFile]: ...
+    def checksums(self) -> dict[str, str]: ...
+
+
+Found = InFiles | InArrays
+
+
+class Kind(Protocol):
+    """A class of hrrl/datasets/kinds; one whose dataset can be downloaded has ``download(folder)`` as well."""
+
+    needs: str
+    rootless: bool
+    source: str
+    licence: str
+
+    def __call__(self, root: Path, train: str = "train") -> Found:
+        """The dataset in a folder; raises :class:`NotHereError` where it is not there."""
+        ...
+
+
+def in_files(data: Found) -> "TypeIs[InFiles]":
+    """Whether a dataset's images are files, rather than in arrays."""
+    return hasattr(data, "store")
 
 
 class NotHereError(LookupError):
@@ -35,14 +115,15 @@ class Tree:
     source = licence = "not stated"
     rootless = False
     needs = "folders train/<class>/* and val/<class>/* (or test/<class>/*), or a zip of them"
-    inside = ("",)  # folders that may hold the splits, apart from any folder of the root
+    inside: ClassVar[tuple[str, ...]] = ("",)  # folders that may hold the splits, apart from any folder of the root
 
     def __init__(self, root: Path, train: str = "train"):
         self.store, self.train = open_store(root), train
         places = [*self.inside, *self.store.folders()]
-        self.base = next((p for p in places if train in self.store.folders(p)), None)
-        if self.base is None:
+        base = next((p for p in places if train in self.store.folders(p)), None)
+        if base is None:
             raise NotHereError(f"no folder {train}/ in it or one folder deeper")
+        self.base = base
         self.splits = self.store.folders(self.base)
         self.classes = self.store.folders(join(self.base, train))
         if not self.classes:
@@ -76,7 +157,7 @@ class Tree:
         """The WordNet id of each class whose name is one."""
         return [name if WNID.fullmatch(name) else None for name in self.classes]
 
-    def rows(self, split: str, classes: list[str]):
+    def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
         """Paths and labels (positions in ``self.classes``) of a split's images of some classes.
 
         Raises:

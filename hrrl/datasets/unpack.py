@@ -5,6 +5,7 @@ import io
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 SMALL = 2**26  # bytes that anything may unpack to
 TIMES = 64  # its own size that a larger file may unpack to: no photographs come near that
@@ -13,13 +14,13 @@ TIMES = 64  # its own size that a larger file may unpack to: no photographs come
 class Bounded(io.RawIOBase):
     """A stream that ends in an error where it gets longer than its file allows."""
 
-    def __init__(self, stream, packed: int):
+    def __init__(self, stream: io.BufferedIOBase, packed: int):
         self.stream, self.left = stream, max(SMALL, TIMES * packed)
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         data = self.stream.read(len(buffer))
         self.left -= len(data)
         if self.left < 0:
@@ -44,7 +45,8 @@ def members(archive: bytes | Path, names: Iterable[str]) -> dict[str, bytes]:
     Raises:
         ValueError, OSError, EOFError, tarfile.TarError: it is damaged, or unpacks to far more than images do.
     """
-    wanted, found = set(names), {}
+    wanted = set(names)
+    found: dict[str, bytes] = {}
     packed = len(archive) if isinstance(archive, bytes) else archive.stat().st_size
     with gzip.open(io.BytesIO(archive) if isinstance(archive, bytes) else archive) as stream:
         bounded = io.BufferedReader(Bounded(stream, packed), 2**20)
@@ -52,5 +54,5 @@ def members(archive: bytes | Path, names: Iterable[str]) -> dict[str, bytes]:
             for member in tar:
                 name = Path(member.name).name
                 if member.isfile() and name in wanted and name not in found:
-                    found[name] = tar.extractfile(member).read()
+                    found[name] = tar.extractfile(member).read()  # type: ignore[union-attr]
     return found

@@ -4,7 +4,7 @@ import io
 import itertools
 import pickle
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Cifar10(Arrays):
             return super().find(name, folder)
         return self.path if name in (self.archive, *self.members) else None
 
-    def _load(self, name: str) -> dict:
+    def _load(self, name: str) -> dict[str, Any]:
         data = (self.root / name).read_bytes() if self.members is None else self.members[name]
         content = _Unpickler(io.BytesIO(data), encoding="latin1").load()
         return {key.decode() if isinstance(key, bytes) else key: value for key, value in content.items()}
@@ -48,7 +48,7 @@ class Cifar10(Arrays):
         names = self.apart(lambda: list(self._load("batches.meta")["label_names"]), "batches.meta")
         return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
-    def read(self, file: str):
+    def read(self, file: str) -> tuple[np.ndarray, np.ndarray]:
         content = self._load(file)
         data, labels = content["data"], np.asarray(content["labels"])
         if data.dtype != np.uint8 or data.shape[1:] != (3072,) or labels.dtype.kind != "i":
@@ -56,7 +56,7 @@ class Cifar10(Arrays):
         return data.reshape(-1, 3, 32, 32), labels.astype(np.int64)
 
     def behind(self, file: str) -> list[Path]:
-        return [self.path] if self.members is not None else [self.find("batches.meta"), self.find(file)]
+        return [self.path] if self.members is not None else self.there("batches.meta", file)
 
     def checksums(self) -> dict[str, str]:
         from torchvision.datasets import CIFAR10
@@ -74,7 +74,7 @@ class Cifar10(Arrays):
 class _Unpickler(pickle.Unpickler):
     """Builds arrays and plain values only: a pickle from somewhere must not run code."""
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         arrays = module.split(".")[0] == "numpy" and name in (
             "_reconstruct",
             "ndarray",

@@ -2,13 +2,14 @@
 
 import hashlib
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from hrrl.datasets.arrays import DIGITS, Arrays
+from hrrl.datasets.arrays import DIGITS, Arrays, T
+from hrrl.datasets.trees import ArrayFile
 
 
 class Digits(Arrays):
@@ -25,19 +26,22 @@ class Digits(Arrays):
     files: ClassVar = {"train": ["digits-train"], "test": ["digits-test"]}
     classes = DIGITS
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "scikit-learn"
 
     def find(self, name: str, folder: Path | None = None) -> Path | None:
         return Path(name)
 
-    def apart(self, read, file: str):
+    def apart(self, read: Callable[[], T], file: str) -> T:
         """Called here: scikit-learn's own files are as harmless as its code."""
         return read()
 
-    def read(self, file: str):
-        (package,) = importlib.util.find_spec("sklearn").submodule_search_locations  # importing it takes seconds
-        table = np.loadtxt(Path(package, "datasets/data/digits.csv.gz"), np.int64, delimiter=",")
+    def read(self, file: str) -> tuple[np.ndarray, np.ndarray]:
+        package = importlib.util.find_spec("sklearn")  # importing it takes seconds
+        if package is None or package.origin is None:
+            raise ModuleNotFoundError("scikit-learn is not installed", name="sklearn")
+        path = Path(package.origin).parent / "datasets/data/digits.csv.gz"
+        table = np.loadtxt(path, np.int64, delimiter=",")
         pixels, target = table[:, :-1].reshape(-1, 1, 8, 8), table[:, -1]
         rank = np.empty(len(target), int)
         for digit in range(10):
@@ -47,6 +51,6 @@ class Digits(Arrays):
         images = np.rint(pixels[part] * (255 / 16)).astype(np.uint8)  # published as 0 to 16
         return images, target[part]
 
-    def sources(self, files: Iterable[str]) -> list[dict]:
+    def sources(self, files: Iterable[str]) -> list[ArrayFile]:
         content = {file: self.read(file)[0].tobytes() for file in files}
         return [{"name": f, "bytes": len(c), "md5": hashlib.md5(c).hexdigest()} for f, c in content.items()]

@@ -4,7 +4,8 @@ import fnmatch
 import hashlib
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ class ImageNet(Tree):
     )
     inside = ("", "Data/CLS-LOC", "ILSVRC/Data/CLS-LOC")
 
-    def rows(self, split: str, classes: list[str]):
+    def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
         folder = join(self.base, split)
         if split == self.train or self.store.folders(folder):
             return super().rows(split, classes)
@@ -47,8 +48,7 @@ class ImageNet(Tree):
         for place in places:
             if devkit := self._devkit(place):
                 truth, wnids = devkit
-                where, lines = "the devkit's ground truth", [(None, wnids.get(label, label)) for label in truth]
-                return self._match(where, lines, names)
+                return self._match("the devkit's ground truth", [(None, wnids.get(y, y)) for y in truth], names)
         for place in places:
             # The devkit's own list counts by ILSVRC2012_ID: of no use without meta.mat.
             names_here = [n for n in self.store.names(place) if n != TRUTH and not is_image(n)]
@@ -68,7 +68,7 @@ class ImageNet(Tree):
             files = self.store.names(join(place, inside))
             if TRUTH in files and META in files:
                 read = [self.store.read(join(place, inside, name)) for name in (TRUTH, META)]
-                return self._lines(join(place, inside), lambda read=read: read)
+                return self._lines(join(place, inside), partial(list, read))
         if DEVKIT in self.store.names(place):
             return self._lines(join(place, DEVKIT), self._packed_devkit(join(place, DEVKIT)))
         return None
@@ -76,7 +76,7 @@ class ImageNet(Tree):
     def _lines(self, path: str, read: Callable[[], list[bytes]]) -> tuple[list[str], dict[str, str]]:
         """Lines of the ground truth and wnids by their ILSVRC2012_ID, of the contents of TRUTH and META."""
 
-        def parsed():
+        def parsed() -> tuple[list[str], dict[str, str]]:
             truth, meta = read()
             return truth.decode().split(), _synsets(meta)
 
@@ -98,19 +98,20 @@ class ImageNet(Tree):
 
         return read
 
-    def _match(self, where: str, lines: list[tuple[str | None, str]], names: list[str]) -> list[str]:
+    def _match(self, where: str, lines: Sequence[tuple[str | None, str]], names: list[str]) -> list[str]:
         """Gives each image its line: by file name, by the number in the file name, or (as many lines) in order."""
         if lines and lines[0][0] is not None:
             labels = dict(lines)
-            found = [labels.get(name.partition(".")[0]) for name in names]
+            labelled = [labels.get(name.partition(".")[0]) for name in names]
         else:
-            numbers = [int(number) if (number := _number(name)) else 0 for name in names]
+            numbers: Sequence[int] = [int(number) if (number := _number(name)) else 0 for name in names]
             if len(lines) == len(names) and max(numbers, default=0) > len(lines):
                 numbers = range(1, len(names) + 1)  # a part of the images, with a ground truth made for them
-            found = [lines[n - 1][1] if 0 < n <= len(lines) else None for n in numbers]
-        for name, label in zip(names, found, strict=True):
-            if label is None:
-                raise UserError(f"{self.store}: {where} has no label for {name}; expected one for every image")
+            labelled = [lines[n - 1][1] if 0 < n <= len(lines) else None for n in numbers]
+        found = [label for label in labelled if label is not None]
+        if len(found) < len(names):
+            name = names[labelled.index(None)]
+            raise UserError(f"{self.store}: {where} has no label for {name}; expected one for every image")
         if all(label.isdecimal() for label in found):  # positions among the sorted wnids
             order = self._wnid_order(where, max(map(int, found), default=0))
             found = [order[int(label)] for label in found]

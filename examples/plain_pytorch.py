@@ -33,15 +33,13 @@ def main(images):
             x, y = x.to(DEVICE), y.to(DEVICE)
             x = hrrl.perturb(model, x, y, TAU, mean=MEAN, std=STD)  # the example axis; TAU is in pixel units
             losses = F.cross_entropy(model(x), y, reduction="none")
-            loss = (q.weights(concepts[y]).to(losses) * losses).mean()  # the concept axis
             optimizer.zero_grad()
-            loss.backward()
+            (q.weights(concepts[y]).to(losses) * losses).mean().backward()  # the concept axis
             optimizer.step()
             q.update(losses.detach(), concepts[y])
         scheduler.step()
-    model.eval()
-    with torch.inference_mode():
-        hits = [model(x.to(DEVICE)).argmax(1).cpu() == y for x, y in DataLoader(val, 256)]
+    model.eval().requires_grad_(False)
+    hits = [model(x.to(DEVICE)).argmax(1).cpu() == y for x, y in DataLoader(val, 256)]
     print(f"accuracy {100 * torch.cat(hits).double().mean():.2f}, q {dict(zip(names, q.q.tolist(), strict=True))}")
 
 

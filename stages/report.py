@@ -23,7 +23,8 @@ def main(params):
     write_json(folder / "metrics.json", metrics)
     write_json(folder / "headline.json", reporting.headline(metrics, params.headline))
     with replacing(folder / "tables") as tables:
-        reporting.write_tables(reporting.tables(results), tables)
+        changes = reporting.headline_changes(metrics, results.baseline, params.headline)
+        reporting.write_tables(reporting.tables(results) | {"headline": changes}, tables)
         reporting.write_runs(results, tables)
     with replacing(folder / "plots") as plots:
         reporting.write_plot_data(reporting.plot_data(results), plots)

@@ -17,6 +17,7 @@ from hrrl.reporting import (
     curves,
     figures,
     headline,
+    headline_changes,
     label,
     labels,
     metrics,
@@ -209,6 +210,9 @@ def test_headline_is_one_variant_without_its_name():
     assert found["worst_concept"] == tree["benchmark"]["hrrl"]["worst_concept"]["mean"]
     assert found["robust"] == tree["robustness"]["hrrl"]["step_2"]["mean"]
     assert headline(tree, "erm").keys() == found.keys()
+    row = headline_changes(tree, "erm", "hrrl").set_index("Metric").loc["svm.cifar"]
+    assert float(row.Change) == pytest.approx(tree["svm"]["cifar"]["hrrl"]["difference"]["mean"], abs=0.01)
+    assert len(headline_changes(tree, "erm", "erm")) == 0
     assert headline(tree, "erm") != found
 
 

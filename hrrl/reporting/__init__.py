@@ -19,7 +19,7 @@ from hrrl.reporting.page import page
 from hrrl.reporting.results import PAPER, Results, label, labels
 from hrrl.reporting.runs import runs, write_runs
 from hrrl.reporting.summary import headline, metrics, plot_data, write_plot_data
-from hrrl.reporting.tables import tables, write_tables
+from hrrl.reporting.tables import headline_changes, tables, write_tables
 
 __all__ = [
     "PAPER",
@@ -28,6 +28,7 @@ __all__ = [
     "curves",
     "figures",
     "headline",
+    "headline_changes",
     "label",
     "labels",
     "metrics",

@@ -90,11 +90,24 @@ def tables(results: Results) -> dict[str, pd.DataFrame]:
     return {name: table.astype(str) for name, table in named.items() if table.size}
 
 
+def headline_changes(metrics: dict, before: str, after: str) -> pd.DataFrame:
+    """What differs in headline.json between two variants as headlines: what `dvc metrics diff` shows of it."""
+    rows = []
+    numbers = [pd.json_normalize(summary.headline(metrics, variant)).iloc[0] for variant in (before, after)]
+    for key in numbers[0].index.intersection(numbers[1].index):
+        old, new = (found[key] for found in numbers)
+        if old != new:
+            rows.append({"Metric": key, before: f"{old:.2f}", after: f"{new:.2f}", "Change": f"{new - old:+.2f}"})
+    return pd.DataFrame(rows)
+
+
 def write_tables(tables: dict[str, pd.DataFrame], folder) -> None:
-    """<folder>/<name>.csv and <name>.md for each table."""
+    """<folder>/<name>.csv and <name>.md for each table that has something in it."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
+        if not table.size:
+            continue
         table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
         align = ["left"] + ["right"] * (table.shape[1] - 1)
         text = table.to_markdown(index=False, disable_numparse=True, colalign=align)

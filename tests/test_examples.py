@@ -1,11 +1,14 @@
 """The wheel in a fresh environment, and examples/ run from there on real photographs of clothes (Fashion-MNIST)."""
 
+import json
 import re
 import subprocess
 import sys
 import sysconfig
 import venv
 import zipfile
+from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -90,17 +93,33 @@ def python(wheel, tmp_path_factory):
     return python
 
 
-@pytest.fixture
-def run(python, tmp_path):
-    """Runs an example outside of the repository and returns what it prints."""
+# One process for all: most of an example's time here would be its imports.
+DRIVER = """
+import contextlib, io, json, runpy, sys
+printed = {}
+for sys.argv in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    printed[sys.argv[0]] = out.getvalue()
+print(json.dumps(printed))
+"""
 
-    def run(name, *arguments):
-        command = [python, ROOT / "examples" / name, *arguments]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout
 
-    return run
+@pytest.fixture(scope="module")
+def printed(python, images, tmp_path_factory):
+    """What each example prints, run outside of the repository, by its file's name."""
+    vit = ["vit_tiny_patch16_224", "model.pt", '{"img_size": 32, "patch_size": 8, "depth": 2}']
+    calls = [
+        ["plain_pytorch.py", images],
+        ["timm_vit.py", images, "model.pt"],
+        ["concepts_and_score.py", images.parent / "nouns", *vit],
+        *([["lightning_module.py", images]] if find_spec("pytorch_lightning") else []),
+    ]
+    calls = json.dumps([[str(ROOT / "examples" / name), *map(str, arguments)] for name, *arguments in calls])
+    folder = tmp_path_factory.mktemp("elsewhere")
+    done = subprocess.run([python, "-c", DRIVER, calls], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return {Path(file).name: text for file, text in json.loads(done.stdout).items()}
 
 
 def test_the_wheel_has_what_the_package_reads(wheel, python, tmp_path):
@@ -124,8 +143,8 @@ assert "hrrl" in methods.names("concept")
     subprocess.run([python, "-c", program], cwd=tmp_path, check=True)
 
 
-def test_the_plain_loop_reaches_the_pipelines_accuracy(run, images, manifest, wnids, tmp_path):
-    example = float(re.search(r"accuracy (\S+),", run("plain_pytorch.py", images))[1])
+def test_the_plain_loop_reaches_the_pipelines_accuracy(printed, manifest, wnids, tmp_path):
+    example = float(re.search(r"accuracy (\S+),", printed["plain_pytorch.py"])[1])
     mapping = group_wnids(wnids)
     names, concepts = class_concepts(mapping, wnids, sorted(set(mapping.values())))
     train, test = (open_split(manifest, None, split, 28) for split in ("train", "test"))
@@ -142,18 +161,22 @@ def test_the_plain_loop_reaches_the_pipelines_accuracy(run, images, manifest, wn
     assert example == pytest.approx(pipeline.history[-1]["val_accuracy"], abs=3)
 
 
-def test_timms_factories_and_the_score_of_its_model(run, images):
-    printed = run("timm_vit.py", images, "model.pt")
-    losses = [float(loss) for loss in re.findall(r"loss (\S+),", printed)]
+def test_timms_factories_and_the_score_of_its_model(printed):
+    losses = [float(loss) for loss in re.findall(r"loss (\S+),", printed["timm_vit.py"])]
     assert len(losses) == 3
     assert losses[-1] < losses[0]
-    settings = '{"img_size": 32, "patch_size": 8, "depth": 2}'
-    printed = run("concepts_and_score.py", images.parent / "nouns", "vit_tiny_patch16_224", "model.pt", settings)
-    assert "'sandal': 'footwear'" in printed
-    assert float(re.search(r"accuracy (\S+),", printed)[1]) > 50
+    score = printed["concepts_and_score.py"]
+    assert "'sandal': 'footwear'" in score
+    assert float(re.search(r"accuracy (\S+),", score)[1]) > 50
 
 
-def test_a_lightning_module(run, images):
-    pytest.importorskip("pytorch_lightning", reason="pip install 'hrrl[dev]' brings it")
-    printed = run("lightning.py", images)
-    assert printed.splitlines()[-1].startswith("8 steps")
+@pytest.mark.skipif(not find_spec("pytorch_lightning"), reason="pip install 'hrrl[dev]' brings pytorch-lightning")
+def test_a_lightning_module(printed):
+    assert printed["lightning_module.py"].splitlines()[-1].startswith("8 steps")
+
+
+def test_an_example_is_one_screen():
+    sizes = {file.name: len(file.read_text().splitlines()) for file in (ROOT / "examples").glob("*.py")}
+    assert sizes.keys() == {"plain_pytorch.py", "timm_vit.py", "lightning_module.py", "concepts_and_score.py"}
+    assert max(sizes.values()) <= 62
+    assert sum(bool(line.strip()) for line in (ROOT / "examples/plain_pytorch.py").read_text().splitlines()) < 40

@@ -1,4 +1,4 @@
-"""HRRL as a LightningModule, which any of its trainers runs: python examples/lightning.py IMAGES"""
+"""HRRL as a LightningModule, which any of its trainers runs: python examples/lightning_module.py IMAGES"""
 
 import sys
 

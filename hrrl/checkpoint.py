@@ -5,7 +5,9 @@ import io
 import json
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -59,7 +61,7 @@ class Checkpoint:
             return state, records
         return None
 
-    def save(self, state: dict, record) -> None:
+    def save(self, state: dict[str, Any], record: dict[str, torch.Tensor]) -> None:
         """Writes the state after ``state["epoch"]`` epochs, and the last one's record: whole, or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
         _save(record, self._record(state["epoch"]))
@@ -74,18 +76,18 @@ class Checkpoint:
         return self.folder / f"record-{epoch:05d}.pt"
 
 
-def _load(file: Path):
+def _load(file: Path) -> Any:
     return torch.load(file, map_location="cpu", weights_only=True)
 
 
-def _save(content, file: Path) -> None:
+def _save(content: dict[str, Any], file: Path) -> None:
     data = io.BytesIO()  # torch.save hides a full disk behind an error of its own
     torch.save(content, data)
     with replacing(file) as temporary:
         temporary.write_bytes(data.getbuffer())
 
 
-def _hash_files(paths) -> str:
+def _hash_files(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in map(Path, paths):
         files = sorted(path.rglob("*")) if path.is_dir() else [path]

@@ -28,7 +28,7 @@ def input_gradient(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.
             return _summed_loss_gradient(model, x, y)
 
 
-def _summed_loss_gradient(model, x, y):
+def _summed_loss_gradient(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     logits = logits_of(model(x))
     if logits.dtype == torch.float16:
         return _half_gradient(logits, x, y)
@@ -36,7 +36,7 @@ def _summed_loss_gradient(model, x, y):
     return torch.autograd.grad(F.cross_entropy(logits, y, reduction="sum"), x)[0]
 
 
-def _half_gradient(logits, x, y):
+def _half_gradient(logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """The same through a pass in float16, where a sure prediction's gradient would vanish: each example's loss is
     scaled by a power of two on the way.
     """

@@ -1,8 +1,13 @@
 """The course of a training run in TensorBoard's format, for whoever wants to look at curves while it goes."""
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from hrrl.progress import Course
+from hrrl.progress import Batch, Course
+from hrrl.trace import Trace
 
 EVERY = 10  # steps between two points, so that curves cost less than 1% of a step (benchmarks/live.py)
 
@@ -14,7 +19,7 @@ class Live(Course):
     numbers of history.csv. Steps are those of the optimizer.
     """
 
-    def steps(self, batches, total, epoch, epochs):
+    def steps(self, batches: Iterable[Batch], total: int, epoch: int, epochs: int) -> Iterator[Batch]:
         if self.started is None:
             folder = self.folder / self.name
             if epoch == 0:  # a run that goes on keeps its curves, another run's are gone
@@ -23,7 +28,7 @@ class Live(Course):
             self.writer = SummaryWriter(str(folder))
         return super().steps(batches, total, epoch, epochs)
 
-    def step(self, losses, trace, names):
+    def step(self, losses: torch.Tensor, trace: Trace, names: list[str]) -> None:
         weighting = trace.weighting
         if weighting.t % EVERY or not trace.sums:
             return
@@ -34,7 +39,7 @@ class Live(Course):
         for name, value in values.items():
             self.writer.add_scalar(f"step/{name}", float(value), weighting.t)
 
-    def epoch(self, history, images_per_second):
+    def epoch(self, history: list[dict[str, Any]], images_per_second: float) -> None:
         super().epoch(history, images_per_second)
         step = history[-1]["step"]
         for name, value in history[-1].items():

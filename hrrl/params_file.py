@@ -2,6 +2,7 @@
 
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -15,7 +16,7 @@ VALUES = 100_000  # of its content with every alias written out
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories of what ends or spoils a line: names are shown in lines
 
 
-def read(path) -> dict:
+def read(path: str | Path) -> dict[str, Any]:
     """The content of a YAML 1.2 file, as DVC reads it.
 
     Raises:
@@ -34,8 +35,8 @@ def read(path) -> dict:
         line = text.count("\n", 0, error.position) + 1
         raise UserError(f"{path}: the character {chr(error.character)!r} in line {line} is none of a text") from None
     except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise UserError(f"{path}: not YAML, {cut(error.problem or 'unreadable')} in line {line}") from None
+        where = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise UserError(f"{path}: not YAML, {cut(error.problem or 'unreadable')} in line {where}") from None
     except RecursionError:
         raise UserError(f"{path}: nested too deep; the deepest key of a params file is six levels down") from None
     except (YAMLError, ValueError, LookupError) as error:  # the latter two: a date or number that is none
@@ -44,7 +45,7 @@ def read(path) -> dict:
         raise UserError(f"{path}: not YAML, {cut(str(error))}") from None
 
 
-def shown(value) -> str:
+def shown(value: Any) -> str:
     """A value as a message shows it: the beginning of its representation."""
     try:
         return cut(repr(value))
@@ -77,7 +78,7 @@ def _text(path: Path) -> str:
         ) from None
 
 
-def _count(node, path: Path, counts: dict, open_nodes: dict) -> int:
+def _count(node: Any, path: Path, counts: dict[int, int], open_nodes: dict[int, Any]) -> int:
     """How many values a node stands for, every alias written out; refuses what no params file holds."""
     if id(node) in counts:
         return counts[id(node)]

@@ -1,5 +1,7 @@
 """What can be known of params before the first image is read, beyond their form: what they name is there and fits."""
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from hrrl import concepts, models, runtime
@@ -8,10 +10,13 @@ from hrrl.datasets.locate import given_root
 from hrrl.errors import UserError
 from hrrl.wordnet import open_wordnet
 
+if TYPE_CHECKING:
+    from hrrl.params import Dataset, Params
+
 CLASSES = 10  # of the networks that are built to see whether they can be
 
 
-def check(params) -> None:
+def check(params: "Params") -> None:
     """Checks params (hrrl.params.Params) on this machine; reads no image and writes nothing.
 
     Raises:
@@ -25,13 +30,13 @@ def check(params) -> None:
     _backbone(params)
 
 
-def _dataset(definition, key: str) -> None:
+def _dataset(definition: "Dataset", key: str) -> None:
     given_root(kinds.load(definition.kind), definition.root, f"{key}.root")
     for name, synset in definition.synsets.items():
         concepts.find_synset(synset, f"{key}.synsets.{name}")
 
 
-def _concepts(params) -> None:
+def _concepts(params: "Params") -> None:
     open_wordnet()  # Table 1 takes it, whatever the setting
     setting = params.as_dict()["concepts"]
     concepts.csv_hash(setting)
@@ -39,7 +44,7 @@ def _concepts(params) -> None:
         concepts.named_synsets(setting)
 
 
-def _backbone(params) -> None:
+def _backbone(params: "Params") -> None:
     """Builds the network and takes a step's shapes through it, where it can be without memory."""
     settings, processes = params.pretrain, params.launch.nproc * params.launch.nnodes
     name, size = settings.backbone, settings.image_size

@@ -3,27 +3,36 @@
 import json
 import os
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqdm import tqdm
 
 from hrrl.errors import UserError
 from hrrl.rows import write_rows
 
+if TYPE_CHECKING:
+    import torch
+
+    from hrrl.runtime import Runtime
+    from hrrl.trace import Trace
+
+Batch = TypeVar("Batch")
 INTERVAL = 1.0  # seconds between two notes of where the run is
 
 
 class Watch:
     """Watches a training run and does nothing: the base of those that do."""
 
-    def steps(self, batches, total: int, epoch: int, epochs: int):
+    def steps(self, batches: Iterable[Batch], total: int, epoch: int, epochs: int) -> Iterable[Batch]:
         """The batches of an epoch (counted from 0), one by one."""
         return batches
 
-    def step(self, losses, trace, names: list[str]) -> None:
+    def step(self, losses: "torch.Tensor", trace: "Trace", names: list[str]) -> None:
         """Called after each step with its (b,) detached losses, the run's record of q, and the concepts' names."""
 
-    def epoch(self, history: list[dict], images_per_second: float) -> None:
+    def epoch(self, history: list[dict[str, Any]], images_per_second: float) -> None:
         """Called after each epoch, with the rows of all epochs."""
 
 
@@ -41,10 +50,11 @@ class Course(Watch):
 
     def __init__(self, title: str, folder: Path, name: str = "history", part: tuple[int, int] = (0, 1)):
         self.title, self.folder, self.name, self.part = title, Path(folder), name, part
-        self.text, self.started, self.noted = "begins", None, 0.0
+        self.text, self.noted = "begins", 0.0
+        self.started: tuple[float, int] | None = None  # when, and with how many epochs done
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def steps(self, batches, total, epoch, epochs):
+    def steps(self, batches: Iterable[Batch], total: int, epoch: int, epochs: int) -> Iterator[Batch]:
         self.epochs = epochs
         self.started = self.started or (time.perf_counter(), epoch)
         bar = tqdm(batches, f"{self.title} epoch {epoch + 1}/{epochs}", total, leave=False, mininterval=1, disable=None)
@@ -53,7 +63,7 @@ class Course(Watch):
                 self._note(epoch + step / total)
             yield batch
 
-    def epoch(self, history, images_per_second):
+    def epoch(self, history: list[dict[str, Any]], images_per_second: float) -> None:
         write_rows(self.folder / f"{self.name}.csv", history)
         row = history[-1]
         worst = {key: value for key, value in row.items() if key.startswith("accuracy_")}
@@ -61,7 +71,7 @@ class Course(Watch):
         parts = [f"epoch {len(history)}/{self.epochs}"] + ([f"{duration(left)} left"] if left else [])
         parts += [f"loss {row['train_loss']:.4f}", f"accuracy {row['val_accuracy']:.2f} %"]
         if len(worst) > 1:
-            concept = min(worst, key=worst.get)
+            concept = min(worst, key=lambda name: worst[name])
             parts.append(f"worst concept {worst[concept]:.2f} % ({concept.removeprefix('accuracy_')})")
         self.text = ", ".join([*parts, f"{images_per_second:,.0f} images/s"])
         self._note(len(history))
@@ -69,21 +79,26 @@ class Course(Watch):
 
     def _left(self, done: float) -> float:
         """Seconds that the rest takes at the speed so far, with ``done`` epochs of this run behind it."""
-        started, before = self.started
+        started, before = self._start()
         run, runs = self.part
         seconds = (time.perf_counter() - started) / max(done - before, 1e-9)  # per epoch
         return seconds * (self.epochs - done + self.epochs * (runs - run - 1))
+
+    def _start(self) -> tuple[float, int]:
+        if self.started is None:
+            raise RuntimeError("no epoch has begun")
+        return self.started
 
     def _note(self, done: float) -> None:
         self.noted = time.perf_counter()
         run, runs = self.part
         now = {"done": round((run + done / self.epochs) / runs, 4), "text": self.text}
-        if done > self.started[1]:
+        if done > self._start()[1]:
             now["left"] = round(self._left(done), 1)
         (self.folder / "now.json").write_text(json.dumps(now))
 
 
-def watching(runtime, *args) -> Watch:
+def watching(runtime: "Runtime", *args: Any) -> Watch:
     """A :class:`Course` of these arguments in the first process of a run, and nothing in the others.
 
     With HRRL_LIVE=tensorboard in the environment it writes curves as well (hrrl/live.py).

@@ -21,8 +21,11 @@ T = TypeVar("T")
 class Compute(Protocol):
     """The section ``compute`` of params.yaml."""
 
-    device: str
-    precision: str
+    @property
+    def device(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+
     channels_last: bool
     compile: bool
     sync_batchnorm: bool

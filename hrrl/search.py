@@ -29,7 +29,7 @@ def parse(name: str) -> Point:
     tau, lam = (found[1] or found[3], found[2] or found[4]) if found else (None, None)
     if found is None or (tau is not None and not float(tau)) or (lam is not None and not float(lam)):
         raise ValueError(f"takes erm, tau0.1, lam1, tau0.1_lam1 and the like, with numbers above 0, got {name!r}")
-    return (tau and float(tau), lam and float(lam))
+    return (float(tau) if tau else None, float(lam) if lam else None)
 
 
 def spec(point: Point, c: float, s: int) -> dict:
@@ -90,7 +90,7 @@ def ranking(cells: list[dict]) -> dict[Point, float]:
         scores[cell["tau"], cell["lam"]].append(fmean(cell["targets"].values()))
     means = {point: fmean(several) for point, several in scores.items()}
 
-    def order(point: Point):
+    def order(point: Point) -> tuple[float, float, float]:
         tau, lam = point
         return -means[point], tau or 0, -(lam or float("inf"))
 
@@ -102,7 +102,8 @@ def filled(spec: dict, cells: list[dict]) -> dict:
     asked = wanted(spec)
     if asked is None:
         return spec
-    ranked, chosen = list(ranking(cells)), {}
+    ranked = list(ranking(cells))
+    chosen: dict[str, float] = {}
     for several in candidates(asked, ranked):
         best = next(point for point in ranked if point in several)
         chosen |= {axis: value for axis, value in zip(SETTINGS, best, strict=True) if value is not None}

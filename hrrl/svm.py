@@ -12,6 +12,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -105,7 +106,7 @@ def cross_validate(
     accuracies = [_percent(row) for row in right]
     best = int(np.argmax(accuracies))  # the first, hence smallest, of equals
 
-    def by_c(values) -> dict:
+    def by_c(values: Sequence[Any]) -> dict[str, Any]:
         return dict(zip([f"{c:g}" for c in grid], values, strict=True))
 
     return Choice(
@@ -176,7 +177,7 @@ def fit(x: np.ndarray, y: np.ndarray, grid: Sequence[float] = GRID, max_iter: in
     classes, labels = np.unique(y, return_inverse=True)
     solve = newton if fast.is_on() else liblinear
     solutions = solve(scaler.transform(x), labels, grid, max_iter=max_iter)
-    return [LinearClassifier(scaler, classes, w[:-1].T, w[-1], *state) for w, *state in solutions]
+    return [LinearClassifier(scaler, classes, w[:-1].T, w[-1], done, steps) for w, done, steps in solutions]
 
 
 def liblinear(
@@ -221,7 +222,7 @@ def _check_part(part: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np
     return x, y
 
 
-def _check_test(train_x, train_y, test_x, test_y):
+def _check_test(train_x: np.ndarray, train_y: np.ndarray, test_x: np.ndarray, test_y: np.ndarray) -> None:
     """The two parts belong to one task."""
     if train_x.shape[1] != test_x.shape[1]:
         raise UserError(

@@ -1,7 +1,9 @@
 """The one training loop: Algorithm 1 over epochs, for pretraining and (with neither axis) for fine-tuning."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +11,7 @@ from torch import nn
 
 from hrrl.axes import Perturbation, Weighting
 from hrrl.checkpoint import Checkpoint
+from hrrl.data.images import Batches
 from hrrl.distributed import all_reduce
 from hrrl.errors import UserError
 from hrrl.evaluation import Task, evaluate
@@ -16,6 +19,16 @@ from hrrl.models import Classifier
 from hrrl.progress import Watch
 from hrrl.runtime import Runtime
 from hrrl.trace import Trace
+
+
+class Schedule(Batches, Protocol):
+    """A section of params.yaml that says how a network is trained, by SGD."""
+
+    epochs: int
+    lr: float
+    milestones: Sequence[int]  # epochs after which the learning rate is divided by 10
+    momentum: float
+    weight_decay: float
 
 
 @dataclass
@@ -30,7 +43,7 @@ def erm(task: Task) -> Variant:
     return Variant(Perturbation(), Weighting(task.counts))
 
 
-def learning_rate(schedule, epoch: int) -> float:
+def learning_rate(schedule: Schedule, epoch: int) -> float:
     """The learning rate of an epoch (counted from 0): divided by 10 after each milestone."""
     return schedule.lr * 0.1 ** sum(epoch >= milestone for milestone in schedule.milestones)
 
@@ -50,14 +63,14 @@ class Training:
     model: Classifier
     task: Task
     variant: Variant
-    schedule: object
+    schedule: Schedule
     runtime: Runtime
     seed: int
     title: str
     watch: Watch = field(default_factory=Watch)
 
-    def __post_init__(self):
-        self.model.to(self.runtime.device, memory_format=self.runtime.memory_format)
+    def __post_init__(self) -> None:
+        self.runtime.place(self.model)
         schedule = self.schedule
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
@@ -68,7 +81,8 @@ class Training:
         )
         half = self.runtime.precision == torch.float16
         self.scaler = torch.amp.GradScaler(self.runtime.device.type, enabled=half)
-        self.history, self.speed = [], []  # one row per epoch: deterministic, and measured
+        self.history: list[dict[str, Any]] = []  # one row per epoch: deterministic
+        self.speed: list[dict[str, Any]] = []  # and measured
         self.trace = Trace(self.variant.concept)
 
     def fit(self, checkpoint: Checkpoint) -> None:
@@ -87,7 +101,7 @@ class Training:
             started = time.perf_counter()
             loss = self._epoch(net, epoch)
             seconds = time.perf_counter() - started
-            row = {"epoch": epoch + 1, "step": self.variant.concept.t, "lr": lr, "train_loss": loss}
+            row: dict[str, Any] = {"epoch": epoch + 1, "step": self.variant.concept.t, "lr": lr, "train_loss": loss}
             row |= self.trace.close_epoch()
             row |= evaluate(self.model, self.task, self.runtime, self.schedule.batch_size)
             self.history.append(row | distribution(self.variant.concept, self.task.names))
@@ -99,8 +113,8 @@ class Training:
                 checkpoint.save(self._state(), self.trace.epochs[-1])
             self.watch.epoch(self.history, images / seconds)
 
-    def _state(self) -> dict:
-        parts = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler}
+    def _state(self) -> dict[str, Any]:
+        parts: dict[str, Any] = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler}
         parts["concept"] = self.variant.concept
         states = {name: part.state_dict() for name, part in parts.items()}
         return {"epoch": len(self.history), **states, "history": self.history, "speed": self.speed}
@@ -129,7 +143,8 @@ class Training:
         runtime, batch_size = self.runtime, self.schedule.batch_size
         # Whatever else is random (noise, dropout) starts afresh with each epoch, on each process: nothing to save.
         torch.manual_seed(self.seed + 1_000_003 * epoch + 998_244_353 * runtime.rank)
-        total, count = 0.0, 0
+        total: torch.Tensor | float = 0.0
+        count = 0
         batches = self.task.train.train_batches(
             batch_size, self.schedule.augment, self.seed, epoch, runtime.rank, runtime.world_size
         )
@@ -172,7 +187,7 @@ class Training:
         return detached
 
 
-def distribution(concept: Weighting, names: list[str]) -> dict:
+def distribution(concept: Weighting, names: list[str]) -> dict[str, float]:
     """q over the concepts, and its entropy in nats; nothing of a weighting whose q does not adapt."""
     if not concept.adaptive:
         return {}

@@ -10,6 +10,7 @@ precedence wins, and a class that is below none of them belongs to "others".
     python -m hrrl.concepts --concepts params.yaml data/quick/benchmark
 """
 
+import contextlib
 import csv
 import difflib
 import functools
@@ -235,6 +236,33 @@ def concept_shares(
     return {concept: n / counts.total() for concept, n in counts.most_common()}
 
 
+def members(
+    classes: Sequence[str], wnids: Wnids, synsets: Mapping[str, str], concepts: Setting
+) -> list[dict[str, str]]:
+    """The classes of each concept in words, in the concepts' order, and WordNet's way to the first of them.
+
+    Args:
+        classes, wnids, synsets: as in :func:`group_classes`.
+        concepts: resolved for these classes (:func:`resolve`).
+    Returns:
+        Rows of ``concept``, ``classes`` (words, separated by "; "), ``example`` (one of them) and ``way`` (the synsets
+        from the root to it, by way of the concept's; empty where it has no synset).
+    """
+    mapping, words = group_classes(classes, wnids, synsets, concepts), titles(classes)
+    heads = {} if isinstance(concepts, dict) else dict(named_synsets(concepts))
+    known = dict(zip(classes, wnids or [None] * len(classes), strict=True))
+    rows = []
+    for concept in class_concepts(mapping, classes, concept_order(concepts))[0]:
+        own = [name for name in classes if mapping[name] == concept]
+        way: list[str] = []
+        if known[own[0]] or own[0] in synsets:
+            (synset,) = class_synsets(own[:1], [known[own[0]]], synsets).values()
+            way = way_down(synset, heads.get(concept))
+        named = [words.get(name, name) for name in own]
+        rows.append({"concept": concept, "classes": "; ".join(named), "example": named[0], "way": " > ".join(way)})
+    return rows
+
+
 # ------------------------------------------------------------------------------------------------------- WordNet
 
 
@@ -257,7 +285,7 @@ def class_synsets(classes: Sequence[str], wnids: Wnids, synsets: Mapping[str, st
 def find_wnid(wnid: str) -> Synset:
     """The noun synset with this wnid, e.g. "n02084071" -> dog.n.01."""
     synset = None
-    if isinstance(wnid, str) and re.fullmatch(r"n\d{8}", wnid):
+    if isinstance(wnid, str) and is_wnid(wnid):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NLTK warns and returns None
             synset = open_wordnet().synset_from_pos_and_offset("n", int(wnid[1:]))
@@ -284,6 +312,26 @@ def find_synset(name: str, where: str = "concepts") -> Synset:
     nearest = ", ".join(f"{synset.name()} ({synset.definition()[:40]})" for synset in list(dict.fromkeys(senses))[:6])
     hint = f"the nearest are {nearest}" if senses else "a noun synset has a name such as dog.n.01"
     raise UserError(f"{where}: there is no noun synset {name!r} in WordNet 3.0; {hint}")
+
+
+def titles(names: Iterable[str]) -> dict[str, str]:
+    """The names that are wnids, in words: {"n02084071": "dog"}; those with the same words get their wnid added."""
+    words = {}
+    for name in filter(is_wnid, names):
+        with contextlib.suppress(UserError):  # a folder that is called like a wnid
+            words[name] = find_wnid(name).lemma_names()[0].replace("_", " ")
+    shared = Counter(words.values())
+    return {name: f"{word} ({name})" if shared[word] > 1 else word for name, word in words.items()}
+
+
+def is_wnid(name: str) -> bool:
+    return re.fullmatch(r"n\d{8}", name) is not None
+
+
+def way_down(synset: Synset, concept: Synset | None = None) -> list[str]:
+    """Names of the synsets on the shortest way from WordNet's root to a synset, by way of a concept's."""
+    ways = [[node.name() for node in way] for way in synset.hypernym_paths() if concept is None or concept in way]
+    return min(ways, key=lambda way: (len(way), way))
 
 
 @functools.cache

@@ -28,10 +28,12 @@ def main(params):
         table.to_csv(folder / "concepts.csv", index=False)
         table1().to_csv(folder / "table1.csv", index=False)
         targets(params, setting).to_csv(folder / "targets.csv", index=False)
+        members(params, setting).to_csv(folder / "members.csv", index=False)
         (folder / "q0").mkdir()
         for variant, values in shares.items():
             (folder / "q0" / f"{variant}.json").write_text(json.dumps(values) + "\n")
         (folder / "benchmark.json").write_text(json.dumps({"names": names, "ids": ids}) + "\n")
+        (folder / "titles.json").write_text(json.dumps(titles(params), indent=1) + "\n")
         (folder / "source.json").write_text(json.dumps({"csv": concepts.csv_hash(plain(params.concepts))}) + "\n")
 
 
@@ -88,6 +90,23 @@ def table1() -> pd.DataFrame:
     groups = list(concepts.group_wnids(concepts.ilsvrc12_wnids()).values())
     rows = [(name, groups.count(name), concepts.TABLE1[name]) for name in concepts.CONCEPTS]
     return pd.DataFrame(rows, columns=["concept", "classes", "paper"])
+
+
+def members(params, concept_setting) -> pd.DataFrame:
+    """The classes of each concept in words, of the benchmark and of ILSVRC12, and WordNet's way down to one of each."""
+    manifest, synsets = labelled(params)
+    wnids = concepts.ilsvrc12_wnids()
+    groups = {
+        "benchmark": (manifest.classes, manifest.wnids, synsets, concept_setting),
+        "ilsvrc12": (wnids, wnids, {}, concepts.TABLE1_SYNSETS),
+    }
+    return pd.DataFrame([{"dataset": name} | row for name, group in groups.items() for row in concepts.members(*group)])
+
+
+def titles(params) -> dict[str, str]:
+    """All classes whose names are wnids, in words."""
+    manifests = [labelled(params, target)[0] for target in (None, *params.targets)]
+    return concepts.titles(dict.fromkeys(name for manifest in manifests for name in manifest.classes))
 
 
 if __name__ == "__main__":

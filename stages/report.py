@@ -66,6 +66,8 @@ def gather(params) -> reporting.Results:
         table1=pd.read_csv(concepts_folder(params) / "table1.csv"),
         concepts=pd.read_csv(concepts_folder(params) / "concepts.csv"),
         target_concepts=pd.read_csv(concepts_folder(params) / "targets.csv"),
+        members=pd.read_csv(concepts_folder(params) / "members.csv", keep_default_na=False),
+        gallery=Path("data", params.name, "gallery"),
         **theory,
         **search(params),
     )

@@ -48,6 +48,7 @@ CELLS = [
     "finetune@erm-0",
     "robustness@erm-0",
     "theory",
+    "gallery",
     "report",
 ]
 

@@ -130,7 +130,7 @@ def test_a_change_of_params_reruns_just_what_depends_on_it(restored):
     assert {stage.split("@")[0] for stage in would_run(restored)} == {"svm", "report"}
     call(restored, "git", "checkout", "-q", "params.yaml")
     edit(restored, headline="erm", claims=[])
-    assert would_run(restored) == {"report"}
+    assert would_run(restored) == {"gallery", "report"}
 
 
 def test_a_cell_depends_on_what_decides_its_bytes_and_on_nothing_else(restored):

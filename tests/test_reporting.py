@@ -39,6 +39,10 @@ VARIANTS = {
     "hrrl": {"example": GRADIENT, "concept": HRRL},
 }
 CONCEPTS = ["garment", "footwear", "wheeled vehicle"]
+MEMBERS = {
+    **{"dataset": "benchmark", "concept": "a<script>alert(1)</script>", "classes": "<script>alert(2)</script>"},
+    **{"example": "<script>alert(3)</script>", "way": "entity.n.01"},
+}
 CLAIMS = [
     {"name": "transfer", "source": "Table 2", "better": "el", "than": "erm", "endpoint": "svm"},
     {"name": "keeps", "source": "Table 4", "better": "hrrl", "than": ["el", "cl"], "endpoint": "svm"},
@@ -91,6 +95,7 @@ def made(variants=VARIANTS, seeds=(0, 1, 2), targets=("lowres", "cifar"), concep
         curves=pd.concat(
             pd.DataFrame({"variant": name, "mu": mu, "lam": 1.0, "s": s, "h": theory.h(s, mu)})
             for name, mu in ((np.nan, 50.0), ("hrrl", 12.0), ("cl", 1.0))
+            if name in {np.nan, *variants}
         ),
         regret=pd.DataFrame(
             [
@@ -108,7 +113,7 @@ def made(variants=VARIANTS, seeds=(0, 1, 2), targets=("lowres", "cifar"), concep
                 {"variant": "hrrl", "lam": 1.0, "s": 100, "c": 10.0} | suggested,
                 {"variant": "cl", "lam": 1.0, "s": 0, "c": 10.0, "mu": 1.0, "mu_run": 1.0, "batches": 20},
             ]
-        ),
+        ).query("variant in @variants"),
         table1=pd.DataFrame({"concept": ["animal"], "classes": [121], "paper": [121]}),
         **searched(targets, concepts, noisy),
         concepts=pd.DataFrame({"concept": concepts, "classes": 1, "images": 100, "q0": 1 / len(concepts)}),
@@ -290,7 +295,7 @@ def test_variants_keep_their_colour_when_others_join():
 
 def test_concepts_are_ranked_ascending_for_each_variant_that_moves_no_examples():
     frame = plot_data(made())["concept_accuracy"]
-    assert list(frame.variant.unique()) == ["erm", "cl"]
+    assert list(frame.variant.unique()) == ["erm", "cl", "hrrl"]  # the last is the headline
     for _, rows in frame.groupby("variant"):
         assert list(rows["rank"]) == [1, 2, 3]
         assert rows.accuracy.is_monotonic_increasing
@@ -331,7 +336,10 @@ def test_page_flags_fits_that_cannot_be_trusted(tmp_path):
 @pytest.mark.parametrize("results", [nothing(), made(), made(seeds=(0,), targets=("lowres",), epochs=1), twelve()])
 def test_page_renders_whatever_is_absent(results, tmp_path):
     drawn = figures(results, tmp_path)
+    results.members = pd.DataFrame([MEMBERS])
     html = page(results, tmp_path, "tau: <0.5>")
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert" in html or not len(results.concepts)
     assert html.count("<img") == len(drawn)
     assert "tau: &lt;0.5&gt;" in html
     assert not re.search(r'(src|href)="(?!data:)', html)

@@ -345,6 +345,21 @@ def _regret(results: Results, data, look):
     return figure
 
 
+def _training(results: Results, data, look):
+    """Loss and validation accuracy of the compared variants by epoch."""
+    if "history" not in data:
+        return None
+    frame = data["history"][data["history"].variant.isin(results.compared)]
+    figure, axes = _panels(2, 2, 3.2)
+    titles = {"train_loss": "training loss, of the images trained on", "val_accuracy": "validation accuracy (%)"}
+    for axis, (column, title) in zip(axes, titles.items(), strict=True):
+        _curves(axis, frame.assign(std=0.0), "epoch", column, results, look)
+        axis.set(title=title, xlabel="epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    _legend(figure, axes[0])
+    return figure
+
+
 def _finetune(results: Results, data, look):
     """Fig. 3."""
     if "finetune_error" not in data:
@@ -354,7 +369,8 @@ def _finetune(results: Results, data, look):
     figure, axes = _panels(len(targets), _columns(len(targets)), 3.0)
     for axis, target in zip(axes, targets, strict=True):
         _curves(axis, frame[frame.target == target], "step", "test_error", results, look)
-        axis.set(title=target, xlabel="step", ylabel="test error (%)")
+        low, high = axis.get_ylim()
+        axis.set(title=target, xlabel="step", ylabel="test error (%)", ylim=(max(low, 0), min(high, 100)))
         axis.xaxis.get_major_locator().set_params(integer=True)
     _legend(figure, axes[0])
     return figure
@@ -460,6 +476,13 @@ CHARTS = {
         "Dots are single seeds, the bar is their mean, the dashed line the mean of the baseline; right of "
         "the line is better. Open diamonds, where there are any, are the paper's means.",
         "Dot plot with a panel for each target and a row for each method; the table above has the numbers.",
+    ),
+    "training": Chart(
+        _training,
+        "Pretraining",
+        "Means over seeds. EL and HRRL train on moved images, and CL weights them: their losses are of other images or "
+        "means than ERM's; the accuracy is on the same clean images for all.",
+        "Line charts of the training loss and of the validation accuracy by epoch, a line for each method.",
     ),
     "search": Chart(
         _search,

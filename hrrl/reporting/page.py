@@ -2,6 +2,8 @@
 
 import base64
 import re
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import jinja2
@@ -10,8 +12,9 @@ from markupsafe import Markup, escape
 from hrrl.reporting import premise, summary, tables
 from hrrl.reporting.claims import ENDPOINTS, claims, statement
 from hrrl.reporting.figures import CHARTS, looks
+from hrrl.reporting.pictures import pictures
 from hrrl.reporting.results import Results
-from hrrl.reporting.statistics import ENOUGH
+from hrrl.reporting.statistics import CONFIDENCE, ENOUGH, quantile
 from hrrl.reporting.summary import Column
 
 
@@ -23,7 +26,8 @@ def page(results: Results, figures, params: str = "") -> str:
         figures: the folder that :func:`hrrl.reporting.figures.figures` wrote; the SVGs there are embedded.
         params: the text of params.yaml, shown at the end.
     """
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    here = Path(__file__).parent
+    loader = jinja2.FileSystemLoader(here)
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -41,7 +45,25 @@ def page(results: Results, figures, params: str = "") -> str:
         problems=problems(results),
         seeds=_seeds(results),
         params=params,
+        pictures=pictures(results),
+        members={name: rows.to_dict("records") for name, rows in results.members.groupby("dataset")},
+        baselines={variant: results.labels[variant] for variant in results.compared},
+        statistics={"t": quantiles(results), "enough": ENOUGH},
+        script=(here / "page.js").read_text(),
+        versions=versions(),
     )
+
+
+def quantiles(results: Results) -> dict[int, float]:
+    """Student's t of a two-sided 95% interval by degrees of freedom, as many as there can be."""
+    return {n - 1: round(quantile((1 + CONFIDENCE) / 2, n), 6) for n in range(2, _seeds(results) + 1)}
+
+
+def versions() -> str:
+    """The versions of what decides the numbers."""
+    packages = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "nltk", "dvc")
+    python = ".".join(map(str, sys.version_info[:3]))
+    return ", ".join([f"Python {python}", *(f"{name} {version(name)}" for name in packages)])
 
 
 def grid(results: Results, columns: list[Column], form: str = "{}") -> dict:
@@ -52,6 +74,7 @@ def grid(results: Results, columns: list[Column], form: str = "{}") -> dict:
             "method": form.format(results.labels[variant]),
             "color": look[variant]["color"],
             "headline": variant == results.headline,
+            "variant": variant,
             "cells": [_score(results, variant, column) for column in columns],
         }
         for variant in results.in_order({variant for column in columns for variant in column.scores})
@@ -64,11 +87,11 @@ def _score(results: Results, variant: str, column: Column) -> dict | None:
         return None
     score = column.scores[variant]
     better = column.sign * score.get("difference", {}).get("mean", 0) > 0
-    best = max(column.sign * other["mean"] for other in column.scores.values())
     return {
         "title": column.title,
         "text": tables.mean_std(score),
-        "best": column.sign * score["mean"] == best,
+        "runs": (column.runs or {}).get(variant, {}),
+        "sign": column.sign,
         "difference": tables.interval(score) if "difference" in score else "",
         "verdict": ("better" if better else "worse") if tables.clear(score) else "",
         "paper": tables.paper(results, column.target, variant) if results.paper(column.target, variant) else "",

@@ -1,6 +1,7 @@
 """What a report is made of: the results of every stage as tidy frames, and how variants are called in it."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ COLUMNS = {
     "target_concepts": ["target", "concept", "share"],
     "search": ["tau", "lam", "seed", "benchmark"],
     "search_steps": ["tau", "lam", "seed", "step_size", "accuracy"],
+    "members": ["dataset", "concept", "classes", "example", "way"],
     "search_concepts": ["tau", "lam", "seed", "concept", "accuracy"],
 }
 
@@ -69,6 +71,8 @@ class Results:
         search: one row per tau, lam (NaN: without that axis) and tuning seed: accuracy on the benchmark's validation
             images, and per target ``accuracy_<target>``, cross-validated on its training part.
         search_steps, search_concepts: of the same models, as ``robustness`` and ``concept_accuracy``.
+        members: per dataset ("benchmark", "ilsvrc12") and concept its classes in words and WordNet's way to one.
+        gallery: the folder with gallery.json and its pictures.
     Attributes:
         labels: variant -> how the paper would call it.
         scores: ``svm`` averaged over draws, which is what is reported: target, variant, seed, accuracy, validation.
@@ -101,6 +105,8 @@ class Results:
     search: pd.DataFrame | None = None
     search_steps: pd.DataFrame | None = None
     search_concepts: pd.DataFrame | None = None
+    members: pd.DataFrame | None = None
+    gallery: Path | None = None
 
     def __post_init__(self):
         for name, columns in COLUMNS.items():

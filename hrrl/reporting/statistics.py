@@ -32,7 +32,7 @@ def over_seeds(differences) -> tuple[float, float] | None:
     mean, error = np.mean(differences), _error(differences)
     if error is None:
         return None
-    half = _t((1 + CONFIDENCE) / 2, len(differences)) * error
+    half = quantile((1 + CONFIDENCE) / 2, len(differences)) * error
     return float(mean - half), float(mean + half)
 
 
@@ -75,11 +75,12 @@ def detectable(half_width: float, seeds: int | None = None) -> float:
     (q(0.975) + q(0.8)) standard errors, where the half width is q(0.975) of them, and q are the quantiles of Student's
     t over ``seeds``, or of the normal distribution where None.
     """
-    outer, inner = _t((1 + CONFIDENCE) / 2, seeds), _t(POWER, seeds)
+    outer, inner = quantile((1 + CONFIDENCE) / 2, seeds), quantile(POWER, seeds)
     return half_width * (outer + inner) / outer
 
 
-def _t(share: float, n: int | None) -> float:
+def quantile(share: float, n: int | None) -> float:
+    """Student's t of n runs, or (None) of the normal distribution."""
     return float(stats.norm.ppf(share) if n is None else stats.t.ppf(share, n - 1))
 
 

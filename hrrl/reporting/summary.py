@@ -95,14 +95,26 @@ class Column(NamedTuple):
     scores: dict[str, dict]
     sign: int = 1  # -1: less is better
     target: str | None = None  # the target of an SVM's accuracy, by which the paper's numbers are found
+    runs: dict[str, dict] | None = None  # variant -> seed -> value, for differences to another baseline
 
 
 def svm_columns(results: Results) -> list[Column]:
-    return [Column(target, scores, target=target) for target, scores in svm_scores(results).items()]
+    return [
+        Column(target, compare(results, rows, "accuracy"), target=target, runs=_runs(rows, "accuracy"))
+        for target, rows in _by_target(results, results.scores)
+    ]
 
 
 def finetune_columns(results: Results) -> list[Column]:
-    return [Column(target, scores, -1) for target, scores in finetune_scores(results).items()]
+    last = {target: final(rows) for target, rows in _by_target(results, results.finetune)}
+    return [
+        Column(target, compare(results, rows, "test_error"), sign=-1, runs=_runs(rows, "test_error"))
+        for target, rows in last.items()
+    ]
+
+
+def _runs(frame: pd.DataFrame, value: str) -> dict[str, dict]:
+    return {v: dict(zip(rows.seed, rows[value].round(6), strict=True)) for v, rows in frame.groupby("variant")}
 
 
 def comparison_columns(results: Results) -> list[Column]:
@@ -248,7 +260,7 @@ def plot_data(results: Results) -> dict[str, pd.DataFrame]:
         "svm": _over_seeds(results, results.scores, ["target", "variant"], "accuracy"),
         "finetune_error": _over_seeds(results, results.finetune, ["target", "variant", "step"], "test_error"),
         "augmented_accuracy": _over_seeds(
-            results, _of(results.robustness, results.without("concept")), ["variant", "step_size"], "accuracy"
+            results, _of(results.robustness, _with_headline(results, "concept")), ["variant", "step_size"], "accuracy"
         ),
         "augmented_accuracy_search": search.sweep(results.search_steps, "tau", "step_size"),
         "concept_accuracy": _ranked(results),
@@ -268,6 +280,11 @@ def write_plot_data(data: dict[str, pd.DataFrame], folder) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, frame in data.items():
         frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
+
+
+def _with_headline(results: Results, axis: str) -> list[str]:
+    """The variants that have no point on an axis, and the headline."""
+    return [*results.without(axis), results.headline]
 
 
 def _of(frame: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
@@ -305,8 +322,8 @@ def _regret(results: Results) -> pd.DataFrame:
 
 
 def _ranked(results: Results) -> pd.DataFrame:
-    """Accuracy per concept of the variants that do not perturb examples, in ascending order for each."""
-    rows = _of(results.concept_accuracy, results.without("example"))
+    """Accuracy per concept of the headline and of the variants that do not perturb examples, ascending for each."""
+    rows = _of(results.concept_accuracy, _with_headline(results, "example"))
     table = _over_seeds(results, rows, ["variant", "concept"], "accuracy")
     table["series"] = table.variant.map(results.labels)
     return _with_ranks(table, "variant")

@@ -1,0 +1,68 @@
+"""Pictures of the benchmark, the targets, perturbations, what q weights, and neighbours in two models' features."""
+
+from pathlib import Path
+
+from stages.common import run
+from stages.inputs import benchmark_task, open_data
+from stages.paths import concepts_folder, measured, model_folder, read_json, selected, write_json
+
+import numpy as np
+import pandas as pd
+
+from hrrl import methods, models, runtime
+from hrrl.files import replacing
+from hrrl.gallery import views
+from hrrl.gallery.sheets import Album
+
+
+def main(params):
+    seed, baseline, headline = params.seeds[0], params.runs.svm[0], params.headline
+    (model, description), (trained, _) = (models.load(model_folder(params, v, seed)) for v in (baseline, headline))
+    with runtime.start(params.compute) as here, replacing(Path("data", params.name, "gallery")) as folder:
+        album, size = Album(folder), description["image_size"]
+        task, targets = sources(params, size)
+        points = views.points({v: read_json(selected(params, v)) for v in params.runs.pretrain}, headline)
+        moving = [(point, methods.example_axis(point)) for point in points]
+        tests = {name: test for name, (_, test) in targets.items()}
+        content = {
+            "seed": seed,
+            "baseline": baseline,
+            "headline": headline,
+            "concepts": views.concepts(album, task, seed),
+            "datasets": views.datasets(album, task.test, tests, seed),
+            "moves": views.moves(album, model, task, here, moving, seed),
+            "neighbours": views.neighbours(album, targets, features(params, (baseline, headline), seed), seed),
+        }
+        if q := weighted(params, headline, seed, task.names):
+            content["weights"] = views.weights(album, trained, task, here, q, seed)
+        write_json(folder / "gallery.json", content)
+
+
+def sources(params, size):
+    """The benchmark's task, and for each target the sources of its training and test images; classes in words."""
+    task = benchmark_task(params, size)
+    targets = {t: tuple(open_data(params, split, size, t) for split in ("train", "test")) for t in params.targets}
+    titles = read_json(concepts_folder(params) / "titles.json")
+    for source in (task.train, task.test, *(source for pair in targets.values() for source in pair)):
+        source.classes = [titles.get(name, name) for name in source.classes]
+        source.workers = 0  # processes are not worth their start for single images
+    return task, targets
+
+
+def weighted(params, variant, seed, names) -> dict[str, float] | None:
+    """The run's q after the last epoch, None for a variant whose q does not move."""
+    point = read_json(selected(params, variant))["concept"] or {}
+    if not any(methods.find("concept", method).adaptive for method in point):
+        return None
+    last = pd.read_csv(model_folder(params, variant, seed) / "history.csv").iloc[-1]
+    return {name: float(last[f"q_{name}"]) for name in names}
+
+
+def features(params, variants, seed) -> dict:
+    """variant -> target -> the arrays of the stage ``features``."""
+    folders = {variant: measured(params, "features", variant, seed) for variant in variants}
+    return {v: {t: np.load(folder / f"{t}.npz") for t in params.targets} for v, folder in folders.items()}
+
+
+if __name__ == "__main__":
+    run(main)

@@ -26,10 +26,16 @@ class Launch(Protocol):
 def end_with_parent() -> None:
     """Lets this process end when DVC or torchrun, which started it, is killed.
 
-    Otherwise a stage, or torchrun's workers, would train on, while the next ``dvc repro`` trains the same run. Only on
-    Linux; does nothing in a process that neither started.
+    Otherwise a stage, or torchrun's workers, would train on, while the next ``dvc repro`` trains the same run. Does
+    nothing in a process that neither started.
     """
-    if sys.platform == "linux" and ("DVC_STAGE" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ):
+    if "DVC_STAGE" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ:
+        tie_to_parent()
+
+
+def tie_to_parent() -> None:
+    """Lets this process be killed when its parent ends. Only on Linux."""
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LINES = 15  # of the log of a cell that failed
 INTERRUPTED = 130  # exit status after Ctrl-C
-FEW = 3  # cells that import what they need faster than a server imports it all
+FEW = 3  # cells that need no server with all libraries
 
 
 def main() -> int:
@@ -99,8 +99,7 @@ def reproduce(params, cells, jobs: int, console) -> int:
     pending = cells.with_followers(cells.outdated | set(changed))
     if not pending:
         return 0
-    if len(pending) > FEW:
-        warm.start(params.pretrain.backbone)
+    warm.start(params.pretrain.backbone if len(pending) > FEW else None)
     costs = Costs(WORK / "costs" / f"{params.name}.json", usual(params.name))
     state = overview.State(cells.order, pending, jobs, costs, WORK / "course" / params.name)
     total = len(pending)

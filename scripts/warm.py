@@ -19,9 +19,13 @@ LIBRARIES += ["sklearn.model_selection", "safetensors.torch", "threadpoolctl", "
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
-def start(backbone: str) -> None:
-    """Begins to import what stages need for a backbone, beside whatever the caller does meanwhile."""
-    CONTEXT.set_forkserver_preload([*LIBRARIES, *(["timm"] if backbone.startswith("timm/") else [])])
+def start(backbone: str | None) -> None:
+    """Starts the server, which ends with the calling thread, and is ready when it has imported what stages need.
+
+    Without a backbone it imports nothing: a few cells import what they need faster than all of it.
+    """
+    libraries = [] if backbone is None else [*LIBRARIES, *(["timm"] if backbone.startswith("timm/") else [])]
+    CONTEXT.set_forkserver_preload(["scripts.tied", *libraries])
     forkserver.ensure_running()
 
 

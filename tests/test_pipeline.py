@@ -292,10 +292,14 @@ def test_an_interrupted_run_leaves_nothing_running_and_says_how_to_go_on(restore
     assert left == []
 
 
-def working_in(process: Path, folder: Path) -> bool:
-    with contextlib.suppress(OSError):
-        return (process / "cwd").resolve() == folder
-    return False
+def working_in(folder: Path) -> list[str]:
+    """The processes whose working directory a folder is."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cwd").resolve() == folder:
+                found.append(process.name)
+    return found
 
 
 def processes(folder) -> list[int]:

@@ -31,6 +31,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     from rich.console import Console
 
+    from hrrl.errors import UserError
     from scripts import keep_outputs, plots_page, summary
     from scripts.cells import Failed
 
@@ -44,6 +45,9 @@ def main() -> int:
         ran = reproduce(params, cells, jobs, console)
     except Failed as error:
         show_failure(console, error)
+        return 1
+    except UserError as error:
+        console.print(str(error), markup=False)
         return 1
     except KeyboardInterrupt:
         console.print("Stopped. `make repro` goes on from here: cells that are done stay done,")

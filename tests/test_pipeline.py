@@ -285,30 +285,18 @@ def test_an_interrupted_run_leaves_nothing_running_and_says_how_to_go_on(restore
     assert "Traceback" not in out
     assert list(checkpoints.glob("*/*.pt"))
     deadline = time.monotonic() + 10
-    while (
-        left := [p for p in Path("/proc").glob("[0-9]*") if working_in(p, restored)]
-    ) and time.monotonic() < deadline:
+    while (left := processes(restored)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left == []
 
 
-def working_in(folder: Path) -> list[str]:
-    """The processes whose working directory a folder is."""
+def processes(folder: Path, words: bytes = b"") -> list[str]:
+    """Those that work in a folder, with these words in their command."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if (process / "cwd").resolve() == folder:
+            if (process / "cwd").resolve() == folder and words in (process / "cmdline").read_bytes():
                 found.append(process.name)
-    return found
-
-
-def processes(folder) -> list[int]:
-    """Those that run a stage script of a folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if (process / "cwd").resolve() == folder and b"stages." in (process / "cmdline").read_bytes():
-                found.append(int(process.name))
     return found
 
 
@@ -322,13 +310,13 @@ def test_killed_dvc_leaves_nothing_running_and_goes_on(restored, nproc, shell):
         deadline = time.monotonic() + 60
         while not list(checkpoints.glob("*.pt")) and time.monotonic() < deadline:
             time.sleep(0.01)
-        running = processes(restored)
+        running = processes(restored, b"stages.")
         dvc.kill()
     assert len(running) >= nproc
     deadline = time.monotonic() + 10
-    while processes(restored) and time.monotonic() < deadline:
+    while processes(restored, b"stages.") and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert processes(restored) == []
+    assert processes(restored, b"stages.") == []
     assert "going on after epoch" in call(restored, "dvc", "repro", stage)
     assert not checkpoints.exists()
 

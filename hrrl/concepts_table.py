@@ -33,13 +33,18 @@ from hrrl.wordnet import Synset
 Named = Sequence[tuple[str, Synset]]  # concepts, in order of precedence
 Images = dict[str, Counter[int]]  # labels of each split
 
+PARAMS = (".yaml", ".yml")
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m hrrl.concepts", description="Shows which concept each class of a dataset belongs to."
     )
     parser.add_argument(
-        "dataset", nargs="?", default="ilsvrc12", help="a folder with dataset.json, or ilsvrc12 (the default)"
+        "dataset",
+        nargs="?",
+        default="ilsvrc12",
+        help="ilsvrc12 (the default); a params file (.yaml), for its benchmark; or a folder with dataset.json",
     )
     parser.add_argument(
         "--concepts",
@@ -51,8 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tree", metavar="CLASS", help="a class name, wnid or synset: its hypernyms up to the root")
     options = parser.parse_args(arguments)
     try:
-        concepts, synsets = _parse_setting(options.concepts)
-        classes, wnids, images = _read_dataset(options.dataset)
+        of_params = options.dataset.endswith(PARAMS)
+        concepts, synsets = _parse_setting(options.dataset if of_params else options.concepts)
+        folder = _benchmark(options.dataset) if of_params else options.dataset
+        classes, wnids, images = _read_dataset(folder)
         concepts = resolve(classes, wnids, synsets, concepts)
         if options.tree:
             print(*_trees(options.tree, classes, wnids, synsets, concepts), sep="\n\n")
@@ -70,7 +77,7 @@ def _parse_setting(text: str) -> tuple[Setting, dict[str, str]]:
         return {"auto": int(text.removeprefix("auto:"))}, {}
     if text.endswith(".csv"):
         return {"csv": text}, {}
-    if text.endswith((".yaml", ".yml")):
+    if text.endswith(PARAMS):
         return _read_params(text)
     pairs = [pair.partition("=") for pair in text.split(",")]
     if not all(name and synset for name, _, synset in pairs):
@@ -84,6 +91,13 @@ def _read_params(path: str) -> tuple[Setting, dict[str, str]]:
     params = load(path)
     synsets = {name: synset for dataset in params.datasets.values() for name, synset in dataset.synsets.items()}
     return params.as_dict()["concepts"], synsets
+
+
+def _benchmark(path: str) -> str:
+    """The folder of the benchmark's manifest."""
+    from hrrl.params import load
+
+    return f"data/{load(path).name}/benchmark"
 
 
 def _read_dataset(dataset: str) -> tuple[list[str], Wnids, Images]:

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from conftest import call
 from huggingface_hub import ModelCard
-from pages import commands
+from pages import ROOT, commands
 
 from hrrl import models
 from hrrl.datasets import kinds
@@ -29,6 +29,14 @@ def test_a_model_card_has_what_the_run_measured_and_loads_the_weights_as_it_stan
     assert settings["hrrl"]["example"] == {"gradient": {"tau": 0.5}}
     program = re.search(r"```python\n(.*?)```", card.text, re.DOTALL)[1]
     call(folder, "python", "-c", f"{program}\nassert not model.training")
+
+
+def test_the_readmes_recipe_takes_a_models_features(restored):
+    program = re.search(
+        r"(import torch\nfrom hrrl import extract_features.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+    )
+    check = "\nassert features.shape == (4, 128)"
+    call(restored, "python", "-c", program[1].replace("models/quick", "models/smoke") + check)
 
 
 def test_a_change_of_the_card_trains_nothing(restored):

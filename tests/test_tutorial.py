@@ -1,0 +1,43 @@
+"""docs/tutorial.md, followed to the letter in a clone in which the smoke preset has run."""
+
+import re
+
+from conftest import call
+from pages import ROOT, commands
+from ruamel.yaml import YAML
+
+PAGE = "docs/tutorial.md"
+
+
+def shell(folder, lines: list[str]) -> list[str]:
+    return [call(folder, "sh", "-c", line) for line in lines]
+
+
+def test_the_walk(restored):
+    text = (ROOT / PAGE).read_text()
+    shown = shell(restored, commands("docs/tutorial.md", "dvc metrics show"))
+    assert "headline.json" in shown[0]
+    assert "SVM_HRRL" in shown[1]
+    assert shown[2].startswith("epoch,step,lr,train_loss")
+
+    *_, diff = shell(restored, commands("docs/tutorial.md", "dvc exp run -n plain"))
+    assert "svm.digits" in diff
+    run, ranking = shell(restored, commands("docs/tutorial.md", "dvc exp run -n smaller"))
+    ran = {line.split("'")[1].split("@")[-1] for line in run.splitlines() if line.startswith("Running stage 'pretrain")}
+    assert ran == {"el-0"}
+    assert "smaller" in ranking
+
+    call(restored, "git", "checkout", "-q", "--force", "HEAD")
+    call(restored, "dvc", "checkout", "-q", "--force")
+    call(restored, "python", "-c", re.search(r"```python\n(.*?)```", text, re.DOTALL)[1])
+    yaml, params = YAML(), restored / "params.yaml"
+    content, added = yaml.load(params.read_text()), yaml.load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    content["datasets"] |= added.pop("datasets")
+    yaml.dump(content | added, params)
+    *_, run = shell(restored, commands("docs/tutorial.md", "python -m hrrl.params"))
+    stages = {line.split("'")[1].split("@")[0] for line in run.splitlines() if line.startswith("Running stage")}
+    assert "pretrain" not in stages
+    assert {"features", "svm", "finetune", "report"} <= stages
+    assert "photos" in (restored / "reports/smoke/tables/svm.md").read_text()
+    [table] = shell(restored, commands("docs/tutorial.md", "python -m hrrl.concepts"))
+    assert "T-shirt/top, Trouser, Pullover" in table

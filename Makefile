@@ -43,6 +43,7 @@ relist: setup            # after images or a concepts' CSV changed: lists them a
 
 setup: .venv/installed
 	@sh scripts/system-packages.sh wordnet-base dataset-fashion-mnist
+	@$(BIN)/python -m scripts.locks
 	@$(BIN)/python -m scripts.keep_outputs
 	@$(BIN)/python -m scripts.plots_page
 

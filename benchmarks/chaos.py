@@ -41,18 +41,18 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    rng, kills, found = random.Random(options.seed), [], Counter()
+    rng, kills, found, references = random.Random(options.seed), [], Counter(), {}
     with tempfile.TemporaryDirectory() as temporary:
         folders = [clone(Path(temporary, name), nproc) for nproc, name in enumerate(COMMANDS, 1)]
-        references = [undisturbed(folder) for folder in folders]
         while len(kills) < options.kills:
-            which = found["rounds"] % len(folders)
-            todo = min(PER_ROUND, options.kills - len(kills))
-            kills += disturbed(folders[which], rng, todo, found)
-            found["rounds"] += 1
-            found.update(compare(hashes(folders[which]), references[which]))
+            folder = folders[found["rounds"] % len(folders)]
+            if folder not in references:
+                references[folder] = undisturbed(folder)
+            reference, seconds = references[folder]
+            kills += disturbed(folder, rng, seconds / 6, min(PER_ROUND, options.kills - len(kills)), found)
+            found.update(compare(hashes(folder), reference), rounds=1)
             print(f"{len(kills)} kills, {dict(found)}", flush=True)
-    write(kills, found)
+            write(kills, found)
 
 
 def clone(folder: Path, nproc: int) -> Path:
@@ -61,7 +61,7 @@ def clone(folder: Path, nproc: int) -> Path:
     (folder / ".venv").symlink_to(ROOT / ".venv")
     yaml = YAML()
     params = yaml.load(folder / "presets/smoke.yaml")
-    params["launch"]["nproc"], params["pretrain"]["epochs"], params["finetune"]["epochs"] = nproc, 6, 4
+    params["launch"]["nproc"], params["pretrain"]["epochs"] = nproc, 6
     yaml.dump(params, folder / "params.yaml")
     return folder
 
@@ -72,14 +72,19 @@ def start(folder: Path) -> psutil.Popen:
         return psutil.Popen(COMMANDS[folder.name], cwd=folder, stdout=log, stderr=log, start_new_session=True)
 
 
-def undisturbed(folder: Path) -> dict[str, str]:
+def undisturbed(folder: Path) -> tuple[dict[str, str], float]:
+    """The outputs of a run that nobody kills, and its seconds."""
+    began = time.monotonic()
     if start(folder).wait() != 0:
         sys.exit(f"the undisturbed run failed:\n{(folder / 'chaos.log').read_text()[-3000:]}")
-    return hashes(folder)
+    return hashes(folder), time.monotonic() - began
 
 
-def disturbed(folder: Path, rng: random.Random, todo: int, found: Counter) -> list[tuple[str, str]]:
-    """Runs the pipeline from nothing, kills it ``todo`` times, lets it end; returns what was killed and how."""
+def disturbed(folder: Path, rng: random.Random, longest: float, todo: int, found: Counter) -> list[tuple[str, str]]:
+    """Runs the pipeline from nothing, kills it ``todo`` times, lets it end; returns what was killed and how.
+
+    Up to ``longest`` seconds pass from one kill to the next.
+    """
     for output in (*OUTPUTS, "data/cache", ".work", ".dvc/cache", ".dvc/tmp"):
         shutil.rmtree(folder / output, ignore_errors=True)
     subprocess.run(["git", "checkout", "-q", "dvc.lock"], cwd=folder, check=True)
@@ -87,7 +92,7 @@ def disturbed(folder: Path, rng: random.Random, todo: int, found: Counter) -> li
     while True:
         if len(kills) < todo:
             try:
-                code = pipeline.wait(rng.uniform(1, 25))
+                code = pipeline.wait(rng.uniform(1, longest))
             except psutil.TimeoutExpired:
                 kills.append(kill(pipeline, rng))
                 continue
@@ -97,7 +102,7 @@ def disturbed(folder: Path, rng: random.Random, todo: int, found: Counter) -> li
         if code == 0 and len(kills) == todo:
             return kills
         if code == 0:  # it was faster than the kills: from nothing again
-            return kills + disturbed(folder, rng, todo - len(kills), found)
+            return kills + disturbed(folder, rng, longest, todo - len(kills), found)
         failures += len(kills) == todo
         if failures > 3:
             found["failed_to_go_on"] += 1
@@ -155,12 +160,12 @@ def in_folder(folder: Path) -> list[psutil.Process]:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every output, and of dvc.lock."""
+    """SHA-256 of every output, and of what dvc.lock holds: its order is that in which cells ended."""
     files = [file for output in OUTPUTS for file in sorted((folder / output).rglob("*")) if file.is_file()]
-    return {
-        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in [*files, folder / "dvc.lock"]
-    }
+    contents = {str(file.relative_to(folder)): file.read_bytes() for file in files}
+    lock = YAML(typ="safe").load(folder / "dvc.lock")
+    contents["dvc.lock"] = json.dumps(lock, sort_keys=True).encode()
+    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
 
 def compare(ours: dict[str, str], reference: dict[str, str]) -> Counter:

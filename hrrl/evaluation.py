@@ -43,6 +43,9 @@ def evaluate(
     """Accuracy in percent and loss on the test part, each image once over all processes; also per concept.
 
     With ``example``, on images moved by it (Fig. 4): the model attacks its own images.
+
+    Raises:
+        FloatingPointError: the loss is not finite.
     """
     model.eval()
     K = len(task.names)
@@ -57,6 +60,11 @@ def evaluate(
     where, hits, loss = torch.cat(outputs, 1) if outputs else torch.zeros(3, 0, device=runtime.device)
     correct, total = concept_sums(hits, where.long(), K)
     losses, _ = concept_sums(loss, where.long(), K)
+    if not losses.isfinite().all():
+        raise FloatingPointError(
+            "the loss on the held-out images is not finite: the network has diverged, or images are moved further than "
+            "compute.precision can tell; lower lr or the length of the step"
+        )
     counts = torch.bincount(task.concepts[task.test.labels], minlength=K).double()
     row = {"val_accuracy": 100 * float(correct.sum()) / total, "val_loss": float(losses.sum()) / total}
     for k, name in enumerate(task.names):

@@ -12,8 +12,15 @@ BATCH = 256
 
 
 def features(model: Classifier, source: Images, runtime: Runtime, title: str = "features") -> np.ndarray:
-    """(n, d) float32 features of all images of a source, in its order: the input of the last linear layer."""
+    """(n, d) float32 features of all images of a source, in its order: the input of the last linear layer.
+
+    Raises:
+        FloatingPointError: they are not finite.
+    """
     runtime.place(model)
     batches = tqdm(source.eval_batches(BATCH), total=-(-len(source) // BATCH), desc=title, leave=False, mininterval=1)
     with runtime.autocast():
-        return extract_features(model, ((runtime.images(images), y) for images, y in batches))[0]
+        found = extract_features(model, ((runtime.images(images), y) for images, y in batches))[0]
+    if not np.isfinite(found).all():
+        raise FloatingPointError(f"{title}: features are not finite; set compute.precision to bfloat16 or float32")
+    return found

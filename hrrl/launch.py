@@ -4,12 +4,14 @@ import ctypes
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import time
 from typing import Any, NoReturn, Protocol
 
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
+LOST = re.compile("closed by peer|reset by peer|broken pipe|remote process|NCCL", re.IGNORECASE)
 REPORT = "TORCHELASTIC_ERROR_FILE"  # where torchrun wants a process to write why it failed
 
 
@@ -70,6 +72,14 @@ def fail(message: str, expected: bool = True) -> NoReturn:
     with open(os.environ[REPORT], "w") as file:
         json.dump({"message": message, "timestamp": int(time.time()), "expected": expected}, file)
     sys.exit(1)
+
+
+def lost_others(error: Exception) -> str | None:
+    """A line for an error that comes from another process's end, None for any other error."""
+    reason = " ".join(str(error).split())
+    if "WORLD_SIZE" in os.environ and isinstance(error, RuntimeError) and LOST.search(reason):
+        return f"lost the other processes, which say why themselves ({reason[-100:]})"
+    return None
 
 
 def torchrun(arguments: list[str]) -> None:

@@ -19,6 +19,8 @@ from scipy.special import lambertw
 
 Steps = TypeVar("Steps", float, np.ndarray)
 
+MOST_STEPS = 1e15  # whole numbers in float64
+
 
 def h(s: Steps, mu: float, lam: float = 1.0) -> Steps:
     """h(s) = mu sqrt(log(s) / (2 lam)) - sqrt(s lam), the root of beta (Section 3.3, Fig. 2); s >= 1."""
@@ -38,14 +40,14 @@ def c(s: Steps, mu: float, lam: float = 1.0) -> Steps:
 
 
 def best_s(mu: float, lam: float = 1.0) -> int:
-    """The number of steps s >= 1 that maximises h.
+    """The number of steps s >= 1 that maximises h; at most 10^15, which no run reaches.
 
     h'(s) = 0 gives s log(s) = mu^2 / (2 lam^2), that is s = exp(W(mu^2 / (2 lam^2))) with Lambert's W, and there
     c = log(s). So a slow start helps (c > 1) only where s > e, which means mu / lam > sqrt(2 e) = 2.33.
     """
     if not (mu > 0 and lam > 0):
         raise ValueError(f"best_s takes mu > 0 and lam > 0, got mu={mu}, lam={lam}")
-    optimum = np.exp(lambertw((mu / lam) ** 2 / 2).real)
+    optimum = min(np.exp(lambertw((mu / lam) ** 2 / 2).real), MOST_STEPS)
     below, above = max(1, int(np.floor(optimum))), max(1, int(np.ceil(optimum)))
     return below if h(below, mu, lam) >= h(above, mu, lam) else above
 

@@ -89,7 +89,7 @@ class Training:
         """Trains, from the last epoch that ``checkpoint`` has; ``history`` and ``speed`` have a row per epoch then.
 
         Raises:
-            FloatingPointError: the training loss is not finite.
+            FloatingPointError: a loss is not finite, or no step was taken at all.
             UserError: this process trains something else than the first one.
         """
         self._resume(checkpoint)
@@ -112,6 +112,8 @@ class Training:
             if self.runtime.rank == 0:
                 checkpoint.save(self._state(), self.trace.epochs[-1])
             self.watch.epoch(self.history, images / seconds)
+        if self.scaler.is_enabled() and self.history[-1]["step"] == 0:
+            raise FloatingPointError(f"{self.title}: every step overflowed; set compute.precision to bfloat16")
 
     def _state(self) -> dict[str, Any]:
         parts: dict[str, Any] = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler}
@@ -156,7 +158,7 @@ class Training:
         mean = float(all_reduce(torch.as_tensor(total).clone())) / count
         if not mean < float("inf"):
             raise FloatingPointError(
-                f"{self.title}: the training loss of epoch {epoch + 1} is {mean}; lower lr or lam's effect"
+                f"{self.title}: the training loss of epoch {epoch + 1} is {mean}; lower lr or the method's strength"
             )
         return mean
 

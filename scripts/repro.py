@@ -31,12 +31,26 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     from rich.console import Console
 
+    from scripts import locks
+
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        with locks.alone(Path(".work/repro.lock"), lambda: console.print("Waiting for another `make repro` here.")):
+            return run(jobs, console)
+    except KeyboardInterrupt:
+        console.print("Stopped. `make repro` goes on from here: cells that are done stay done,")
+        console.print("and a training run starts at its last finished epoch.")
+        return INTERRUPTED
+
+
+def run(jobs: int, console) -> int:
+    """Brings everything up to date and says so; returns the exit status."""
     from hrrl.errors import UserError
-    from scripts import keep_outputs, plots_page, summary
+    from scripts import keep_outputs, locks, plots_page, summary
     from scripts.cells import Failed
 
     began = time.monotonic()
-    console = Console(highlight=False, soft_wrap=True)
+    locks.main()
     keep_outputs.main()
     plots_page.main()
     params, cells = opened()
@@ -49,10 +63,6 @@ def main() -> int:
     except UserError as error:
         console.print(str(error), markup=False)
         return 1
-    except KeyboardInterrupt:
-        console.print("Stopped. `make repro` goes on from here: cells that are done stay done,")
-        console.print("and a training run starts at its last finished epoch.")
-        return INTERRUPTED
     if ran:
         seconds = time.monotonic() - began
         note = {"jobs": jobs, "seconds": round(seconds, 2), "commands": cells.seconds}

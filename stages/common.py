@@ -105,5 +105,5 @@ def run(main, *arguments: str, params=read_params) -> None:
         launch.fail(str(error))
     except KeyboardInterrupt:
         launch.fail("interrupted; what is finished is kept, and the next run goes on from there")
-    except Exception:
-        launch.fail(traceback.format_exc(), expected=False)
+    except Exception as error:
+        launch.fail(launch.lost_others(error) or traceback.format_exc(), expected=False)

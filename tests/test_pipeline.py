@@ -290,6 +290,71 @@ def test_an_interrupted_run_leaves_nothing_running_and_says_how_to_go_on(restore
     assert left == []
 
 
+@contextlib.contextmanager
+def small_disk(folder, kilobytes: int):
+    """A file system of its own in a folder; skips the test where none can be mounted."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize(
+    ("cell", "folder", "kilobytes"),
+    [
+        ("pretrain@erm-0", "data/cache", 100),
+        ("pretrain@erm-0", ".work/checkpoints", 100),
+        ("pretrain@erm-0", "models/smoke", 100),
+        ("features@erm-0", "data/smoke/features", 20),
+        ("report", "reports/smoke", 100),
+    ],
+)
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(restored, cell, folder, kilobytes):
+    stage = ["env", f"DVC_STAGE={cell}", "python", "-m", f"stages.{cell.partition('@')[0]}"]
+    with small_disk(restored / folder, kilobytes):
+        printed = call(restored, *stage, ok=False)
+        left = [path.name for path in (restored / folder).rglob("*") if path.name.endswith(".partial")]
+    assert printed.splitlines()[-1].startswith("[Errno 28] No space left on device"), printed
+    assert "Traceback" not in printed
+    assert left == []
+    assert "Data and pipelines are up to date" in call(restored, "dvc", "status")
+
+
+def test_two_at_once_take_turns(restored):
+    """Two in one clone, after a DVC that was killed while it wrote its table of locks."""
+    (restored / ".dvc/tmp/rwlock").write_text("")
+    edit(restored, headline="erm")
+    options = {"cwd": restored, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    runs = [subprocess.Popen([BIN / "python", "-m", "scripts.repro"], **options) for _ in range(2)]
+    printed = sorted((run.communicate(timeout=300)[0] for run in runs), key=len)
+    assert [run.returncode for run in runs] == [0, 0], printed
+    assert "Waiting for another" in printed[0]
+    assert "Nothing to do" in printed[0]
+    assert "Nothing to do" not in printed[1]
+    assert metrics(restored)["headline"]
+
+
+def test_two_clones_share_one_cache(restored, tmp_path):
+    """Both make what the cache lacks, at the same time."""
+    other, cache = tmp_path / "other", tmp_path / "cache"
+    shutil.copytree(restored, other, symlinks=True)
+    for folder in (restored, other):
+        call(folder, "dvc", "config", "--local", "cache.dir", str(cache))
+        edit(folder, finetune__lr=0.02)
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    command = [BIN / "dvc", "repro", "finetune@erm-0"]
+    runs = [subprocess.Popen(command, cwd=folder, **options) for folder in (restored, other)]
+    printed = [run.communicate(timeout=300)[0] for run in runs]
+    (restored / ".dvc/config.local").unlink()
+    assert [run.returncode for run in runs] == [0, 0], printed
+    made = "data/smoke/finetune/erm-0.csv"
+    assert (restored / made).read_bytes() == (other / made).read_bytes()
+
+
 def processes(folder: Path, words: bytes = b"") -> list[str]:
     """Those that work in a folder, with these words in their command."""
     found = []

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import os
 import shutil
 import signal
@@ -20,7 +21,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from hrrl import launch, models, runtime, training
 from hrrl.checkpoint import Checkpoint, fingerprint
+from hrrl.datasets.manifest import prepare
 from hrrl.errors import UserError
+from hrrl.params import Dataset
 from hrrl.progress import Course, Watch, watching
 
 GRADIENT, HRRL = {"gradient": {"tau": 0.3}}, {"hrrl": {"lam": 1.0, "s": 3}}
@@ -303,3 +306,42 @@ def main(folder: Path, net: str = "") -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), *sys.argv[2:])
+
+
+EXTREMES = {
+    "lr": ({"lr": 1e6}, {}, "the training loss of epoch 1 is"),
+    "lr_in_the_last_step": ({"lr": 1e6, "batch_size": 100, "epochs": 1}, {}, "the loss on the held-out images"),
+    "tau": ({}, {"example": {"gradient": {"tau": 1e3}}}, None),
+    "lam_and_s": ({}, {"concept": {"hrrl": {"lam": 1e-6, "s": 0}}}, None),
+    "c": ({}, {"concept": {"hrrl": {"lam": 1.0, "c": 1e12}}}, None),
+    "eta": ({}, {"concept": {"group_dro": {"eta": 1e6}}}, "the training loss of epoch 1 is"),
+}
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("extreme", EXTREMES)
+def test_extreme_settings_end_in_a_line_or_in_finite_numbers(task, tmp_path, extreme, precision):
+    changes, axes, message = EXTREMES[extreme]
+    schedule = SimpleNamespace(**vars(SCHEDULE) | changes)
+    compute = SimpleNamespace(**vars(COMPUTE) | {"precision": precision})
+    ended = None
+    try:
+        state, history, _ = train(task, tmp_path / "checkpoint", **axes, schedule=schedule, compute=compute)
+    except FloatingPointError as error:
+        ended = str(error)
+    if precision == "float32":
+        assert (ended is None) == (message is None)
+        assert message is None or message in ended
+    if ended is None:
+        assert all(math.isfinite(value) for row in history for value in row.values())
+        assert all(value.isfinite().all() for value in state.values())
+
+
+def test_a_concept_of_one_image_trains(tmp_path):
+    definition = Dataset(kind="digits", train="train[:1]", test="test[:7]")
+    prepare(definition, "digits").write(tmp_path / "manifest")
+    task = digits_task(tmp_path / "manifest")
+    assert task.counts.tolist() == [6, 3, 1]
+    _, history, method = train(task, tmp_path / "checkpoint", GRADIENT, {"hrrl": {"lam": 0.1, "s": 0}})
+    assert all(math.isfinite(value) for row in history for value in row.values())
+    assert float(method.concept.q.sum()) == pytest.approx(1)

@@ -1,4 +1,4 @@
-# make repro: set up everything and run the pipeline to the report. make test: the tests. make lint: ruff.
+# make repro: set up everything and run the pipeline to the report. make test: the tests. make lint: ruff and mypy.
 JOBS ?= 2                 # cells of a stage that run side by side
 BASE ?= origin/main       # what a pull request is compared with
 BIN := .venv/bin
@@ -15,7 +15,7 @@ test: setup setup-test
 	@$(BIN)/python -m pytest
 
 lint: .venv/installed
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 smoke:                   # every stage once, by `make repro`; then params.yaml is as committed
 	cp presets/smoke.yaml params.yaml

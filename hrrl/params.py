@@ -7,8 +7,10 @@ dataset kind makes no result outdated.
 import json
 import re
 import sys
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
 from types import UnionType
-from typing import Annotated, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +24,7 @@ from pydantic import (
     create_model,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from hrrl import concepts, methods, params_file, search
 from hrrl.bounds import Shares
@@ -61,8 +64,9 @@ def _ascending(values: list[int]) -> list[int]:
 
 
 def _selects_some(split: str) -> str:
-    start, stop = (int(bound) if bound else None for bound in re.search(r"(?:\[(.*):(.*)\])?$", split).groups())
-    if None not in (start, stop) and (start < 0) == (stop < 0) and start >= stop:
+    bounds = re.search(r"\[(-?\d+):(-?\d+)\]$", split)
+    start, stop = map(int, bounds.groups()) if bounds else (0, 1)
+    if (start < 0) == (stop < 0) and start >= stop:
         raise ValueError(f"{split!r} selects nothing; a slice is [start:stop] with start before stop")
     return split
 
@@ -95,9 +99,9 @@ class Dataset(Section):
     skip_unreadable: bool = False
 
     @model_validator(mode="after")
-    def synsets_are_of_its_classes(self):
+    def synsets_are_of_its_classes(self) -> Self:
         if unknown := [name for name in self.synsets if name not in (self.classes or self.synsets)]:
-            raise ValueError(f"synsets: {unknown[0]!r} is none of its classes: {', '.join(self.classes)}")
+            raise ValueError(f"synsets: {unknown[0]!r} is none of its classes: {', '.join(self.classes or ())}")
         return self
 
 
@@ -122,7 +126,7 @@ def _names_differ(found: list) -> list:
 def _one_message(forms: str) -> WrapValidator:
     """One message instead of one for each form that a setting could have had: about the form that it has."""
 
-    def validate(value, validated):
+    def validate(value: Any, validated: Callable[[Any], Any]) -> Any:
         try:
             return validated(value)
         except ValidationError as error:
@@ -165,7 +169,7 @@ Reference = Annotated[
 
 def _point(axis: str, name: str) -> type[Section]:
     """The settings of a point of an axis, from the annotated arguments of its class (hrrl/methods/)."""
-    fields = {}
+    fields: dict[str, Any] = {}
     for argument in methods.arguments(axis, name):
         default = ... if argument.default is argument.empty else argument.default
         fields[argument.name] = (_accepted(argument.annotation), default)
@@ -176,13 +180,13 @@ def _point(axis: str, name: str) -> type[Section]:
     return create_model(name, __base__=Section, __doc__=methods.find(axis, name).__doc__, **fields)
 
 
-def _or_searched(number):
+def _or_searched(number: Any) -> Any:
     """A number, or the word that leaves it to the search; what else there is is judged as a number."""
-    kinds = Annotated[number, Tag("")] | Annotated[Literal["searched"], Tag(search.SEARCHED)]
+    kinds: Any = Annotated[number, Tag("")] | Annotated[Literal["searched"], Tag(search.SEARCHED)]
     return Annotated[kinds, Discriminator(lambda value: search.SEARCHED if value == search.SEARCHED else "")]
 
 
-def _accepted(annotation):
+def _accepted(annotation: Any) -> Any:
     """An annotation of hrrl.bounds as pydantic reads it."""
     if get_origin(annotation) is UnionType or get_origin(annotation) is Union:
         return Union[*map(_accepted, get_args(annotation))]
@@ -196,11 +200,15 @@ def _accepted(annotation):
 
 
 def _axis(axis: str) -> type[Section]:
-    points = {name: (_point(axis, name) | None, None) for name in methods.names(axis)}
+    points: dict[str, Any] = {name: (_point(axis, name) | None, None) for name in methods.names(axis)}
     return create_model(f"{axis.capitalize()}Axis", __base__=Section, **points)
 
 
-ExampleAxis, ConceptAxis = map(_axis, methods.AXES)
+if TYPE_CHECKING:
+    ExampleAxis = Section
+    ConceptAxis = Section
+else:
+    ExampleAxis, ConceptAxis = map(_axis, methods.AXES)
 
 
 class Variant(Section):
@@ -208,7 +216,7 @@ class Variant(Section):
     concept: ConceptAxis | None = None
 
     @model_validator(mode="after")
-    def one_point_per_axis(self):
+    def one_point_per_axis(self) -> Self:
         for name, axis in (("example", self.example), ("concept", self.concept)):
             if axis is not None and len(axis.model_dump(exclude_none=True)) != 1:
                 raise ValueError(f"{name} takes exactly one of {', '.join(type(axis).model_fields)}")
@@ -243,7 +251,7 @@ class Augment(Section):
     flip: bool
 
     @model_validator(mode="after")
-    def crop_has_its_setting(self):
+    def crop_has_its_setting(self) -> Self:
         for crop, key in (("padded", "padding"), ("random_resized", "scale")):
             if (self.crop == crop) != (getattr(self, key) is not None):
                 raise ValueError(f"crop: {crop} takes {key}, and no other crop does")
@@ -262,7 +270,7 @@ class Schedule(Section):
     augment: Augment
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """A value that YAML and JSON both have."""
     if isinstance(value, dict | list):
         for inner in [*value, *value.values()] if isinstance(value, dict) else value:
@@ -293,10 +301,10 @@ class Finetune(Schedule):
     every: Count | None = None  # steps from one evaluation to the next
 
     @model_validator(mode="after")
-    def one_length(self):
+    def one_length(self) -> Self:
         if (self.epochs is None) == (self.steps is None) or (self.steps is None) != (self.every is None):
             raise ValueError("takes epochs, or steps together with every, and not both")
-        if self.steps and (wrong := [n for n in (self.steps, *self.milestones) if n % self.every]):
+        if self.steps and (wrong := [n for n in (self.steps, *self.milestones) if n % (self.every or 1)]):
             raise ValueError(f"steps and milestones are multiples of every = {self.every}, got {wrong[0]}")
         return self
 
@@ -323,7 +331,7 @@ class Launch(Section):
     master_port: Annotated[int, Field(ge=1, le=65535)] = 29500
 
     @model_validator(mode="after")
-    def rank_is_of_a_node(self):
+    def rank_is_of_a_node(self) -> Self:
         if self.node_rank >= self.nnodes:
             raise ValueError(f"node_rank: takes 0 to {self.nnodes - 1}, as nnodes says, got {self.node_rank}")
         return self
@@ -360,7 +368,7 @@ class Claim(Section):
     target: str | None = None  # of svm and finetune: the primary endpoint; on the other targets it is secondary
 
     @model_validator(mode="after")
-    def target_where_there_is_one(self):
+    def target_where_there_is_one(self) -> Self:
         if (self.target is None) == (self.endpoint in ("svm", "finetune")):
             raise ValueError(f"{self.name}: endpoints svm and finetune take a target, and no other does")
         return self
@@ -387,6 +395,9 @@ class Theory(Section):
     batches: Count
 
 
+Use = tuple[str, Collection[str], Collection[str]]  # a key, the names that it uses, the names that there are
+
+
 class Params(Section):
     """params.yaml as a whole."""
 
@@ -411,8 +422,8 @@ class Params(Section):
     theory: Theory
 
     @model_validator(mode="after")
-    def names_are_defined(self):
-        uses = [("benchmark", [self.benchmark], self.datasets), ("targets", self.targets, self.datasets)]
+    def names_are_defined(self) -> Self:
+        uses: list[Use] = [("benchmark", [self.benchmark], self.datasets), ("targets", self.targets, self.datasets)]
         uses += [(f"runs.{step}", names, self.variants) for step, names in self.runs]
         uses += [("headline", [self.headline], self.runs.svm), ("svm.shots", self.svm.shots, self.targets)]
         uses += [(f"runs.{step}", names, self.runs.pretrain) for step, names in self.runs]
@@ -444,7 +455,7 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
-    def settings_fit_together(self):
+    def settings_fit_together(self) -> Self:
         processes = self.launch.nproc * self.launch.nnodes
         for section, schedule in (("pretrain", self.pretrain), ("finetune", self.finetune)):
             if schedule.batch_size < processes:
@@ -453,13 +464,13 @@ class Params(Section):
                 raise ValueError(f"{section}.augment.padding: takes at most pretrain.image_size")
         return self
 
-    def _uses(self, claim: Claim):
+    def _uses(self, claim: Claim) -> Iterator[Use]:
         """Key, names used, names defined: of one claim."""
         runs = MEASURED_RUNS[claim.endpoint]
         yield f"claims.{claim.name}", [claim.better, *claim.others], getattr(self.runs, runs)
         yield f"claims.{claim.name}.target", [claim.target] if claim.target else [], self.targets
 
-    def _references(self):
+    def _references(self) -> Iterator[Use]:
         """Keys of concept distributions: with the target that one is of, or the concepts that it has shares for."""
         known = self._concept_names()
         for variant, point in ((v, p) for v, p in self.variants.items() if p.spec()["concept"]):
@@ -482,12 +493,12 @@ class Params(Section):
         """The variant that others are compared with: the first that is evaluated."""
         return self.runs.svm[0]
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         """Plain Python values, with the defaults filled in."""
         return json.loads(self.model_dump_json())
 
 
-def load(path="params.yaml") -> Params:
+def load(path: str | Path = "params.yaml") -> Params:
     """Reads and validates a params file (YAML 1.2, as DVC reads it).
 
     Raises:
@@ -500,7 +511,7 @@ def load(path="params.yaml") -> Params:
         raise UserError(*(_problem(path, e) for e in error.errors())) from None
 
 
-def _problem(path, error: dict) -> str:
+def _problem(path: str | Path, error: ErrorDetails) -> str:
     """One line: file, dotted key, what is wrong or expected, what was found."""
     key = ".".join(str(part) for part in error["loc"] if part not in ("", "[key]"))
     if error["type"] == "extra_forbidden":
@@ -508,7 +519,7 @@ def _problem(path, error: dict) -> str:
     return f"{path}: {params_file.cut(key) + ': ' if key else ''}{_message(error)}"
 
 
-def _message(error: dict) -> str:
+def _message(error: ErrorDetails) -> str:
     """What is wrong or expected, and what was found."""
     message = error["msg"].removeprefix("Value error, ")
     return message if error["type"] in ("missing", "value_error") else f"{message}, got {shown(error['input'])}"
@@ -516,7 +527,7 @@ def _message(error: dict) -> str:
 
 def _known_keys(loc: tuple) -> str:
     """The keys that the section which holds the unknown key does take."""
-    model = Params
+    model: Any = Params
     for part in loc[:-1]:
         field = getattr(model, "model_fields", {}).get(part)
         candidates = [field.annotation] if field else list(getattr(model, "__args__", ()))
@@ -524,7 +535,7 @@ def _known_keys(loc: tuple) -> str:
     return f"known: {', '.join(model.model_fields)}" if hasattr(model, "model_fields") else "see presets/quick.yaml"
 
 
-def _section_in(annotations):
+def _section_in(annotations: Iterable[Any]) -> type[BaseModel] | None:
     """The first section, or container of sections, among type annotations such as ``Gradient | None``."""
     for annotation in annotations:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):

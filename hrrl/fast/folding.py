@@ -74,7 +74,7 @@ class _Fold:
     def enter(self) -> None:
         self.conv.forward = self.convolve  # type: ignore[method-assign, assignment]
         for layer in self.after:
-            layer.forward = partial(self.pass_on, layer)  # type: ignore[method-assign]
+            layer.forward = partial(self.pass_on, layer)
 
     def leave(self) -> None:
         for layer in (self.conv, *self.after):
@@ -139,7 +139,7 @@ class _Stem(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         x: torch.Tensor,
         weight: torch.Tensor,
@@ -161,7 +161,7 @@ class _Stem(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         weight, *pooled = ctx.saved_tensors
         dtype, gradient = gradient.dtype, gradient.to(weight.dtype)
         if pooled:

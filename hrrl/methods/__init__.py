@@ -19,7 +19,7 @@ def names(axis: str) -> list[str]:
     return registry.names(f"{__name__}.{axis}")
 
 
-def find(axis: str, name: str) -> type:
+def find(axis: str, name: str) -> type[Any]:
     """The class of a point; imports its file and no other's."""
     return registry.find(f"{__name__}.{axis}", name)
 

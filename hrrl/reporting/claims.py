@@ -1,5 +1,6 @@
 """Decides the claims that params name before the run: a difference, its interval, a verdict (docs/evidence.md)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,8 @@ import pandas as pd
 from hrrl.reporting import statistics
 from hrrl.reporting.results import Results
 from hrrl.reporting.runs import runs
+
+Interval = tuple[float, float]
 
 SHIFTS = {
     "none": "same images, same concepts",
@@ -95,7 +98,7 @@ def statement(results: Results, row: dict) -> str:
         better=results.labels[row["better"]],
         than=" and ".join(names),
         target=row["target"],
-        shift=SHIFTS.get(results.shifts.get(row["target"]), ""),
+        shift=SHIFTS.get(results.shifts.get(row["target"], ""), ""),
     )
 
 
@@ -132,27 +135,30 @@ def _judged(results: Results, values: pd.DataFrame, claim: dict, target: str | N
         "seeds": len(differences),
         "p": statistics.p_value(differences, margin),
         "verdict": _verdict(interval, margin, sign, len(differences)),
-        "detectable": statistics.detectable((interval[1] - interval[0]) / 2, seeds) if of_seeds else None,
+        "detectable": statistics.detectable((interval[1] - interval[0]) / 2, seeds) if interval and of_seeds else None,
     }
 
 
-def _over_images(results: Results, claim: dict, compared: str, target: str | None, seeds) -> list[float] | None:
+def _over_images(
+    results: Results, claim: dict, compared: str, target: str | None, seeds: Iterable[int]
+) -> Interval | None:
     """The interval over test images of the difference in points, each image's averaged over the seeds."""
     pairs = [[results.hits.get((target, name, seed)) for name in (claim["better"], compared)] for seed in seeds]
-    if claim["endpoint"] != "svm" or any(hits is None for pair in pairs for hits in pair):
+    known = [better - other for better, other in pairs if better is not None and other is not None]
+    if claim["endpoint"] != "svm" or len(known) < len(pairs):
         return None
-    return statistics.over_images(100 * np.mean([better - other for better, other in pairs], axis=0))
+    return statistics.over_images(100 * np.mean(known, axis=0))
 
 
-def _wider(*intervals) -> tuple:
+def _wider(*intervals: tuple[Interval | None, int | None]) -> tuple[Interval | None, int | None]:
     """The widest interval of those that there are, with the number of seeds that it came with."""
     there = [(interval, seeds) for interval, seeds in intervals if interval]
     return max(there, key=lambda pair: pair[0][1] - pair[0][0]) if there else (None, None)
 
 
-def _verdict(interval, margin: float, sign: int, seeds: int) -> str:
+def _verdict(interval: Interval | None, margin: float, sign: int, seeds: int) -> str:
     """Whether the whole interval is on the claimed side of the margin, or on the other; else it is undecided."""
-    if seeds < statistics.ENOUGH:
+    if seeds < statistics.ENOUGH or interval is None:
         return UNDECIDED
     low, high = sorted(sign * (bound - margin) for bound in interval)
     return HOLDS if low > 0 else FAILS if high < 0 else UNDECIDED

@@ -3,6 +3,8 @@
 A frame is a plot of its own, a line one of at most eight in it.
 """
 
+from typing import Any
+
 import pandas as pd
 
 from hrrl.reporting.results import Results
@@ -24,7 +26,7 @@ def curves(results: Results) -> dict[str, pd.DataFrame]:
     tuning = _mean(results.finetune, ["variant", "target", "step"], "test_error")
     names = results.labels
 
-    def own(frame: pd.DataFrame, frames) -> pd.DataFrame:
+    def own(frame: pd.DataFrame, frames: Any) -> pd.DataFrame:
         """The headline's rows, in frames by a column or all in one of that title."""
         rows = frame[frame.variant == results.headline]
         return rows.assign(frame=rows.get(frames, frames)).drop(columns=["variant"])

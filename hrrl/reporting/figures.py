@@ -8,16 +8,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from hrrl.reporting.claims import ENDPOINTS, claims
 from hrrl.reporting.results import Results
 from hrrl.reporting.summary import plot_data
+
+Frames = dict[str, pd.DataFrame]  # what is plotted, by name
+Look = dict[str, dict[str, str]]  # colour and marker of each variant
 
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so figures are the same everywhere
@@ -69,18 +74,18 @@ VERDICT_COLORS = {"holds": "#009E73", "fails": "#D55E00", "undecided": "#7F7F7F"
 class Chart:
     """A figure: what draws it (it gives None where there is no data), how to read it, what it shows."""
 
-    draw: Callable
+    draw: "Callable[[Results, Frames, Look], Figure | None]"
     title: str
     reading: str
     alt: str
 
 
-def figures(results: Results, folder) -> list[str]:
+def figures(results: Results, folder: str | Path) -> list[str]:
     """Writes <folder>/<name>.png and .svg of every figure that has data, and returns the names."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     data, look, drawn = plot_data(results), looks(results.variants), []
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
         for name, chart in CHARTS.items():
             figure = chart.draw(results, data, look)
             if figure is not None:
@@ -95,7 +100,7 @@ def looks(variants: dict[str, dict]) -> dict[str, dict]:
 
     Variants with the same methods stand together, share a hue and get darker in the order of their settings.
     """
-    families = {}
+    families: dict[tuple[str, ...], list[str]] = {}
     for name, spec in variants.items():
         families.setdefault(_methods(spec), []).append(name)
     others = iter(OTHER_HUES * len(families))
@@ -115,7 +120,7 @@ def _methods(spec: dict) -> tuple[str, ...]:
 def _by_settings(variants: dict[str, dict], names: list[str]) -> list[str]:
     """Names in ascending order of the first numeric settings of their methods."""
 
-    def settings(name):
+    def settings(name: str) -> Any:
         points = (variants[name].get(axis) or {} for axis in ("example", "concept"))
         values = (v for point in points for method in point.values() for v in (method or {}).values())
         return tuple(v for v in values if isinstance(v, int | float))
@@ -133,7 +138,7 @@ def _shades(hue: str, n: int) -> list[str]:
 # --------------------------------------------------------------------------------------------------- helpers
 
 
-def _panels(n: int, columns: int, height: float, width: float = WIDTH, **shared):
+def _panels(n: int, columns: int, height: float, width: float = WIDTH, **shared: Any) -> tuple[Figure, Any]:
     """A figure with n panels in rows of at most ``columns``; ``height`` is that of one row in inches."""
     columns = min(n, columns)
     rows = -(-n // columns)
@@ -159,7 +164,9 @@ def _heading(label: str) -> str:
     return fill(label, 24)
 
 
-def _curves(axis, frame: pd.DataFrame, x: str, y: str, results: Results, look, markers: bool = False) -> None:
+def _curves(
+    axis: Axes, frame: pd.DataFrame, x: str, y: str, results: Results, look: Look, markers: bool = False
+) -> None:
     """One line per variant; the band is one standard deviation over seeds on either side."""
     for variant in _shown(look, frame):
         rows, style = frame[frame.variant == variant].sort_values(x), look[variant]
@@ -168,13 +175,13 @@ def _curves(axis, frame: pd.DataFrame, x: str, y: str, results: Results, look, m
         _band(axis, rows, x, y, style["color"])
 
 
-def _band(axis, rows, x: str, y: str, color: str) -> None:
+def _band(axis: Axes, rows: pd.DataFrame, x: str, y: str, color: str) -> None:
     std = rows["std"].fillna(0)
     if std.any():
         axis.fill_between(rows[x], rows[y] - std, rows[y] + std, color=color, alpha=0.15, linewidth=0)
 
 
-def _legend(figure, axis, columns: int = 4) -> None:
+def _legend(figure: Figure, axis: Axes, columns: int = 4) -> None:
     """One legend for the whole figure, below it."""
     handles, names = axis.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=min(columns, len(names)))
@@ -183,7 +190,7 @@ def _legend(figure, axis, columns: int = 4) -> None:
 # --------------------------------------------------------------------------------------------------- figures
 
 
-def _claims(results: Results, data, look):
+def _claims(results: Results, data: Frames, look: Look) -> Figure | None:
     """A row per claim: the difference with its interval, on the claimed side to the right."""
     rows = [row for row in claims(results) if row["primary"]]
     if not rows:
@@ -205,7 +212,7 @@ def _claims(results: Results, data, look):
     return figure
 
 
-def _svm(results: Results, data, look):
+def _svm(results: Results, data: Frames, look: Look) -> Figure | None:
     """Per target, one row per variant: seeds as dots, their mean as a bar, the paper's mean as a diamond."""
     if "svm" not in data:
         return None
@@ -234,7 +241,7 @@ def _svm(results: Results, data, look):
     return figure
 
 
-def _dots(axis, row: int, values, style, paper) -> None:
+def _dots(axis: Axes, row: int, values: Any, style: dict[str, Any], paper: Any) -> None:
     if len(values):
         axis.plot([values.mean()] * 2, [row - 0.3, row + 0.3], color=style["color"], linewidth=3)
         axis.scatter(values, [row] * len(values), color=style["color"], s=26, alpha=0.55, linewidths=0)
@@ -242,7 +249,7 @@ def _dots(axis, row: int, values, style, paper) -> None:
         axis.scatter([paper[0]], [row], marker="D", s=30, facecolors="none", edgecolors="#333333", linewidths=1)
 
 
-def _search(results: Results, data, look):
+def _search(results: Results, data: Frames, look: Look) -> Figure | None:
     """A panel for each axis alone, and a map of the points with both; differences to ERM at the same tuning seeds."""
     if "search" not in data:
         return None
@@ -262,7 +269,7 @@ def _search(results: Results, data, look):
     return figure
 
 
-def _search_line(axis, rows: pd.DataFrame, results: Results) -> None:
+def _search_line(axis: Axes, rows: pd.DataFrame, results: Results) -> None:
     over = "tau" if rows.lam.isna().all() else "lam"
     ticks = range(len(rows))
     for target, color in zip(results.targets, CONCEPT_HUES * len(results.targets), strict=False):
@@ -276,7 +283,7 @@ def _search_line(axis, rows: pd.DataFrame, results: Results) -> None:
     axis.set_xlabel({"tau": "τ", "lam": "λ"}[over])
 
 
-def _search_map(axis, rows: pd.DataFrame, results: Results) -> None:
+def _search_map(axis: Axes, rows: pd.DataFrame, results: Results) -> None:
     grid = rows.pivot(index="tau", columns="lam", values="mean")
     axis.imshow(grid, cmap="viridis", aspect="auto", origin="lower")
     middle = (grid.max(axis=None) + grid.min(axis=None)) / 2
@@ -284,7 +291,8 @@ def _search_map(axis, rows: pd.DataFrame, results: Results) -> None:
     for i, tau in enumerate(grid.index):
         for j, lam in enumerate(grid.columns):
             if (value := grid.iloc[i, j]) == value:
-                best = {"weight": "bold", "bbox": {"boxstyle": "round", "fill": False, "edgecolor": "#D55E00", "lw": 2}}
+                box = {"boxstyle": "round", "fill": False, "edgecolor": "#D55E00", "lw": 2}
+                best: dict[str, Any] = {"weight": "bold", "bbox": box}
                 mark = best if (tau, lam) == (chosen.tau, chosen.lam) else {}
                 color = "#1c1c1e" if value > middle else "#ffffff"
                 axis.text(j, i, f"{value:+.1f}", ha="center", va="center", color=color, **mark)
@@ -294,7 +302,7 @@ def _search_map(axis, rows: pd.DataFrame, results: Results) -> None:
     axis.grid(visible=False)
 
 
-def _h(results: Results, data, look):
+def _h(results: Results, data: Frames, look: Look) -> Figure | None:
     """Fig. 2: the curves of the given mu, and dashed those of the mu that the runs had; where h(s) is positive."""
     if "h_curves" not in data:
         return None
@@ -318,12 +326,12 @@ def _h(results: Results, data, look):
     return figure
 
 
-def _steps_in_use(axis, results: Results) -> None:
+def _steps_in_use(axis: Axes, results: Results) -> None:
     for s in sorted({s for s in results.suggestions.s if s >= 1}):
         axis.axvline(s, color="#D55E00", linewidth=1.2, linestyle=(0, (4, 3)), zorder=1.5, label=f"in use: s = {s:g}")
 
 
-def _regret(results: Results, data, look):
+def _regret(results: Results, data: Frames, look: Look) -> Figure | None:
     """q's mean regret with its bound, in use and with c = 1: a panel per variant."""
     if "regret" not in data:
         return None
@@ -345,7 +353,7 @@ def _regret(results: Results, data, look):
     return figure
 
 
-def _training(results: Results, data, look):
+def _training(results: Results, data: Frames, look: Look) -> Figure | None:
     """Loss and validation accuracy of the compared variants by epoch."""
     if "history" not in data:
         return None
@@ -360,7 +368,7 @@ def _training(results: Results, data, look):
     return figure
 
 
-def _finetune(results: Results, data, look):
+def _finetune(results: Results, data: Frames, look: Look) -> Figure | None:
     """Fig. 3."""
     if "finetune_error" not in data:
         return None
@@ -376,7 +384,7 @@ def _finetune(results: Results, data, look):
     return figure
 
 
-def _augmented(results: Results, data, look):
+def _augmented(results: Results, data: Frames, look: Look) -> Figure | None:
     """Fig. 4."""
     if "augmented_accuracy" not in data:
         return None
@@ -392,7 +400,7 @@ def _augmented(results: Results, data, look):
     return figure
 
 
-def _sweep(axis, frame: pd.DataFrame, x: str, y: str, title: str) -> None:
+def _sweep(axis: Axes, frame: pd.DataFrame, x: str, y: str, title: str) -> None:
     """One line for each value that the search tried on one axis, darker the larger it is; ERM in black."""
     names = list(frame.series.unique())
     for name, color in zip(names, ["#333333", *_ramp(len(names) - 1)], strict=True):
@@ -407,7 +415,7 @@ def _ramp(n: int) -> list:
     return list(matplotlib.colormaps["viridis"](np.linspace(0.9, 0.1, n)))
 
 
-def _concepts(results: Results, data, look):
+def _concepts(results: Results, data: Frames, look: Look) -> Figure | None:
     """Fig. 5: a panel per variant, its concepts in ascending order; the baseline's in grey behind."""
     if "concept_accuracy" not in data:
         return None
@@ -438,7 +446,7 @@ def _concepts(results: Results, data, look):
     return figure
 
 
-def _q(results: Results, data, look):
+def _q(results: Results, data: Frames, look: Look) -> Figure | None:
     """The course of q: a panel per variant that weights concepts."""
     if "q" not in data:
         return None

@@ -5,6 +5,7 @@ import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
@@ -18,7 +19,7 @@ from hrrl.reporting.statistics import CONFIDENCE, ENOUGH, quantile
 from hrrl.reporting.summary import Column
 
 
-def page(results: Results, figures, params: str = "") -> str:
+def page(results: Results, figures: str | Path, params: str = "") -> str:
     """The HTML text of the report.
 
     Args:
@@ -122,7 +123,7 @@ def _evidence(results: Results, row: dict) -> str:
     return f"{measured}.{few}{found and found + ' such runs.'}"
 
 
-def charts(folder) -> dict[str, dict]:
+def charts(folder: str | Path) -> dict[str, dict]:
     """name -> title, reading and the figure as a data URI, of the figures that are in the folder."""
     files = {name: Path(folder) / f"{name}.svg" for name in CHARTS}
     return {
@@ -154,7 +155,7 @@ def problems(results: Results) -> list[str]:
     return found
 
 
-def _not_hard(results: Results, row) -> str:
+def _not_hard(results: Results, row: Any) -> str:
     return (
         f"{row.target} has other concepts, but not those that {results.benchmark} serves badly: the validation loss of "
         f"{results.labels[results.baseline]} on its mix of concepts is {row.loss:.3f}, on the benchmark's "
@@ -162,7 +163,7 @@ def _not_hard(results: Results, row) -> str:
     )
 
 
-def _which(results: Results, fits, most: int = 6) -> str:
+def _which(results: Results, fits: Any, most: int = 6) -> str:
     names = [
         f"{r.target} / {results.labels[r.variant]} / seed {r.seed}, draw {r.draw} (C = {r.C:g})"
         for r in fits.itertuples()

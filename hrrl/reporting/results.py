@@ -1,7 +1,9 @@
 """What a report is made of: the results of every stage as tidy frames, and how variants are called in it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -90,25 +92,25 @@ class Results:
     shifts: dict[str, str] = field(default_factory=dict)
     claims: list[dict] = field(default_factory=list)
     hits: dict[tuple, np.ndarray] = field(default_factory=dict)
-    svm: pd.DataFrame | None = None
-    history: pd.DataFrame | None = None
-    finetune: pd.DataFrame | None = None
-    robustness: pd.DataFrame | None = None
-    concept_accuracy: pd.DataFrame | None = None
-    curves: pd.DataFrame | None = None
-    maxima: pd.DataFrame | None = None
-    suggestions: pd.DataFrame | None = None
-    regret: pd.DataFrame | None = None
-    table1: pd.DataFrame | None = None
-    concepts: pd.DataFrame | None = None
-    target_concepts: pd.DataFrame | None = None
-    search: pd.DataFrame | None = None
-    search_steps: pd.DataFrame | None = None
-    search_concepts: pd.DataFrame | None = None
-    members: pd.DataFrame | None = None
+    svm: pd.DataFrame = None
+    history: pd.DataFrame = None
+    finetune: pd.DataFrame = None
+    robustness: pd.DataFrame = None
+    concept_accuracy: pd.DataFrame = None
+    curves: pd.DataFrame = None
+    maxima: pd.DataFrame = None
+    suggestions: pd.DataFrame = None
+    regret: pd.DataFrame = None
+    table1: pd.DataFrame = None
+    concepts: pd.DataFrame = None
+    target_concepts: pd.DataFrame = None
+    search: pd.DataFrame = None
+    search_steps: pd.DataFrame = None
+    search_concepts: pd.DataFrame = None
+    members: pd.DataFrame = None
     gallery: Path | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, columns in COLUMNS.items():
             frame = getattr(self, name)
             if frame is None:
@@ -128,7 +130,7 @@ class Results:
     def concept_names(self) -> list[str]:
         return list(self.concepts.concept)
 
-    def in_order(self, names) -> list[str]:
+    def in_order(self, names: Iterable[str]) -> list[str]:
         """The variants among ``names``, in the order of params.yaml."""
         names = set(names)
         return [name for name in self.variants if name in names]
@@ -142,9 +144,9 @@ class Results:
         weighted = {name: spec["concept"] for name, spec in self.variants.items() if spec.get("concept")}
         return [name for name, point in weighted.items() if methods.find("concept", next(iter(point))).adaptive]
 
-    def paper(self, target: str, variant: str) -> tuple[float, float] | None:
+    def paper(self, target: str | None, variant: str) -> tuple[float, float] | None:
         """The paper's mean and standard deviation, where it has this target and variant."""
-        return PAPER.get(self.target_kinds.get(target), {}).get(variant)
+        return PAPER.get(self.target_kinds.get(target or "", ""), {}).get(variant)
 
 
 def final(frame: pd.DataFrame) -> pd.DataFrame:
@@ -177,13 +179,13 @@ def labels(variants: dict[str, dict]) -> dict[str, str]:
     return {name: f"{text} [{name}]" if text in shared else text for name, text in plain.items()}
 
 
-def _words(point: type, settings: dict) -> list[str]:
+def _words(point: Any, settings: dict[str, Any]) -> list[str]:
     """The settings of a point that its label shows."""
     shown = {key: value for key, value in (settings or {}).items() if key not in point.minor}
     return [word for key, value in shown.items() if (word := _setting(point.symbols.get(key), key, value))]
 
 
-def _setting(symbol: str | None, key: str, value) -> str:
+def _setting(symbol: str | None, key: str, value: Any) -> str:
     if value is None or value is False or value == "empirical":
         return ""
     if value is True:

@@ -35,7 +35,7 @@ def runs(results: Results) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)[COLUMNS] if frames else pd.DataFrame(columns=COLUMNS)
 
 
-def write_runs(results: Results, folder) -> None:
+def write_runs(results: Results, folder: str | Path) -> None:
     """<folder>/runs.csv; each value reads back as it was."""
     runs(results).to_csv(Path(folder) / "runs.csv", index=False, lineterminator="\n")
 

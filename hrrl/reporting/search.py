@@ -47,7 +47,7 @@ def _label(tau: float, lam: float) -> str:
 
 
 def _point(tau: float, lam: float) -> search.Point:
-    return tuple(None if value != value else value for value in (tau, lam))
+    return None if tau != tau else tau, None if lam != lam else lam
 
 
 def sweep(frame: pd.DataFrame, over: str, by: str) -> pd.DataFrame:

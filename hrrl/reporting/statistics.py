@@ -1,8 +1,12 @@
 """What single runs say together: spreads, paired differences, intervals, p-values, power (docs/evidence.md)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+Numbers = Sequence[float] | np.ndarray
 
 CONFIDENCE = 0.95
 POWER = 0.8
@@ -10,7 +14,7 @@ ENOUGH = 5  # seeds; with fewer, nothing is called better or worse
 RESAMPLES = 5_000
 
 
-def spread(values) -> dict:
+def spread(values: Numbers) -> dict:
     """{"mean", "std"} of single runs; std is the sample standard deviation, which a single run has not."""
     values = np.asarray(values, dtype=float)
     std = {"std": float(values.std(ddof=1))} if len(values) > 1 else {}
@@ -27,7 +31,7 @@ def paired(a: pd.Series, b: pd.Series) -> dict:
     return {"mean": score["mean"]} | ({"low": interval[0], "high": interval[1]} if interval else {})
 
 
-def over_seeds(differences) -> tuple[float, float] | None:
+def over_seeds(differences: Numbers) -> tuple[float, float] | None:
     """The 95% interval of the mean of (n,) differences by Student's t with n - 1 degrees of freedom; None for n < 2."""
     mean, error = np.mean(differences), _error(differences)
     if error is None:
@@ -36,7 +40,7 @@ def over_seeds(differences) -> tuple[float, float] | None:
     return float(mean - half), float(mean + half)
 
 
-def over_images(differences, seed: int = 0) -> tuple[float, float]:
+def over_images(differences: Numbers, seed: int = 0) -> tuple[float, float]:
     """The 95% percentile bootstrap interval of the mean of (n,) differences, one for each image of the test part.
 
     n images are drawn with replacement 5,000 times. Which of the images with the same difference are drawn makes no
@@ -49,7 +53,7 @@ def over_images(differences, seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def p_value(differences, margin: float = 0.0) -> float | None:
+def p_value(differences: Numbers, margin: float = 0.0) -> float | None:
     """Of the two-sided t-test that the mean of (n,) differences is ``margin``; None for n < 2."""
     error = _error(differences)
     if error is None:
@@ -60,7 +64,7 @@ def p_value(differences, margin: float = 0.0) -> float | None:
     return float(2 * stats.t.sf(distance / error, len(differences) - 1))
 
 
-def holm(p_values) -> list[float]:
+def holm(p_values: Numbers) -> list[float]:
     """Holm's adjusted p-values (1979), in the given order: of all true hypotheses, one is rejected in 5% of runs."""
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p, kind="stable")
@@ -84,7 +88,7 @@ def quantile(share: float, n: int | None) -> float:
     return float(stats.norm.ppf(share) if n is None else stats.t.ppf(share, n - 1))
 
 
-def _error(differences) -> float | None:
+def _error(differences: Numbers) -> float | None:
     """The standard error of the mean."""
     n = len(differences)
     return None if n < 2 else float(np.std(differences, ddof=1) / np.sqrt(n))

@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -70,7 +70,7 @@ def benchmark_scores(results: Results) -> dict[str, dict]:
 def q0_changes(results: Results) -> dict[str, str]:
     """Variants with a q0 of their own -> the variant that is the same but for its q0, which is empirical."""
 
-    def with_q0(spec, q0):
+    def with_q0(spec: dict[str, Any], q0: Any) -> dict[str, Any]:
         concept = spec.get("concept") or {}
         return {**spec, "concept": {name: {**settings, "q0": q0} for name, settings in concept.items()}}
 
@@ -128,7 +128,7 @@ def _means(scores: dict[str, dict]) -> dict[str, dict]:
     return {v: {key: value for key, value in s.items() if key != "difference"} for v, s in scores.items()}
 
 
-def _by_target(results: Results, frame: pd.DataFrame):
+def _by_target(results: Results, frame: pd.DataFrame) -> Any:
     return [(t, rows) for t in results.targets if len(rows := frame[frame.target == t])]
 
 
@@ -210,10 +210,10 @@ def _with_validation(results: Results) -> dict:
     return scores
 
 
-def nested(results: Results, frame, by: str, value: str, form: str = "{}") -> dict:
+def nested(results: Results, frame: pd.DataFrame, by: str, value: str, form: str = "{}") -> dict:
     """variant -> key of ``by`` -> spread of ``value``, in order of appearance."""
     groups = frame.groupby(["variant", by], sort=False)[value]
-    tree = {variant: {} for variant in results.in_order(frame.variant)}
+    tree: dict[str, dict[str, Any]] = {variant: {} for variant in results.in_order(frame.variant)}
     for (variant, key), values in groups:
         tree[variant][form.format(key)] = spread(values)
     return tree
@@ -240,7 +240,7 @@ def _theory(results: Results) -> dict:
     return {"variants": chosen, "maxima": maxima}
 
 
-def _clean(node):
+def _clean(node: Any) -> Any:
     """Keys without dots (DVC separates by them), 4 decimals, no NaN, no empty branches."""
     if isinstance(node, dict):
         branch = {re.sub(r"\W", "_", str(key)): _clean(value) for key, value in node.items()}
@@ -274,7 +274,7 @@ def plot_data(results: Results) -> dict[str, pd.DataFrame]:
     return {name: frame for name, frame in frames.items() if len(frame)}
 
 
-def write_plot_data(data: dict[str, pd.DataFrame], folder) -> None:
+def write_plot_data(data: dict[str, pd.DataFrame], folder: str | Path) -> None:
     """<folder>/<name>.csv for each frame; numbers with 6 significant digits."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -291,7 +291,7 @@ def _of(frame: pd.DataFrame, variants: list[str]) -> pd.DataFrame:
     return frame[frame.variant.isin(variants)]
 
 
-def _over_seeds(results: Results, frame, by: list[str], *values: str) -> pd.DataFrame:
+def _over_seeds(results: Results, frame: pd.DataFrame, by: list[str], *values: str) -> pd.DataFrame:
     """Means of ``values`` over seeds, and of a single one its deviation; variants in params' order."""
     groups = frame.groupby(by, sort=False)
     table = groups[list(values)].mean()

@@ -1,6 +1,7 @@
 """The tables of the report as frames of text: means with deviations, differences with their intervals."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -39,7 +40,7 @@ def clear(score: dict) -> bool:
     return score["n"] >= ENOUGH and "low" in difference and difference["low"] * difference["high"] > 0
 
 
-def bounds(interval, digits: int = 2) -> str:
+def bounds(interval: Any, digits: int = 2) -> str:
     """ "[+0.50, +1.20]"."""
     return f"[{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]" if interval else ""
 
@@ -48,7 +49,7 @@ def number(value: float | None, form: str = ".2f") -> str:
     return MISSING if value is None or value != value else format(value, form)
 
 
-def paper(results: Results, target: str, variant: str) -> str:
+def paper(results: Results, target: str | None, variant: str) -> str:
     numbers = results.paper(target, variant)
     return f"{numbers[0]:.2f} ± {numbers[1]:.2f}" if numbers else MISSING
 
@@ -101,7 +102,7 @@ def headline_changes(metrics: dict, before: str, after: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write_tables(tables: dict[str, pd.DataFrame], folder) -> None:
+def write_tables(tables: dict[str, pd.DataFrame], folder: str | Path) -> None:
     """<folder>/<name>.csv and <name>.md for each table that has something in it."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -126,7 +127,7 @@ def secondary_table(results: Results, rows: list[dict]) -> pd.DataFrame:
     )
 
 
-def _judged(results: Results, rows: list[dict], more) -> pd.DataFrame:
+def _judged(results: Results, rows: list[dict], more: Any) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
@@ -243,9 +244,11 @@ def plateau(results: Results) -> pd.DataFrame:
     return pd.DataFrame(table, columns=["Target", "Method", "After 2/3 of the steps", "At the end", "Change"])
 
 
-def pivot(results: Results, frame, by: str, form: str = "{}", value: str = "accuracy", digits: int = 2):
+def pivot(
+    results: Results, frame: pd.DataFrame, by: str, form: str = "{}", value: str = "accuracy", digits: int = 2
+) -> pd.DataFrame:
     """One row per method, one column per value of ``by``."""
-    columns = {}
+    columns: dict[str, dict[str, str]] = {}
     for variant, scores in summary.nested(results, frame, by, value, form).items():
         for key, score in scores.items():
             columns.setdefault(key, {})[variant] = mean_std(score, digits)
@@ -300,5 +303,5 @@ def _by_method(results: Results, columns: dict[str, dict[str, str]], form: str =
     return pd.DataFrame({"Method": methods, **cells})
 
 
-def _yes(flag) -> str:
+def _yes(flag: bool) -> str:
     return "yes" if flag else "no"

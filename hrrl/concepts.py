@@ -237,7 +237,7 @@ def concept_shares(
 
 
 def members(
-    classes: Sequence[str], wnids: Wnids, synsets: Mapping[str, str], concepts: Setting
+    classes: Sequence[str], wnids: Wnids, synsets: Mapping[str, str], concepts: NamedSynsets | dict[str, Any]
 ) -> list[dict[str, str]]:
     """The classes of each concept in words, in the concepts' order, and WordNet's way to the first of them.
 

@@ -1,7 +1,11 @@
 """Which images are shown, drawn by a seed, and their pixels."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
+
+from hrrl.data.images import Images
 
 
 def spread(random: np.random.Generator, labels: np.ndarray, classes: list[int], n: int) -> np.ndarray:
@@ -14,7 +18,7 @@ def spread(random: np.random.Generator, labels: np.ndarray, classes: list[int], 
     shuffled = random.permutation(len(labels))
     pools = {c: [i for i in shuffled if labels[i] == c] for c in classes}
     chosen = [int(pool[k]) for k in range(n) for pool in pools.values() if k < len(pool)][:n]
-    return np.array(sorted(chosen, key=lambda i: classes.index(labels[i])), np.int64)
+    return np.array(sorted(chosen, key=lambda i: classes.index(int(labels[i]))), np.int64)
 
 
 def some(random: np.random.Generator, items: list, n: int) -> list:
@@ -29,7 +33,7 @@ def evenly(items: list, n: int) -> list:
     return [items[i] for i in positions]
 
 
-def pixels(source, indices) -> torch.Tensor:
+def pixels(source: Images, indices: Iterable[int]) -> torch.Tensor:
     """(n, 3, S, S) images of a source, uint8, as an evaluation sees them."""
     # the i-th of N parts is one image
     return torch.cat([next(source.eval_batches(1, int(i), len(source)))[0] for i in indices])

@@ -16,7 +16,7 @@ GAP = 4  # pixels between images, transparent
 class Album:
     """Writes sheets into a folder as WebP: without loss where images are small, else as photographs."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
 

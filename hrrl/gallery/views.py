@@ -1,10 +1,13 @@
 """The views of the gallery. Each returns plain values with the sheets that it has written, for the report to show."""
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from hrrl.axes import Perturbation
+from hrrl.data.images import Images
 from hrrl.evaluation import Task
 from hrrl.gallery.choice import evenly, pixels, some, spread
 from hrrl.gallery.sheets import Album
@@ -36,7 +39,7 @@ def concepts(album: Album, task: Task, seed: int) -> list[dict]:
     return shown
 
 
-def datasets(album: Album, benchmark, targets: dict, seed: int) -> list[dict]:
+def datasets(album: Album, benchmark: Images, targets: dict[str, Images], seed: int) -> list[dict]:
     """The benchmark and each target, one image per class: name, classes, those of the benchmark among them, picture.
 
     Classes that a target shares with the benchmark's sheet come first, so that they can be compared.
@@ -45,7 +48,8 @@ def datasets(album: Album, benchmark, targets: dict, seed: int) -> list[dict]:
         benchmark: source of its validation images.
         targets: name -> source of its test images.
     """
-    random, shown, first = np.random.default_rng(seed), [], []
+    random, shown = np.random.default_rng(seed), []
+    first: list[str] = []  # classes of the benchmark's sheet
     for i, (name, source) in enumerate({"": benchmark, **targets}.items()):
         common = [c for c in first if c in source.classes]
         others = some(random, [c for c in source.classes if c not in common], PER_SHEET - len(common))
@@ -88,12 +92,13 @@ def moves(album: Album, model: Classifier, task: Task, here: Runtime, points: li
         ``amplified`` (factor of the difference; grey is none), ``length`` (L2, pixel units), and the model's
         prediction, its probability and the loss of the true class.
     """
-    random, members = np.random.default_rng(seed), {}
+    random = np.random.default_rng(seed)
+    members: dict[int, list[int]] = {}  # classes of each concept
     for c in task.test.labels.unique().tolist():
         members.setdefault(int(task.concepts[c]), []).append(c)
     classes = [int(random.choice(those)) for those in some(random, list(members.values()), EXAMPLES)]
     chosen = spread(random, task.test.labels.numpy(), classes, EXAMPLES)
-    model.to(here.device, memory_format=here.memory_format).eval()
+    here.place(model).eval()
     x, y = here.images(pixels(task.test, chosen)), task.test.labels[chosen].to(here.device)
     shown = [{"class": task.test.classes[c], "rows": []} for c in y.tolist()]
     for p, (point, perturbation) in enumerate([(None, Perturbation()), *points]):
@@ -148,9 +153,10 @@ def weights(album: Album, model: Classifier, task: Task, here: Runtime, q: dict[
     share = (task.counts.double() / task.counts.sum()).tolist()
     rows = [{"name": n, "q": q[n], "share": s, "weight": q[n] / s} for n, s in zip(task.names, share, strict=True)]
     rows = sorted(rows, key=lambda row: -row["weight"])
-    shown, held_out = {"concepts": rows}, set(task.concepts[task.test.labels].tolist())
+    shown: dict[str, Any] = {"concepts": rows}
+    held_out = set(task.concepts[task.test.labels].tolist())
     with_images = [row["name"] for row in rows if task.names.index(row["name"]) in held_out]
-    model.to(here.device, memory_format=here.memory_format).eval()
+    here.place(model).eval()
     for key, name in (("most", with_images[0]), ("least", with_images[-1])):
         k = task.names.index(name)
         drawn = random.permutation(np.flatnonzero(task.concepts.numpy()[labels] == k))[:CANDIDATES]
@@ -214,5 +220,5 @@ def _unit(images: torch.Tensor) -> torch.Tensor:
     return images.float() / 255
 
 
-def _classes(source, indices) -> str:
+def _classes(source: Images, indices: list[int] | np.ndarray) -> str:
     return ", ".join(source.classes[c] for c in source.labels[indices].tolist())

@@ -3,7 +3,7 @@ JOBS ?= 2                 # cells of a stage that run side by side
 BASE ?= origin/main       # what a pull request is compared with
 BIN := .venv/bin
 
-.PHONY: repro open compare relist test lint smoke comment setup setup-test bench bench-compare chaos
+.PHONY: repro open compare relist test lint smoke comment setup setup-test bench bench-compare chaos fuzz
 
 repro: setup
 	@$(BIN)/python -m scripts.repro --jobs $(JOBS)
@@ -31,6 +31,9 @@ bench: setup             # ratios against plain references, taken in one run: re
 
 bench-compare: setup     # the same, against the committed file
 	@$(BIN)/python -m benchmarks.run --compare
+
+fuzz: setup              # damaged and hostile files for a minute a test, or FUZZ=seconds
+	@FUZZ=$(or $(FUZZ),60) $(BIN)/python -m pytest tests/test_fuzz.py
 
 chaos: setup             # kills a running pipeline at random moments, 50 times: reports/chaos.json
 	@$(BIN)/python -m benchmarks.chaos

@@ -25,6 +25,10 @@ DAMAGE = re.compile(r"premature end|bad huffman|bad arithmetic|found marker|(\d+
 JPEG_END = b"\xff\xd9"
 
 
+# For libjpeg, at an eighth of the size: it reads and checks all of the content, and computes little.
+EIGHTH = {"colorspace": "GRAY", "min_height": 1, "min_width": 1, "min_factor": 8}
+
+
 def decode(data: bytes) -> torch.Tensor:
     """A (3, H, W) uint8 RGB image from a file's content: grey, CMYK, palette and transparent images become RGB.
 
@@ -34,14 +38,24 @@ def decode(data: bytes) -> torch.Tensor:
     Raises:
         ValueError: the content is cut off, damaged, too large, or no image.
     """
+    return _decode(data, {"colorspace": "RGB"})
+
+
+def check(data: bytes) -> None:
+    """Raises a ValueError where :func:`decode` does; a JPEG file, as nearly all photographs are, takes less time."""
+    _decode(data, EIGHTH)
+
+
+def _decode(data: bytes, as_: dict) -> torch.Tensor:
+    """The image, a JPEG file decoded ``as_`` simplejpeg's arguments say."""
     if not data:
         raise ValueError("is empty")
     if data.startswith(PNG):
         _check_png(data)
-    return _decode_jpeg(data) if data.startswith(JPEG) else _decode_by_pillow(data)
+    return _decode_jpeg(data, as_) if data.startswith(JPEG) else _decode_by_pillow(data)
 
 
-def _decode_jpeg(data: bytes) -> torch.Tensor:
+def _decode_jpeg(data: bytes, as_: dict) -> torch.Tensor:
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:  # CMYK with some samplings, and unusual headers
@@ -50,7 +64,7 @@ def _decode_jpeg(data: bytes) -> torch.Tensor:
     if space in ("CMYK", "YCCK"):
         return _decode_by_pillow(data)
     try:
-        return torch.from_numpy(simplejpeg.decode_jpeg(data, "RGB", strict=True)).permute(2, 0, 1)
+        return torch.from_numpy(simplejpeg.decode_jpeg(data, **as_, strict=True)).permute(2, 0, 1)
     except ValueError as error:
         found = DAMAGE.search(str(error))
         if found and not _is_padding(data, found[1]):

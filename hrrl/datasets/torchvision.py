@@ -91,8 +91,11 @@ class _Library:
         if split not in self.opened:
             try:
                 self.opened[split] = self.dataset(self.root, **self._which(split))
-            except Exception as error:  # each has its own way to say that its files are not there
-                raise NotHereError(" ".join(str(error).split())) from None
+            except Exception as error:  # each has its own way to say that its files are not there, or are damaged
+                reason = " ".join(str(error).split())
+                if self.opened:  # it is here: another split was read
+                    raise UserError(f"{self}: {split}: {reason}") from None
+                raise NotHereError(reason) from None
         return self.opened[split]
 
     def _labels(self, split: str) -> list[int]:

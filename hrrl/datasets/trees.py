@@ -136,9 +136,9 @@ class Tree:
     @staticmethod
     def examine(content: bytes) -> tuple[int, int]:
         """Size and CRC of an image's content; raises ValueError where it is no whole image."""
-        from hrrl.decode import decode
+        from hrrl.decode import check
 
-        decode(content)
+        check(content)
         return len(content), zlib.crc32(content)
 
     def text(self, path: str) -> str:

@@ -1,0 +1,376 @@
+"""Damaged and hostile files: each ends in pixels or in one line that names it, never in a crash, a hang, more memory.
+
+A few seconds of random mutations here, from the same seed each time; `make fuzz` goes on for FUZZ seconds a test.
+"""
+
+import gzip
+import io
+import os
+import pickle
+import resource
+import shutil
+import struct
+import tarfile
+import time
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.io import savemat
+from test_data import PHOTOS, WNIDS, crops, definition, idx, save, write_cifar, write_tree
+
+from hrrl import apart
+from hrrl.datasets.manifest import prepare, read_manifest, relisted
+from hrrl.decode import check, decode
+from hrrl.errors import UserError
+
+SECONDS = float(os.environ.get("FUZZ", 4))  # of each test
+GIGABYTE = 2**20  # in the units of ru_maxrss
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def mutated(content: bytes, random: np.random.Generator) -> bytes:
+    """A copy with one to three changes: bits flipped, cut, spliced, zeroed, swapped, bytes put in, numbers made odd."""
+    data = bytearray(content)
+    for kind in random.integers(0, 7, random.integers(1, 4)):
+        a, b = sorted(int(i) for i in random.integers(0, max(len(data), 2), 2))
+        b = min(b, a + 64)
+        if not data[a:b]:
+            data += b"x"
+        elif kind == 0:
+            data[a] ^= 1 << int(random.integers(8))
+        elif kind == 1:
+            data = data[: max(a, 1)]
+        elif kind == 2:
+            data[a:b] = data[b : 2 * b - a]
+        elif kind == 3:
+            data[a:b] = bytes(b - a)
+        elif kind == 4:
+            data[a], data[b - 1] = data[b - 1], data[a]
+        elif kind == 5:
+            data[int(random.integers(min(64, len(data))))] = int(random.choice([0, 1, 0x7F, 0x80, 0xFF]))
+        else:
+            data[a:a] = random.bytes(int(random.integers(1, 9)))
+    return bytes(data) or b"x"
+
+
+def encoded(image: Image.Image, name: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, name, **options)
+    return buffer.getvalue()
+
+
+def images() -> dict[str, bytes]:
+    """A photograph in every format, in several ways."""
+    plain = Image.fromarray(PHOTOS[1][200:240, 300:330])
+    ways = {"progressive": {"progressive": True}, "restart": {"restart_marker_blocks": 2}, "whole": {"subsampling": 0}}
+    found = {f"JPEG {name}": encoded(plain, "JPEG", **options) for name, options in ({"": {}} | ways).items()}
+    found |= {
+        f"{name} {mode}": encoded(plain.convert(mode), name)
+        for name in ("PNG", "BMP", "TIFF")
+        for mode in ("RGB", "L", "P")
+    }
+    found |= {
+        "JPEG cmyk": encoded(plain.convert("CMYK"), "JPEG"),
+        "TIFF lzw": encoded(plain, "TIFF", compression="tiff_lzw"),
+    }
+    found |= {name: encoded(plain, name) for name in ("GIF", "PPM", "WEBP")}
+    return found | {"PGM": encoded(plain.convert("L"), "PPM"), "PNG 16": encoded(plain.convert("I;16"), "PNG")}
+
+
+def outcome(content: bytes):
+    """What decoding says, and whether the check at listing time says the same."""
+    answers = []
+    for function in (decode, check):
+        try:
+            answers.append(function(content))
+        except ValueError as error:
+            answers.append(str(error))
+    return answers[0], isinstance(answers[0], str) == isinstance(answers[1], str)
+
+
+def test_a_mutated_image_ends_in_pixels_or_a_line():
+    random, originals, ends = np.random.default_rng(0), images(), {"pixels": 0, "line": 0}
+    whole = {name: decode(content) for name, content in originals.items()}
+    until = time.monotonic() + SECONDS
+    with apart.pool(outcome, 1) as call:
+        while time.monotonic() < until:
+            names = [str(random.choice(list(originals))) for _ in range(32)]
+            answers = call([mutated(originals[name], random) for name in names])
+            for name, answer in zip(names, answers, strict=True):
+                if isinstance(answer, Exception):  # the decoder died, or took too long or too much: caught, as in a run
+                    assert type(answer) is ValueError, answer
+                    continue
+                found, agreed = answer
+                assert agreed, name
+                ends["line" if isinstance(found, str) else "pixels"] += 1
+                if isinstance(found, str):
+                    assert "\n" not in found
+                else:
+                    assert found.dtype == torch.uint8
+                    assert found.shape[0] == 3
+                    assert not name.startswith("PNG") or torch.equal(found, whole[name])
+    assert min(ends.values()) > 100 * min(SECONDS, 1)
+
+
+# ------------------------------------------------------------------------------------------- kinds of datasets
+
+
+def tree(folder: Path) -> Path:
+    return write_tree(folder / "tree", train=2, val=1, size=(40, 40))
+
+
+def zipped(folder: Path) -> Path:
+    source = tree(folder)
+    with zipfile.ZipFile(folder / "images.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(source.rglob("*.JPEG")):
+            archive.write(file, file.relative_to(source))
+    shutil.rmtree(source)
+    return folder / "images.zip"
+
+
+def fashion(folder: Path) -> Path:
+    for split in ("train", "t10k"):
+        pixels = crops(20, 28, 28)[..., 0]
+        (folder / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(pixels)))
+        (folder / f"{split}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.arange(20) % 10)))
+    return folder
+
+
+def svhn(folder: Path, content: dict | None = None) -> Path:
+    pixels = crops(10, 32, 32).transpose(1, 2, 3, 0)
+    for split in ("train", "test"):
+        savemat(folder / f"{split}_32x32.mat", content or {"X": pixels, "y": np.arange(1, 11, dtype=np.uint8)[:, None]})
+    return folder
+
+
+def sop(folder: Path) -> Path:
+    root = folder / "Stanford_Online_Products"
+    for number, name in enumerate(("bicycle_final", "cabinet_final"), 1):
+        save(root / name / "1.JPG", crops(1, 40, 40)[0])
+        for split in ("train", "test"):
+            with open(root / f"Ebay_{split}.txt", "a") as file:
+                file.write(
+                    ("image_id class_id super_class_id path\n" if number == 1 else "")
+                    + f"{number} {number} {number} {name}/1.JPG\n"
+                )
+    return folder
+
+
+def cifar(folder: Path) -> Path:
+    write_cifar(folder, crops(12, 32, 32))
+    return folder
+
+
+def packed_cifar(folder: Path) -> Path:
+    files = write_cifar(folder, crops(12, 32, 32))
+    with tarfile.open(folder / "cifar-10-python.tar.gz", "w:gz") as archive:
+        archive.add(files, files.name)
+    shutil.rmtree(files)
+    return folder
+
+
+def in_torchvisions_layout(folder: Path) -> Path:
+    raw = folder / "FashionMNIST/raw"
+    raw.mkdir(parents=True)
+    for file in fashion(raw).glob("*.gz"):
+        file.with_suffix("").write_bytes(gzip.decompress(file.read_bytes()))
+    return folder
+
+
+KINDS = {
+    "imagefolder": tree,
+    "imagefolder zip": zipped,
+    "imagenet": tree,
+    "fashion_mnist": fashion,
+    "svhn": svhn,
+    "sop": sop,
+    "cifar10": cifar,
+    "cifar10 packed": packed_cifar,
+    "torchvision/FashionMNIST": in_torchvisions_layout,
+}
+
+
+def listed(kind: str, root: Path):
+    name = kind.split()[0]
+    some = {"classes": ["airplane", "automobile", "truck"]} if name == "cifar10" else {}  # those of write_cifar
+    return prepare(definition(name, root, **some), "x")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_dataset_with_a_mutated_file_ends_in_a_manifest_or_a_line(tmp_path, kind):
+    (tmp_path / "data").mkdir()
+    root = KINDS[kind](tmp_path / "data")
+    assert len(listed(kind, root).labels("train"))
+    files = [file for file in (root.rglob("*") if root.is_dir() else [root]) if file.is_file()]
+    random, until, ends, lines = np.random.default_rng(0), time.monotonic() + SECONDS / 2, 0, []
+    while time.monotonic() < until:
+        file = files[random.integers(len(files))]
+        content = file.read_bytes()
+        file.write_bytes(mutated(content, random))
+        try:
+            listed(kind, root)
+        except UserError as error:
+            lines.append(str(error))
+        file.write_bytes(content)
+        ends += 1
+    assert ends
+    assert [line for line in lines if "\n" in line] == []
+    assert len(listed(kind, root).labels("train"))
+
+
+# -------------------------------------------------------------------------------------------------------- bombs
+
+
+def png(width: int, height: int) -> bytes:
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(bytes(10**6))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def huge_png(folder: Path) -> Path:
+    (tree(folder) / "train" / WNIDS[0] / "a.png").write_bytes(png(50_000, 50_000))
+    return folder / "tree"
+
+
+def pipe(folder: Path) -> Path:
+    os.mkfifo(tree(folder) / "train" / WNIDS[0] / "a.png")
+    return folder / "tree"
+
+
+def sparse(folder: Path) -> Path:
+    file = tree(folder) / "train" / WNIDS[0] / "a.png"
+    file.touch()
+    os.truncate(file, 20 * 2**30)
+    return folder / "tree"
+
+
+def zip_of_zeros(folder: Path) -> Path:
+    name = f"train/{WNIDS[0]}/z.png"
+    with zipfile.ZipFile(zipped(folder), "a", zipfile.ZIP_DEFLATED) as archive, archive.open(name, "w") as member:
+        for _ in range(300):
+            member.write(bytes(2**20))
+    return folder / "images.zip"
+
+
+def lying_zip(folder: Path) -> Path:
+    """Its list of members says that the first one has 10 bytes."""
+    content = bytearray(zipped(folder).read_bytes())
+    at = content.find(b"PK\1\2") + 24
+    content[at : at + 4] = struct.pack("<I", 10)
+    (folder / "images.zip").write_bytes(content)
+    return folder / "images.zip"
+
+
+def endless_tar(folder: Path) -> Path:
+    with gzip.open(folder / "cifar-10-python.tar.gz", "wb", 1) as stream:
+        member = tarfile.TarInfo("cifar-10-batches-py/data_batch_1")
+        member.size = 2**33
+        stream.write(member.tobuf())
+        for _ in range(200):
+            stream.write(bytes(2**20))
+    return folder
+
+
+def pickled(content: bytes):
+    def write(folder: Path) -> Path:
+        (write_cifar(folder, crops(12, 32, 32)) / "data_batch_1").write_bytes(content)
+        return folder
+
+    return write
+
+
+def packed_zeros(folder: Path) -> Path:
+    (fashion(folder) / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(2**20)) * 200)
+    return folder
+
+
+def huge_idx(folder: Path) -> Path:
+    header = bytes([0, 0, 8, 3]) + struct.pack(">iii", 2**31 - 1, 2**31 - 1, 2**31 - 1)
+    (fashion(folder) / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(header))
+    return folder
+
+
+def path_outside(folder: Path) -> Path:
+    save(folder / "out/1.JPG", crops(1, 40, 40)[0])
+    with open(sop(folder) / "Stanford_Online_Products/Ebay_train.txt", "a") as file:
+        file.write("3 3 3 ../out/1.JPG\n")
+    return folder
+
+
+BOMBS = {
+    "a PNG of 50,000 x 50,000": ("imagefolder", huge_png, "at most 100,000,000 pixels are decoded"),
+    "a pipe": ("imagefolder", pipe, "is no regular file"),
+    "a file of 20 GB": ("imagefolder", sparse, "at most 268,435,456 are read"),
+    "a zip of zeros": ("imagefolder", zip_of_zeros, "at most 268,435,456 are read"),
+    "a zip that lies": ("imagefolder", lying_zip, "damaged in the zip"),
+    "an endless tar.gz": ("cifar10", endless_tar, "unpacks to more than 64 times its size"),
+    "a packed file of zeros": ("fashion_mnist", packed_zeros, "unpacks to more than 64 times its size"),
+    "an idx file of 2^93 bytes": ("fashion_mnist", huge_idx, "train-images-idx3-ubyte.gz"),
+    "a pickle that runs a command": ("cifar10", pickled(b"cos\nsystem\n(S'touch ran'\ntR."), "data_batch_1"),
+    "a pickle of a terabyte": ("cifar10", pickled(b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b"."), "data_batch_1"),
+    "a pickle without end": ("cifar10", pickled(b"(" * 10**6 + b"t" * 10**6 + b"."), "data_batch_1"),
+    "a label that no class has": (
+        "cifar10",
+        pickled(pickle.dumps({"data": np.zeros((4, 3072), np.uint8), "labels": [99] * 4})),
+        "data_batch_1",
+    ),
+    "a list that leaves the dataset": ("sop", path_outside, "Ebay_train.txt"),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_bomb_is_refused_before_it_goes_off(tmp_path, bomb):
+    kind, write, message = BOMBS[bomb]
+    (tmp_path / "data").mkdir()
+    root = write(tmp_path / "data")
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    with pytest.raises(UserError) as error:
+        listed(kind, root)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert time.monotonic() - started < 60
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < GIGABYTE
+    assert not list(tmp_path.rglob("ran"))
+
+
+def folders(root: Path, names: list[bytes]) -> None:
+    """Classes of these names in a tree, with an image in each split."""
+    image = next((root / "train" / WNIDS[0]).iterdir())
+    for name in names:
+        for split in (b"train", b"val"):
+            folder = os.path.join(os.fsencode(root), split, name)
+            os.makedirs(folder)
+            shutil.copy(image, os.path.join(folder, b"1.jpg"))
+
+
+def test_names_of_folders_are_names_whatever_is_in_them(tmp_path):
+    root, odd = tree(tmp_path), ["; touch x", "$(touch x)", "<script>alert(1)<", "café", 'a"b,c', "'", "-rf"]
+    folders(root, list(map(os.fsencode, odd)))
+    found = listed("imagefolder", root)
+    found.write("manifest")
+    again = read_manifest("manifest")
+    assert again.classes == found.classes
+    assert set(again.classes) == {*odd, *WNIDS}
+    assert list(again.paths("train")) == list(found.paths("train"))
+    assert relisted(definition("imagefolder", root), "x", "manifest") is None
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("name", [b"new\nline", b"caf\xe9", b"\x1b[31m"])
+def test_a_name_that_no_line_can_show_is_refused(tmp_path, name):
+    folders(tree(tmp_path), [name])
+    with pytest.raises(UserError, match="holds a character that no line can show; rename its folder") as error:
+        listed("imagefolder", tmp_path / "tree")
+    assert "\n" not in str(error.value)

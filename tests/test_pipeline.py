@@ -127,7 +127,7 @@ def test_a_change_of_params_reruns_just_what_depends_on_it(restored):
     assert {stage for stage in would_run(restored) if stage.startswith(("pretrain", "manifest"))} == {"pretrain@hrrl-0"}
     call(restored, "git", "checkout", "-q", "params.yaml")
     edit(restored, svm__folds=2)
-    assert {stage.split("@")[0] for stage in would_run(restored)} == {"svm", "report"}
+    assert {stage.split("@")[0] for stage in would_run(restored)} == {"search", "svm", "report"}
     call(restored, "git", "checkout", "-q", "params.yaml")
     edit(restored, headline="erm", claims=[])
     assert would_run(restored) == {"gallery", "report"}
@@ -273,6 +273,7 @@ def test_what_is_written_to_dvc_lock_is_dvcs_to_the_byte(clone, tmp_path):
 def test_an_interrupted_run_leaves_nothing_running_and_says_how_to_go_on(restored, how):
     edit(restored, pretrain__epochs=30)
     checkpoints = restored / ".work/checkpoints/smoke"
+    shutil.rmtree(checkpoints, ignore_errors=True)
     command = [BIN / "python", "-m", "scripts.repro"]
     with subprocess.Popen(command, cwd=restored, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         deadline = time.monotonic() + 120

@@ -30,6 +30,8 @@ from hrrl.reporting import (
 )
 from hrrl.reporting.figures import CHARTS, looks
 from hrrl.reporting.statistics import paired
+from hrrl.reporting.summary import compare, final
+from hrrl.reporting.tables import interval
 
 GRADIENT, HRRL = {"gradient": {"tau": 0.5}}, {"hrrl": {"lam": 1.0, "c": 10.0, "s": 100}}
 VARIANTS = {
@@ -346,18 +348,37 @@ def test_page_renders_whatever_is_absent(results, tmp_path):
     assert "nan" not in re.sub(r"base64,\S+", "", html).lower()
 
 
+PROBE = """<script>addEventListener("load", () => {
+  const note = document.documentElement.dataset, [table, other] = document.querySelectorAll("table.scores");
+  const select = document.getElementById("baseline"), title = table.tHead.rows[0].cells[1];
+  note.sizes = [...document.images].map(i => i.complete && i.alt ? i.naturalWidth : 0).join(" ");
+  select.value = "hrrl";
+  select.dispatchEvent(new Event("change"));
+  const difference = table => table.querySelector("tr[data-variant=erm] small.difference").textContent;
+  note.differences = [table, other].map(difference).join("; ");
+  title.click();
+  note.order = [...table.tBodies[0].rows].map(row => row.dataset.variant).join(" ");
+})</script>"""
+
+
 @pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
 @pytest.mark.parametrize("results", [made(), twelve()])
-def test_a_browser_shows_every_figure_without_a_complaint(results, tmp_path):
+def test_a_browser_shows_every_figure_sorts_and_takes_another_baseline(results, tmp_path):
     figures(results, tmp_path)
-    probe = """<script>addEventListener("load", () => document.documentElement.dataset.sizes =
-        [...document.images].map(i => i.complete && i.alt ? i.naturalWidth : 0).join(" "))</script>"""
     file = tmp_path / "probe.html"
-    file.write_text(page(results, tmp_path) + probe, encoding="utf-8")
+    file.write_text(page(results, tmp_path) + PROBE, encoding="utf-8")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     flags += ["--enable-logging=stderr", "--virtual-time-budget=3000", "--dump-dom"]
     shown = subprocess.run(["chromium", *flags, file.as_uri()], capture_output=True, text=True, timeout=60)
-    sizes = re.search(r'data-sizes="([\d ]+)"', shown.stdout)[1].split()
+    noted = dict(re.findall(r'data-(sizes|differences|order)="([^"]+)"', shown.stdout[:5000]))
+    sizes = noted["sizes"].split()
     assert len(sizes) == len(CHARTS)
     assert min(map(int, sizes)) > 300
+    scores = compare(results, results.scores[results.scores.target == "lowres"], "accuracy", "hrrl")
+    benchmark = compare(results, final(results.history), "val_accuracy", "hrrl")
+    differences = f"{interval(scores['erm'])}; {interval(benchmark['erm'])}"
+    assert noted["differences"].replace("−", "-") == differences.replace("−", "-")
+    means = [scores[variant]["mean"] for variant in noted["order"].split()]
+    assert len(means) == len(results.variants)
+    assert np.round(means, 2).tolist() == sorted(np.round(means, 2), reverse=True)
     assert "CONSOLE" not in shown.stderr

@@ -1,4 +1,5 @@
-// Sorts tables by a click on a column's title, and takes differences to another baseline. The page reads without it.
+// Sorts tables by a click on a column's title, takes differences to another baseline, and shows where there is more to
+// the right. The page reads without it.
 "use strict";
 
 const cellValue = (row, column) => {
@@ -60,4 +61,10 @@ const select = document.getElementById("baseline");
 if (select) {
   select.closest("p").hidden = false;
   select.addEventListener("change", () => rebase(select.value));
+}
+
+for (const box of document.querySelectorAll(".scroll")) {
+  const cue = () => box.classList.toggle("more", box.scrollWidth - box.clientWidth - box.scrollLeft > 2);
+  box.addEventListener("scroll", cue, { passive: true });
+  new ResizeObserver(cue).observe(box);
 }

@@ -55,16 +55,18 @@ def plateaus(results: Results) -> pd.DataFrame:
 
 
 def benchmark_scores(results: Results) -> dict[str, dict]:
-    """Name ("accuracy", "worst_concept") -> variant -> score on the benchmark's validation images.
+    """Name ("accuracy", "worst_concept") -> variant -> score on the benchmark's validation images."""
+    return {name: compare(results, rows, "score") for name, rows in _on_benchmark(results).items()}
 
-    After the last epoch; the worst concept is each run's own.
-    """
+
+def _on_benchmark(results: Results) -> dict[str, pd.DataFrame]:
+    """Name -> the runs with their ``score`` after the last epoch; the worst concept is each run's own."""
     last = final(results.history)
-    scores = {"accuracy": compare(results, last, "val_accuracy")}
+    runs = {"accuracy": last.assign(score=last.val_accuracy)}
     columns = [column for c in results.concept_names if (column := f"accuracy_{c}") in last]
     if columns:
-        scores["worst_concept"] = compare(results, last.assign(worst=last[columns].min(axis=1)), "worst")
-    return scores
+        runs["worst_concept"] = last.assign(score=last[columns].min(axis=1))
+    return runs
 
 
 def q0_changes(results: Results) -> dict[str, str]:
@@ -119,7 +121,10 @@ def _runs(frame: pd.DataFrame, value: str) -> dict[str, dict]:
 
 def comparison_columns(results: Results) -> list[Column]:
     """What is gained where: accuracy on the benchmark and its worst concept, transfer."""
-    benchmark = [Column(name.replace("_", " "), scores) for name, scores in benchmark_scores(results).items()]
+    benchmark = [
+        Column(name.replace("_", " "), compare(results, rows, "score"), runs=_runs(rows, "score"))
+        for name, rows in _on_benchmark(results).items()
+    ]
     transfer = [Column(f"SVM {target}", _means(scores)) for target, scores in svm_scores(results).items()]
     return [column for column in (*benchmark, *transfer) if column.scores]
 

@@ -114,14 +114,14 @@ def project(tmp_path_factory):
     """The pipeline's definition and the files that it names, in a repository of its own."""
     folder = tmp_path_factory.mktemp("project")
     shutil.copy(ROOT / "dvc.yaml", folder)
-    for name in ("hrrl", "stages", "concepts"):
+    for name in ("hrrl", "stages", "groupings"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "params.yaml").touch()
     Repo.init(str(folder), no_scm=True).close()
     return folder
 
 
-@fuzz(6)
+@fuzz(4)
 @given(valid_params())
 def test_valid_params_go_through_the_whole_graph(project, content):
     """Every stage has its inputs from the project or from another stage, and its command is what dvc.yaml says."""

@@ -60,9 +60,10 @@ def __getattr__(name: str) -> Any:
     try:
         module = import_module(place)
     except ModuleNotFoundError as error:
-        if error.name not in ("sklearn", "threadpoolctl"):
+        missing = (error.name or "").partition(".")[0]
+        if missing not in ("sklearn", "threadpoolctl"):
             raise
-        raise ImportError(f"hrrl.{name} needs {error.name}: pip install 'hrrl[svm]'") from error
+        raise ImportError(f"hrrl.{name} needs {missing}: pip install 'hrrl[svm]'") from error
     globals()[name] = value = getattr(module, attribute) if attribute else module
     return value
 

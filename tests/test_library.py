@@ -36,6 +36,11 @@ import sys, hrrl
 assert not {"torch", "numpy", "hrrl.objective"} & sys.modules.keys()
 hrrl.perturb, hrrl.ConceptDistribution
 assert not {"sklearn", "nltk", "pydantic", "timm", "torchvision", "pandas"} & sys.modules.keys()
+sys.modules["sklearn"] = None
+try:
+    hrrl.svm_score
+except ImportError as error:
+    assert "hrrl[svm]" in str(error), error
 """
     subprocess.run([sys.executable, "-c", program], check=True)
     assert len(hrrl.__all__) <= 10

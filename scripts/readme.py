@@ -1,10 +1,10 @@
-"""Puts files into the READMEs: what stands between `<!-- include FILE -->` and `<!-- end -->` becomes FILE's text."""
+"""Puts files into the documents: what stands between `<!-- include FILE -->` and `<!-- end -->` becomes FILE's text."""
 
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-READMES = [ROOT / "README.md", ROOT / "benchmarks/README.md"]
+READMES = [ROOT / "README.md", ROOT / "benchmarks/README.md", ROOT / "docs/evidence.md"]
 BLOCK = re.compile(r"(<!-- include (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

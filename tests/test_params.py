@@ -101,7 +101,7 @@ def change(content, key, value):
         ("pretrain.epochs", "ten", "pretrain.epochs: .* integer, got 'ten'"),
         ("finetune.epochs", 3, "finetune: takes epochs, or steps together with every, and not both"),
         ("finetune.every", None, "finetune: takes epochs, or steps together with every, and not both"),
-        ("finetune.milestones", [30], "finetune: steps and milestones are multiples of every = 20, got 30"),
+        ("finetune.milestones", [30], "finetune: steps and milestones are multiples of every = 40, got 30"),
         ("pretrain.lr", None, "pretrain.lr: Field required"),
         ("lr", 0.1, "lr: unknown key; known: name, seeds"),
         ("seeds", [0, 0], "seeds: every value may appear only once"),

@@ -129,7 +129,7 @@ def test_a_change_of_params_reruns_just_what_depends_on_it(restored):
     edit(restored, svm__folds=2)
     assert {stage.split("@")[0] for stage in would_run(restored)} == {"search", "svm", "report"}
     call(restored, "git", "checkout", "-q", "params.yaml")
-    edit(restored, headline="erm", claims=[])
+    edit(restored, headline="erm")
     assert would_run(restored) == {"gallery", "report"}
 
 
@@ -329,7 +329,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(restored, cell,
 def test_two_at_once_take_turns(restored):
     """Two in one clone, after a DVC that was killed while it wrote its table of locks."""
     (restored / ".dvc/tmp/rwlock").write_text("")
-    edit(restored, headline="erm", claims=[])
+    edit(restored, headline="erm")
     options = {"cwd": restored, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     runs = [subprocess.Popen([BIN / "python", "-m", "scripts.repro"], **options) for _ in range(2)]
     printed = sorted((run.communicate(timeout=300)[0] for run in runs), key=len)

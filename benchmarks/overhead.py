@@ -11,7 +11,7 @@ from statistics import mean
 
 ROOT = Path(__file__).resolve().parent.parent
 JOBS = 2
-WORK = ("pretrain", "search", "features", "svm", "finetune", "robustness", "theory")  # stages that train or score
+WORK = ("pretrain", "search-model", "search", "features", "svm", "finetune", "robustness", "theory")  # stages that train or score
 
 
 def run(preset: str) -> dict:

@@ -51,6 +51,16 @@ def selected(params, variant: str) -> Path:
     return Path("data", params.name, "selected", f"{variant}.json")
 
 
+def search_cells(params) -> list[tuple]:
+    """The points of the search with each of its seeds."""
+    return [(point, seed) for point in params.search.points for seed in params.search.seeds]
+
+
+def search_model(params, point: str, seed) -> Path:
+    """The model of a point of the search."""
+    return measured(params, "search_models", point, seed)
+
+
 def searched(params, point: str, seed) -> Path:
     """What a point of the search scored with one of its seeds."""
     return measured(params, "search", point, seed, ".json")

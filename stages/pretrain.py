@@ -24,26 +24,13 @@ from hrrl.rows import write_rows
 
 def main(params, variant, seed):
     launch.join(params.launch)
-    from hrrl import models, runtime
+    from hrrl import runtime
 
-    settings, spec, seed = params.pretrain, variant_spec(params, variant), int(seed)
+    spec, seed = variant_spec(params, variant), int(seed)
     with runtime.start(params.compute) as here:
         training, checkpoint = train(params, here, spec, "pretrain", variant, seed)
         if here.writes:
-            description = {
-                "backbone": settings.backbone,
-                "backbone_args": settings.backbone_args,
-                "image_size": settings.image_size,
-                "classes": training.task.train.classes,
-                "variant": {variant: spec},
-                "seed": seed,
-                "benchmark": params.benchmark,
-                "pretrain": settings.as_dict(),
-            }
-            with replacing(model_folder(params, variant, seed)) as folder:
-                models.save(training.model, folder, description)
-                write_rows(folder / "history.csv", training.history)
-                np.savez(folder / "trace.npz", **training.trace.arrays())
+            save(params, training, variant, spec, seed, model_folder(params, variant, seed))
             with replacing(measured_speed(params, variant, seed)) as file:
                 write_rows(file, training.speed)
             checkpoint.clear()
@@ -71,6 +58,27 @@ def train(params, here, spec: dict, stage: str, name: str, seed: int):
     run = training.Training(model, task, variant, settings, here, seed, title, watch)
     run.fit(checkpoint)
     return run, checkpoint
+
+
+def save(params, training, name: str, spec: dict, seed: int, folder) -> None:
+    """Writes a trained model, what it is, and how it was trained."""
+    from hrrl import models
+
+    settings = params.pretrain
+    description = {
+        "backbone": settings.backbone,
+        "backbone_args": settings.backbone_args,
+        "image_size": settings.image_size,
+        "classes": training.task.train.classes,
+        "variant": {name: spec},
+        "seed": seed,
+        "benchmark": params.benchmark,
+        "pretrain": settings.as_dict(),
+    }
+    with replacing(folder) as temporary:
+        models.save(training.model, temporary, description)
+        write_rows(temporary / "history.csv", training.history)
+        np.savez(temporary / "trace.npz", **training.trace.arrays())
 
 
 def variant_spec(params, variant) -> dict:

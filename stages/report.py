@@ -6,7 +6,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from stages.common import deciding, plain, run
-from stages.paths import concepts_folder, measured, model_folder, read_json, resolved, searched, selected, write_json
+from stages.paths import (
+    concepts_folder,
+    measured,
+    model_folder,
+    read_json,
+    resolved,
+    search_cells,
+    searched,
+    selected,
+    write_json,
+)
 
 import numpy as np
 import pandas as pd
@@ -110,7 +120,7 @@ def hits(params) -> dict:
 
 def search(params) -> dict[str, pd.DataFrame]:
     """What the search measured: a row per cell, and its rows of Figs. 4 and 5."""
-    cells = [read_json(searched(params, name, seed)) for name in params.search.points for seed in params.search.seeds]
+    cells = [read_json(searched(params, *cell)) for cell in search_cells(params)]
     frames = {
         "search": [point(c) | {f"accuracy_{t}": c["targets"][t] for t in params.targets} for c in cells],
         "search_steps": [point(c) | row for c in cells for row in c["steps"]],

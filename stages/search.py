@@ -1,4 +1,4 @@
-"""Trains one point of the search with one tuning seed, and measures it without any test image.
+"""Measures one point of the search with one tuning seed, without any test image of a target.
 
 By cross-validation on the training part of every target, and on the benchmark's validation images as Figs. 4 and 5 do.
 """
@@ -6,33 +6,28 @@ By cross-validation on the training part of every target, and on the benchmark's
 from statistics import fmean
 
 from stages.common import run
-from stages.inputs import open_data
-from stages.paths import searched, write_json
-from stages.pretrain import train
+from stages.inputs import benchmark_task, open_data
+from stages.paths import search_model, searched, write_json
 from stages.robustness import measure
 
+import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from hrrl import launch, search, svm
+from hrrl import models, runtime, search, svm
 from hrrl.features import features
 
 
 def main(params, point, seed):
-    launch.join(params.launch)
-    from hrrl import runtime
-
-    tau, lam = search.parse(point)
-    spec = search.spec((tau, lam), params.search.c, params.search.s)
+    folder, (tau, lam) = search_model(params, point, seed), search.parse(point)
+    model, description = models.load(folder)
+    [*_, last] = pd.read_csv(folder / "history.csv", float_precision="round_trip").to_dict("records")
     with runtime.start(params.compute) as here:
-        training, checkpoint = train(params, here, spec, "search", point, int(seed))
-        measured = measure(params, here, training.model, training.task)
-        if here.writes:
-            targets = {target: accuracy(params, here, training.model, target) for target in params.targets}
-            last = training.history[-1]
-            loss = {name: last[key] for name in training.task.names if (key := f"loss_{name}") in last}
-            found = {"tau": tau, "lam": lam, "seed": int(seed), "targets": targets, "benchmark": last["val_accuracy"]}
-            write_json(searched(params, point, seed), found | measured | {"loss": loss})
-            checkpoint.clear()
+        task = benchmark_task(params, description["image_size"])
+        measured = measure(params, here, model, task)
+        targets = {target: accuracy(params, here, model, target) for target in params.targets}
+    loss = {name: last[key] for name in task.names if (key := f"loss_{name}") in last}
+    found = {"tau": tau, "lam": lam, "seed": int(seed), "targets": targets, "benchmark": last["val_accuracy"]}
+    write_json(searched(params, point, seed), found | measured | {"loss": loss})
 
 
 def accuracy(params, here, model, target) -> float:

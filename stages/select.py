@@ -4,15 +4,14 @@ import json
 from pathlib import Path
 
 from stages.common import run
-from stages.paths import read_json, resolved, searched
+from stages.paths import read_json, resolved, search_cells, searched
 
 from hrrl import search
 from hrrl.files import replacing
 
 
 def main(params):
-    points = [(point, seed) for point in params.search.points for seed in params.search.seeds]
-    cells = [cell(params, *point) for point in points]  # others may be left from before
+    cells = [cell(params, *point) for point in search_cells(params)]  # others may be left from before
     with replacing(Path("data", params.name, "selected")) as folder:
         folder.mkdir()
         for variant in params.runs.pretrain:

@@ -39,6 +39,7 @@ CELLS = [
     "manifest-benchmark",
     "manifest-target@digits",
     "concepts",
+    "search-model@tau0.5_lam1-100",
     "search@tau0.5_lam1-100",
     "select",
     "pretrain@hrrl-0",

@@ -1,0 +1,23 @@
+"""Trains one point of the search with one tuning seed: data/<name>/search_models/<point>-<seed>/."""
+
+from stages.common import run
+from stages.paths import search_model
+from stages.pretrain import save, train
+
+from hrrl import launch, search
+
+
+def main(params, point, seed):
+    launch.join(params.launch)
+    from hrrl import runtime
+
+    spec, seed = search.spec(search.parse(point), params.search.c, params.search.s), int(seed)
+    with runtime.start(params.compute) as here:
+        training, checkpoint = train(params, here, spec, "search", point, seed)
+        if here.writes:
+            save(params, training, point, spec, seed, search_model(params, point, seed))
+            checkpoint.clear()
+
+
+if __name__ == "__main__":
+    run(main, "point", "seed")

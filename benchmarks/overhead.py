@@ -11,7 +11,8 @@ from statistics import mean
 
 ROOT = Path(__file__).resolve().parent.parent
 JOBS = 2
-WORK = ("pretrain", "search-model", "search", "features", "svm", "finetune", "robustness", "theory")  # stages that train or score
+# Stages that train or score.
+WORK = ("pretrain", "search-model", "search", "features", "svm", "finetune", "robustness", "theory")
 
 
 def run(preset: str) -> dict:

@@ -10,13 +10,17 @@ import runpy
 import shlex
 import subprocess
 import sys
-from multiprocessing import forkserver
+import threading
+from multiprocessing import connection, forkserver
 from pathlib import Path
 
 LIBRARIES = ["torch", "torchvision", "numpy", "scipy.linalg", "sklearn.svm", "sklearn.preprocessing"]
 LIBRARIES += ["sklearn.model_selection", "safetensors.torch", "threadpoolctl", "ruamel.yaml", "tqdm", "pandas"]
 
 CONTEXT = multiprocessing.get_context("forkserver")
+# An exit code is read once from a pipe, by `join` and by the `start` of any other process: of two threads that do so
+# at the same time, one would find the pipe empty, and take that for exit code 255.
+TURN = threading.Lock()
 
 
 def start(backbone: str | None) -> None:
@@ -42,8 +46,9 @@ class Command:
         words = shlex.split(command)
         if words[:3] == ["exec", "python", "-m"]:
             process = CONTEXT.Process(target=_stage, args=(words[3:], env, folder, str(log)), name=env["DVC_STAGE"])
-            process.start()
-            self.pid, self._wait = process.pid, lambda: process.join() or process.exitcode
+            with TURN:
+                process.start()
+            self.pid, self._wait = process.pid, lambda: _exit_code(process)
         else:
             with open(log, "ab") as output:
                 options = {"env": env, "cwd": folder, "stdout": output, "stderr": output, "start_new_session": True}
@@ -53,6 +58,13 @@ class Command:
     def wait(self) -> int:
         """The exit status, negative for a signal."""
         return self._wait()
+
+
+def _exit_code(process: multiprocessing.Process) -> int:
+    connection.wait([process.sentinel])
+    with TURN:
+        process.join()
+    return process.exitcode
 
 
 def _stage(words: list[str], env: dict[str, str], folder: str, log: str) -> None:

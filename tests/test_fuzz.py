@@ -9,6 +9,7 @@ import os
 import pickle
 import resource
 import shutil
+import signal
 import struct
 import tarfile
 import time
@@ -23,7 +24,9 @@ from PIL import Image
 from scipy.io import savemat
 from test_data import PHOTOS, WNIDS, crops, definition, idx, save, write_cifar, write_tree
 
+import hrrl.decode
 from hrrl import apart
+from hrrl.data import loading, open_split
 from hrrl.datasets.manifest import prepare, read_manifest, relisted
 from hrrl.decode import check, decode
 from hrrl.errors import UserError
@@ -296,10 +299,30 @@ def packed_zeros(folder: Path) -> Path:
     return folder
 
 
-def huge_idx(folder: Path) -> Path:
-    header = bytes([0, 0, 8, 3]) + struct.pack(">iii", 2**31 - 1, 2**31 - 1, 2**31 - 1)
-    (fashion(folder) / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(header))
+def idx_of(sizes: tuple[int, int, int]):
+    """Enough pixels for twenty images, by a header of its own."""
+
+    def write(folder: Path) -> Path:
+        header = bytes([0, 0, 8, 3]) + struct.pack(">iii", *sizes)
+        (fashion(folder) / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(header + bytes(20 * 784)))
+        return folder
+
+    return write
+
+
+def nested_mat(folder: Path) -> Path:
+    """Cells in cells in cells, deeper than the stack of a reader that calls itself."""
+    element = struct.pack("<II", 14, 0)
+    while len(element) < 2**20:
+        body = struct.pack("<IIIIIIii", 6, 8, 1, 0, 5, 8, 1, 1) + struct.pack("<HHI", 1, 1, ord("X")) + element
+        element = struct.pack("<II", 14, len(body)) + body
+    file = svhn(folder) / "train_32x32.mat"
+    file.write_bytes(file.read_bytes()[:128] + element)
     return folder
+
+
+def mat_of(**content):
+    return lambda folder: svhn(folder, content)
 
 
 def path_outside(folder: Path) -> Path:
@@ -313,11 +336,19 @@ BOMBS = {
     "a PNG of 50,000 x 50,000": ("imagefolder", huge_png, "at most 100,000,000 pixels are decoded"),
     "a pipe": ("imagefolder", pipe, "is no regular file"),
     "a file of 20 GB": ("imagefolder", sparse, "at most 268,435,456 are read"),
-    "a zip of zeros": ("imagefolder", zip_of_zeros, "at most 268,435,456 are read"),
+    "a zip of zeros": ("imagefolder", zip_of_zeros, "bytes, more than 64 times its size"),
     "a zip that lies": ("imagefolder", lying_zip, "damaged in the zip"),
     "an endless tar.gz": ("cifar10", endless_tar, "unpacks to more than 64 times its size"),
     "a packed file of zeros": ("fashion_mnist", packed_zeros, "unpacks to more than 64 times its size"),
-    "an idx file of 2^93 bytes": ("fashion_mnist", huge_idx, "train-images-idx3-ubyte.gz"),
+    "an idx file of 2^93 bytes": ("fashion_mnist", idx_of((2**31 - 1, 2**31 - 1, 2**31 - 1)), "has images of"),
+    "an idx file of fewer than no images": ("fashion_mnist", idx_of((-1, 28, 28)), "train-images-idx3-ubyte"),
+    "an idx file of other images": ("fashion_mnist", idx_of((20, 14, 56)), "has images of [14, 56] pixels"),
+    "a mat file of nested cells": ("svhn", nested_mat, "train_32x32.mat: cannot be read"),
+    "a mat file of other images": (
+        "svhn",
+        mat_of(X=np.zeros((64, 32, 3, 3), np.uint8), y=np.ones((6, 1))),
+        "X has the shape (64, 32, 3, 3)",
+    ),
     "a pickle that runs a command": ("cifar10", pickled(b"cos\nsystem\n(S'touch ran'\ntR."), "data_batch_1"),
     "a pickle of a terabyte": ("cifar10", pickled(b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b"."), "data_batch_1"),
     "a pickle without end": ("cifar10", pickled(b"(" * 10**6 + b"t" * 10**6 + b"."), "data_batch_1"),
@@ -343,6 +374,132 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path, bomb):
     assert time.monotonic() - started < 60
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < GIGABYTE
     assert not list(tmp_path.rglob("ran"))
+
+
+# ---------------------------------------------------------------------- decoders that end, hang, or take the memory
+
+
+def crash(_):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def hang(_):
+    while True:
+        pass
+
+
+def hoard(_):
+    return len(bytearray(4 * 2**30))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (crash, "ends the process that reads it (SIGSEGV"),
+        (hang, "takes more than 1 s to read"),
+        (hoard, "takes more than 1.0 GB of memory to read"),
+    ],
+)
+def test_what_happens_apart_is_an_error_and_the_next_call_works(monkeypatch, function, message):
+    monkeypatch.setattr(apart, "SECONDS", 1)
+    with apart.pool(lambda item: item if item < 3 else function(item), 1) as call:
+        answers = call([1, 3, 2])
+        assert answers[::2] == [1, 2]
+        assert type(answers[1]) is ValueError
+        assert message in str(answers[1])
+        assert call([2]) == [2]
+
+
+@pytest.mark.parametrize(("size", "workers"), [(32, 0), (32, 2), (72, 0), (72, 2)])
+def test_a_decoder_that_crashes_names_the_file(tmp_path, monkeypatch, size, workers):
+    """No known file crashes the decoders, so one is made to: before training, and in the processes of its loader."""
+    given = definition("imagefolder", tree(tmp_path))
+    prepare(given, "x").write("manifest")
+    file = tmp_path / "tree" / read_manifest("manifest").paths("train")[3]
+    bad = file.read_bytes()
+    monkeypatch.setattr(loading, "decode", lambda data: crash(data) if data == bad else decode(data))
+    with pytest.raises(UserError, match=rf"^{file}: ends the process that reads it \(SIGSEGV") as error:
+        list(open_split("manifest", given.root, "train", size, workers).eval_batches(2))
+    assert "\n" not in str(error.value)
+
+
+def test_a_decoder_that_crashes_while_listing_names_the_file_or_skips_it(tmp_path, monkeypatch):
+    root = tree(tmp_path)
+    file = sorted((root / "train" / WNIDS[1]).iterdir())[0]
+    bad = file.read_bytes()
+    monkeypatch.setattr(hrrl.decode, "check", lambda data: crash(data) if data == bad else check(data))
+    with pytest.raises(UserError, match=rf"^{file}: ends the process that reads it \(SIGSEGV"):
+        prepare(definition("imagefolder", root), "x")
+    found = prepare(definition("imagefolder", root, skip_unreadable=True), "x")
+    assert found.splits["train"].skipped == [str(file.relative_to(root))]
+
+
+@pytest.mark.parametrize("size", [32, 72])
+def test_a_file_that_changes_after_it_was_listed_is_noticed(tmp_path, size):
+    given = definition("imagefolder", tree(tmp_path))
+    prepare(given, "x").write("manifest")
+    random, until, ends = np.random.default_rng(0), time.monotonic() + SECONDS / 2, 0
+    paths = list(read_manifest("manifest").paths("train"))
+    while time.monotonic() < until:
+        file = tmp_path / "tree" / paths[random.integers(len(paths))]
+        content = file.read_bytes()
+        file.write_bytes(mutated(content, random))
+        if file.read_bytes() != content:
+            with pytest.raises(UserError, match=rf"^{file}: (has \d+ bytes|is not the file that was listed)"):
+                list(open_split("manifest", given.root, "train", size).eval_batches(3))
+        file.write_bytes(content)
+        ends += 1
+    assert ends
+
+
+@pytest.mark.parametrize("write", ["manifest", "cache"])
+def test_a_full_disk_is_a_line_that_names_the_file_and_loses_nothing(tmp_path, write):
+    """A limit on the size of files is what a full disk looks like to who writes."""
+    given = definition("imagefolder", tree(tmp_path))
+    found = prepare(given, "x")
+    found.write("manifest")
+    before = {file.name: file.read_bytes() for file in Path("manifest").iterdir()}
+
+    def fill():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+        if write == "manifest":
+            found.write("manifest")
+        else:
+            open_split("manifest", given.root, "train", 32)
+
+    with pytest.raises(OSError, match=r"File too large: '(manifest|data/cache/\w+\.npy)'"):
+        apart.once(fill)
+    assert {file.name: file.read_bytes() for file in Path("manifest").iterdir()} == before
+    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob("*.npy"))
+    assert len(open_split("manifest", given.root, "train", 32)) == len(found.labels("train"))
+
+
+def test_a_cache_that_is_cut_off_is_written_again(tmp_path):
+    given = definition("imagefolder", tree(tmp_path))
+    prepare(given, "x").write("manifest")
+    expected = next(open_split("manifest", given.root, "train", 32).eval_batches(6))[0]
+    [cache] = Path("data/cache").glob("*.npy")
+    os.truncate(cache, cache.stat().st_size - 1000)
+    assert torch.equal(next(open_split("manifest", given.root, "train", 32).eval_batches(6))[0], expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 9000), (9000, 1)])
+def test_a_line_of_pixels_does_not_fill_the_memory(tmp_path, shape):
+    root = tree(tmp_path)
+    Image.fromarray(np.resize(PHOTOS[0], (*shape, 3))).save(root / "val" / WNIDS[0] / "line.png")
+    given = definition("imagefolder", root)
+    prepare(given, "x").write("manifest")
+    assert [len(x) for x, _ in open_split("manifest", given.root, "test", 224).eval_batches(4)] == [4]
+
+
+def test_bytes_behind_the_last_of_a_jpeg_are_padding_or_damage():
+    """Cameras pad with one value; whatever else libjpeg finds there was not understood."""
+    whole = images()["JPEG "]
+    assert torch.equal(decode(whole[:-2] + bytes(40) + whole[-2:]), decode(whole))
+    with pytest.raises(ValueError, match="extraneous bytes"):
+        decode(whole[:-2] + bytes(range(1, 41)) + whole[-2:])
 
 
 def folders(root: Path, names: list[bytes]) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import signal
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -260,13 +260,14 @@ class Small(Source):
     def _write_cache(self, path: Path) -> None:
         # Written in order, not through the map: a full disk is then an error and not the end of the process.
         shape, chunks = self._resized()
-        with replacing(path) as partial, open(partial, "wb") as file:
+        # Closed here, also by an error: what decodes must not wait for the end of the process, which stops its threads.
+        with replacing(path) as partial, open(partial, "wb") as file, contextlib.closing(chunks):
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
             for chunk in chunks:
                 file.write(chunk.numpy().tobytes())
 
-    def _resized(self) -> tuple[tuple[int, ...], Iterator[torch.Tensor]]:
+    def _resized(self) -> tuple[tuple[int, ...], Generator[torch.Tensor, None, None]]:
         """Shape of all images at S x S, and the images in chunks."""
         S = self.image_size
         if isinstance(self.pixels, Positions):
@@ -275,7 +276,7 @@ class Small(Source):
             return (len(self), images.shape[1], S, S), chunks
         return (len(self), self.pixels.channels, S, S), self._decoded_chunks()
 
-    def _decoded_chunks(self) -> Iterator[torch.Tensor]:
+    def _decoded_chunks(self) -> Generator[torch.Tensor, None, None]:
         """The images in order, decoded and resized by processes of their own."""
         from tqdm import tqdm
 

@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from hrrl.datasets.unpack import TIMES, allowed
 from hrrl.errors import UserError
 
 IMAGES = (".jpeg", ".jpg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
@@ -151,6 +152,8 @@ class Zip:
         start = member.header_offset + 30 + names
         if len(local) < 30 or start + member.compress_size > self.bytes:
             raise OSError("damaged in the zip (it lies beyond the zip's end)")
+        if member.file_size > allowed(member.compress_size):
+            raise OSError(f"unpacks to {member.file_size:,} bytes, more than {TIMES} times its size")
         with _turn(max(member.compress_size, member.file_size)):
             data = _unpacked(os.pread(self.descriptor, member.compress_size, start), member)
         if len(data) != member.file_size or zlib.crc32(data) != member.CRC:

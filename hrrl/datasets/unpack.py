@@ -11,11 +11,16 @@ SMALL = 2**26  # bytes that anything may unpack to
 TIMES = 64  # its own size that a larger file may unpack to: no photographs come near that
 
 
+def allowed(packed: int) -> int:
+    """Bytes that so many packed ones may unpack to."""
+    return max(SMALL, TIMES * packed)
+
+
 class Bounded(io.RawIOBase):
     """A stream that ends in an error where it gets longer than its file allows."""
 
     def __init__(self, stream: io.BufferedIOBase, packed: int):
-        self.stream, self.left = stream, max(SMALL, TIMES * packed)
+        self.stream, self.left = stream, allowed(packed)
 
     def readable(self) -> bool:
         return True

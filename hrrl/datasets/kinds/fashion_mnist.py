@@ -55,5 +55,7 @@ def _read_idx(path: Path, dimensions: int) -> np.ndarray:
     data = gunzip(path) if path.suffix == ".gz" else path.read_bytes()
     if data[:4] != bytes([0, 0, 8, dimensions]):
         raise ValueError(f"{path.name} does not start as an idx file of uint8 does")
-    sizes = np.frombuffer(data, ">i4", dimensions, 4)
+    sizes = np.frombuffer(data, ">u4", dimensions, 4).tolist()
+    if sizes[1:] not in ([], [28, 28]):
+        raise ValueError(f"{path.name} has images of {sizes[1:]} pixels")
     return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(sizes)

@@ -45,7 +45,9 @@ class OnlineProducts(Tree):
                 continue
             if len(fields) < 4 or not fields[2].isdecimal() or not is_below(fields[3]):
                 expected = "image_id class_id super_class_id path"
-                raise UserError(f"{self.store}: {join(self.base, name)}: line {i + 1} is {line!r}; expected {expected}")
+                raise UserError(
+                    f"{self.store}: {join(self.base, name)}: line {i + 1} is {line[:80]!r}; expected {expected}"
+                )
             rows.append((fields[3], int(fields[2]), fields[3].split("/")[0].removesuffix("_final")))
         return rows
 

@@ -8,6 +8,7 @@ import queue
 import resource
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, Pipe
@@ -138,6 +139,8 @@ def _supervise(function: Callable, connection: Connection, memory: int) -> None:
 def _work(function: Callable, connection: Connection, memory: int) -> None:
     """The life of the first child, until its parent is gone or says so."""
     _limit(memory)
+    if tqdm := sys.modules.get("tqdm"):
+        tqdm.tqdm.set_lock(threading.RLock())  # the parent's would stay taken if this process ended holding it
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders in C say much there, and name no file
     while True:
         try:

@@ -24,16 +24,18 @@ def main(params, point, seed):
     with runtime.start(params.compute) as here:
         task = benchmark_task(params, description["image_size"])
         measured = measure(params, here, model, task)
-        targets = {target: accuracy(params, here, model, target) for target in params.targets}
+        targets = {}
+        for target in params.targets:
+            source = open_data(params, "train", description["image_size"], target)
+            targets[target] = accuracy(params, features(model, source, here, target), source.labels.numpy(), target)
     loss = {name: last[key] for name in task.names if (key := f"loss_{name}") in last}
     found = {"tau": tau, "lam": lam, "seed": int(seed), "targets": targets, "benchmark": last["val_accuracy"]}
     write_json(searched(params, point, seed), found | measured | {"loss": loss})
 
 
-def accuracy(params, here, model, target) -> float:
-    """Cross-validated accuracy (%) of the best C on the target's training part, mean over its draws."""
-    source = open_data(params, "train", params.pretrain.image_size, target)
-    x, y, settings = features(model, source, here, target), source.labels.numpy(), params.svm
+def accuracy(params, x, y, target) -> float:
+    """Cross-validated accuracy (%) of the best C on features of the target's training part, mean over its draws."""
+    settings = params.svm
     with threadpool_limits(params.compute.threads):
         return fmean(
             svm.cross_validate(x[rows], y[rows], settings.C, settings.folds, i, settings.max_iter).accuracy

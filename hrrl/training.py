@@ -81,6 +81,9 @@ class Training:
         )
         half = self.runtime.precision == torch.float16
         self.scaler = torch.amp.GradScaler(self.runtime.device.type, enabled=half)
+        if self.scaler.is_enabled():  # or what lies in memory would be the momentum after a first step that overflows
+            for parameter in self.model.parameters():
+                self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         self.history: list[dict[str, Any]] = []  # one row per epoch: deterministic
         self.speed: list[dict[str, Any]] = []  # and measured
         self.trace = Trace(self.variant.concept)

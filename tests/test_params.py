@@ -1,5 +1,6 @@
 """The schema of params.yaml: every preset loads, and every mistake is one line that names the key."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -40,6 +41,19 @@ def test_dvc_changes_the_line_of_a_parameter_alone(preset, tmp_path):
     before, after = preset.read_text().splitlines(), written.read_text().splitlines()
     assert len(before) == len(after)
     assert [b for a, b in zip(before, after, strict=True) if a != b] == ["  el: {example: {gradient: {tau: 0.25}}}"]
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_dvc_writes_a_shorter_list_and_keeps_the_comments(preset, tmp_path):
+    """What stands behind the key of a list, or after a list, DVC would lose, or break the file over it."""
+    written = tmp_path / "params.yaml"
+    shutil.copy(preset, written)
+    empty = ("claims", "search.points", "search.seeds", "pretrain.milestones", "finetune.milestones", "theory.mu")
+    apply_overrides(written, [*(f"{key}=[]" for key in empty), "targets=[digits]", "seeds=[7]"])
+    comments = [re.findall("#.*", file.read_text()) for file in (preset, written)]
+    assert comments[0] == comments[1]
+    content = YAML(typ="safe").load(written)
+    assert (content["claims"], content["search"]["points"], content["seeds"]) == ([], [], [7])
 
 
 def test_paper_preset_is_section_4():

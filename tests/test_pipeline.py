@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import BIN, call
+from dvc.repo import Repo
 from dvc.utils.serialize import modify_yaml
 from pages import commands
 from ruamel.yaml import YAML
@@ -34,10 +35,10 @@ def edit(folder, **changes) -> None:
 
 
 def would_run(folder) -> set[str]:
-    """The stages that a change of params reaches, once those that take no time have run: resolve, and the lists."""
-    call(folder, "dvc", "repro", "-q", "concepts")
-    lines = call(folder, "dvc", "repro", "--dry").splitlines()
-    return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
+    """The stages that a change reaches, as `dvc repro --dry` names them, once resolve and the lists have run."""
+    with contextlib.chdir(folder):
+        Repo().reproduce("concepts")
+        return {stage.addressing for stage in Repo().reproduce(dry=True)}
 
 
 def metrics(folder) -> dict:
@@ -167,7 +168,8 @@ def test_another_preset_leaves_outputs_alone(restored):
         return sorted(str(path) for top in ("models", "data", "reports") for path in (restored / top / name).rglob("*"))
 
     before = outputs("smoke")
-    edit(restored, name="other", runs={"pretrain": ["erm"], "svm": ["erm"], "finetune": ["erm"]}, headline="erm")
+    runs = {step: ["erm"] for step in ("pretrain", "svm", "finetune")}
+    edit(restored, name="other", runs=runs, headline="erm", claims=[])
     call(restored, "dvc", "exp", "run", "-n", "elsewhere")
     assert outputs("smoke") == before
     assert outputs("other")
@@ -349,7 +351,7 @@ def test_two_clones_share_one_cache(restored, tmp_path):
         call(folder, "dvc", "config", "--local", "cache.dir", str(cache))
         edit(folder, finetune__lr=0.02)
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    command = [BIN / "dvc", "repro", "finetune@erm-0"]
+    command = [BIN / "dvc", "repro", "--single-item", "finetune@erm-0"]
     runs = [subprocess.Popen(command, cwd=folder, **options) for folder in (restored, other)]
     printed = [run.communicate(timeout=300)[0] for run in runs]
     (restored / ".dvc/config.local").unlink()
@@ -373,10 +375,11 @@ def processes(folder: Path, words: bytes = b"") -> list[str]:
 def test_killed_dvc_leaves_nothing_running_and_goes_on(restored, nproc, shell):
     edit(restored, pretrain__epochs=8, launch__nproc=nproc)
     stage, checkpoints = "pretrain@erm-0", restored / ".work/checkpoints/smoke/pretrain-erm-0"
+    shutil.rmtree(checkpoints, ignore_errors=True)
     command, environment = [BIN / "dvc", "repro", "-q", "--single-item", stage], os.environ | {"SHELL": shell}
     with subprocess.Popen(command, cwd=restored, env=environment, stderr=subprocess.DEVNULL) as dvc:
         deadline = time.monotonic() + 60
-        while not list(checkpoints.glob("*.pt")) and time.monotonic() < deadline:
+        while not list(checkpoints.glob("epoch-*.pt")) and time.monotonic() < deadline:
             time.sleep(0.01)
         running = processes(restored, b"stages.")
         dvc.kill()

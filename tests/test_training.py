@@ -156,19 +156,20 @@ def test_compiled_training_is_the_same_to_rounding(task, tmp_path):
     assert compiled_q.tolist() == pytest.approx(q.tolist(), abs=1e-6)
 
 
-def test_a_step_that_overflows_is_no_step_of_q(task, tmp_path):
-    """GradScaler starts at a scale that overflows float16 gradients; the steps it skips do not count."""
-    compute = copy.copy(COMPUTE)
-    compute.precision = "float16"
-    scaler = torch.amp.GradScaler
+def test_a_step_that_overflows_is_no_step_of_q(task, tmp_path, monkeypatch):
+    class FirstOverflows(torch.amp.GradScaler):
+        factor = math.inf
 
-    def steep(*args, **kwargs):
-        return scaler(*args, **kwargs | {"init_scale": 2.0**40})
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs | {"enabled": True})
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.amp, "GradScaler", steep)
-        _, _, chosen = train(task, tmp_path / "run", None, HRRL, compute=compute)
-    assert chosen.concept.t < 6
+        def scale(self, loss):
+            scaled, self.factor = super().scale(loss) * self.factor, 1
+            return scaled
+
+    monkeypatch.setattr(torch.amp, "GradScaler", FirstOverflows)
+    _, _, chosen = train(task, tmp_path / "run", None, HRRL)
+    assert chosen.concept.t == 6 - 1
 
 
 # ------------------------------------------------------------------------------------------------- checkpoints

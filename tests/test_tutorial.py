@@ -35,9 +35,9 @@ def test_the_walk(restored):
     content["datasets"] |= added.pop("datasets")
     yaml.dump(content | added, params)
     *_, run = shell(restored, commands("docs/tutorial.md", "python -m hrrl.params"))
-    stages = {line.split("'")[1].split("@")[0] for line in run.splitlines() if line.startswith("Running stage")}
-    assert "pretrain" not in stages
-    assert {"features", "svm", "finetune", "report"} <= stages
+    stages = {re.split("[] @:]+", line)[1] for line in run.splitlines() if ": ran for " in line}
+    assert not stages & {"pretrain", "search-model"}
+    assert {"search", "features", "svm", "finetune", "report"} <= stages
     assert "photos" in (restored / "reports/smoke/tables/svm.md").read_text()
     [table] = shell(restored, commands("docs/tutorial.md", "python -m hrrl.concepts"))
     assert "T-shirt/top, Trouser, Pullover" in table

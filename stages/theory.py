@@ -19,7 +19,7 @@ def main(params):
     runs = list(recorded(params))
     suggested = suggestions(params, runs)
     frames = {
-        "curves": pd.concat([paper_curves(params), *measured_curves(params, suggested)]),
+        "curves": curves(params, suggested),
         "maxima": maxima(params),
         "suggestions": suggested,
         "regret": pd.DataFrame(regret(runs), columns=["variant", "seed", "c", "s", "steps", "regret", "bound"]),
@@ -69,6 +69,12 @@ def regret(runs):
             bounds = theory.regret_bound_in_use(steps, mu, q.lam, c, s)
             for row in zip(steps, values, bounds, strict=True):
                 yield variant, seed, c, s, *row
+
+
+def curves(params, suggested) -> pd.DataFrame:
+    """h(s) for the paper's mu, without a variant, and for the one of each variant."""
+    frames = [paper_curves(params), *measured_curves(params, suggested)]
+    return pd.concat(frames).reindex(columns=["mu", "lam", "s", "h", "variant"])
 
 
 def paper_curves(params) -> pd.DataFrame:

@@ -9,10 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from ruamel.yaml import YAML
 
 from hrrl import methods, models, training
 from hrrl.data import open_split
 from hrrl.datasets.manifest import prepare
+from hrrl.datasets.stores import locked
 from hrrl.evaluation import Task
 from hrrl.params import Dataset
 
@@ -79,10 +81,36 @@ def call(folder, *command, ok=True) -> str:
     return done.stdout
 
 
+def edit(folder, **changes) -> None:
+    """Sets dotted keys of params.yaml."""
+    yaml, path = YAML(), folder / "params.yaml"
+    content = yaml.load(path.read_text())
+    for key, value in changes.items():
+        section = content
+        *parts, last = key.split("__")
+        for part in parts:
+            section = section[part]
+        section[last] = value
+    yaml.dump(content, path)
+
+
 @pytest.fixture(scope="session")
-def clone(tmp_path_factory):
-    """A clone of the working tree with the smoke preset, run once."""
+def clone(tmp_path_factory, worker_id):
+    """A clone of the working tree with the smoke preset, run once; of several pytest workers, each has a copy of it."""
     folder = tmp_path_factory.mktemp("clone") / "hrrl"
+    if worker_id == "master":
+        run_smoke(folder)
+        return folder
+    made = tmp_path_factory.getbasetemp().parent / "clone"
+    with locked(made.with_suffix(".lock")):
+        if not made.exists():
+            run_smoke(made.with_suffix(".partial"))
+            made.with_suffix(".partial").rename(made)
+    shutil.copytree(made, folder, symlinks=True)
+    return folder
+
+
+def run_smoke(folder: Path) -> None:
     files = call(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
     for file in files:
         if (ROOT / file).is_file():
@@ -96,7 +124,6 @@ def clone(tmp_path_factory):
     call(folder, "python", "-m", "scripts.repro")
     call(folder, "git", "add", "-A")
     call(folder, "git", "commit", "-qm", "first run")
-    return folder
 
 
 @pytest.fixture

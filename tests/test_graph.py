@@ -1,12 +1,11 @@
 """dvc.yaml against what stages really do: the modules that they import and the params that they read, from a run."""
 
+import contextlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from conftest import call
 from dvc.repo import Repo
 
 # What every stage imports and what decides none of its bytes, as dvc.yaml says at its top.
@@ -20,19 +19,30 @@ NO_RESULT = {
 NO_RESULT_PARAMS = ("compute.workers", "launch.node_rank", "launch.master_addr", "launch.master_port")
 NO_RESULT_OF_SVM = ("compute.threads",)  # its sums are in blocks of their own (hrrl/fast/newton.py)
 
+# Each cell in a child of one process that has imported the libraries, which takes longer than many a cell.
 TRACED = """
-import json, runpy, sys
+import json, os, runpy, sys, traceback
 from pathlib import Path
-target, module = sys.argv[1:]
-sys.argv = [module]
-try:
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
-finally:
-    root = str(Path.cwd()) + "/"
-    files = {getattr(m, "__file__", None) or "" for m in list(sys.modules.values())}
-    files = sorted(f.removeprefix(root) for f in files if f.startswith((root + "hrrl", root + "stages")))
-    files.append(module.replace(".", "/") + ".py")
-    Path(target).write_text(json.dumps([files, sorted(sys.modules["stages.common"].READ)]))
+import nltk, pandas, safetensors.torch, sklearn.svm, timm, torch
+root, folder, cells = str(Path.cwd()) + "/", Path(sys.argv[1]), json.loads(sys.argv[2])
+for cell, module in cells.items():
+    pid = os.fork()
+    if not pid:
+        os.environ["DVC_STAGE"], sys.argv, status = cell, [module], 1
+        try:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+            files = {getattr(m, "__file__", None) or "" for m in list(sys.modules.values())}
+            files = sorted(f.removeprefix(root) for f in files if f.startswith((root + "hrrl", root + "stages")))
+            files.append(module.replace(".", "/") + ".py")
+            read = sorted(sys.modules["stages.common"].READ)
+            (folder / f"{cell}.json").write_text(json.dumps([files, read]))
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    if os.waitpid(pid, 0)[1]:
+        sys.exit(f"{cell} failed")
 """
 CELLS = [
     "resolve",
@@ -62,19 +72,28 @@ def reached(key: str, keys) -> bool:
     return any(key == other or key.startswith(f"{other}.") or other.startswith(f"{key}.") for other in keys)
 
 
+@pytest.fixture(scope="module")
+def stages(clone) -> dict:
+    """Cell -> its stage as DVC reads dvc.yaml."""
+    with contextlib.chdir(clone), Repo() as repo:  # DVC writes paths relative to where it is called
+        return {cell: repo.stage.collect(cell)[0] for cell in CELLS}
+
+
+@pytest.fixture(scope="module")
+def traces(clone, stages, tmp_path_factory):
+    """Cell -> the modules of the project that it imports, and the keys of params.yaml that it reads."""
+    folder = tmp_path_factory.mktemp("traces")
+    modules = {cell: stage.cmd.removeprefix("exec python -m ") for cell, stage in stages.items()}
+    call(clone, "python", "-c", TRACED, str(folder), json.dumps(modules))
+    return {cell: json.loads((folder / f"{cell}.json").read_text()) for cell in CELLS}
+
+
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_stage_lists_what_it_imports_and_reads_and_no_more(restored, tmp_path, monkeypatch, cell):
-    monkeypatch.chdir(restored)  # DVC writes paths relative to where it is called
-    with Repo() as repo:
-        [stage] = repo.stage.collect(cell)
-        deps = [dep.def_path for dep in stage.deps if not hasattr(dep, "params")]
-        params = {key for dep in stage.deps for key in getattr(dep, "params", [])}
-        module = stage.cmd.removeprefix("exec python -m ")
-    trace = tmp_path / "trace.json"
-    traced = [sys.executable, "-c", TRACED, trace, module]
-    subprocess.run(traced, cwd=restored, check=True, capture_output=True, env=os.environ | {"DVC_STAGE": cell})
-    files, read = json.loads(trace.read_text())
-    code = {file for dep in deps if dep.startswith("data/smoke/resolved") for file in resolved_code(restored / dep)}
+def test_a_stage_lists_what_it_imports_and_reads_and_no_more(clone, stages, traces, cell):
+    files, read = traces[cell]
+    deps = [dep.def_path for dep in stages[cell].deps if not hasattr(dep, "params")]
+    params = {key for dep in stages[cell].deps for key in getattr(dep, "params", [])}
+    code = {file for dep in deps if dep.startswith("data/smoke/resolved") for file in resolved_code(clone / dep)}
     needed = {f for f in files if f not in NO_RESULT and not covered(f, code) and not through_manifest(f, deps)}
     listed = [dep for dep in deps if dep.startswith(("hrrl", "stages")) and not dep.endswith(".j2")]  # no templates
     assert [file for file in sorted(needed) if not covered(file, listed)] == []

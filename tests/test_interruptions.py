@@ -1,0 +1,162 @@
+"""Runs that are stopped, killed, short of disk or beside another: real processes, the smoke preset, in a clone."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import BIN, call, edit
+
+
+def processes(folder: Path, words: bytes = b"") -> list[str]:
+    """Those that work in a folder, with these words in their command."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cwd").resolve() == folder and words in (process / "cmdline").read_bytes():
+                found.append(process.name)
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_leaves_nothing_running_and_says_how_to_go_on(restored, how):
+    edit(restored, pretrain__epochs=30)
+    checkpoints = restored / ".work/checkpoints/smoke"
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    command = [BIN / "python", "-m", "scripts.repro"]
+    with subprocess.Popen(command, cwd=restored, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        deadline = time.monotonic() + 120
+        while not list(checkpoints.glob("*/*.pt")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        run.send_signal(how)
+        out = run.communicate(timeout=30)[0]
+    assert run.returncode == {signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}[how]
+    assert ("`make repro` goes on from here" in out) == (how == signal.SIGINT)
+    assert "Traceback" not in out
+    assert list(checkpoints.glob("*/*.pt"))
+    deadline = time.monotonic() + 10
+    while (left := processes(restored)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == []
+
+
+@contextlib.contextmanager
+def small_disk(folder, kilobytes: int):
+    """A file system of its own in a folder; skips the test where none can be mounted."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize(
+    ("cell", "folder", "kilobytes"),
+    [
+        ("pretrain@erm-0", "data/cache", 100),
+        ("pretrain@erm-0", ".work/checkpoints", 100),
+        ("pretrain@erm-0", "models/smoke", 100),
+        ("features@erm-0", "data/smoke/features", 20),
+        ("report", "reports/smoke", 100),
+    ],
+)
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(restored, cell, folder, kilobytes):
+    stage = ["env", f"DVC_STAGE={cell}", "python", "-m", f"stages.{cell.partition('@')[0]}"]
+    with small_disk(restored / folder, kilobytes):
+        printed = call(restored, *stage, ok=False)
+        left = [path.name for path in (restored / folder).rglob("*") if path.name.endswith(".partial")]
+    assert printed.splitlines()[-1].startswith("[Errno 28] No space left on device"), printed
+    assert "Traceback" not in printed
+    assert left == []
+    assert "Data and pipelines are up to date" in call(restored, "dvc", "status")
+
+
+def test_two_at_once_take_turns(restored):
+    """Two in one clone, after a DVC that was killed while it wrote its table of locks."""
+    (restored / ".dvc/tmp/rwlock").write_text("")
+    edit(restored, headline="erm")
+    options = {"cwd": restored, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    runs = [subprocess.Popen([BIN / "python", "-m", "scripts.repro"], **options) for _ in range(2)]
+    printed = sorted((run.communicate(timeout=300)[0] for run in runs), key=len)
+    assert [run.returncode for run in runs] == [0, 0], printed
+    assert "Waiting for another" in printed[0]
+    assert "Nothing to do" in printed[0]
+    assert "Nothing to do" not in printed[1]
+    headline, metrics = (
+        json.loads((restored / f"reports/smoke/{name}.json").read_text()) for name in ("headline", "metrics")
+    )
+    assert headline["svm"]["digits"] == metrics["svm"]["digits"]["erm"]["mean"]
+
+
+def test_two_clones_share_one_cache(restored, tmp_path):
+    """Both make what the cache lacks, at the same time."""
+    other, cache = tmp_path / "other", tmp_path / "cache"
+    shutil.copytree(restored, other, symlinks=True)
+    for folder in (restored, other):
+        call(folder, "dvc", "config", "--local", "cache.dir", str(cache))
+        edit(folder, finetune__lr=0.02)
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    command = [BIN / "dvc", "repro", "--single-item", "finetune@erm-0"]
+    runs = [subprocess.Popen(command, cwd=folder, **options) for folder in (restored, other)]
+    printed = [run.communicate(timeout=300)[0] for run in runs]
+    (restored / ".dvc/config.local").unlink()
+    assert [run.returncode for run in runs] == [0, 0], printed
+    made = "data/smoke/finetune/erm-0.csv"
+    assert (restored / made).read_bytes() == (other / made).read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize(("nproc", "shell"), [(1, "/bin/sh"), (2, "/bin/bash")])
+def test_killed_dvc_leaves_nothing_running_and_goes_on(restored, nproc, shell):
+    edit(restored, pretrain__epochs=8, launch__nproc=nproc)
+    stage, checkpoints = "pretrain@erm-0", restored / ".work/checkpoints/smoke/pretrain-erm-0"
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    command, environment = [BIN / "dvc", "repro", "-q", "--single-item", stage], os.environ | {"SHELL": shell}
+    with subprocess.Popen(command, cwd=restored, env=environment, stderr=subprocess.DEVNULL) as dvc:
+        deadline = time.monotonic() + 60
+        while not list(checkpoints.glob("epoch-*.pt")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        running = processes(restored, b"stages.")
+        dvc.kill()
+    assert len(running) >= nproc
+    deadline = time.monotonic() + 10
+    while processes(restored, b"stages.") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert processes(restored, b"stages.") == []
+    assert "going on after epoch" in call(restored, "dvc", "repro", "--single-item", stage)
+    assert not checkpoints.exists()
+
+
+def test_two_nodes_train_one_model(restored, tmp_path):
+    """Two clones on this machine stand for two nodes; first with params that do not fit together."""
+    other, stage = tmp_path / "other", "pretrain@hrrl-0"
+    shutil.copytree(restored, other, symlinks=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        launch = {"nproc": 1, "nnodes": 2, "master_addr": "127.0.0.1", "master_port": free.getsockname()[1]}
+
+    def run(*lrs) -> list[str]:
+        commands = []
+        for rank, (node, lr) in enumerate(zip((restored, other), lrs, strict=True)):
+            edit(node, launch=launch | {"node_rank": rank}, pretrain__epochs=3, pretrain__lr=lr)
+            options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+            commands.append(subprocess.Popen([BIN / "dvc", "repro", "--single-item", stage], cwd=node, **options))
+        return [command.communicate(timeout=120)[0] for command in commands]
+
+    assert "params of process 1 differ from the first one's" in run(0.1, 0.2)[1]
+    run(0.1, 0.1)
+    for file in ("model.safetensors", "history.csv"):
+        model = Path("models/smoke/hrrl-0", file)
+        assert (other / model).read_bytes() == (restored / model).read_bytes()
+    assert len((other / "models/smoke/hrrl-0/history.csv").read_text().splitlines()) == 1 + 3

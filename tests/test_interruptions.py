@@ -33,19 +33,22 @@ def test_an_interrupted_run_leaves_nothing_running_and_says_how_to_go_on(restore
     shutil.rmtree(checkpoints, ignore_errors=True)
     command = [BIN / "python", "-m", "scripts.repro"]
     with subprocess.Popen(command, cwd=restored, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
-        deadline = time.monotonic() + 120
-        while not list(checkpoints.glob("*/*.pt")) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for(lambda: list(checkpoints.glob("*/*.pt")), 120)
         run.send_signal(how)
         out = run.communicate(timeout=30)[0]
     assert run.returncode == {signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}[how]
     assert ("`make repro` goes on from here" in out) == (how == signal.SIGINT)
     assert "Traceback" not in out
     assert list(checkpoints.glob("*/*.pt"))
-    deadline = time.monotonic() + 10
-    while (left := processes(restored)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert left == []
+    assert wait_for(lambda: processes(restored) == [], 10)
+
+
+def wait_for(condition, seconds: float):
+    """The first true value of a condition, or what it says when the time is up."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return found
 
 
 @contextlib.contextmanager
@@ -82,19 +85,27 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(restored, cell,
     assert "Data and pipelines are up to date" in call(restored, "dvc", "status")
 
 
-def test_two_at_once_take_turns(restored):
-    """Two in one clone, after a DVC that was killed while it wrote its table of locks."""
-    (restored / ".dvc/tmp/rwlock").write_text("")
-    edit(restored, headline="erm")
+def test_two_at_once_take_turns_also_to_go_on_from_a_third(restored):
+    """Two in one clone, after a run that was killed while it trained, and while DVC wrote its table of locks."""
+    edit(restored, headline="erm", finetune__steps=200, finetune__every=20)
+    checkpoints, command = restored / ".work/checkpoints/smoke", [BIN / "python", "-m", "scripts.repro"]
+    shutil.rmtree(checkpoints, ignore_errors=True)
     options = {"cwd": restored, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    runs = [subprocess.Popen([BIN / "python", "-m", "scripts.repro"], **options) for _ in range(2)]
+    with subprocess.Popen(command, **options) as killed:
+        wait_for(lambda: list(checkpoints.glob("finetune-*/epoch-*.pt")), 120)
+        killed.kill()
+    wait_for(lambda: not processes(restored), 10)
+    (restored / ".dvc/tmp/rwlock").write_text("")
+    runs = [subprocess.Popen(command, **options) for _ in range(2)]
     printed = sorted((run.communicate(timeout=300)[0] for run in runs), key=len)
     assert [run.returncode for run in runs] == [0, 0], printed
     assert "Waiting for another" in printed[0]
     assert "Nothing to do" in printed[0]
     assert "Nothing to do" not in printed[1]
-    headline, metrics = (
-        json.loads((restored / f"reports/smoke/{name}.json").read_text()) for name in ("headline", "metrics")
+    logs = [file.read_text() for file in (restored / ".work/logs/smoke").glob("finetune@*.log")]
+    assert any("going on after epoch" in log for log in logs)
+    metrics, headline = (
+        json.loads((restored / f"reports/smoke/{n}.json").read_text()) for n in ("metrics", "headline")
     )
     assert headline["svm"]["digits"] == metrics["svm"]["digits"]["erm"]["mean"]
 
@@ -124,16 +135,11 @@ def test_killed_dvc_leaves_nothing_running_and_goes_on(restored, nproc, shell):
     shutil.rmtree(checkpoints, ignore_errors=True)
     command, environment = [BIN / "dvc", "repro", "-q", "--single-item", stage], os.environ | {"SHELL": shell}
     with subprocess.Popen(command, cwd=restored, env=environment, stderr=subprocess.DEVNULL) as dvc:
-        deadline = time.monotonic() + 60
-        while not list(checkpoints.glob("epoch-*.pt")) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_for(lambda: list(checkpoints.glob("epoch-*.pt")), 60)
         running = processes(restored, b"stages.")
         dvc.kill()
     assert len(running) >= nproc
-    deadline = time.monotonic() + 10
-    while processes(restored, b"stages.") and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert processes(restored, b"stages.") == []
+    assert wait_for(lambda: processes(restored, b"stages.") == [], 10)
     assert "going on after epoch" in call(restored, "dvc", "repro", "--single-item", stage)
     assert not checkpoints.exists()
 

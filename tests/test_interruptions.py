@@ -87,7 +87,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(restored, cell,
 
 def test_two_at_once_take_turns_also_to_go_on_from_a_third(restored):
     """Two in one clone, after a run that was killed while it trained, and while DVC wrote its table of locks."""
-    edit(restored, headline="erm", finetune__steps=200, finetune__every=20)
+    edit(restored, headline="erm", finetune__steps=200, finetune__every=20, finetune__milestones=[100])
     checkpoints, command = restored / ".work/checkpoints/smoke", [BIN / "python", "-m", "scripts.repro"]
     shutil.rmtree(checkpoints, ignore_errors=True)
     options = {"cwd": restored, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}

@@ -132,7 +132,9 @@ def test_valid_params_go_through_the_whole_graph(project, content):
         stages = repo.index.stages
         outs = [out.def_path for stage in stages for out in stage.outs]
         for stage in stages:
-            assert stage.cmd == f"exec python -m stages.{stage.name.partition('@')[0].partition('-')[0]}"
+            name = stage.name.partition("@")[0]
+            module = name.partition("-")[0] if name.startswith("manifest-") else name.replace("-", "_")
+            assert stage.cmd == f"exec python -m stages.{module}"
             for dep in stage.deps:
                 if not hasattr(dep, "params"):
                     made = any(is_below(dep.def_path, out) or is_below(out, dep.def_path) for out in outs)

@@ -106,38 +106,30 @@ def test_a_change_of_params_reruns_just_what_depends_on_it(restored):
     edit(restored, variants__hrrl__example__gradient__tau=0.2)
     assert {stage for stage in would_run(restored) if stage.startswith(("pretrain", "manifest"))} == {"pretrain@hrrl-0"}
     call(restored, "git", "checkout", "-q", "params.yaml")
-    edit(restored, svm__folds=2)
-    assert {stage.split("@")[0] for stage in would_run(restored)} == {"search", "svm", "report"}
-    call(restored, "git", "checkout", "-q", "params.yaml")
-    edit(restored, headline="erm")
-    assert would_run(restored) == {"gallery", "report"}
+    edit(restored, svm__folds=2, headline="erm")
+    assert {stage.split("@")[0] for stage in would_run(restored)} == {"search", "svm", "gallery", "report"}
 
 
 def test_a_cell_depends_on_what_decides_its_bytes_and_on_nothing_else(restored):
-    edit(restored, compute__workers=1, launch__master_port=29501)
+    for kind, name in (("methods/example", "noise"), ("datasets/kinds", "imagefolder")):
+        shutil.copy(restored / f"hrrl/{kind}/{name}.py", restored / f"hrrl/{kind}/new.py")
+    defaults = {"lam": 1.0, "c": 10.0, "s": 100, "q0": "empirical"}
+    edit(restored, compute__workers=1, launch__master_port=29501, variants__hrrl__concept__hrrl=defaults)
     assert would_run(restored) == set()
-    call(restored, "git", "checkout", "-q", "params.yaml")
-    edit(restored, variants__hrrl__concept__hrrl={"lam": 1.0, "c": 10.0, "s": 100, "q0": "empirical"})  # the default
-    assert would_run(restored) == set()
-    call(restored, "git", "checkout", "-q", "params.yaml")
     edit(restored, datasets__lowres__resolution=8)
     reached = {"search", "features", "finetune", "gallery", "report"}
     assert {stage.split("@")[0] for stage in would_run(restored)} == reached
-    call(restored, "git", "checkout", "-q", "params.yaml")
     edit(restored, datasets__garments__resolution=14)
     assert "pretrain@erm-0" in would_run(restored)
-    call(restored, "git", "checkout", "-q", "params.yaml")
+
+
+def test_a_default_reaches_what_leaves_it_out(restored):
     default = restored / "hrrl/methods/concept/hrrl.py"
     default.write_text(default.read_text().replace("c: Positive = 10.0", "c: Positive = 5.0"))
-    outdated = would_run(restored)
-    assert {stage for stage in outdated if stage.startswith("pretrain")} == {"pretrain@cl-0", "pretrain@hrrl-0"}
-
-
-@pytest.mark.parametrize("file", ["hrrl/methods/example/shift.py", "hrrl/datasets/kinds/mine.py"])
-def test_a_new_method_or_kind_reaches_nothing_that_there_was(restored, file):
-    twin = {"hrrl/methods": "hrrl/methods/example/noise.py", "hrrl/datasets": "hrrl/datasets/kinds/imagefolder.py"}
-    shutil.copy(restored / twin["/".join(file.split("/")[:2])], restored / file)
-    assert would_run(restored) == set()
+    assert {stage for stage in would_run(restored) if stage.startswith("pretrain")} == {
+        "pretrain@cl-0",
+        "pretrain@hrrl-0",
+    }
 
 
 def test_another_preset_leaves_outputs_alone(restored):
@@ -151,7 +143,7 @@ def test_another_preset_leaves_outputs_alone(restored):
     call(restored, "dvc", "exp", "run", "-n", "elsewhere", "concepts")
     assert outputs("smoke") == before
     assert outputs("other")
-    call(restored, "dvc", "checkout")
+    call(restored, "dvc", "checkout", "--allow-missing")
     assert outputs("smoke") == before
     other = outputs("other")
     call(restored, "git", "checkout", "-q", "--force", "HEAD")
@@ -219,14 +211,8 @@ def test_experiments_compare_variants(restored, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            {"variants__hrrl__concept__hrrl__lam": -1.0},
-            "variants.hrrl.concept.hrrl.lam: Input should be greater than 0",
-        ),
         ({"pretrain__epoch": 3}, "pretrain.epoch: unknown key"),
-        ({"runs__svm": ["erm", "hrlr"]}, "runs.svm: 'hrlr' is not defined"),
         ({"datasets__garments__kind": "imagenet"}, "datasets.garments"),
-        ({"pretrain__backbone": "resnet19"}, "pretrain.backbone: cannot build 'resnet19'"),
     ],
 )
 def test_bad_input_is_one_line_and_loses_nothing(restored, changes, message):

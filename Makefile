@@ -1,5 +1,5 @@
 # make repro: set up everything and run the pipeline to the report. make test: the tests. make lint: ruff and mypy.
-JOBS ?= 2                 # cells of a stage, or files of tests, that run side by side
+JOBS ?= 2                 # cells of a stage that run side by side
 BASE ?= origin/main       # what a pull request is compared with
 BIN := .venv/bin
 
@@ -12,7 +12,7 @@ open:                     # the report of the params.yaml of the moment, in a br
 	@$(BIN)/python -m webbrowser "file://$(CURDIR)/reports/$$(sed -n 's/^name: *\([a-z0-9_]*\).*/\1/p' params.yaml)/report.html"
 
 test: setup setup-test
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

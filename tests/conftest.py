@@ -44,6 +44,13 @@ COMPUTE = SimpleNamespace(
 )
 
 
+def pytest_collection_modifyitems(items):
+    """The files that take longest come first, so that workers (pytest -n) end at about the same time."""
+    long = ["test_pipeline", "test_training", "test_tutorial", "test_interruptions", "test_examples", "test_graph"]
+    ranks = {f"{name}.py": rank for rank, name in enumerate(long)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
+
+
 def digits_task(folder) -> Task:
     """Ten classes of 8 x 8 digits in three concepts of 6, 3 and 1 classes; 100 training images."""
     definition = Dataset(kind="digits", train="train[:10]", test="test[:7]")

@@ -133,17 +133,19 @@ def test_a_default_reaches_what_leaves_it_out(restored):
 
 
 def test_another_preset_leaves_outputs_alone(restored):
-    """smoke -> another name -> exp run, checkout, exp apply, and back."""
+    """smoke -> another name, run, checkout -> smoke, exp run -> exp apply."""
 
     def outputs(name):
         return sorted(str(path) for top in ("models", "data", "reports") for path in (restored / top / name).rglob("*"))
 
     before = outputs("smoke")
-    edit(restored, name="other")
-    call(restored, "dvc", "exp", "run", "-n", "elsewhere", "concepts")
+    runs = {step: ["erm"] for step in ("pretrain", "svm", "finetune")}
+    edit(restored, name="other", variants={"erm": {}}, runs=runs, headline="erm", claims=[], search__points=["erm"])
+    call(restored, "python", "-m", "scripts.repro")
+    call(restored, "dvc", "exp", "run", "-n", "elsewhere")
     assert outputs("smoke") == before
     assert outputs("other")
-    call(restored, "dvc", "checkout", "--allow-missing")
+    call(restored, "dvc", "checkout")
     assert outputs("smoke") == before
     other = outputs("other")
     call(restored, "git", "checkout", "-q", "--force", "HEAD")

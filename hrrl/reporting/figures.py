@@ -259,6 +259,8 @@ def _search(results: Results, data: Frames, look: Look) -> Figure | None:
     table[values] -= erm[values].iloc[0] if len(erm) else 0.0
     draw = {"el": _search_line, "cl": _search_line, "hrrl": _search_map}
     families = [family for family in draw if (table.family == family).any()]
+    if not families:
+        return None
     figure, axes = _panels(len(families), 3, 3.3)
     for axis, family in zip(axes, families, strict=True):
         draw[family](axis, table[table.family == family], results)

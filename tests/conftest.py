@@ -120,6 +120,7 @@ def clone(tmp_path_factory, worker_id):
 
 
 def run_smoke(folder: Path) -> None:
+    """Copies the working tree into a repository of its own, runs the smoke preset there, and commits."""
     files = call(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
     for file in files:
         if (ROOT / file).is_file():
@@ -141,7 +142,5 @@ def restored(clone):
     yield clone
     call(clone, "git", "checkout", "-q", "--force", "HEAD")
     call(clone, "git", "clean", "-qfd")
-    shutil.rmtree(
-        clone / "data/smoke/targets"
-    )  # with targets that a test has added: neither git nor DVC knows them now
+    shutil.rmtree(clone / "data/smoke/targets")  # has those that a test added, which neither git nor DVC knows now
     call(clone, "dvc", "checkout", "-q", "--force")

@@ -15,6 +15,14 @@ import pytest
 from conftest import BIN, call, edit
 
 
+def wait_for(condition, seconds: float):
+    """The first true value of a condition, or what it says when the time is up."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return found
+
+
 def processes(folder: Path, words: bytes = b"") -> list[str]:
     """Those that work in a folder, with these words in their command."""
     found = []
@@ -41,14 +49,6 @@ def test_an_interrupted_run_leaves_nothing_running_and_says_how_to_go_on(restore
     assert "Traceback" not in out
     assert list(checkpoints.glob("*/*.pt"))
     assert wait_for(lambda: processes(restored) == [], 10)
-
-
-def wait_for(condition, seconds: float):
-    """The first true value of a condition, or what it says when the time is up."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return found
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """What can be known of params before the first image is read, beyond their form: what they name is there and fits."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,16 +18,26 @@ CLASSES = 10  # of the networks that are built to see whether they can be
 
 
 def check(params: "Params") -> None:
-    """Checks params (hrrl.params.Params) on this machine; reads no image and writes nothing.
+    """Checks what params (hrrl.params.Params) name on this machine; reads no image and writes nothing.
+
+    Raises:
+        UserError: as :func:`check_named`.
+    """
+    names = dict.fromkeys([params.benchmark, *params.targets])
+    check_named(params, {name: params.datasets[name] for name in names}, params.as_dict()["concepts"])
+
+
+def check_named(params: "Params", datasets: Mapping[str, "Dataset"], grouping: Any) -> None:
+    """Checks the datasets in use, the grouping into concepts (the section ``concepts``), device and network.
 
     Raises:
         UserError: one line with the key: a folder, file, synset, kind, backbone or device that is not there, or a
             network that cannot be trained on images and batches of these sizes.
     """
     runtime.check(params.compute, params.launch.nproc, params.launch.nnodes)
-    for name in dict.fromkeys([params.benchmark, *params.targets]):
-        _dataset(params.datasets[name], f"datasets.{name}")
-    _concepts(params)
+    for name, definition in datasets.items():
+        _dataset(definition, f"datasets.{name}")
+    _concepts(grouping)
     _backbone(params)
 
 
@@ -36,12 +47,11 @@ def _dataset(definition: "Dataset", key: str) -> None:
         concepts.find_synset(synset, f"{key}.synsets.{name}")
 
 
-def _concepts(params: "Params") -> None:
+def _concepts(grouping: Any) -> None:
     open_wordnet()  # Table 1 takes it, whatever the setting
-    setting = params.as_dict()["concepts"]
-    concepts.csv_hash(setting)
-    if isinstance(setting, list):
-        concepts.named_synsets(setting)
+    concepts.csv_hash(grouping)
+    if isinstance(grouping, list):
+        concepts.named_synsets(grouping)
 
 
 def _backbone(params: "Params") -> None:

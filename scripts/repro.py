@@ -98,7 +98,7 @@ def reproduce(params, cells, jobs: int, console) -> int:
     Raises:
         Failed: a cell failed; those that ran beside it are stopped.
     """
-    from stages.paths import WORK
+    from stages.paths import WORK, remove_unnamed
 
     from scripts import overview, relist, warm
     from scripts.costs import Costs, usual
@@ -106,6 +106,8 @@ def reproduce(params, cells, jobs: int, console) -> int:
     if "resolve" in cells.outdated:  # what else is outdated shows when it has run
         warm.start(params.pretrain.backbone)
         cells.reproduce("resolve")
+        cells.look()
+    elif remove_unnamed(params):
         cells.look()
     changed = relist.changed(params, skip=cells.outdated)
     for cell, why in changed.items():

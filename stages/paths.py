@@ -1,9 +1,10 @@
 """Where things are: the folders of data/, models/ and .work/, and their names."""
 
 import json
+from itertools import product
 from pathlib import Path
 
-from hrrl.files import replacing
+from hrrl.files import remove, replacing
 
 WORK = Path(".work")  # git-ignored: checkpoints, measured speeds, the course of runs, logs
 
@@ -46,6 +47,11 @@ def resolved(params, what: str, name: str) -> Path:
     return Path("data", params.name, "resolved", what, f"{name}.json")
 
 
+def preflight_file(params) -> Path:
+    """What the stage ``preflight`` writes when it has found all that params.yaml names."""
+    return Path("data", params.name, "preflight.json")
+
+
 def selected(params, variant: str) -> Path:
     """What a variant is, with the numbers that the search found in the place of "searched"."""
     return Path("data", params.name, "selected", f"{variant}.json")
@@ -69,6 +75,22 @@ def searched(params, point: str, seed) -> Path:
 def q0_file(params, variant: str) -> Path:
     """Where the concepts stage writes the reference distribution of a variant."""
     return concepts_folder(params) / "q0" / f"{variant}.json"
+
+
+def remove_unnamed(params) -> list[Path]:
+    """Removes what an earlier params.yaml named, and this one does not, from folders that cells depend on whole.
+
+    Left there, it would count as a change. DVC's cache keeps it.
+    """
+    stages = {"features": params.runs.svm, "svm": params.runs.svm, "finetune": params.runs.finetune}
+    stages |= {"robustness": params.runs.pretrain}
+    named = {stage: [key(*run) for run in product(variants, params.seeds)] for stage, variants in stages.items()}
+    named |= {"targets": params.targets, "search": [key(*cell) for cell in search_cells(params)]}
+    folders = {Path("data", params.name, folder): names for folder, names in named.items()}
+    found = [path for folder, names in folders.items() for path in folder.glob("[!.]*") if path.stem not in names]
+    for path in found:
+        remove(path)
+    return found
 
 
 def read_json(path: Path):

@@ -7,15 +7,15 @@ import json
 from pathlib import Path
 
 from stages.common import run
+from stages.paths import remove_unnamed
 
-from hrrl import identity, preflight
+from hrrl import identity
 from hrrl.datasets import kinds
 from hrrl.files import replacing
 from hrrl.params import load
 
 
 def main(params):
-    preflight.check(params)
     files = {f"variants/{name}.json": variant(params.variants[name].spec()) for name in params.runs.pretrain}
     for name in dict.fromkeys([params.benchmark, *params.targets]):
         files[f"datasets/{name}.json"] = dataset(params.datasets[name])
@@ -23,6 +23,7 @@ def main(params):
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(json.dumps(content, indent=1) + "\n")
+    remove_unnamed(params)
 
 
 def variant(spec: dict) -> dict:

@@ -46,6 +46,7 @@ for cell, module in cells.items():
 """
 CELLS = [
     "resolve",
+    "preflight",
     "manifest-benchmark",
     "manifest-target@digits",
     "concepts",

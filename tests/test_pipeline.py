@@ -187,6 +187,7 @@ def test_shrinking_lists_leaves_no_stale_numbers(restored):
     assert set(found["svm"]["digits"]) == set(found["benchmark"]) == {"erm"}
     assert json.loads((restored / "reports/smoke/claims.json").read_text()) == []
     assert "lowres" not in (restored / "reports/smoke/report.html").read_text().split("<pre")[0]
+    assert [path.name for path in (restored / "data/smoke/targets").iterdir()] == ["digits"]  # a dependency as a whole
 
 
 def test_experiments_compare_variants(restored, tmp_path):

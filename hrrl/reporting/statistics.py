@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special  # scipy.stats takes a second to import
 
 Numbers = Sequence[float] | np.ndarray
 
@@ -61,7 +61,7 @@ def p_value(differences: Numbers, margin: float = 0.0) -> float | None:
     distance = abs(float(np.mean(differences)) - margin)
     if error == 0:
         return float(distance == 0)
-    return float(2 * stats.t.sf(distance / error, len(differences) - 1))
+    return float(2 * special.stdtr(len(differences) - 1, -distance / error))
 
 
 def holm(p_values: Numbers) -> list[float]:
@@ -85,7 +85,7 @@ def detectable(half_width: float, seeds: int | None = None) -> float:
 
 def quantile(share: float, n: int | None) -> float:
     """Student's t of n runs, or (None) of the normal distribution."""
-    return float(stats.norm.ppf(share) if n is None else stats.t.ppf(share, n - 1))
+    return float(special.ndtri(share) if n is None else special.stdtrit(n - 1, share))
 
 
 def _error(differences: Numbers) -> float | None:

@@ -1,0 +1,21 @@
+"""Checks on this machine what params.yaml names, before the first image is read: device, folders, WordNet, network."""
+
+from types import SimpleNamespace
+
+from stages.common import plain, run
+from stages.paths import preflight_file, read_json, resolved, write_json
+
+from hrrl import preflight
+
+FOUND = {"found": "all that params.yaml names"}  # always the same, so that it makes nothing outdated
+
+
+def main(params):
+    names = dict.fromkeys([params.benchmark, *params.targets])
+    datasets = {name: SimpleNamespace(**read_json(resolved(params, "datasets", name))) for name in names}
+    preflight.check_named(params, datasets, plain(params.concepts))
+    write_json(preflight_file(params), FOUND)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -45,10 +45,17 @@ COMPUTE = SimpleNamespace(
 
 
 def pytest_collection_modifyitems(items):
-    """The files that take longest come first, so that workers (pytest -n) end at about the same time."""
-    long = ["test_pipeline", "test_training", "test_tutorial", "test_interruptions", "test_examples", "test_graph"]
-    ranks = {f"{name}.py": rank for rank, name in enumerate(long)}
-    items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
+    """What takes longest comes first, so that workers (pytest -n) end at about the same time.
+
+    A worker takes a file as a whole, whose tests share what they have made; but of files whose tests share the clone
+    alone, one test at a time.
+    """
+    clone = ["test_tutorial", "test_pipeline", "test_interruptions"]
+    ranks = {name: rank for rank, name in enumerate(["test_training", *clone, "test_graph", "test_examples"])}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+    for item in items:
+        if item.path.stem not in clone:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def digits_task(folder) -> Task:

@@ -1,5 +1,6 @@
 """What several tests share: real images (scikit-learn's digits), a small network, the settings of a short run."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: tests, and what
 
 import pytest
 import torch
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from hrrl import methods, models, training
@@ -44,6 +46,7 @@ COMPUTE = SimpleNamespace(
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items):
     """What takes longest comes first, so that workers (pytest -n) end at about the same time.
 
@@ -150,4 +153,5 @@ def restored(clone):
     call(clone, "git", "checkout", "-q", "--force", "HEAD")
     call(clone, "git", "clean", "-qfd")
     shutil.rmtree(clone / "data/smoke/targets")  # has those that a test added, which neither git nor DVC knows now
-    call(clone, "dvc", "checkout", "-q", "--force")
+    with contextlib.chdir(clone), Repo() as repo:
+        repo.checkout(force=True)

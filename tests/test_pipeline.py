@@ -13,10 +13,10 @@ from dvc.utils.serialize import modify_yaml
 from pages import commands
 
 
-def would_run(folder) -> set[str]:
-    """The stages that a change reaches, as `dvc repro --dry` names them, once resolve and the lists have run."""
+def would_run(folder, until: str = "resolve") -> set[str]:
+    """The stages that a change reaches, as `dvc repro --dry` names them, once those up to one have run."""
     with contextlib.chdir(folder):
-        Repo().reproduce("concepts")
+        Repo().reproduce(until)
         return {stage.addressing for stage in Repo().reproduce(dry=True)}
 
 
@@ -27,7 +27,6 @@ def metrics(folder) -> dict:
 def test_second_run_has_nothing_to_do(clone):
     assert "Nothing to do" in call(clone, "python", "-m", "scripts.repro")
     assert "Data and pipelines are up to date" in call(clone, "dvc", "repro")
-    assert "up to date" in call(clone, "dvc", "status")
 
 
 def test_results_of_every_stage_are_there(clone):
@@ -118,9 +117,9 @@ def test_a_cell_depends_on_what_decides_its_bytes_and_on_nothing_else(restored):
     assert would_run(restored) == set()
     edit(restored, datasets__lowres__resolution=8)
     reached = {"search", "features", "finetune", "gallery", "report"}
-    assert {stage.split("@")[0] for stage in would_run(restored)} == reached
+    assert {stage.split("@")[0] for stage in would_run(restored, until="concepts")} == reached
     edit(restored, datasets__garments__resolution=14)
-    assert "pretrain@erm-0" in would_run(restored)
+    assert "pretrain@erm-0" in would_run(restored, until="manifest-benchmark")
 
 
 def test_a_default_reaches_what_leaves_it_out(restored):
@@ -164,7 +163,6 @@ def test_relisting_reruns_the_stage_whose_files_changed(restored):
     concepts.write_text(classes)
     edit(restored, concepts={"csv": "concepts.csv"})
     call(restored, "dvc", "repro", "concepts")
-    call(restored, "python", "-m", "scripts.relist")
     concepts.write_text(classes.replace("Bag,container", "Bag,footwear"))
     assert "concepts.csv changed" in call(restored, "python", "-m", "scripts.relist")
     assert "container" not in (restored / "data/smoke/concepts/concepts.csv").read_text()
@@ -172,9 +170,9 @@ def test_relisting_reruns_the_stage_whose_files_changed(restored):
 
 def test_a_traceback_is_there_for_who_asks(restored, monkeypatch):
     edit(restored, pretrain__epochs=0)
-    assert "Traceback" not in call(restored, "dvc", "repro", "resolve", ok=False)
+    assert "Traceback" not in call(restored, "python", "-m", "stages.resolve", ok=False)
     monkeypatch.setenv("HRRL_DEBUG", "1")
-    assert "Traceback" in call(restored, "dvc", "repro", "resolve", ok=False)
+    assert "Traceback" in call(restored, "python", "-m", "stages.resolve", ok=False)
 
 
 def test_shrinking_lists_leaves_no_stale_numbers(restored):
@@ -226,8 +224,6 @@ def test_bad_input_is_one_line_and_loses_nothing(restored, changes, message):
     assert sum(message in line for line in out.splitlines()) == 1, out
     assert "Traceback" not in out
     assert "its log, .work/logs/smoke/" in out
-    call(restored, "git", "checkout", "-q", "params.yaml")
-    call(restored, "dvc", "checkout", "-q")
     assert model.read_bytes() == before
 
 

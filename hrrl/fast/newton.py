@@ -162,7 +162,10 @@ class _Rows:
 
     def __enter__(self) -> "_Rows":
         blas = ThreadpoolController().select(user_api="blas")
-        self.pool = ThreadPoolExecutor(max([library.num_threads for library in blas.lib_controllers], default=1))
+        threads = max([library.num_threads for library in blas.lib_controllers], default=1)
+        self.pool = ThreadPoolExecutor(threads)
+        # To hand a small block to a thread and wait for it takes longer than its products.
+        self.each = self.pool.map if threads > 1 < len(self.blocks) else map
         self.limit = blas.limit(limits=1)
         return self
 
@@ -172,8 +175,8 @@ class _Rows:
 
     def map(self, function: Callable[[slice], T]) -> list[T]:
         """``function(rows)`` of all blocks."""
-        return list(self.pool.map(function, self.blocks))
+        return list(self.each(function, self.blocks))
 
     def sum(self, function: Callable[[slice], np.ndarray]) -> np.ndarray:
         """Sum of ``function(rows)`` over all blocks, in float64."""
-        return cast(np.ndarray, sum(part.astype(np.float64) for part in self.pool.map(function, self.blocks)))
+        return cast(np.ndarray, sum(part.astype(np.float64) for part in self.each(function, self.blocks)))

@@ -21,7 +21,9 @@ from hrrl.datasets.manifest import prepare
 from hrrl.datasets.stores import locked
 from hrrl.evaluation import Task
 from hrrl.params import Dataset
+from scripts import parsed_once
 
+parsed_once.speed_up()  # DVC parses params.yaml anew for each cell: most of the time that it takes in this process
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 

@@ -12,7 +12,7 @@ open:                     # the report of the params.yaml of the moment, in a br
 	@$(BIN)/python -m webbrowser "file://$(CURDIR)/reports/$$(sed -n 's/^name: *\([a-z0-9_]*\).*/\1/p' params.yaml)/report.html"
 
 test: setup setup-test
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 
 lint: .venv/installed
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

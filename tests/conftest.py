@@ -9,11 +9,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: tests, and what they start, run side by side
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # they start hundreds of processes, which would all compile the project
 
 import pytest
 import torch
 from dvc.repo import Repo
 from ruamel.yaml import YAML
+from xdist.scheduler import LoadScopeScheduling
 
 from hrrl import methods, models, training
 from hrrl.data import open_split
@@ -48,19 +50,26 @@ COMPUTE = SimpleNamespace(
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
-def pytest_collection_modifyitems(items):
-    """What takes longest comes first, so that workers (pytest -n) end at about the same time.
+CLONE_ALONE = ["test_tutorial", "test_pipeline", "test_interruptions"]  # files whose tests share nothing but the clone
 
-    A worker takes a file as a whole, whose tests share what they have made; but of files whose tests share the clone
-    alone, one test at a time.
-    """
-    clone = ["test_tutorial", "test_pipeline", "test_interruptions"]
-    ranks = {name: rank for rank, name in enumerate(["test_training", *clone, "test_graph", "test_examples"])}
+
+def pytest_collection_modifyitems(items):
+    """What takes longest comes first, so that workers (pytest -n) end at about the same time."""
+    long = ["test_training", *CLONE_ALONE, "test_graph", "test_examples"]
+    ranks = {name: rank for rank, name in enumerate(long)}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
-    for item in items:
-        if item.path.stem not in clone:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+class Scheduling(LoadScopeScheduling):
+    """A worker takes a file as a whole, whose tests share what they have made, or one test with the clone."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return nodeid if Path(file).stem in CLONE_ALONE else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Scheduling(config, log)
 
 
 def digits_task(folder) -> Task:

@@ -10,12 +10,14 @@ from stages.paths import WORK
 def open_checkpoint(params, name: str, settings: dict, data: list[Path]):
     """The checkpoint of a training run, which any change of what decides its result makes void.
 
-    The code is that of all modules that are imported by now.
+    The code is that of all modules that are imported by now, but for those that find and list images: only a process
+    that decodes them into the cache imports their kind, and what they are is in the data.
     """
     from hrrl.checkpoint import Checkpoint, fingerprint
 
     settings = settings | {section: deciding(params, section) for section in ("compute", "launch")}
-    package = str(ROOT / "hrrl")
+    package = ROOT / "hrrl"
     files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
-    code = sorted(Path(file) for file in files if file.startswith(package))
+    found = [Path(file) for file in files if file.startswith(f"{package}/")]
+    code = sorted(file for file in found if not file.is_relative_to(f"{package}/datasets"))
     return Checkpoint(WORK / "checkpoints" / params.name / name, fingerprint(settings, code, data))

@@ -124,6 +124,12 @@ def edit(folder, **changes) -> None:
     yaml.dump(content, path)
 
 
+def outdated(folder) -> dict:
+    """What `dvc status` finds outdated in a folder."""
+    with contextlib.chdir(folder), Repo() as repo:
+        return repo.status()
+
+
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory, worker_id):
     """A clone of the working tree with the smoke preset, run once; of several pytest workers, each has a copy of it."""

@@ -12,8 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import BIN, call, edit
-from dvc.repo import Repo
+from conftest import BIN, call, edit, outdated
 
 
 def wait_for(condition, seconds: float):
@@ -83,8 +82,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(restored, cell,
     assert printed.splitlines()[-1].startswith("[Errno 28] No space left on device"), printed
     assert "Traceback" not in printed
     assert left == []
-    with contextlib.chdir(restored), Repo() as repo:
-        assert repo.status() == {}
+    assert outdated(restored) == {}
 
 
 def test_two_at_once_take_turns_also_to_go_on_from_a_third(restored):

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import call, edit
+from conftest import call, edit, outdated
 from dvc.repo import Repo
 from dvc.utils.serialize import modify_yaml
 from pages import commands
@@ -27,6 +27,7 @@ def metrics(folder) -> dict:
 def test_second_run_has_nothing_to_do(clone):
     assert "Nothing to do" in call(clone, "python", "-m", "scripts.repro")
     assert "Data and pipelines are up to date" in call(clone, "dvc", "repro")
+    assert outdated(clone) == {}
 
 
 def test_results_of_every_stage_are_there(clone):
@@ -163,6 +164,7 @@ def test_relisting_reruns_the_stage_whose_files_changed(restored):
     concepts.write_text(classes)
     edit(restored, concepts={"csv": "concepts.csv"})
     call(restored, "dvc", "repro", "concepts")
+    call(restored, "python", "-m", "scripts.relist")
     concepts.write_text(classes.replace("Bag,container", "Bag,footwear"))
     assert "concepts.csv changed" in call(restored, "python", "-m", "scripts.relist")
     assert "container" not in (restored / "data/smoke/concepts/concepts.csv").read_text()

@@ -213,8 +213,8 @@ def test_fingerprint_tells_what_changed(tmp_path):
     assert [part for part in before if before[part] != after[part]] == ["code"]
 
 
-@pytest.mark.parametrize(("world", "cuts"), [(1, ("00001", "00002")), (2, ("00001",))])
-def test_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, world, cuts):
+@pytest.mark.parametrize("world", [1, 2])
+def test_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, world):
     """kill -9 as checkpoints appear, at times half written, against a run that is left alone."""
 
     def run(folder, after=None):
@@ -227,7 +227,7 @@ def test_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, world, cuts):
         return process.returncode
 
     assert run(tmp_path / "whole") == 0
-    for after in cuts:
+    for after in ("00001", "00002"):
         assert run(tmp_path / "cut", after) == -signal.SIGKILL
     assert run(tmp_path / "cut") == 0
     for rank in range(world):

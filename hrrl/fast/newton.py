@@ -7,11 +7,11 @@ one before.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TypeVar, cast
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor
+from scipy.linalg.lapack import dpotrs
 from threadpoolctl import ThreadpoolController
 
 TOL = 1e-4  # LinearSVC's
@@ -89,13 +89,17 @@ def _newton(
 
         active = (slack > 0).astype(np.float32)
         # The Hessian has the active examples' Gram matrix; a like share of everyone's comes close, at no cost.
-        factor = cho_factor(np.eye(len(w)) + 2 * c * active.mean(dtype=np.float64) * gram)
+        factor, lower = cho_factor(np.eye(len(w)) + 2 * c * active.mean(dtype=np.float64) * gram)
 
         def hessian(p: np.ndarray, active: np.ndarray = active) -> np.ndarray:
             p32 = p.astype(np.float32)
             return p + 2 * c * rows.sum(lambda r: x[r].T @ (active[r] * (x[r] @ p32)))
 
-        d = _conjugate_gradients(hessian, -gradient, partial(cho_solve, factor)).astype(np.float32)
+        def precondition(r: np.ndarray, factor: np.ndarray = factor, lower: bool = lower) -> np.ndarray:
+            # cho_solve would check its arguments each time, for longer than this takes on a small target.
+            return cast(np.ndarray, dpotrs(factor, r, lower=lower)[0])
+
+        d = _conjugate_gradients(hessian, -gradient, precondition).astype(np.float32)
 
         def product(r: slice, d: np.ndarray = d) -> np.ndarray:
             return x[r] @ d
@@ -118,6 +122,7 @@ def _conjugate_gradients(
 ) -> np.ndarray:
     """Solve ``product(x) = b`` for every column of b, all to a residual of at most ``tol |b|``."""
     x, r, p, rho, tiny = np.zeros_like(b), b.copy(), 0.0, 1.0, np.finfo(b.dtype).tiny
+    limit = tol * np.linalg.norm(b, axis=0)
     for _ in range(max_iter):
         z = precondition(r)
         rho, before = (r * z).sum(axis=0), rho
@@ -126,7 +131,7 @@ def _conjugate_gradients(
         step = rho / np.maximum((p * q).sum(axis=0), tiny)
         x += step * p
         r -= step * q
-        if (np.linalg.norm(r, axis=0) <= tol * np.linalg.norm(b, axis=0)).all():
+        if (np.linalg.norm(r, axis=0) <= limit).all():
             break
     return x
 

@@ -1,16 +1,17 @@
-"""One `make repro` at a time in a clone, and no lock of DVC's that a killed process has left: python -m scripts.locks.
+"""One `make repro` at a time in a clone, and nothing half written that a killed DVC has left: python -m scripts.locks.
 
-DVC writes its table of locks, .dvc/tmp/rwlock, in place. Killed in that moment, it leaves a file that every later
-``dvc`` refuses to read. (An entry of a process that is no more does no such harm: DVC passes over it by itself.)
+DVC writes its table of locks, .dvc/tmp/rwlock, and dvc.lock in place. Killed in that moment, it leaves a file that
+every later ``dvc`` refuses to read. (An entry of a process that is no more does no such harm: DVC passes over it by itself.)
 """
 
 import fcntl
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+LOCKFILE = Path("dvc.lock")
 TABLE = Path(".dvc/tmp/rwlock")
-GUARD = Path(".dvc/tmp/rwlock.lock")  # DVC holds it for as long as it reads or writes the table
+GUARDS = {LOCKFILE: Path(".dvc/tmp/lock"), TABLE: Path(".dvc/tmp/rwlock.lock")}  # DVC holds them meanwhile
 
 
 @contextmanager
@@ -27,17 +28,40 @@ def alone(path: Path, wait):
 
 
 def main() -> None:
-    """Removes an unreadable table; does nothing while a ``dvc`` is at it."""
-    if not TABLE.exists():
-        return
-    with open(GUARD, "a") as guard:
-        try:
-            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            json.loads(TABLE.read_text())
-        except BlockingIOError:
-            return
-        except ValueError:
-            TABLE.unlink()
+    """Mends both files; leaves one alone while a ``dvc`` is at it."""
+    for path, mend in ((LOCKFILE, mend_lockfile), (TABLE, mend_table)):
+        if path.exists():
+            GUARDS[path].parent.mkdir(parents=True, exist_ok=True)
+            with open(GUARDS[path], "a") as guard, suppress(BlockingIOError):
+                fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                mend(path.read_bytes().decode(errors="replace"))
+
+
+def mend_lockfile(text: str) -> None:
+    """Removes the stage within which the text is cut off. The cache of runs has it, and those behind it."""
+    from hrrl.files import replacing
+    from scripts.parsed_once import is_stage, split
+
+    head, *stages = split(text.rstrip() + "\n")
+    if stages and not is_stage(stages[-1]):
+        stages.pop()
+    mended = head + "".join(stages)
+    if (stages and mended == text) or not all(is_stage(stage) for stage in stages):
+        return  # whole, or not what a kill leaves: DVC will say what is wrong
+    if stages:
+        with replacing(LOCKFILE) as temporary:
+            temporary.write_text(mended)
+    else:
+        LOCKFILE.unlink()
+    print(f"dvc.lock was cut off, as DVC was killed: {len(stages)} cells kept, the others looked up in the cache.")
+
+
+def mend_table(text: str) -> None:
+    """Removes the table if it is cut off."""
+    try:
+        json.loads(text)
+    except ValueError:
+        TABLE.unlink()
 
 
 if __name__ == "__main__":

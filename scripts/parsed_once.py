@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from dvc.dvcfile import Lockfile
+from dvc.exceptions import DvcException
 from dvc.stage import serialize
 from dvc.utils import strictyaml
 from dvc.utils.serialize import _yaml, dumps_yaml
@@ -74,3 +75,12 @@ def split(text: str) -> list[str]:
             parts.append(f"  {block}\n")
     parts[-1] = parts[-1][:-1]  # the text ends with a line's end
     return parts
+
+
+def is_stage(block: str) -> bool:
+    """Whether a block of dvc.lock is whole, as far as DVC can tell."""
+    try:
+        Lockfile.validate(PARSE(HEAD + block, Lockfile.__name__))
+    except DvcException:
+        return False
+    return "\ufffd" not in block  # a character that was cut in two

@@ -1,7 +1,8 @@
 """One `make repro` at a time in a clone, and nothing half written that a killed DVC has left: python -m scripts.locks.
 
 DVC writes its table of locks, .dvc/tmp/rwlock, and dvc.lock in place. Killed in that moment, it leaves a file that
-every later ``dvc`` refuses to read. (An entry of a process that is no more does no such harm: DVC passes over it by itself.)
+every later ``dvc`` refuses to read. (An entry of a process that is no more does no such harm: DVC passes over it by
+itself.)
 """
 
 import fcntl

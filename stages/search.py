@@ -20,7 +20,7 @@ from hrrl.features import features
 def main(params, point, seed):
     folder, (tau, lam) = search_model(params, point, seed), search.parse(point)
     model, description = models.load(folder)
-    [*_, last] = pd.read_csv(folder / "history.csv", float_precision="round_trip").to_dict("records")
+    [*_, last] = pd.read_csv(folder / "history.csv").to_dict("records")
     with runtime.start(params.compute) as here:
         task = benchmark_task(params, description["image_size"])
         measured = measure(params, here, model, task)

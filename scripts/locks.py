@@ -7,6 +7,7 @@ itself.)
 
 import fcntl
 import json
+import subprocess
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -39,22 +40,25 @@ def main() -> None:
 
 
 def mend_lockfile(text: str) -> None:
-    """Removes the stage within which the text is cut off. The cache of runs has it, and those behind it."""
-    from hrrl.files import replacing
-    from scripts.parsed_once import is_stage, split
+    """Removes the stage within which the text is cut off, and takes what is missing as it is committed.
 
-    head, *stages = split(text.rstrip() + "\n")
+    What was not committed is in DVC's cache of runs.
+    """
+    from hrrl.files import replacing
+    from scripts.parsed_once import HEAD, is_stage, named, split
+
+    _, *stages = split(text.rstrip() + "\n")
     if stages and not is_stage(stages[-1]):
         stages.pop()
-    mended = head + "".join(stages)
-    if (stages and mended == text) or not all(is_stage(stage) for stage in stages):
+    if (stages and HEAD + "".join(stages) == text) or not all(is_stage(stage) for stage in stages):
         return  # whole, or not what a kill leaves: DVC will say what is wrong
-    if stages:
+    committed = subprocess.run(["git", "show", f"HEAD:./{LOCKFILE}"], capture_output=True, text=True).stdout
+    if known := named(split(committed)[1:]) | named(stages):
         with replacing(LOCKFILE) as temporary:
-            temporary.write_text(mended)
+            temporary.write_text(HEAD + "".join(known.values()))
     else:
         LOCKFILE.unlink()
-    print(f"dvc.lock was cut off, as DVC was killed: {len(stages)} cells kept, the others looked up in the cache.")
+    print(f"dvc.lock was cut off, as DVC was killed: {len(stages)} cells kept, the others as committed or cached.")
 
 
 def mend_table(text: str) -> None:

@@ -54,10 +54,10 @@ def write(self, stages, **kwargs) -> None:
     path = Path(self.path)
     text = path.read_text() if path.exists() else HEAD
     head, *blocks = split(text)
-    known = {block.partition("\n")[0]: block for block in blocks}
+    known = named(blocks)
     for stage in stages:
         block = dumps_yaml({"stages": serialize.to_lockfile(stage, **kwargs)}).partition("\n")[2]
-        known[block.partition("\n")[0]] = block
+        known |= named([block])
     if (new := head + "".join(known.values())) != text:
         with replacing(path) as temporary:
             temporary.write_text(new)
@@ -75,6 +75,11 @@ def split(text: str) -> list[str]:
             parts.append(f"  {block}\n")
     parts[-1] = parts[-1][:-1]  # the text ends with a line's end
     return parts
+
+
+def named(blocks: list[str]) -> dict[str, str]:
+    """The blocks of stages by their first lines, the stages' names."""
+    return {block.partition("\n")[0]: block for block in blocks}
 
 
 def is_stage(block: str) -> bool:

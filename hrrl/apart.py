@@ -2,6 +2,7 @@
 
 import contextlib
 import faulthandler
+import mmap
 import os
 import pickle
 import queue
@@ -61,7 +62,7 @@ class Apart:
         try:
             self._connection.send(items)
             return _receive(self._connection)
-        except (EOFError, ConnectionError):
+        except (EOFError, OSError):
             raise ChildProcessError("a process that reads files was ended, and the one that waits for it") from None
 
     def _cause(self, code: int) -> str:
@@ -120,23 +121,25 @@ def _supervise(function: Callable, connection: Connection, memory: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: this process ends with its parent
     for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGPROF):
         signal.signal(number, signal.SIG_DFL)
+    working = mmap.mmap(-1, 1)  # shared with the first child: 1 from a whole request to the start of its answer
     while True:
+        working[0] = 0
         worker = os.fork()
         if not worker:
             code = 1
             try:
-                _work(function, connection, memory)
+                _work(function, connection, memory, working)
                 code = 0
             finally:
                 os._exit(code)
         code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
-        if code == 0:
-            os._exit(0)
+        if code == 0 or not working[0]:
+            os._exit(0)  # killed with half a message in the pipe, or none to answer: its end is the only clear word
         with contextlib.suppress(OSError):
             connection.send_bytes(pickle.dumps((code, [])))
 
 
-def _work(function: Callable, connection: Connection, memory: int) -> None:
+def _work(function: Callable, connection: Connection, memory: int, working: mmap.mmap) -> None:
     """The life of the first child, until its parent is gone or says so."""
     _limit(memory)
     if tqdm := sys.modules.get("tqdm"):
@@ -149,6 +152,7 @@ def _work(function: Callable, connection: Connection, memory: int) -> None:
             return
         if items is None:
             return
+        working[0] = 1
         answers = []
         for item in items:
             signal.setitimer(signal.ITIMER_PROF, SECONDS)
@@ -160,6 +164,7 @@ def _work(function: Callable, connection: Connection, memory: int) -> None:
                 error.add_note(traceback.format_exc())  # the parent's ends at the pipe
                 answers.append(error)
             signal.setitimer(signal.ITIMER_PROF, 0)
+        working[0] = 0
         _send(connection, answers)
 
 

@@ -18,6 +18,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -408,6 +409,20 @@ def test_what_happens_apart_is_an_error_and_the_next_call_works(monkeypatch, fun
         assert type(answers[1]) is ValueError
         assert message in str(answers[1])
         assert call([2]) == [2]
+
+
+@pytest.mark.parametrize("moment", ["idle", "answering"])
+def test_a_reader_that_is_killed_between_files_is_an_error_and_no_other_files_pixels(moment):
+    """Its half an answer, or none, would be taken for the next one."""
+    reader = apart.Apart(lambda item: np.full(10**6, item, dtype=np.uint8))
+    if moment == "answering":
+        reader._connection.send([1])  # of whose answer the pipe holds a part
+    time.sleep(0.3)
+    [child] = psutil.Process(reader._supervisor).children()
+    child.kill()
+    with pytest.raises(ChildProcessError, match="was ended"):
+        reader([2, 3])
+    reader.close()
 
 
 @pytest.mark.parametrize(("size", "workers"), [(32, 0), (32, 2), (72, 0), (72, 2)])

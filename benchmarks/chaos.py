@@ -88,7 +88,7 @@ def disturbed(folder: Path, rng: random.Random, longest: float, todo: int, found
     """
     for output in (*OUTPUTS, "data/cache", ".work", ".dvc/cache", ".dvc/tmp"):
         shutil.rmtree(folder / output, ignore_errors=True)
-    (folder / "dvc.lock").unlink()
+    (folder / "dvc.lock").unlink(missing_ok=True)
     kills, failures, pipeline = [], 0, start(folder)
     while True:
         if len(kills) < todo:
@@ -113,10 +113,10 @@ def disturbed(folder: Path, rng: random.Random, longest: float, todo: int, found
         pipeline = start(folder)
 
 
-def mend(folder: Path) -> int:
-    """Whether DVC has left half a file; mends it, as README says and `make repro` does."""
+def mend(folder: Path) -> bool:
+    """Whether DVC has left half a dvc.lock; mends it, as README says and `make repro` does."""
     done = subprocess.run([sys.executable, "-m", "scripts.locks"], cwd=folder, check=True, capture_output=True)
-    return int(bool(done.stdout))
+    return bool(done.stdout)
 
 
 def kill(pipeline: psutil.Popen, rng: random.Random) -> tuple[str, str]:

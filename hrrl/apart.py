@@ -164,8 +164,7 @@ def _work(function: Callable, connection: Connection, memory: int, working: mmap
                 error.add_note(traceback.format_exc())  # the parent's ends at the pipe
                 answers.append(error)
             signal.setitimer(signal.ITIMER_PROF, 0)
-        working[0] = 0
-        _send(connection, answers)
+        _send(connection, answers, working)
 
 
 def _limit(memory: int) -> None:
@@ -179,7 +178,7 @@ def _limit(memory: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
-def _send(connection: Connection, answers: list) -> None:
+def _send(connection: Connection, answers: list, working: mmap.mmap) -> None:
     """Arrays are not copied on the way."""
     buffers: list[pickle.PickleBuffer] = []
     try:
@@ -187,7 +186,9 @@ def _send(connection: Connection, answers: list) -> None:
     except Exception:  # an error that cannot be pickled
         buffers, body = [], pickle.dumps([a if not isinstance(a, Exception) else ValueError(str(a)) for a in answers])
     raw = [buffer.raw() for buffer in buffers]
-    connection.send_bytes(pickle.dumps((body, [len(view) for view in raw])))
+    head = pickle.dumps((body, [len(view) for view in raw]))
+    working[0] = 0
+    connection.send_bytes(head)
     for view in raw:
         connection.send_bytes(view)
 

@@ -47,15 +47,15 @@ def mend_lockfile(text: str) -> None:
     from hrrl.files import replacing
     from scripts.parsed_once import HEAD, is_stage, named, split
 
-    _, *stages = split(text.rstrip() + "\n")
+    head, *stages = split(text.rstrip() + "\n")
     if stages and not is_stage(stages[-1]):
         stages.pop()
-    if (stages and HEAD + "".join(stages) == text) or not all(is_stage(stage) for stage in stages):
+    if (stages and head + "".join(stages) == text) or not all(is_stage(stage) for stage in stages):
         return  # whole, or not what a kill leaves: DVC will say what is wrong
     committed = subprocess.run(["git", "show", f"HEAD:./{LOCKFILE}"], capture_output=True, text=True).stdout
     if known := named(split(committed)[1:]) | named(stages):
         with replacing(LOCKFILE) as temporary:
-            temporary.write_text(HEAD + "".join(known.values()))
+            temporary.write_text((head if stages else HEAD) + "".join(known.values()))
     else:
         LOCKFILE.unlink()
     print(f"dvc.lock was cut off, as DVC was killed: {len(stages)} cells kept, the others as committed or cached.")

@@ -311,7 +311,7 @@ class Finetune(Schedule):
 
 class Compute(Section):
     device: Literal["auto", "cpu", "cuda"]
-    precision: Literal["float32", "bfloat16", "float16"]
+    precision: Literal["float32", "bfloat16", "float16"]  # bfloat16: float32 where the machine has no such instructions
     channels_last: bool
     compile: bool
     sync_batchnorm: bool

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from hrrl import fast
+from hrrl import fast, precision
 from hrrl.errors import UserError
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -130,7 +130,7 @@ def start(compute: Compute) -> Iterator[Runtime]:
     try:
         yield Runtime(
             device=device,
-            precision=getattr(torch, compute.precision),
+            precision=getattr(torch, precision.in_use(compute)),
             memory_format=torch.channels_last if compute.channels_last else torch.contiguous_format,
             compile=compute.compile,
             sync_batchnorm=compute.sync_batchnorm,

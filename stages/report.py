@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
-from hrrl import reporting
+from hrrl import precision, reporting
 from hrrl.files import replacing
 
 
@@ -165,6 +165,7 @@ def settings(params) -> str:
     shown["variants"] = {name: spec(params, name) for name in params.runs.pretrain}
     for section in ("pretrain", "compute", "launch", "search", "svm", "finetune", "robustness", "theory"):
         shown[section] = deciding(params, section)
+    shown["compute"]["precision"] = precision.in_use(params.compute)
     text, yaml = io.StringIO(), YAML()
     yaml.default_flow_style, yaml.width = None, 110
     yaml.dump(shown, text)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import timeit
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from conftest import COMPUTE, SCHEDULE, digits_task, method, network
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from hrrl import launch, models, runtime, training
+from hrrl import launch, models, precision, runtime, training
 from hrrl.checkpoint import Checkpoint, fingerprint
 from hrrl.datasets.manifest import prepare
 from hrrl.errors import UserError
@@ -137,6 +138,18 @@ def test_low_precision_trains(task, tmp_path, precision):
     assert all(value.dtype != getattr(torch, precision) for value in state.values())
     assert history[-1]["train_loss"] < 3
     assert chosen.concept.q.dtype == torch.float64
+
+
+def test_bfloat16_is_computed_where_that_is_no_slower_by_far():
+    net = torch.nn.Conv2d(32, 32, 3, padding=1).to(memory_format=torch.channels_last)
+    x = torch.rand(64, 32, 16, 16).to(memory_format=torch.channels_last)
+
+    def seconds(dtype):
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            return min(timeit.repeat(lambda: net(x).sum().backward(), number=1, repeat=10))
+
+    used = SimpleNamespace(device="cpu", precision="bfloat16")
+    assert seconds(getattr(torch, precision.in_use(used))) < 3 * seconds(torch.float32)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")

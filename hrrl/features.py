@@ -11,14 +11,18 @@ from hrrl.runtime import Runtime
 BATCH = 256
 
 
-def features(model: Classifier, source: Images, runtime: Runtime, title: str = "features") -> np.ndarray:
-    """(n, d) float32 features of all images of a source, in its order: the input of the last linear layer.
+def features(
+    model: Classifier, source: Images, runtime: Runtime, title: str = "features", rows: np.ndarray | None = None
+) -> np.ndarray:
+    """(n, d) float32 features of a source's images, all or those of ``rows``: the input of the last linear layer.
 
     Raises:
         FloatingPointError: they are not finite.
     """
     runtime.place(model)
-    batches = tqdm(source.eval_batches(BATCH), total=-(-len(source) // BATCH), desc=title, leave=False, mininterval=1)
+    batches = source.eval_batches(BATCH, rows=rows)
+    number = -(-(len(source) if rows is None else len(rows)) // BATCH)
+    batches = tqdm(batches, total=number, desc=title, leave=False, mininterval=1)
     with runtime.autocast():
         found = extract_features(model, ((runtime.images(images), y) for images, y in batches))[0]
     if not np.isfinite(found).all():

@@ -10,6 +10,7 @@ from stages.inputs import benchmark_task, open_data
 from stages.paths import search_model, searched, write_json
 from stages.robustness import measure
 
+import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
@@ -27,19 +28,23 @@ def main(params, point, seed):
         targets = {}
         for target in params.targets:
             source = open_data(params, "train", description["image_size"], target)
-            targets[target] = accuracy(params, features(model, source, here, target), source.labels.numpy(), target)
+            targets[target] = accuracy(params, here, model, source, target)
     loss = {name: last[key] for name in task.names if (key := f"loss_{name}") in last}
     found = {"tau": tau, "lam": lam, "seed": int(seed), "targets": targets, "benchmark": last["val_accuracy"]}
     write_json(searched(params, point, seed), found | measured | {"loss": loss})
 
 
-def accuracy(params, x, y, target) -> float:
+def accuracy(params, here, model, source, target) -> float:
     """Cross-validated accuracy (%) of the best C on features of the target's training part, mean over its draws."""
-    settings = params.svm
+    settings, y = params.svm, source.labels.numpy()
+    draws = svm.draws(y, settings.shots.get(target), settings.draws)
+    drawn = np.unique(np.concatenate(draws))
+    x = features(model, source, here, target, drawn)
     with threadpool_limits(params.compute.threads):
         return fmean(
-            svm.cross_validate(x[rows], y[rows], settings.C, settings.folds, i, settings.max_iter).accuracy
-            for i, rows in enumerate(svm.draws(y, settings.shots.get(target), settings.draws))
+            svm.cross_validate(x[found], y[rows], settings.C, settings.folds, i, settings.max_iter).accuracy
+            for i, rows in enumerate(draws)
+            for found in [np.searchsorted(drawn, rows)]
         )
 
 

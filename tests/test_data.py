@@ -438,6 +438,15 @@ def test_evaluation_sees_every_image_once_in_order(tmp_path, size, world):
     assert torch.equal(torch.cat([x for x, _ in parts]), everything(source))
 
 
+@pytest.mark.parametrize("size", [32, 72])
+def test_evaluation_sees_the_rows_that_are_asked_for(tmp_path, size):
+    source, _ = sources(definition("imagefolder", write_tree(tmp_path)), size)
+    rows = np.array([3, 0, 19, 7])
+    x, y = (torch.cat(part) for part in zip(*source.eval_batches(3, rows=rows), strict=True))
+    assert torch.equal(y, source.labels[rows])
+    assert torch.equal(x, everything(source)[rows])
+
+
 def test_augmentation_moves_and_mirrors_the_image_and_nothing_else(tmp_path):
     source, _ = sources(definition("imagefolder", write_tree(tmp_path, size=(32, 32))), 32)
     images = everything(source)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from hrrl.data.augment import Augment
@@ -26,9 +27,9 @@ class Images(Labelled, Protocol):
     """Images in their order, unchanged, as :class:`hrrl.data.loading.Source` gives them."""
 
     def eval_batches(
-        self, batch_size: int, rank: int = 0, world: int = 1
+        self, batch_size: int, rank: int = 0, world: int = 1, rows: np.ndarray | None = None
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """This process's images: (b, 3, S, S) uint8, and labels (b,) int64."""
+        """This process's images of all, or of ``rows``: (b, 3, S, S) uint8, and labels (b,) int64."""
         ...
 
 

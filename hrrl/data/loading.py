@@ -181,15 +181,20 @@ class Source:
             yield x, self.labels[batch[part]], m
 
     def eval_batches(
-        self, batch_size: int, rank: int = 0, world: int = 1
+        self, batch_size: int, rank: int = 0, world: int = 1, rows: np.ndarray | None = None
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """This process's part of the split, without augmentation, in the manifest's order; each image is in one part.
 
+        Args:
+            batch_size: of this process.
+            rank, world: this process among all.
+            rows: the images to take, in the place of all.
         Yields:
-            x (b, 3, S, S) uint8, not to be written to, y (b,) int64; the last batch is smaller where it is not full.
+            x (b, 3, S, S) uint8, y (b,) int64; the last batch is smaller where it is not full.
         """
-        start, stop = _bounds(len(self), world)[rank : rank + 2]
-        batches = [slice(a, min(a + batch_size, stop)) for a in range(start, stop, batch_size)]
+        rows = np.arange(len(self)) if rows is None else rows
+        start, stop = _bounds(len(rows), world)[rank : rank + 2]
+        batches = [rows[a : min(a + batch_size, stop)] for a in range(start, stop, batch_size)]
         for batch, x in zip(batches, self._plain(batches), strict=True):
             yield x, self.labels[batch]
 
@@ -215,7 +220,7 @@ class Source:
         """(b, 3, S, S) of this process's part of each batch."""
         raise NotImplementedError
 
-    def _plain(self, batches: list[slice]) -> Iterator[torch.Tensor]:
+    def _plain(self, batches: list[np.ndarray]) -> Iterator[torch.Tensor]:
         """(b, 3, S, S) of the images in each batch, unchanged."""
         raise NotImplementedError
 
@@ -240,7 +245,7 @@ class Small(Source):
             rng = _random(BATCH, seed, epoch, step)
             yield augment_batch(images, augment, rng, part, len(batch)).expand(-1, 3, -1, -1)
 
-    def _plain(self, batches: list[slice]) -> Iterator[torch.Tensor]:
+    def _plain(self, batches: list[np.ndarray]) -> Iterator[torch.Tensor]:
         for batch in batches:
             yield torch.from_numpy(self.images[batch]).expand(-1, 3, -1, -1)
 
@@ -306,9 +311,8 @@ class Large(Source):
 
         return self._read([batch[part] for _, batch, part in parts], one)
 
-    def _plain(self, batches: list[slice]) -> Iterator[torch.Tensor]:
-        indices = np.arange(len(self))
-        return self._read([indices[batch] for batch in batches], lambda i: self._centred(self._reduced(self.pixels[i])))
+    def _plain(self, batches: list[np.ndarray]) -> Iterator[torch.Tensor]:
+        return self._read(batches, lambda i: self._centred(self._reduced(self.pixels[i])))
 
     def _augmented_image(self, image: torch.Tensor, augment: Augment, rng: np.random.Generator) -> torch.Tensor:
         S = self.image_size

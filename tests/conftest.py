@@ -28,6 +28,7 @@ from scripts import parsed_once
 parsed_once.speed_up()  # DVC parses params.yaml anew for each cell: most of the time that it takes in this process
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
+PATIENCE = 1800  # seconds until a command hangs: no machine is so slow
 
 SCHEDULE = SimpleNamespace(
     epochs=2,
@@ -104,9 +105,8 @@ def call(folder, *command, ok=True) -> str:
         "GIT_COMMITTER_NAME": "t",
         "GIT_COMMITTER_EMAIL": "t@t",
     }
-    done = subprocess.run(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=500
-    )
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run(command, cwd=folder, env=environment, timeout=PATIENCE, **output)
     assert (done.returncode == 0) == ok, done.stdout[-3000:]
     return done.stdout
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 import torch
-from conftest import COMPUTE, SCHEDULE, method, network
+from conftest import COMPUTE, PATIENCE, SCHEDULE, method, network
 from test_training import equal, program, train
 
 from hrrl import methods
@@ -77,7 +77,7 @@ def test_weights_are_finite_and_fair(task, name):
 def test_two_processes_agree_with_one(tmp_path):
     for world in (1, 2):
         folder = tmp_path / str(world)
-        subprocess.run(**program(world, folder, "points"), check=True, capture_output=True, timeout=200)
+        subprocess.run(**program(world, folder, "points"), check=True, capture_output=True, timeout=PATIENCE)
     one, two = (json.loads((tmp_path / str(world) / "end-0.json").read_text()) for world in (1, 2))
     assert set(one) == {f"{axis} {name}" for axis, name in POINTS}
     for key, run in one.items():

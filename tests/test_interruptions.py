@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import BIN, call, edit, outdated
+from conftest import BIN, PATIENCE, call, edit, outdated
 from ruamel.yaml import YAML
 
 
@@ -104,7 +104,7 @@ def test_two_at_once_take_turns_also_to_go_on_from_a_third(restored):
     whole = (restored / "dvc.lock").read_text()
     (restored / "dvc.lock").write_text(whole[: whole.index("md5:", len(whole) // 2) + 4])
     runs = [subprocess.Popen(command, **options) for _ in range(2)]
-    printed = sorted((run.communicate(timeout=300)[0] for run in runs), key=len)
+    printed = sorted((run.communicate(timeout=PATIENCE)[0] for run in runs), key=len)
     assert [run.returncode for run in runs] == [0, 0], printed
     assert "Waiting for another" in printed[0]
     assert "Nothing to do" in printed[0]
@@ -129,7 +129,7 @@ def test_two_clones_share_one_cache(restored, tmp_path):
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     command = [BIN / "dvc", "repro", "--single-item", "finetune@erm-0"]
     runs = [subprocess.Popen(command, cwd=folder, **options) for folder in (restored, other)]
-    printed = [run.communicate(timeout=300)[0] for run in runs]
+    printed = [run.communicate(timeout=PATIENCE)[0] for run in runs]
     (restored / ".dvc/config.local").unlink()
     assert [run.returncode for run in runs] == [0, 0], printed
     made = "data/smoke/finetune/erm-0.csv"
@@ -168,7 +168,7 @@ def test_two_nodes_train_one_model(restored, tmp_path):
             edit(node, launch=launch | {"node_rank": rank}, pretrain__epochs=3, pretrain__lr=lr)
             options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
             commands.append(subprocess.Popen([BIN / "dvc", "repro", "--single-item", stage], cwd=node, **options))
-        return [command.communicate(timeout=120)[0] for command in commands]
+        return [command.communicate(timeout=PATIENCE)[0] for command in commands]
 
     assert "params of process 1 differ from the first one's" in run(0.1, 0.2)[1]
     run(0.1, 0.1)

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from conftest import COMPUTE, SCHEDULE, digits_task, method, network
+from conftest import COMPUTE, PATIENCE, SCHEDULE, digits_task, method, network
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -257,7 +257,9 @@ def test_processes_agree_with_one(tmp_path):
     """The same global batches on 1, 2 and 3 processes: one q, to the bit on all of them and to rounding over all."""
     results = {}
     for size in (1, 2, 3):
-        subprocess.run(**program(size, tmp_path / str(size), "smooth"), check=True, capture_output=True, timeout=120)
+        subprocess.run(
+            **program(size, tmp_path / str(size), "smooth"), check=True, capture_output=True, timeout=PATIENCE
+        )
         results[size] = [json.loads(file.read_text()) for file in sorted((tmp_path / str(size)).glob("end*.json"))]
     for size, found in results.items():
         assert len(found) == size

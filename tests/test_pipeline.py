@@ -209,6 +209,10 @@ def test_experiments_compare_variants(restored, tmp_path):
         offline = ["--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"]
         offline += [f"--user-data-dir={tmp_path}", "--virtual-time-budget=5000", "--dump-dom", page.as_uri()]
         assert call(restored, "chromium", *offline).count('class="marks"') == plots  # each is drawn
+    edit(restored, headline="erm")
+    call(restored, "python", "-m", "scripts.repro")
+    call(restored, "dvc", "exp", "save", "-n", "saved")
+    assert json.loads(call(restored, "dvc", "metrics", "diff", "erm", "saved", "--json")) == {}
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,8 @@ Module = TypeVar("Module", bound=nn.Module)
 T = TypeVar("T")
 
 
-class Compute(Protocol):
+class Compute(precision.Compute, Protocol):
     """The section ``compute`` of params.yaml."""
-
-    @property
-    def device(self) -> str: ...
-    @property
-    def precision(self) -> str: ...
 
     channels_last: bool
     compile: bool

@@ -42,9 +42,10 @@ def accuracy(params, here, model, source, target) -> float:
     x = features(model, source, here, target, drawn)
     with threadpool_limits(params.compute.threads):
         return fmean(
-            svm.cross_validate(x[found], y[rows], settings.C, settings.folds, i, settings.max_iter).accuracy
+            svm.cross_validate(
+                x[np.searchsorted(drawn, rows)], y[rows], settings.C, settings.folds, i, settings.max_iter
+            ).accuracy
             for i, rows in enumerate(draws)
-            for found in [np.searchsorted(drawn, rows)]
         )
 
 

@@ -29,6 +29,7 @@ parsed_once.speed_up()  # DVC parses params.yaml anew for each cell: most of the
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 PATIENCE = 1800  # seconds until a command hangs: no machine is so slow
+OUTPUT = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}  # of a process, together
 
 SCHEDULE = SimpleNamespace(
     epochs=2,
@@ -105,8 +106,7 @@ def call(folder, *command, ok=True) -> str:
         "GIT_COMMITTER_NAME": "t",
         "GIT_COMMITTER_EMAIL": "t@t",
     }
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    done = subprocess.run(command, cwd=folder, env=environment, timeout=PATIENCE, **output)
+    done = subprocess.run(command, cwd=folder, env=environment, timeout=PATIENCE, **OUTPUT)
     assert (done.returncode == 0) == ok, done.stdout[-3000:]
     return done.stdout
 

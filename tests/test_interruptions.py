@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import BIN, PATIENCE, call, edit, outdated
+from conftest import BIN, OUTPUT, PATIENCE, call, edit, outdated
 from ruamel.yaml import YAML
 
 
@@ -41,7 +41,7 @@ def test_an_interrupted_run_leaves_nothing_running_and_says_how_to_go_on(restore
     checkpoints = restored / ".work/checkpoints/smoke"
     shutil.rmtree(checkpoints, ignore_errors=True)
     command = [BIN / "python", "-m", "scripts.repro"]
-    with subprocess.Popen(command, cwd=restored, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+    with subprocess.Popen(command, cwd=restored, **OUTPUT) as run:
         wait_for(lambda: list(checkpoints.glob("*/*.pt")), 120)
         run.send_signal(how)
         out = run.communicate(timeout=30)[0]
@@ -95,7 +95,7 @@ def test_two_at_once_take_turns_also_to_go_on_from_a_third(restored):
     edit(restored, headline="erm", finetune__steps=120, finetune__every=12, finetune__milestones=[60])
     checkpoints, command = restored / ".work/checkpoints/smoke", [BIN / "python", "-m", "scripts.repro"]
     shutil.rmtree(checkpoints, ignore_errors=True)
-    options = {"cwd": restored, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    options = {"cwd": restored, **OUTPUT}
     with subprocess.Popen(command, **options) as killed:
         wait_for(lambda: list(checkpoints.glob("finetune-*/epoch-*.pt")), 120)
         killed.kill()
@@ -126,9 +126,8 @@ def test_two_clones_share_one_cache(restored, tmp_path):
     for folder in (restored, other):
         call(folder, "dvc", "config", "--local", "cache.dir", str(cache))
         edit(folder, finetune__lr=0.02)
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     command = [BIN / "dvc", "repro", "--single-item", "finetune@erm-0"]
-    runs = [subprocess.Popen(command, cwd=folder, **options) for folder in (restored, other)]
+    runs = [subprocess.Popen(command, cwd=folder, **OUTPUT) for folder in (restored, other)]
     printed = [run.communicate(timeout=PATIENCE)[0] for run in runs]
     (restored / ".dvc/config.local").unlink()
     assert [run.returncode for run in runs] == [0, 0], printed
@@ -166,8 +165,7 @@ def test_two_nodes_train_one_model(restored, tmp_path):
         commands = []
         for rank, (node, lr) in enumerate(zip((restored, other), lrs, strict=True)):
             edit(node, launch=launch | {"node_rank": rank}, pretrain__epochs=3, pretrain__lr=lr)
-            options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-            commands.append(subprocess.Popen([BIN / "dvc", "repro", "--single-item", stage], cwd=node, **options))
+            commands.append(subprocess.Popen([BIN / "dvc", "repro", "--single-item", stage], cwd=node, **OUTPUT))
         return [command.communicate(timeout=PATIENCE)[0] for command in commands]
 
     assert "params of process 1 differ from the first one's" in run(0.1, 0.2)[1]

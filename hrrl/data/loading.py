@@ -190,11 +190,11 @@ class Source:
             rank, world: this process among all.
             rows: the images to take, in the place of all.
         Yields:
-            x (b, 3, S, S) uint8, y (b,) int64; the last batch is smaller where it is not full.
+            x (b, 3, S, S) uint8, not to be written to, y (b,) int64; the last batch is smaller where it is not full.
         """
         rows = np.arange(len(self)) if rows is None else rows
-        start, stop = _bounds(len(rows), world)[rank : rank + 2]
-        batches = [rows[a : min(a + batch_size, stop)] for a in range(start, stop, batch_size)]
+        part = rows[slice(*_bounds(len(rows), world)[rank : rank + 2])]
+        batches = [part[start : start + batch_size] for start in range(0, len(part), batch_size)]
         for batch, x in zip(batches, self._plain(batches), strict=True):
             yield x, self.labels[batch]
 

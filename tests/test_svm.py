@@ -40,7 +40,9 @@ def evaluate(parts, **changes):
 
 
 @pytest.mark.parametrize("classes", [2, 10])
-def test_newton_finds_what_linear_svc_finds(parts, classes):
+@pytest.mark.parametrize("direct", [0, 256], ids=["products", "hessians"])
+def test_newton_finds_what_linear_svc_finds(parts, classes, direct, monkeypatch):
+    monkeypatch.setattr("hrrl.fast.newton.DIRECT", direct)
     x, y, test_x, _ = parts
     y = y % classes  # odd and even digits, or all ten
     scaler = StandardScaler().fit(x)

@@ -1,8 +1,9 @@
 """Newton steps for all classes of a linear SVM at once: what ``LinearSVC`` finds, many times as fast.
 
 ``LinearSVC`` fits one class after the other, on one core, and each C from zero. Here every pass over the features is a
-matrix product for all classes, preconditioned with the features' Gram matrix, and each C starts at the solution of the
-one before.
+matrix product for all classes, and each C starts at the solution of the one before. A step solves each class's own
+Hessian where features are few; where they are many, conjugate gradients do without it, preconditioned with the Gram
+matrix of all.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from threadpoolctl import ThreadpoolController
 
 TOL = 1e-4  # LinearSVC's
 PATIENCE = 30  # Newton steps without a new smallest gradient: from there on it is rounding
+DIRECT = 256  # features up to which a class's Hessian is worked out: beyond, products with it are faster
 ROWS = 1024  # of features per matrix product: they stay in a core's cache between the two products of a pass
 
 T = TypeVar("T")
@@ -87,19 +89,9 @@ def _newton(
         if not len(live) or step == max_iter:
             return w, not len(live) and not stuck, step
 
-        active = (slack > 0).astype(np.float32)
-        # The Hessian has the active examples' Gram matrix; a like share of everyone's comes close, at no cost.
-        factor, lower = cho_factor(np.eye(len(w)) + 2 * c * active.mean(dtype=np.float64) * gram)
-
-        def hessian(p: np.ndarray, active: np.ndarray = active) -> np.ndarray:
-            p32 = p.astype(np.float32)
-            return p + 2 * c * rows.sum(lambda r: x[r].T @ (active[r] * (x[r] @ p32)))
-
-        def precondition(r: np.ndarray, factor: np.ndarray = factor, lower: bool = lower) -> np.ndarray:
-            # cho_solve would check its arguments each time, for longer than this takes on a small target.
-            return cast(np.ndarray, dpotrs(factor, r, lower=lower)[0])
-
-        d = _conjugate_gradients(hessian, -gradient, precondition).astype(np.float32)
+        active = slack > 0
+        solve = _directly if len(w) <= DIRECT else _iteratively
+        d = solve(x, active, -gradient, c, gram, rows).astype(np.float32)
 
         def product(r: slice, d: np.ndarray = d) -> np.ndarray:
             return x[r] @ d
@@ -115,6 +107,37 @@ def _gradient(x: np.ndarray, sign: np.ndarray, w: np.ndarray) -> tuple[np.ndarra
     x = x.astype(np.float64)
     slack = 1 - sign * (x @ w)
     return slack, x.T @ (sign * np.maximum(slack, 0))
+
+
+def _directly(
+    x: np.ndarray, active: np.ndarray, b: np.ndarray, c: float, gram: np.ndarray, rows: "_Rows"
+) -> np.ndarray:
+    """(d, K) Newton steps by each class's own Hessian, ``I + 2 C X_A' X_A`` of its active examples A."""
+
+    def grams(r: slice) -> np.ndarray:
+        return np.stack([x[r][rows].T @ x[r][rows] for rows in active[r].T])
+
+    steps = np.linalg.solve(np.eye(len(b)) + 2 * c * rows.sum(grams), b.T[:, :, None])
+    return cast(np.ndarray, steps[:, :, 0].T)
+
+
+def _iteratively(
+    x: np.ndarray, active: np.ndarray, b: np.ndarray, c: float, gram: np.ndarray, rows: "_Rows"
+) -> np.ndarray:
+    """The same without a Hessian, which on many features costs more than the products with it."""
+    weights = active.astype(np.float32)
+    # The Hessian has the active examples' Gram matrix; a like share of everyone's comes close, at no cost.
+    factor, lower = cho_factor(np.eye(len(b)) + 2 * c * weights.mean(dtype=np.float64) * gram)
+
+    def hessian(p: np.ndarray) -> np.ndarray:
+        p32 = p.astype(np.float32)
+        return p + 2 * c * rows.sum(lambda r: x[r].T @ (weights[r] * (x[r] @ p32)))
+
+    def precondition(r: np.ndarray) -> np.ndarray:
+        # cho_solve would check its arguments each time, for longer than this takes on a small target.
+        return cast(np.ndarray, dpotrs(factor, r, lower=lower)[0])
+
+    return _conjugate_gradients(hessian, b, precondition)
 
 
 def _conjugate_gradients(

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from stages.common import run
-from stages.inputs import benchmark_task, open_data
+from stages.inputs import open_data
 from stages.paths import concepts_folder, measured, model_folder, read_json, selected, write_json
+from stages.tasks import benchmark_task
 
 import numpy as np
 import pandas as pd

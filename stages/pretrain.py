@@ -2,18 +2,9 @@
 
 from stages.checkpoints import open_checkpoint
 from stages.common import run
-from stages.inputs import benchmark_task
-from stages.paths import (
-    concepts_folder,
-    course,
-    dataset_folder,
-    key,
-    measured_speed,
-    model_folder,
-    q0_file,
-    read_json,
-    selected,
-)
+from stages.paths import concepts_folder, course, dataset_folder, key, measured_speed, model_folder
+from stages.tasks import benchmark_task
+from stages.variants import variant_spec
 
 import numpy as np
 
@@ -79,15 +70,6 @@ def save(params, training, name: str, spec: dict, seed: int, folder) -> None:
         models.save(training.model, temporary, description)
         write_rows(temporary / "history.csv", training.history)
         np.savez(temporary / "trace.npz", **training.trace.arrays())
-
-
-def variant_spec(params, variant) -> dict:
-    """The points of both axes with all settings, q0 as the numbers that the concepts stage worked out."""
-    spec = read_json(selected(params, variant))
-    for settings in (spec["concept"] or {}).values():
-        if "q0" in settings:
-            settings["q0"] = read_json(q0_file(params, variant))
-    return spec
 
 
 if __name__ == "__main__":

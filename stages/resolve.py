@@ -1,4 +1,4 @@
-"""Checks params.yaml, and writes what each variant and dataset is: its settings with all defaults, and its code.
+"""Checks params.yaml, and writes what each variant, dataset and stage is: settings with all defaults, and the code.
 
 One file for each: what changes one of them makes just what uses it outdated.
 """
@@ -14,11 +14,33 @@ from hrrl.datasets import kinds
 from hrrl.files import replacing
 from hrrl.params import load
 
+GRADIENT, *OTHERS = (f"hrrl.methods.example.{name}" for name in ("gradient", "noise", "pgd", "wrm"))
+ADVERSARIAL = "hrrl.methods.concept.hrrl"
+STAGES = {  # and what they find by its name, whatever params.yaml says
+    "preflight": [],
+    "manifest": [],
+    "concepts": [],
+    "search_model": [GRADIENT, ADVERSARIAL],
+    "search": [],
+    "select": [],
+    "pretrain": [],
+    "card": [],
+    "features": [],
+    "svm": [],
+    "finetune": [],
+    "robustness": [],
+    "theory": [],
+    "gallery": [GRADIENT, *OTHERS, ADVERSARIAL],
+    "report": OTHERS,
+}
+
 
 def main(params):
     files = {f"variants/{name}.json": variant(params.variants[name].spec()) for name in params.runs.pretrain}
     for name in dict.fromkeys([params.benchmark, *params.targets]):
         files[f"datasets/{name}.json"] = dataset(params.datasets[name])
+    for stage, found in STAGES.items():
+        files[f"code/{stage}.json"] = {"code": identity.code(f"stages.{stage}", *found)}
     with replacing(Path("data", params.name, "resolved")) as folder:
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """Accuracy of one pretrained model on augmented validation images (Fig. 4) and per concept on clean ones (Fig. 5)."""
 
 from stages.common import run
-from stages.inputs import benchmark_task
 from stages.paths import measured, model_folder, write_json
+from stages.tasks import benchmark_task
 
 from hrrl import models, runtime
 from hrrl.robustness import augmented_accuracy

@@ -6,9 +6,10 @@ By cross-validation on the training part of every target, and on the benchmark's
 from statistics import fmean
 
 from stages.common import run
-from stages.inputs import benchmark_task, open_data
+from stages.inputs import open_data
 from stages.paths import search_model, searched, write_json
 from stages.robustness import measure
+from stages.tasks import benchmark_task
 
 import numpy as np
 import pandas as pd

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from stages.common import run
 from stages.paths import concepts_folder, model_folder
-from stages.pretrain import variant_spec
+from stages.variants import variant_spec
 
 import numpy as np
 import pandas as pd

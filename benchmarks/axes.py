@@ -13,10 +13,11 @@ from hrrl import evaluation, methods, models, objective, params, runtime, traini
 from hrrl.checkpoint import Checkpoint
 from hrrl.fast.convolution import Conv2d
 
+QUICK = params.load("presets/quick.yaml").pretrain
 NETS = {  # image size, backbone, its arguments
     "32px": (32, "resnet18", {}),
     "64px": (64, "resnet18", {}),
-    "quick": (28, "timm/resnet18", {"channels": [16, 32, 64, 128]}),
+    "quick": (QUICK.image_size, QUICK.backbone, QUICK.backbone_args),
 }
 FLOPS_2048 = 2 * 2048**3  # of the matrix product that stands for the machine's peak
 BATCH, CONCEPTS, CLASSES, TAU = 128, 11, 1000, 0.5

@@ -1,12 +1,13 @@
-"""DVC's YAML files parsed once, and dvc.lock written stage by stage.
+"""DVC's YAML files parsed once, and dvc.lock written stage by stage: python -m scripts.parsed_once, or `make setup`.
 
-DVC parses params.yaml, dvc.yaml and dvc.lock several times for each cell, and formats dvc.lock anew: more than a second
-each time from a hundred cells on, while every other cell waits. Here a text is parsed once in a process; and as a stage
-is a block of lines of its own in dvc.lock, only new blocks are parsed, and a stage is exchanged as text. What is
-read and written is the same.
+DVC parses params.yaml, dvc.yaml and dvc.lock several times for each cell, and formats dvc.lock anew: seconds for each
+of a hundred cells. Here a text is parsed once in a process; and as a stage is a block of lines of its own in dvc.lock,
+only new blocks are parsed, and a stage is exchanged as text, in one step that no kill can halve. What is read and
+written is the same. `make repro` works so by itself; called as a program, this module makes .venv/bin/dvc work so, too.
 """
 
 import pickle
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +20,32 @@ from dvc.utils.serialize import _yaml, dumps_yaml
 from hrrl.files import replacing
 
 HEAD = "schema: '2.0'\nstages:\n"
-PARSE = _yaml.parse_yaml
+PARSE, READ, WRITE = _yaml.parse_yaml, Lockfile._load_yaml, Lockfile.dump_stages  # DVC's own
+COMMAND = """#!{python}
+# DVC's command, in the place of pip's: its YAML files are parsed once (scripts/parsed_once.py).
+import sys
+
+sys.path.insert(0, {root!r})
+try:
+    from scripts import parsed_once
+except ImportError:  # of another state of the project
+    pass
+else:
+    parsed_once.speed_up()
+del sys.path[0]
+from dvc.cli import main
+
+sys.exit(main())
+"""
+
+
+def main() -> None:
+    command = Path(sys.executable).with_name("dvc")
+    root = Path(__file__).resolve().parent.parent
+    if command.read_text() != (text := COMMAND.format(python=sys.executable, root=str(root))):
+        with replacing(command) as temporary:
+            temporary.write_text(text)
+            temporary.chmod(0o755)
 
 
 def speed_up() -> None:
@@ -39,13 +65,18 @@ def _parsed(text: str, path: str) -> bytes:
     return pickle.dumps(PARSE(text, path))
 
 
-def read(self, **_):
-    """The content of dvc.lock and its text, as DVC's function gives them."""
-    text = Path(self.path).read_text()
-    head, *blocks = split(text)
-    content = parse(head, self.path)
-    for block in blocks:
-        content["stages"] = (content["stages"] or {}) | parse(block, self.path)
+def read(self, **kwargs):
+    """The content of dvc.lock and its text, as DVC's function gives them; another revision's by that function."""
+    text = Path(self.path).read_text() if self.repo.fs.protocol == "local" else ""
+    if not is_plain(text):
+        return READ(self, **kwargs)
+    _, *blocks = split(text)
+    content: dict = {"schema": "2.0", "stages": {}}
+    try:
+        for block in blocks:
+            content["stages"] |= parse(block, self.path)
+    except DvcException:
+        return READ(self, **kwargs)  # which says what is wrong
     return self.validate(content, self.path), text
 
 
@@ -53,6 +84,8 @@ def write(self, stages, **kwargs) -> None:
     """Puts stages into dvc.lock, those that it has in their place and others at the end."""
     path = Path(self.path)
     text = path.read_text() if path.exists() else HEAD
+    if not is_plain(text):
+        return WRITE(self, stages, **kwargs)
     head, *blocks = split(text)
     known = named(blocks)
     for stage in stages:
@@ -62,6 +95,12 @@ def write(self, stages, **kwargs) -> None:
         with replacing(path) as temporary:
             temporary.write_text(new)
         self.repo.scm_context.track_file(self.relpath)
+
+
+def is_plain(text: str) -> bool:
+    """Whether a dvc.lock holds stages and nothing else, as DVC writes it."""
+    rest = text.removeprefix(HEAD)
+    return len(rest) < len(text) and all(line.startswith("  ") for line in rest.splitlines())
 
 
 def split(text: str) -> list[str]:
@@ -89,3 +128,7 @@ def is_stage(block: str) -> bool:
     except DvcException:
         return False
     return "\ufffd" not in block  # a character that was cut in two
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import call, edit, outdated
+from conftest import BIN, call, edit, outdated
 from dvc.repo import Repo
 from dvc.utils.serialize import modify_yaml
 from pages import commands
@@ -240,3 +240,16 @@ def test_what_is_written_to_dvc_lock_is_dvcs_to_the_byte(clone, tmp_path):
     with modify_yaml(lock):
         pass
     assert lock.read_bytes() == (clone / "dvc.lock").read_bytes()
+
+
+def test_the_dvc_command_parses_once_and_does_the_same(restored):
+    written = (restored / "dvc.lock").read_bytes()
+    call(restored, "dvc", "repro", "--quiet", "--force", "--single-item", "card@erm-0")
+    assert (restored / "dvc.lock").read_bytes() == written
+    edit(restored, headline="erm", svm__folds=3)
+    ours = call(restored, "dvc", "status", "--json")
+    assert json.loads(ours) == json.loads(call(restored, "python", "-m", "dvc", "status", "--json"))
+    assert "parsed_once" in (BIN / "dvc").read_text()
+    with open(restored / "dvc.lock", "a") as lock:  # what DVC's other commands put there
+        lock.write("datasets: []\n")
+    assert call(restored, "dvc", "status", "--json") == ours

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -150,6 +151,17 @@ def test_bfloat16_is_computed_where_that_is_no_slower_by_far():
 
     used = SimpleNamespace(device="cpu", precision="bfloat16")
     assert seconds(getattr(torch, precision.in_use(used))) < 3 * seconds(torch.float32)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
+def test_freed_memory_is_kept_for_the_next_tensor():
+    with runtime.start(COMPUTE):
+        faults = []
+        for _ in range(8):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            torch.ones(1 << 24)  # 64 MiB, 16,384 pages
+            faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    assert sum(faults[4:]) < 1000  # the first ones find their place
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")

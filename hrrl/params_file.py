@@ -12,6 +12,7 @@ from ruamel.yaml.reader import ReaderError
 from hrrl.errors import UserError
 
 BYTES = 1_000_000  # of a file: thousands of classes with their synsets
+DEPTH = 100  # of its nesting: the deepest key of the schema is six levels down
 VALUES = 100_000  # of its content with every alias written out
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories of what ends or spoils a line: names are shown in lines
 
@@ -38,7 +39,7 @@ def read(path: str | Path) -> dict[str, Any]:
         where = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise UserError(f"{path}: not YAML, {cut(error.problem or 'unreadable')} in line {where}") from None
     except RecursionError:
-        raise UserError(f"{path}: nested too deep; the deepest key of a params file is six levels down") from None
+        raise _too_deep(path) from None
     except (YAMLError, ValueError, LookupError) as error:  # the latter two: a date or number that is none
         if isinstance(error, UserError):
             raise
@@ -78,6 +79,10 @@ def _text(path: Path) -> str:
         ) from None
 
 
+def _too_deep(path: Path) -> UserError:
+    return UserError(f"{path}: nested too deep; the deepest key of a params file is six levels down")
+
+
 def _count(node: Any, path: Path, counts: dict[int, int], open_nodes: dict[int, Any]) -> int:
     """How many values a node stands for, every alias written out; refuses what no params file holds."""
     if id(node) in counts:
@@ -89,6 +94,8 @@ def _count(node: Any, path: Path, counts: dict[int, int], open_nodes: dict[int, 
         return 1
     if id(node) in open_nodes:
         raise UserError(f"{path}: the alias in line {line} contains itself; write the values out")
+    if len(open_nodes) == DEPTH:
+        raise _too_deep(path)
     open_nodes[id(node)] = node
     pairs = isinstance(node, MappingNode)
     children = [child for pair in node.value for child in pair] if pairs else node.value

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dvc.dvcfile import Lockfile
 from dvc.exceptions import DvcException
+from dvc.fs import LocalFileSystem
 from dvc.stage import serialize
 from dvc.utils import strictyaml
 from dvc.utils.serialize import _yaml, dumps_yaml
@@ -67,7 +68,7 @@ def _parsed(text: str, path: str) -> bytes:
 
 def read(self, **kwargs):
     """The content of dvc.lock and its text, as DVC's function gives them; another revision's by that function."""
-    text = Path(self.path).read_text() if self.repo.fs.protocol == "local" else ""
+    text = Path(self.path).read_text() if isinstance(self.repo.fs, LocalFileSystem) else ""
     if not is_plain(text):
         return READ(self, **kwargs)
     _, *blocks = split(text)

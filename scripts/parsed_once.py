@@ -41,8 +41,9 @@ sys.exit(main())
 
 
 def main() -> None:
-    command = Path(sys.executable).with_name("dvc")
-    root = Path(__file__).resolve().parent.parent
+    command, root = Path(sys.executable).with_name("dvc"), Path(__file__).resolve().parent.parent
+    if Path(sys.prefix).resolve().parent != root:
+        return  # another project's environment
     if command.read_text() != (text := COMMAND.format(python=sys.executable, root=str(root))):
         with replacing(command) as temporary:
             temporary.write_text(text)

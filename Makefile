@@ -48,7 +48,7 @@ setup: .venv/installed
 	@sh scripts/system-packages.sh wordnet-base dataset-fashion-mnist
 	@$(BIN)/python -m scripts.locks
 	@$(BIN)/python -m scripts.keep_outputs
-	@$(BIN)/python -m scripts.parsed_once
+	@$(BIN)/python -m scripts.dvc_command
 	@$(BIN)/python -m scripts.plots_page
 
 setup-test:

@@ -1,13 +1,12 @@
-"""DVC's YAML files parsed once, and dvc.lock written stage by stage: python -m scripts.parsed_once, or `make setup`.
+"""DVC's YAML files parsed once, and dvc.lock written stage by stage.
 
 DVC parses params.yaml, dvc.yaml and dvc.lock several times for each cell, and formats dvc.lock anew: seconds for each
 of a hundred cells. Here a text is parsed once in a process; and as a stage is a block of lines of its own in dvc.lock,
 only new blocks are parsed, and a stage is exchanged as text, in one step that no kill can halve. What is read and
-written is the same. `make repro` works so by itself; called as a program, this module makes .venv/bin/dvc work so, too.
+written is the same. `make repro` works so by itself, .venv/bin/dvc by scripts/dvc_command.py.
 """
 
 import pickle
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -22,32 +21,6 @@ from hrrl.files import replacing
 
 HEAD = "schema: '2.0'\nstages:\n"
 PARSE, READ, WRITE = _yaml.parse_yaml, Lockfile._load_yaml, Lockfile.dump_stages  # DVC's own
-COMMAND = """#!{python}
-# DVC's command, in the place of pip's: its YAML files are parsed once (scripts/parsed_once.py).
-import sys
-
-sys.path.insert(0, {root!r})
-try:
-    from scripts import parsed_once
-except ImportError:  # of another state of the project
-    pass
-else:
-    parsed_once.speed_up()
-del sys.path[0]
-from dvc.cli import main
-
-sys.exit(main())
-"""
-
-
-def main() -> None:
-    command, root = Path(sys.executable).with_name("dvc"), Path(__file__).resolve().parent.parent
-    if Path(sys.prefix).resolve().parent != root:
-        return  # another project's environment
-    if command.read_text() != (text := COMMAND.format(python=sys.executable, root=str(root))):
-        with replacing(command) as temporary:
-            temporary.write_text(text)
-            temporary.chmod(0o755)
 
 
 def speed_up() -> None:
@@ -130,7 +103,3 @@ def is_stage(block: str) -> bool:
     except DvcException:
         return False
     return "\ufffd" not in block  # a character that was cut in two
-
-
-if __name__ == "__main__":
-    main()

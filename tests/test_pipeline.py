@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 
 import numpy as np
@@ -198,6 +199,9 @@ def test_experiments_compare_variants(restored, tmp_path):
     rows = json.loads(call(restored, "sh", "-c", f"{diff} --json"))
     [changes] = rows.values()
     assert "svm.digits" in changes
+    shown = call(restored, "env", "COLUMNS=120", "dvc", "exp", "show")
+    assert all(re.search(word, shown) for word in ("Experiment", r"headline +svm\.", r"\[erm\].* erm ", "worst_concept"))
+    assert max(map(len, shown.splitlines())) <= 120
     found = call(restored, "python", "-m", "scripts.compare", "hrrl")
     assert "last commit" in found
     assert "│ erm" not in found  # it differs in more than the variant's parameters
@@ -249,7 +253,7 @@ def test_the_dvc_command_parses_once_and_does_the_same(restored):
     edit(restored, headline="erm", svm__folds=3)
     ours = call(restored, "dvc", "status", "--json")
     assert json.loads(ours) == json.loads(call(restored, "python", "-m", "dvc", "status", "--json"))
-    assert "parsed_once" in (BIN / "dvc").read_text()
+    assert "dvc_command" in (BIN / "dvc").read_text()
     with open(restored / "dvc.lock", "a") as lock:  # what DVC's other commands put there
         lock.write("datasets: []\n")
     assert call(restored, "dvc", "status", "--json") == ours

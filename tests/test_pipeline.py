@@ -199,9 +199,9 @@ def test_experiments_compare_variants(restored, tmp_path):
     rows = json.loads(call(restored, "sh", "-c", f"{diff} --json"))
     [changes] = rows.values()
     assert "svm.digits" in changes
-    shown = call(restored, "env", "COLUMNS=120", "dvc", "exp", "show")
-    assert all(re.search(word, shown) for word in ("Experiment", r"headline +svm\.", r"\[erm\].* erm ", "worst_concept"))
-    assert max(map(len, shown.splitlines())) <= 120
+    shown = call(restored, "env", "COLUMNS=100", "dvc", "exp", "show", "--no-pager")
+    for words in (r"headline +svm\.lowres +svm\.digits", r"\[erm\].* erm ", r"\[hrrl\].* hrrl "):
+        assert re.search(words, shown), shown
     found = call(restored, "python", "-m", "scripts.compare", "hrrl")
     assert "last commit" in found
     assert "│ erm" not in found  # it differs in more than the variant's parameters

@@ -15,6 +15,9 @@ import pytest
 from conftest import BIN, OUTPUT, PATIENCE, call, edit, outdated
 from ruamel.yaml import YAML
 
+# A shell's background ignores Ctrl-C, and so does all that is started in it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def wait_for(condition, seconds: float):
     """The first true value of a condition, or what it says when the time is up."""

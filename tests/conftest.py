@@ -165,10 +165,11 @@ def run_smoke(folder: Path) -> None:
 
 @pytest.fixture
 def restored(clone):
-    """The clone, put back as it was after the first run."""
+    """The clone, put back as it was after the first run, without the experiments that a test made."""
     yield clone
     call(clone, "git", "checkout", "-q", "--force", "HEAD")
     call(clone, "git", "clean", "-qfd")
     shutil.rmtree(clone / "data/smoke/targets")  # has those that a test added, which neither git nor DVC knows now
     with contextlib.chdir(clone), Repo() as repo:
         repo.checkout(force=True)
+        repo.experiments.remove(all_commits=True)

@@ -1,17 +1,24 @@
-"""What code decides a result: a module's own file and those of the project that it imports, by their hashes."""
+"""What code decides a result: a module's own file and those of the project that it imports, by their hashes.
+
+A file's hash is of what it does, its syntax tree without comments, docstrings and places: words and layout change none.
+"""
 
 import ast
 import hashlib
 import importlib.util
+import json
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("hrrl", "stages")
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 # How a stage starts, checks, finds, writes, fails, goes on and says where it is: they change no result.
 NO_RESULT = {
     *("hrrl/__init__.py", "stages/__init__.py"),
     *("hrrl/apart.py", "hrrl/checkpoint.py", "hrrl/errors.py", "hrrl/files.py", "hrrl/launch.py", "hrrl/progress.py"),
+    "hrrl/arithmetic.py",  # what it sets stands beside the code
     *("hrrl/params.py", "hrrl/params_file.py", "hrrl/registry.py", "hrrl/datasets/kinds/__init__.py"),
     *("stages/checkpoints.py", "stages/common.py", "stages/paths.py"),
 }
@@ -27,10 +34,25 @@ def code(*modules: str) -> dict[str, str]:
         path = _file(todo.pop())
         name = str(path.relative_to(ROOT))
         if name not in found and name not in NO_RESULT:
-            content = path.read_bytes()
-            found[name] = hashlib.sha256(content).hexdigest()
-            todo += _imported(ast.parse(content))
+            tree = ast.parse(path.read_bytes())
+            found[name] = hashlib.sha256(json.dumps(_plain(tree)).encode()).hexdigest()
+            todo += _imported(tree)
     return dict(sorted(found.items()))
+
+
+def _plain(node: Any) -> Any:
+    """A syntax tree as lists and texts: without places, docstrings, and fields that are empty.
+
+    ``ast.dump`` would do, were it the same in every version of Python: fields come and go, empty.
+    """
+    if isinstance(node, ast.AST):
+        fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            fields["body"] = node.body[1:]
+        return [type(node).__name__, {name: _plain(value) for name, value in sorted(fields.items())}]
+    if isinstance(node, list):
+        return [_plain(part) for part in node]
+    return f"{type(node).__name__} {node!r}"
 
 
 def _imported(tree: ast.AST) -> list[str]:

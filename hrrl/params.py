@@ -310,6 +310,7 @@ class Finetune(Schedule):
 
 
 class Compute(Section):
+    arithmetic: Literal["portable", "native"]  # the same bytes on every x86-64 CPU with AVX2; or the machine's fastest
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["float32", "bfloat16", "float16"]  # bfloat16: float32 where the machine has no such instructions
     channels_last: bool
@@ -318,6 +319,16 @@ class Compute(Section):
     fast: bool  # hrrl/fast: the same functions up to rounding, faster
     threads: Annotated[int, Field(ge=1, le=1024)]  # of one process, on the CPU
     workers: Annotated[int, Field(ge=0, le=1024)]  # that decode images of more than 64 pixels; changes no result
+
+    @model_validator(mode="after")
+    def portable_is_what_all_cpus_share(self) -> Self:
+        if self.arithmetic == "portable":
+            if self.device == "cuda":
+                raise ValueError("device: portable arithmetic is the CPU's; takes auto or cpu, or arithmetic: native")
+            for key, value in (("precision", "float32"), ("threads", 1), ("compile", False)):
+                if (got := getattr(self, key)) != value:
+                    raise ValueError(f"{key}: takes {value} with portable arithmetic, got {got}; or arithmetic: native")
+        return self
 
 
 class Launch(Section):

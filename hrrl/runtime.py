@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from hrrl import fast, precision
+from hrrl import arithmetic, fast, precision
 from hrrl.errors import UserError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
@@ -30,6 +30,9 @@ class Compute(precision.Compute, Protocol):
     sync_batchnorm: bool
     fast: bool
     threads: int
+
+    @property
+    def arithmetic(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def check(compute: Compute, nproc: int, nnodes: int) -> None:
     Raises:
         UserError: it has no such device, not as many, or PyTorch cannot do this on it.
     """
-    cuda = compute.device != "cpu" and torch.cuda.is_available()
+    cuda = uses_cuda(compute)
     if compute.device == "cuda" and not cuda:
         raise UserError("compute.device: this machine has no CUDA device; use auto or cpu")
     if cuda and nproc > torch.cuda.device_count():
@@ -106,17 +109,33 @@ def check(compute: Compute, nproc: int, nnodes: int) -> None:
         raise UserError("compute.compile: needs a C++ compiler (g++) on the CPU; install one, or set it to false")
 
 
+def uses_cuda(compute: Compute) -> bool:
+    """Whether a network is on a GPU: portable arithmetic is the CPU's, also where there is one."""
+    return compute.arithmetic == "native" and compute.device != "cpu" and torch.cuda.is_available()
+
+
+def computed(compute: Compute) -> str:
+    """What decides the bytes of results beside code and settings: nothing of the machine where they are portable."""
+    if compute.arithmetic == "portable" and not arithmetic.cpu_lacks():
+        return "portable"
+    chip = torch.cuda.get_device_name() if uses_cuda(compute) else arithmetic.cpu()
+    return f"{precision.in_use(compute)} on {chip}"
+
+
 @contextmanager
 def start(compute: Compute) -> Iterator[Runtime]:
     """Sets up torch for the params section ``compute``, joins the other processes of torchrun, and yields a Runtime.
 
     Raises:
-        UserError: the device is not there, or cannot compute in the precision.
+        UserError: the device is not there, or cannot compute in the precision; arithmetic is to be portable, and this
+            process loaded torch without :func:`hrrl.arithmetic.use_portable`.
     """
+    if compute.arithmetic == "portable":
+        arithmetic.use_portable()
     world_size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     check(compute, here, world_size // here)
-    device = _device(compute.device)
+    device = _device(uses_cuda(compute))
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     torch.use_deterministic_algorithms(True, warn_only=True)
     # A tenth of a step, and we read none of it.
@@ -154,8 +173,8 @@ def _keep_freed_memory() -> None:
             mallopt(what, KEPT)
 
 
-def _device(name: str) -> torch.device:
-    if name == "cpu" or not torch.cuda.is_available():
+def _device(cuda: bool) -> torch.device:
+    if not cuda:
         return torch.device("cpu")
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     torch.cuda.set_device(device)

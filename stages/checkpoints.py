@@ -13,11 +13,11 @@ def open_checkpoint(params, name: str, settings: dict, data: list[Path]):
     The code is that of all modules that are imported by now, but for those that find and list images: only a process
     that decodes them into the cache imports their kind, and what they are is in the data.
     """
-    from hrrl import precision
+    from hrrl import runtime
     from hrrl.checkpoint import Checkpoint, fingerprint
 
     settings = settings | {section: deciding(params, section) for section in ("compute", "launch")}
-    settings["precision"] = precision.in_use(params.compute)  # which the machine decides, too
+    settings["computed"] = runtime.computed(params.compute)
     package = ROOT / "hrrl"
     files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
     found = [Path(file) for file in files if file.startswith(f"{package}/")]

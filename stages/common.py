@@ -1,6 +1,7 @@
 """How a stage starts, reads its settings, ends and fails."""
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import sys
@@ -25,11 +26,22 @@ def use_project_environment() -> None:
 
 use_project_environment()
 
-from hrrl import launch  # noqa: E402
+from hrrl import arithmetic, launch, params_file  # noqa: E402
 
 launch.end_with_parent()  # before the imports that take longest: the parent may be killed at any moment
 
 from hrrl.errors import UserError  # noqa: E402
+
+
+def use_portable_arithmetic() -> None:
+    """Before NumPy and torch are loaded, which a stage does next; elsewhere hrrl.runtime says that it is too late."""
+    with contextlib.suppress(UserError):  # the stage itself says what is wrong with params.yaml
+        compute = params_file.read(ROOT / "params.yaml").get("compute")
+        if isinstance(compute, dict) and compute.get("arithmetic") == "portable" and not arithmetic.libraries_loaded():
+            arithmetic.use_portable()
+
+
+use_portable_arithmetic()
 
 READ = set()  # dotted keys of params.yaml that this process has read
 NO_RESULT = {"compute": {"workers"}, "launch": {"node_rank", "master_addr", "master_port"}}  # keys that decide none
@@ -72,8 +84,6 @@ def read_params() -> Settings:
 
     Stages that change with every key of the schema would run again with every new one.
     """
-    from hrrl import params_file
-
     return Settings(params_file.read("params.yaml"))
 
 

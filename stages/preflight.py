@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from stages.common import plain, run
 from stages.paths import preflight_file, read_json, resolved, write_json
 
-from hrrl import precision, preflight
+from hrrl import arithmetic, precision, preflight
 
 FOUND = {"found": "all that params.yaml names"}  # always the same, so that it makes nothing outdated
 
@@ -14,6 +14,8 @@ def main(params):
     names = dict.fromkeys([params.benchmark, *params.targets])
     datasets = {name: SimpleNamespace(**read_json(resolved(params, "datasets", name))) for name in names}
     preflight.check_named(params, datasets, plain(params.concepts))
+    if params.compute.arithmetic == "portable" and (lack := arithmetic.cpu_lacks()):
+        print(f"compute.arithmetic: {lack}; all works, but results have other bytes than on the CPUs that have it")
     if (used := precision.in_use(params.compute)) != params.compute.precision:
         print(f"compute.precision: this machine has no {params.compute.precision}; {used} is used")
     write_json(preflight_file(params), FOUND)

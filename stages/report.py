@@ -2,6 +2,7 @@
 
 import io
 import json
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +23,7 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
-from hrrl import precision, reporting
+from hrrl import reporting
 from hrrl.files import replacing
 
 
@@ -165,7 +166,8 @@ def settings(params) -> str:
     shown["variants"] = {name: spec(params, name) for name in params.runs.pretrain}
     for section in ("pretrain", "compute", "launch", "search", "svm", "finetune", "robustness", "theory"):
         shown[section] = deciding(params, section)
-    shown["compute"]["precision"] = precision.in_use(params.compute)
+    models = [model_folder(params, *run) / "model.json" for run in product(params.runs.pretrain, params.seeds)]
+    shown["computed"] = sorted({read_json(model)["computed"] for model in models})
     text, yaml = io.StringIO(), YAML()
     yaml.default_flow_style, yaml.width = None, 110
     yaml.dump(shown, text)

@@ -9,7 +9,7 @@ from pathlib import Path
 from stages.common import run
 from stages.paths import remove_unnamed
 
-from hrrl import identity
+from hrrl import arithmetic, identity
 from hrrl.datasets import kinds
 from hrrl.files import replacing
 from hrrl.params import load
@@ -39,8 +39,9 @@ def main(params):
     files = {f"variants/{name}.json": variant(params.variants[name].spec()) for name in params.runs.pretrain}
     for name in dict.fromkeys([params.benchmark, *params.targets]):
         files[f"datasets/{name}.json"] = dataset(params.datasets[name])
+    computed = arithmetic.PORTABLE if params.compute.arithmetic == "portable" else "native"
     for stage, found in STAGES.items():
-        files[f"code/{stage}.json"] = {"code": identity.code(f"stages.{stage}", *found)}
+        files[f"code/{stage}.json"] = {"code": identity.code(f"stages.{stage}", *found), "arithmetic": computed}
     with replacing(Path("data", params.name, "resolved")) as folder:
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

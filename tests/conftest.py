@@ -41,6 +41,7 @@ SCHEDULE = SimpleNamespace(
     augment=SimpleNamespace(crop="padded", padding=1, scale=(0.5, 1.0), flip=False),
 )
 COMPUTE = SimpleNamespace(
+    arithmetic="native",
     device="cpu",
     precision="float32",
     channels_last=True,

@@ -23,6 +23,8 @@ NO_RESULT_OF_SVM = ("compute.threads",)  # its sums are in blocks of their own (
 TRACED = """
 import json, os, runpy, sys, traceback
 from pathlib import Path
+from hrrl import arithmetic
+arithmetic.use_portable()
 import nltk, pandas, safetensors.torch, sklearn.svm, timm, torch
 root, folder, cells = str(Path.cwd()) + "/", Path(sys.argv[1]), json.loads(sys.argv[2])
 for cell, module in cells.items():

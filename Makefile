@@ -1,15 +1,15 @@
 # make repro: set up everything and run the pipeline to the report. make test: the tests. make lint: ruff and mypy.
-JOBS ?= 2                 # cells of a stage that run side by side
+JOBS ?=                   # cells that run side by side; without it as machine.yaml says, or two
 BASE ?= origin/main       # what a pull request is compared with
 BIN := .venv/bin
 
-.PHONY: repro open compare relist test lint smoke comment setup setup-test bench bench-compare chaos fuzz
+.PHONY: repro open keep experiments compare relist test lint smoke comment setup setup-test bench bench-compare chaos fuzz
 
 repro: setup
-	@$(BIN)/python -m scripts.repro --jobs $(JOBS)
+	@$(BIN)/python -m scripts.repro $(addprefix --jobs ,$(JOBS))
 
 open:                     # the report of the params.yaml of the moment, in a browser
-	@$(BIN)/python -m webbrowser "file://$(CURDIR)/reports/$$(sed -n 's/^name: *\([a-z0-9_]*\).*/\1/p' params.yaml)/report.html"
+	@$(BIN)/python -m webbrowser "file://$(CURDIR)/reports/report.html"
 
 test: setup setup-test
 	@$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
@@ -20,13 +20,13 @@ lint: .venv/installed
 smoke:                   # every stage once, by `make repro`; then params.yaml is as committed
 	cp presets/smoke.yaml params.yaml
 	$(MAKE) --no-print-directory repro
-	test -s reports/smoke/report.html
+	test -s reports/report.html
 	git checkout -q params.yaml
 
 comment: setup           # comment.md: what a pull request changes in the results that are committed at BASE
 	@$(BIN)/python -m scripts.comment $(BASE) > comment.md
 
-bench: setup             # ratios against plain references, taken in one run: reports/benchmarks.json
+bench: setup             # ratios against plain references, taken in one run: benchmarks/results.json
 	@$(BIN)/python -m benchmarks.run
 
 bench-compare: setup     # the same, against the committed file
@@ -35,20 +35,23 @@ bench-compare: setup     # the same, against the committed file
 fuzz: setup              # damaged and hostile files for a minute a test, or FUZZ=seconds
 	@FUZZ=$(or $(FUZZ),60) $(BIN)/python -m pytest tests/test_fuzz.py
 
-chaos: setup             # kills a running pipeline at random moments, 50 times: reports/chaos.json
+chaos: setup             # kills a running pipeline at random moments, 50 times: benchmarks/chaos.json
 	@$(BIN)/python -m benchmarks.chaos
 
 compare:                  # experiments by validation accuracy; VARIANT=el: of another variant than the headline
 	@$(BIN)/python -m scripts.compare $(VARIANT)
+
+keep:                     # results/<name>/: of the experiment that just ran, what the documents show
+	@$(BIN)/python -m scripts.keep
+
+experiments:              # dvc exp show, with the params that differ and the scores alone
+	@$(BIN)/dvc exp show --only-changed --drop '^(data|hrrl|stages|models|reports|groupings)' --no-pager
 
 relist: setup            # after images or a concepts' CSV changed: lists them anew, then `make repro`
 	@$(BIN)/python -m scripts.relist
 
 setup: .venv/installed
 	@sh scripts/system-packages.sh wordnet-base dataset-fashion-mnist
-	@$(BIN)/python -m scripts.locks
-	@$(BIN)/python -m scripts.keep_outputs
-	@$(BIN)/python -m scripts.dvc_command
 	@$(BIN)/python -m scripts.plots_page
 
 setup-test:

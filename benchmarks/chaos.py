@@ -1,6 +1,6 @@
 """Kills a running smoke pipeline at random moments, and compares what it ends with to an undisturbed run.
 
-    python -m benchmarks.chaos                  # 50 kills; reports/chaos.json and reports/chaos.md
+    python -m benchmarks.chaos                  # 50 kills; benchmarks/chaos.json and benchmarks/chaos.md
     python -m benchmarks.chaos --kills 5
 
 Works in a clone of the last commit, in a temporary folder. What is killed (DVC, a stage, a process of its own, all of
@@ -25,7 +25,7 @@ import psutil
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parent.parent
-OUTPUTS = ("data/smoke", "models/smoke", "reports/smoke")
+OUTPUTS = ("data", "models", "reports")
 TARGETS = ("dvc", "stage", "worker", "group")
 SIGNALS = ("SIGTERM", "SIGINT", "SIGKILL")
 COMMANDS = {  # the first trains in one process, the second in two
@@ -187,9 +187,9 @@ def write(kills: list[tuple[str, str]], found: Counter) -> None:
     counts = {target: {name: kills.count((target, name)) for name in SIGNALS} for target in TARGETS}
     shown = ("rounds", "files", "different", "left_running", "failed_to_go_on", "mended")
     result = {"kills": len(kills), "by_target": counts} | {key: found[key] for key in shown}
-    (ROOT / "reports/chaos.json").write_text(json.dumps(result, indent=1) + "\n")
+    (ROOT / "benchmarks/chaos.json").write_text(json.dumps(result, indent=1) + "\n")
     rows = "".join(f"| {target} | {' | '.join(str(n) for n in row.values())} |\n" for target, row in counts.items())
-    (ROOT / "reports/chaos.md").write_text(
+    (ROOT / "benchmarks/chaos.md").write_text(
         f"| killed | {' | '.join(SIGNALS)} |\n|---|---:|---:|---:|\n{rows}\n"
         f"{len(kills)} kills in {found['rounds']} pipelines: of {found['files']} files that they ended with, "
         f"{found['different']} differ from the undisturbed runs'; {found['left_running']} processes were left running, "

@@ -1,6 +1,6 @@
 """What the score would be with LIBSVM, which the paper cites, on the real features of a run.
 
-    python -m benchmarks.libsvm data/quick/features/erm-0 [TARGET ...]
+    python -m benchmarks.libsvm data/features/erm-0 [TARGET ...]
 
 LIBSVM's ``SVC(kernel="linear")`` has the hinge loss, not its square, one classifier for each pair of classes, and an
 intercept without penalty. The rest is the pipeline's protocol: standardised features, C by stratified cross-validation

@@ -1,4 +1,4 @@
-"""Where the project stands, as ratios taken in one run: reports/benchmarks.json, .md (a table) and .png.
+"""Where the project stands, as ratios taken in one run: benchmarks/results.json, .md (a table) and .png.
 
     python -m benchmarks.run                    everything, as `make bench`; half an hour, most of it LinearSVC's
     python -m benchmarks.run --only axes cosine some groups; the other numbers of the file stay
@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parent.parent
-REPORT = ROOT / "reports/benchmarks.json"
+REPORT = ROOT / "benchmarks/results.json"
 
 # What the ratio should be: at least, or at most.
 TARGETS = {

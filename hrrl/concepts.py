@@ -7,7 +7,7 @@ precedence wins, and a class that is below none of them belongs to "others".
 
     python -m hrrl.concepts                          # Table 1 on ILSVRC12's 1,000 classes
     python -m hrrl.concepts --tree minivan           # why a class is where it is
-    python -m hrrl.concepts --concepts params.yaml data/quick/benchmark
+    python -m hrrl.concepts --concepts params.yaml data/benchmark
 """
 
 import contextlib

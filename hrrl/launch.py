@@ -10,16 +10,23 @@ import sys
 import time
 from typing import Any, NoReturn, Protocol
 
+from hrrl.errors import UserError
+
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 LOST = re.compile("closed by peer|reset by peer|broken pipe|remote process|NCCL", re.IGNORECASE)
 REPORT = "TORCHELASTIC_ERROR_FILE"  # where torchrun wants a process to write why it failed
 
 
 class Launch(Protocol):
-    """The section ``launch`` of params.yaml: processes on each of several nodes, and where the first one is."""
+    """The section ``launch`` of params.yaml: processes on each of several nodes."""
 
     nproc: int
     nnodes: int
+
+
+class Place(Protocol):
+    """Which of the nodes this is, and where the first one is (hrrl/machine.py)."""
+
     node_rank: int
     master_addr: str
     master_port: int
@@ -41,19 +48,25 @@ def tie_to_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def join(launch: Launch) -> None:
+def join(launch: Launch, place: Place) -> None:
     """Restarts this module under torchrun if the params section ``launch`` asks for more than one process.
 
     Returns in a process that torchrun started, and where one process is all that is asked for.
+
+    Raises:
+        UserError: there is no such node among them.
     """
     if launch.nproc * launch.nnodes == 1 or "WORLD_SIZE" in os.environ:
         return
     torchrun = [sys.executable, "-m", "hrrl.launch", f"--nproc-per-node={launch.nproc}"]
     if launch.nnodes == 1:
         torchrun += ["--standalone"]
+    elif place.node_rank < launch.nnodes:
+        torchrun += [f"--nnodes={launch.nnodes}", f"--node-rank={place.node_rank}"]
+        torchrun += [f"--master-addr={place.master_addr}", f"--master-port={place.master_port}"]
     else:
-        torchrun += [f"--nnodes={launch.nnodes}", f"--node-rank={launch.node_rank}"]
-        torchrun += [f"--master-addr={launch.master_addr}", f"--master-port={launch.master_port}"]
+        most = launch.nnodes - 1
+        raise UserError(f"machine.yaml: node_rank: takes 0 to {most}, as launch.nnodes says, got {place.node_rank}")
     sys.stdout.flush()
     spec = sys.modules["__main__"].__spec__
     if spec is None:
@@ -96,7 +109,7 @@ def torchrun(arguments: list[str]) -> None:
     except SignalException as error:
         sys.exit(f"ended by {error.sigval.name}")
     except RuntimeError as error:  # the processes did not find each other
-        sys.exit(f"launch: the processes did not meet ({' '.join(str(error).split())}); see master_addr, master_port")
+        sys.exit(f"launch: the processes did not meet ({' '.join(str(error).split())}); see machine.yaml")
 
 
 def _reason(failures: list[Any]) -> str:

@@ -235,6 +235,8 @@ class Variant(Section):
 
 class Runs(Section):
     pretrain: list[str] = Field(min_length=1)
+    given: list[str]  # those of them that wait for no search, and
+    searched: list[str]  # those that may leave tau or lam to it
     svm: list[str] = Field(min_length=1)
     finetune: list[str] = Field(min_length=1)
 
@@ -318,7 +320,6 @@ class Compute(Section):
     sync_batchnorm: bool
     fast: bool  # hrrl/fast: the same functions up to rounding, faster
     threads: Annotated[int, Field(ge=1, le=1024)]  # of one process, on the CPU
-    workers: Annotated[int, Field(ge=0, le=1024)]  # that decode images of more than 64 pixels; changes no result
 
     @model_validator(mode="after")
     def portable_is_what_all_cpus_share(self) -> Self:
@@ -334,18 +335,6 @@ class Compute(Section):
 class Launch(Section):
     nproc: Annotated[int, Field(ge=1, le=256)]
     nnodes: Annotated[int, Field(ge=1, le=4096)]
-    # where the others are, which changes no result
-    node_rank: Natural = 0
-    master_addr: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.:-]*[A-Za-z0-9])?$", max_length=253)] = (
-        "127.0.0.1"
-    )
-    master_port: Annotated[int, Field(ge=1, le=65535)] = 29500
-
-    @model_validator(mode="after")
-    def rank_is_of_a_node(self) -> Self:
-        if self.node_rank >= self.nnodes:
-            raise ValueError(f"node_rank: takes 0 to {self.nnodes - 1}, as nnodes says, got {self.node_rank}")
-        return self
 
 
 def _checked_point(name: str) -> str:
@@ -463,6 +452,16 @@ class Params(Section):
         names = [claim.name for claim in self.claims]
         if len(set(names)) < len(names):
             raise ValueError(f"claims: every name may appear only once, got {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def variants_wait_for_the_search_or_not(self) -> Self:
+        given, waiting = self.runs.given, self.runs.searched
+        for name in self.runs.pretrain:
+            if (name in given) == (name in waiting):
+                raise ValueError(f"runs: {name!r} takes a place in one of given and searched")
+        if wrong := [name for name in given if search.wanted(self.variants[name].spec())]:
+            raise ValueError(f"runs.given: {wrong[0]!r} leaves tau or lam to the search; name it in runs.searched")
         return self
 
     @model_validator(mode="after")

@@ -27,11 +27,11 @@ def read(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     text = _text(path)
     try:
-        root = YAML(typ="safe").compose(text)
+        root = YAML(typ="safe", pure=True).compose(text)  # the C parser crashes on what nests too deep
         if not isinstance(root, MappingNode):
             raise UserError(f"{path}: holds no keys; copy one of presets/*.yaml to it")
         _count(root, path, {}, {})
-        return YAML(typ="safe").load(text)
+        return YAML(typ="safe", pure=True).load(text)
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise UserError(f"{path}: the character {chr(error.character)!r} in line {line} is none of a text") from None

@@ -1,152 +1,148 @@
-"""The cells of the pipeline as DVC knows them, reproduced side by side by one process.
+"""The cells of the pipeline, by DVC's command: which there are, which are outdated, and calls that reproduce some.
 
-`dvc repro` runs one stage at a time, and a `dvc` of its own for each cell spends seconds on imports, on parsing
-dvc.lock and on waiting for DVC's lock. Here threads call DVC's own `Repo.reproduce`, one at a time, and leave to others
-the time in which a cell's command runs. What dvc.lock and the caches hold is DVC's, byte for byte.
+`dvc repro` runs one cell at a time, and DVC documents that several may run at once: each call here is a
+`dvc --wait-for-lock repro --single-item` of ready cells of one stage, which need nothing of each other. Stages write
+their own logs, and note when they begin and end (stages/common.py), so that nobody reads DVC's messages.
 """
 
-import logging
+import json
 import os
+import re
 import signal
-import threading
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
-import dvc.progress
-import dvc.stage.run
-from dvc.lock import Lock
-from dvc.repo import Repo
-from dvc.stage.exceptions import StageCmdFailedError
+from stages.common import STOP
 
-from scripts import parsed_once
-from scripts.warm import Command
-
-GRACE = 5.0  # seconds that a process has between Ctrl-C and the end
+DVC = str(Path(sys.executable).with_name("dvc"))
+EDGE = re.compile(r'^"([^"]+)"(?: -> "([^"]+)")?;?$', re.MULTILINE)  # of `dvc dag --dot`: a cell, and one that reads it
+LOCKFILE, LOCKS = Path("dvc.lock"), Path(".dvc/tmp/rwlock")
 
 
-class Failed(Exception):
-    """A cell's command failed."""
-
-    def __init__(self, cell: str, reason: str, log: Path):
-        super().__init__(f"{cell} failed ({reason})")
-        self.cell, self.log = cell, log
+class Broken(Exception):
+    """DVC refused to work; its words."""
 
 
-class TakingTurns(Lock):
-    """DVC's lock of a repository, for threads that would poll for it, half a second each time."""
-
-    turn = threading.Lock()
-
-    def lock(self):
-        self.turn.acquire()
-        try:
-            super().lock()
-        except BaseException:
-            self.turn.release()
-            raise
-
-    def unlock(self):
-        super().unlock()
-        self.turn.release()
+def outdated() -> set[str]:
+    """The cells that are not as their last run left them, by `dvc status`."""
+    return set(json.loads(_asked("status", "--json")))
 
 
-class Cells:
-    """All cells of dvc.yaml with the params of the moment.
+def needs() -> dict[str, set[str]]:
+    """Each cell, in the order of dvc.yaml, with the cells whose outputs it reads, by `dvc stage list` and `dvc dag`."""
+    with _started("stage", "list", "--name-only") as listing:
+        found = EDGE.findall(_asked("dag", "--dot"))
+        names = _answer(listing).split()
+    return {name: {first for first, second in found if second == name} for name in names}
+
+
+def with_followers(cells: set[str], needs: dict[str, set[str]]) -> set[str]:
+    """The cells and all that read their outputs, or outputs of those."""
+    found = set(cells)
+    while more := {cell for cell in needs if cell not in found and needs[cell] & found}:
+        found |= more
+    return found
+
+
+def _asked(*words: str) -> str:
+    with _started(*words) as process:
+        return _answer(process)
+
+
+def _started(*words: str) -> subprocess.Popen:
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([DVC, "--wait-for-lock", *words], **output)
+
+
+def _answer(process: subprocess.Popen) -> str:
+    out, error = process.communicate()
+    if process.returncode:
+        raise Broken(error.strip() or f"dvc ended with status {process.returncode}")
+    return out
+
+
+class Call:
+    """A running `dvc repro` of cells, one after the other.
 
     Args:
-        logs: folder for what the cells print, one file each.
-    Attributes:
-        order: their names, as in dvc.yaml.
-        needs: name -> the cells whose outputs it reads.
-        seconds: name -> how long its command took, of those that ran.
-        outdated: those that are not as their last run left them, and all that follow from them.
-    Raises:
-        DvcException: dvc.yaml and params.yaml do not fit together.
+        logs: folder of the cells' logs; cells note there what they do.
+        force: whether they run although nothing changed that DVC knows of.
+        holds: a file that stays open, and locked, while DVC runs.
     """
 
-    def __init__(self, logs: Path):
-        self.logs, self.running, self.seconds = Path(logs), {}, {}
-        self.local, self.stopped = threading.local(), False
-        self._quiet()
-        dvc.stage.run._run = self._command
-        parsed_once.speed_up()
-        self.look()
+    def __init__(self, cells: list[str], logs: Path, force: bool, holds: int):
+        self.cells, self.logs = cells, logs
+        for cell in cells:
+            note_of(cell, logs).unlink(missing_ok=True)
+        self.log = logs / f"dvc-{cells[0]}.log"
+        words = ["--wait-for-lock", "repro", "--quiet", "--single-item", *(["--force"] if force else []), *cells]
+        environment = os.environ | {"HRRL_LOGS": str(logs.resolve()), "HRRL_RUN": str(os.getpid())}
+        with open(self.log, "w", encoding="utf-8") as output:
+            # In a session of its own: Ctrl-C reaches cells by us, and never DVC while it writes dvc.lock.
+            options = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output, "start_new_session": True}
+            self.process = subprocess.Popen([DVC, *words], env=environment, pass_fds=[holds], **options)
 
-    def look(self) -> None:
-        """Finds out which cells there are, and which are outdated."""
-        repo = _repo()
-        graph, stages = repo.index.graph, repo.index.stages
-        self.order = [stage.addressing for stage in stages]
-        self.needs = {stage.addressing: {other.addressing for other in graph.successors(stage)} for stage in stages}
-        self.outdated = self.with_followers(set(repo.status()))
+    def ended(self) -> bool:
+        return self.process.poll() is not None
 
-    def with_followers(self, cells: set[str]) -> set[str]:
-        """The cells and all that read their outputs, or outputs of those."""
-        found = set(cells)
-        while more := {cell for cell in self.order if cell not in found and self.needs[cell] & found}:
-            found |= more
-        return found
+    def note(self, cell: str) -> dict:
+        """What the cell noted: "began" (as time.time()); at its end "seconds" and "status" as well. {}: nothing."""
+        with suppress(OSError, ValueError):
+            return json.loads(note_of(cell, self.logs).read_text(encoding="utf-8"))
+        return {}
 
-    def reproduce(self, cell: str, force: bool = False) -> str:
-        """Brings a cell up to date: "ran", "cached" (its outputs are those of an earlier run) or "unchanged".
-
-        Raises:
-            Failed: its command failed, or DVC could not keep its outputs.
-        """
-        if not hasattr(self.local, "repo"):
-            self.local.repo = _repo()
-        self.local.ran = False
-        try:
-            changed = self.local.repo.reproduce(cell, single_item=True, force=force)
-        except Exception as error:
-            cause = error.__cause__ or error
-            known = isinstance(cause, StageCmdFailedError)
-            raise Failed(cell, self.local.reason if known else str(cause), self.log(cell)) from error
-        return "ran" if self.local.ran else "cached" if changed else "unchanged"
-
-    def log(self, cell: str) -> Path:
-        return self.logs / f"{cell}.log"
-
-    def stop(self) -> None:
-        """Ends all commands: with Ctrl-C's signal first, so that they clear away what is half written."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self.stopped, deadline = True, time.monotonic() + GRACE
-        while self.running:
-            late = time.monotonic() > deadline
-            for command in list(self.running.values()):
-                with suppress(ProcessLookupError):
-                    os.killpg(command.pid, signal.SIGKILL if late else signal.SIGINT)
-            time.sleep(0.5)
-
-    def _command(self, executable, command, cwd, env, **_):
-        """Takes the place of DVC's own function, which runs a command on the terminal."""
-        cell = env["DVC_STAGE"]
-        if self.stopped:
-            raise KeyboardInterrupt
-        self.local.ran = True
-        began = time.monotonic()
-        self.running[cell] = running = Command(command, env, cwd, self.log(cell))
-        try:
-            status = running.wait()
-        finally:
-            del self.running[cell]
-            self.seconds[cell] = round(time.monotonic() - began, 2)
-        if status:
-            self.local.reason = f"exit status {status}" if status > 0 else signal.Signals(-status).name
-            raise StageCmdFailedError(command, status)
-
-    def _quiet(self) -> None:
-        """DVC's messages, which are advice for who calls it by hand, go to a file."""
-        self.logs.mkdir(parents=True, exist_ok=True)
-        logger = logging.getLogger("dvc")
-        logger.handlers = [logging.FileHandler(self.logs / "dvc.log", "w")]
-        logger.propagate = False
-        logger.setLevel(logging.WARNING)
-        dvc.progress.logger.setLevel(logging.CRITICAL)  # no bars
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def _repo() -> Repo:
-    repo = Repo()
-    repo.lock = TakingTurns(repo.lock.lockfile, wait=True)
-    return repo
+def note_of(cell: str, logs: Path) -> Path:
+    return logs / f"{cell}.json"
+
+
+def stop(calls: list[Call], logs: Path, patience: float) -> None:
+    """Ends calls: cells see the file and go, then DVC does; what is not gone after some seconds is killed."""
+    (logs / STOP).touch()
+    deadline = time.monotonic() + patience
+    while any(not call.ended() for call in calls) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for call in calls:
+        call.kill()
+        call.process.wait()
+
+
+def advice() -> str:
+    """What helps where DVC refuses to work, as far as its files say so."""
+    text = LOCKFILE.read_text(encoding="utf-8", errors="replace") if LOCKFILE.exists() else ""
+    if re.search(r"^(<<<<<<<|>>>>>>>) ", text, re.MULTILINE):
+        what = "dvc.lock holds both sides of a merge"
+    elif not _is_whole(text):
+        what = "dvc.lock is not whole: DVC was stopped while it wrote it"
+    elif LOCKS.exists() and not _is_json(LOCKS.read_text(encoding="utf-8", errors="replace")):
+        return "DVC was stopped while it wrote its table of locks. When no other dvc runs here: rm .dvc/tmp/rwlock"
+    else:
+        return ""
+    return f"{what}. Take the committed one; what ran since then, DVC finds in its cache: git checkout HEAD -- dvc.lock"
+
+
+def _is_whole(text: str) -> bool:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        found = YAML(typ="safe").load(text) if text else {"stages": {}}
+    except (YAMLError, ValueError):
+        return False
+    stages = found.get("stages") if isinstance(found, dict) else None
+    return isinstance(stages, dict) and all(isinstance(stage, dict) and "cmd" in stage for stage in stages.values())
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

@@ -32,6 +32,6 @@ class Costs:
 
 
 def usual(name: str) -> dict[str, float]:
-    """stage -> seconds per cell, as measured for reports/benchmarks.json with this preset, if it was."""
-    file = Path("reports/benchmarks.json")
+    """stage -> seconds per cell, as measured for benchmarks/results.json with this preset, if it was."""
+    file = Path("benchmarks/results.json")
     return json.loads(file.read_text()).get("cells", {}).get(name, {}) if file.exists() else {}

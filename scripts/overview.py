@@ -24,8 +24,8 @@ class State:
     """What is done, what runs, and how long the rest may take.
 
     Attributes:
-        order: all cells; pending: those that are to be looked at; running: cell -> when it began.
-        ended: cell -> "ran", "cached" or "unchanged".
+        order: all cells; pending: those that are to be looked at; waiting: those whose turn comes in a running call.
+        running: cell -> when it began, as time.time(); ended: cell -> "ran", "kept" (nothing to do) or "failed".
         course: the folder with the progress of cells that train (hrrl/progress.py).
     """
 
@@ -35,16 +35,18 @@ class State:
     costs: Costs
     course: Path
     began: float = field(default_factory=time.monotonic)
+    waiting: set[str] = field(default_factory=set)
     running: dict[str, float] = field(default_factory=dict)
     ended: dict[str, str] = field(default_factory=dict)
 
     @property
     def done(self) -> int:
-        return len(self.order) - len(self.pending) - len(self.running)
+        failed = sum(how == "failed" for how in self.ended.values())
+        return len(self.order) - len(self.pending) - len(self.waiting) - len(self.running) - failed
 
     def now(self, cell: str) -> dict:
         """What a cell that trains says of itself: "done", "text", "left"; of any cell, the seconds it may have left."""
-        elapsed = time.monotonic() - self.running[cell]
+        elapsed = time.time() - self.running[cell]
         found = {}
         with suppress(OSError, ValueError):
             file = self.course / cell / "now.json"
@@ -57,7 +59,8 @@ class State:
 
     def left(self) -> str:
         """The time that the rest takes, from the cells that are done and those of earlier runs."""
-        seconds = [self.costs.of(cell) for cell in self.pending] + [self.now(cell).get("left") for cell in self.running]
+        seconds = [self.costs.of(cell) for cell in (*self.pending, *self.waiting)]
+        seconds += [self.now(cell).get("left") for cell in self.running]
         known = [value for value in seconds if value is not None]
         if not seconds:
             return "nothing left"
@@ -91,7 +94,7 @@ class Lines:
                 self._print(f"{cell} runs: {self.state.now(cell).get('text', self.state.left())}")
 
     def ended(self, cell: str, how: str, seconds: float) -> None:
-        words = {"ran": f"ran for {duration(seconds)}", "cached": "outputs from the cache", "unchanged": "unchanged"}
+        words = {"ran": f"ran for {duration(seconds)}", "kept": "its outputs are there already", "failed": "failed"}
         state = self.state
         self._print(f"[{state.done}/{len(state.order)}] {cell}: {words[how]}; {state.left()}")
 
@@ -126,7 +129,8 @@ class Picture:
         table = Table.grid(padding=(0, 2))
         for stage, total in stages.items():
             cells = [cell for cell in state.order if cell.partition("@")[0] == stage]
-            waiting, running = (sum(cell in group for cell in cells) for group in (state.pending, state.running))
+            later = state.pending | state.waiting
+            waiting, running = (sum(cell in group for cell in cells) for group in (later, state.running))
             table.add_row(
                 Text(stage, "bold" if running else "green" if not waiting else "dim"),
                 ProgressBar(total, total - waiting - running, width=20),
@@ -135,14 +139,16 @@ class Picture:
             )
         rows = [Text(state.summary(), "bold"), table]
         for cell in state.running:
-            text = state.now(cell).get("text") or f"running for {duration(time.monotonic() - state.running[cell])}"
+            text = state.now(cell).get("text") or f"running for {duration(time.time() - state.running[cell])}"
             rows.append(Text(f"{cell}: {text}", no_wrap=True, overflow="ellipsis"))
         return Group(*rows)
 
     def _words(self, cells: list[str], running: int) -> str:
-        ran = [cell for cell in cells if self.state.ended.get(cell) == "ran"]
-        cached = sum(cell not in self.state.pending and cell not in self.state.running for cell in cells) - len(ran)
+        ran, failed = ([cell for cell in cells if self.state.ended.get(cell) == how] for how in ("ran", "failed"))
+        busy = self.state.pending | self.state.waiting | set(self.state.running)
+        cached = sum(cell not in busy for cell in cells) - len(ran) - len(failed)
         words = [f"{running} running"] if running else []
+        words += [f"{len(failed)} failed"] if failed else []
         words += [f"{cached} up to date"] if cached else []
         seconds = [self.state.costs.seconds[cell] for cell in ran if cell in self.state.costs.seconds]
         return ", ".join(words + ([f"{duration(sum(seconds) / len(seconds))} each"] if seconds else []))

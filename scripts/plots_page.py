@@ -4,9 +4,11 @@ DVC's page loads Vega from a server. Here its template gets Vega inlined, from t
 of it in .dvc/config.local (`make setup` does it).
 """
 
+import subprocess
+import sys
 from pathlib import Path
 
-from dvc.config import Config
+from hrrl.files import replacing
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -26,20 +28,20 @@ body > div.vega-embed { display: block; width: fit-content; max-width: 100%; mar
 </body>
 </html>
 """
-FILE = "tmp/plots.html"  # below .dvc
+FILE = Path(".work/plots.html")
 
 
-def main(folder: str = ".") -> None:
-    page = Path(folder, ".dvc", FILE)
-    if page.exists():
+def main() -> None:
+    if FILE.exists():
         return
     import vl_convert
 
-    page.parent.mkdir(exist_ok=True)
+    FILE.parent.mkdir(exist_ok=True)
     vega = vl_convert.javascript_bundle().replace("</script", "<\\/script")
-    page.write_text(PAGE.replace("VEGA", vega), encoding="utf-8")
-    with Config(Path(folder, ".dvc")).edit("local") as config:
-        config["plots"]["html_template"] = FILE
+    with replacing(FILE) as file:
+        file.write_text(PAGE.replace("VEGA", vega), encoding="utf-8")
+    dvc = Path(sys.executable).with_name("dvc")
+    subprocess.run([dvc, "config", "--local", "plots.html_template", f"../{FILE}"], check=True)  # relative to .dvc
 
 
 if __name__ == "__main__":

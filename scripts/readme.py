@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-READMES = [ROOT / "README.md", ROOT / "benchmarks/README.md", ROOT / "docs/evidence.md"]
+NAMES = ("README.md", "benchmarks/README.md", "docs/evidence.md", "docs/tutorial.md")
+READMES = [ROOT / name for name in NAMES]
 BLOCK = re.compile(r"(<!-- include (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

@@ -11,23 +11,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from stages.common import plain, read_params
-from stages.paths import concepts_folder, dataset_folder, read_json, resolved
-
-from dvc.repo import Repo
+from stages.paths import CONCEPTS, dataset_folder, read_json, resolved
 
 from hrrl.concepts import csv_hash
 from hrrl.datasets.manifest import relisted
+from scripts import cells
 
 ROOT = Path(__file__).resolve().parent.parent
-DVC = [sys.executable, "-m", "dvc", "repro", "--quiet"]
+DVC = [cells.DVC, "repro", "--quiet"]
 
 
 def main() -> None:
     os.chdir(ROOT)
     if status := subprocess.run([*DVC, "resolve"]).returncode:
         sys.exit(status)
-    with Repo() as repo:
-        stages = changed(read_params(), skip=set(repo.status()))
+    stages = changed(read_params(), skip=cells.outdated())
     for stage, why in stages.items():
         print(f"{why}: {stage} runs again")
     if stages:
@@ -44,10 +42,10 @@ def changed(params, skip: set[str]) -> dict[str, str]:
     stages |= {f"manifest-target@{target}": (target, target) for target in params.targets}
     found = {}
     for stage, (dataset, target) in stages.items():
-        definition, folder = resolved(params, "datasets", dataset), dataset_folder(params, target)
+        definition, folder = resolved("datasets", dataset), dataset_folder(target)
         if stage not in skip and folder.exists():
             found[stage] = relisted(SimpleNamespace(**read_json(definition)), dataset, folder)
-    source = concepts_folder(params) / "source.json"
+    source = CONCEPTS / "source.json"
     concepts = plain(params.concepts)
     if "concepts" not in skip and source.exists() and read_json(source)["csv"] != csv_hash(concepts):
         found["concepts"] = f"concepts: {concepts['csv']} changed"

@@ -1,73 +1,99 @@
 """Runs the pipeline and shows where it is: python -m scripts.repro [--jobs 2], or `make repro JOBS=2`.
 
-Does what `dvc repro` does, with independent cells side by side; it stops at the first cell that fails. What each cell
-prints is in .work/logs/<name>/<cell>.log.
+Does what `dvc repro --keep-going` does, with independent cells side by side. What each cell prints is in
+.work/logs/<name>/<cell>.log.
 """
 
-# The fork server's children import this file once more: what takes long to import stands in functions.
 import argparse
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LINES = 15  # of the log of a cell that failed
 INTERRUPTED = 130  # exit status after Ctrl-C
-FEW = 3  # cells that need no server with all libraries
+PATIENCE = 20.0  # seconds that cells have between Ctrl-C and the end
+TICK = 0.2  # seconds
+ENOUGH = 20.0  # seconds that the cells of one call take together, so that DVC's own time is little beside it
+UNKNOWN = 5.0  # seconds, for the time being
+TRIES = 2  # of a cell that ended well, or did not begin, in a call that failed
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=2, help="cells that run side by side")
-    jobs = parser.parse_args().jobs
+    parser.add_argument("--jobs", type=int, help="cells that run side by side (default: as machine.yaml says)")
+    arguments = parser.parse_args()
     os.chdir(ROOT)
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.environ["TQDM_DISABLE"] = "1"  # a bar in a log is noise
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     from rich.console import Console
 
-    from scripts import locks
+    from hrrl import machine
+    from hrrl.errors import UserError
+    from scripts.cells import Broken, advice
 
     console = Console(highlight=False, soft_wrap=True)
     try:
-        with locks.alone(Path(".work/repro.lock"), lambda: console.print("Waiting for another `make repro` here.")):
-            return run(jobs, console)
+        with alone(Path(".work/repro.lock"), console) as holds:
+            return run(arguments.jobs or machine.load().jobs, console, holds)
     except KeyboardInterrupt:
         console.print("Stopped. `make repro` goes on from here: cells that are done stay done,")
         console.print("and a training run starts at its last finished epoch.")
         return INTERRUPTED
-
-
-def run(jobs: int, console) -> int:
-    """Brings everything up to date and says so; returns the exit status."""
-    from hrrl.errors import UserError
-    from scripts import keep_outputs, locks, plots_page, summary
-    from scripts.cells import Failed
-
-    began = time.monotonic()
-    locks.main()
-    keep_outputs.main()
-    plots_page.main()
-    params, cells = opened()
-    report = Path("reports", params.name, "report.html")
-    try:
-        ran = reproduce(params, cells, jobs, console)
-    except Failed as error:
-        show_failure(console, error)
+    except Broken as error:
+        console.print(str(error), markup=False)
+        console.print(advice(), markup=False)
         return 1
     except UserError as error:
         console.print(str(error), markup=False)
         return 1
-    if ran:
+
+
+@contextmanager
+def alone(path: Path, console):
+    """Holds a lock of this clone, after another `make repro` that holds it, and what that has left running."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            console.print("Waiting for another `make repro` here.")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()
+
+
+def run(jobs: int, console, holds: int) -> int:
+    """Brings everything up to date and says so; returns the exit status."""
+    from stages.paths import REPORTS, WORK
+
+    from scripts import plots_page, summary
+
+    began = time.monotonic()
+    plots_page.main()
+    params = opened()
+    logs = WORK / "logs" / params.name
+    logs.mkdir(parents=True, exist_ok=True)
+    ran = Run(params, jobs, logs, holds)
+    failures = ran.everything(console)
+    for cell, log in failures.items():
+        show_failure(console, cell, log)
+    if failures:
+        console.print("After it is mended, `make repro` goes on: what is done stays done.")
+        return 1
+    report = REPORTS / "report.html"
+    if ran.seconds:
         seconds = time.monotonic() - began
-        note = {"jobs": jobs, "seconds": round(seconds, 2), "commands": cells.seconds}
-        (cells.logs / "run.json").write_text(json.dumps(note, indent=1) + "\n")
-        summary.show(console, report.parent, seconds)
+        note = {"jobs": jobs, "seconds": round(seconds, 2), "commands": ran.seconds}
+        (logs / "run.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        summary.show(console, REPORTS, params.name, seconds)
     else:
         console.print("Nothing to do: params, code and data are those of the last run.")
     console.print(f"Report: {report} (`make open` shows it)")
@@ -75,88 +101,181 @@ def run(jobs: int, console) -> int:
 
 
 def opened():
-    """params.yaml and the cells of the pipeline, or an end with a line for each mistake in params.yaml."""
+    """params.yaml, or an end with a line for each mistake in it."""
     from stages.common import read_params
-    from stages.paths import WORK
-
-    from scripts.cells import Cells
 
     try:
         params = read_params()
-        if not params.name.isidentifier() or not isinstance(params.pretrain.backbone, str):
-            raise ValueError("params.yaml: name or pretrain.backbone is none")  # before they are used here
-        return params, Cells(WORK / "logs" / params.name)
+        if not params.name.isidentifier():
+            raise ValueError("params.yaml: name is none")  # before it is used here
+        return params
     except Exception as error:  # DVC meets the mistakes of params.yaml in its own ways
         if status := subprocess.run([sys.executable, "-m", "hrrl.params"]).returncode:
             sys.exit(status)
         sys.exit(str(error))
 
 
-def reproduce(params, cells, jobs: int, console) -> int:
-    """Brings all cells up to date, and returns how many were not.
+class Run:
+    """Brings cells up to date, several at a time.
 
-    Raises:
-        Failed: a cell failed; those that ran beside it are stopped.
+    Attributes:
+        seconds: cell -> how long its command took, of those that ran.
+        failures: cell -> the log that says why.
     """
-    from stages.paths import WORK, remove_unnamed
 
-    from scripts import overview, relist, warm
-    from scripts.costs import Costs, usual
+    def __init__(self, params, jobs: int, logs: Path, holds: int):
+        from stages.common import STOP
 
-    if "resolve" in cells.outdated:  # what else is outdated shows when it has run
-        warm.start(params.pretrain.backbone)
-        cells.reproduce("resolve")
-        cells.look()
-    elif remove_unnamed(params):
-        cells.look()
-    changed = relist.changed(params, skip=cells.outdated)
-    for cell, why in changed.items():
-        console.print(f"{why}: {cell} runs again")
-    pending = cells.with_followers(cells.outdated | set(changed))
-    if not pending:
-        return 0
-    warm.start(params.pretrain.backbone if len(pending) > FEW else None)
-    costs = Costs(WORK / "costs" / f"{params.name}.json", usual(params.name))
-    state = overview.State(cells.order, pending, jobs, costs, WORK / "course" / params.name)
-    total = len(pending)
-    view = (overview.Picture if console.is_terminal else overview.Lines)(state, console)
-    with ThreadPoolExecutor(jobs) as pool:
+        self.params, self.jobs, self.logs, self.holds = params, jobs, logs, holds
+        self.seconds: dict[str, float] = {}
+        self.failures: dict[str, Path] = {}
+        self.calls: list = []
+        self.tries: Counter = Counter()
+        self.forced: set[str] = set()
+        (logs / STOP).unlink(missing_ok=True)
+
+    def everything(self, console) -> dict[str, Path]:
+        """Brings all cells up to date; returns those that failed."""
+        from stages.paths import WORK, remove_unnamed
+
+        from scripts import cells, overview, relist
+        from scripts.costs import Costs, usual
+
+        name = self.params.name
+        outdated = cells.outdated()
+        if "resolve" in outdated:  # what else is outdated shows when it has run
+            order = {"resolve": set()}
+            costs = Costs(WORK / "costs" / f"{name}.json", usual(name))
+            self.work(overview.State(list(order), {"resolve"}, 1, costs, WORK / "course" / name), order, None)
+            if self.failures:
+                return self.failures
+            outdated = cells.outdated()
+        elif remove_unnamed(self.params):
+            outdated = cells.outdated()
+        changed = relist.changed(self.params, skip=outdated)
+        for cell, why in changed.items():
+            console.print(f"{why}: {cell} runs again")
+        if not outdated and not changed:
+            return {}
+        self.forced = set(changed)
+        needs = cells.needs()
+        pending = cells.with_followers(outdated | self.forced, needs)
+        costs = Costs(WORK / "costs" / f"{name}.json", usual(name))
+        state = overview.State(list(needs), pending, self.jobs, costs, WORK / "course" / name)
+        with (overview.Picture if console.is_terminal else overview.Lines)(state, console) as view:
+            self.work(state, needs, view)
+        return self.failures
+
+    def work(self, state, needs: dict[str, set[str]], view) -> None:
+        """Reproduces the pending cells in the order of dvc.yaml, each as soon as those are done that it needs."""
+        from scripts import cells
+
         try:
-            with view:
-                side_by_side(pool, cells, state, view, forced=set(changed))
+            while self.calls or self.ready(state, needs):
+                while len(self.calls) < self.jobs and (ready := self.ready(state, needs)):
+                    self.start(self.batch(ready, state), state)
+                time.sleep(TICK)
+                for call in list(self.calls):
+                    self.look(call, state, view)
+                if view:
+                    view.tick()
         except BaseException:
-            cells.stop()
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            cells.stop(self.calls, self.logs, PATIENCE)
             raise
-    return total
+
+    def ready(self, state, needs) -> list[str]:
+        """The cells of one stage that can run now: what they need is done, and did not fail."""
+        busy = state.pending | set(state.running) | set(self.failures)
+        busy |= {cell for call in self.calls for cell in call.cells if cell not in state.ended}
+        found = [cell for cell in state.order if cell in state.pending and not needs[cell] & busy]
+        return [cell for cell in found if stage(cell) == stage(found[0])]
+
+    def batch(self, ready: list[str], state) -> list[str]:
+        """As many of the cells as one call takes: a fair share, that takes some seconds."""
+        share = -(-len(ready) // max(1, self.jobs - len(self.calls)))
+        chosen: list[str] = []
+        seconds = 0.0
+        for cell in ready[:share]:
+            alone = self.tries[cell] or cell in self.forced
+            cost = state.costs.of(cell)
+            seconds += UNKNOWN if cost is None else cost
+            if chosen and (alone or seconds > ENOUGH):
+                break
+            chosen.append(cell)
+            if alone:
+                break
+        return chosen
+
+    def start(self, chosen: list[str], state) -> None:
+        from scripts.cells import Call
+
+        state.pending -= set(chosen)
+        state.waiting |= set(chosen)
+        self.calls.append(Call(chosen, self.logs, chosen[0] in self.forced, self.holds))
+
+    def look(self, call, state, view) -> None:
+        """Notes what the cells of a call have come to."""
+        over = call.ended()  # before the notes are read, which then are the last
+        for cell in call.cells:
+            note = call.note(cell)
+            if "began" in note and cell in state.waiting:
+                state.waiting.remove(cell)
+                state.running[cell] = note["began"]
+            if note.get("status") == 0 and cell not in self.seconds and cell in state.running:
+                self.seconds[cell] = note["seconds"]
+                state.costs.add(cell, note["seconds"])
+        if call.process.returncode in (None, 0):
+            begun = [cell for cell in call.cells if cell in state.running]
+            last = max(begun, key=lambda cell: state.running[cell], default=None)
+            for cell in call.cells if over else [cell for cell in begun if cell != last]:
+                self.done(cell, state, view)
+        if over:
+            self.calls.remove(call)
+            if call.process.returncode:
+                self.part(call, state, view)
+
+    def done(self, cell: str, state, view) -> None:
+        """A cell is up to date."""
+        state.waiting.discard(cell)
+        began = state.running.pop(cell, None)
+        if cell not in state.ended:
+            state.ended[cell] = "kept" if began is None else "ran"
+            if view:
+                view.ended(cell, state.ended[cell], self.seconds.get(cell, 0.0))
+
+    def part(self, call, state, view) -> None:
+        """A call failed: one of its cells did, or DVC; those that are not to blame are tried again, each alone."""
+        for cell in [cell for cell in call.cells if cell not in state.ended]:
+            note = call.note(cell)
+            state.waiting.discard(cell)
+            state.running.pop(cell, None)
+            self.tries[cell] += 1
+            if note and note.get("status") != 0:
+                self.failures[cell] = self.logs / f"{cell}.log"
+            elif self.tries[cell] >= TRIES or call.cells == [cell]:
+                self.failures[cell] = call.log
+            else:
+                state.pending.add(cell)
+            if cell in self.failures:
+                state.ended[cell] = "failed"
+                if view:
+                    view.ended(cell, "failed", note.get("seconds", 0.0))
 
 
-def side_by_side(pool, cells, state, view, forced: set[str]) -> None:
-    """Reproduces the pending cells in the order of dvc.yaml, each as soon as those are done that it needs."""
-    futures = {}
-    while state.pending or futures:
-        for cell in [cell for cell in state.order if cell in state.pending]:
-            busy = state.pending | set(state.running)
-            if len(futures) < state.jobs and not cells.needs[cell] & busy:
-                state.pending.remove(cell)
-                state.running[cell] = time.monotonic()
-                futures[pool.submit(cells.reproduce, cell, cell in forced)] = cell
-        done, _ = wait(futures, timeout=0.5, return_when=FIRST_COMPLETED)
-        for future in done:
-            cell, how = futures.pop(future), future.result()
-            seconds = time.monotonic() - state.running.pop(cell)
-            state.ended[cell] = how
-            if how == "ran":
-                state.costs.add(cell, seconds)
-            view.ended(cell, how, seconds)
-        view.tick()
+def stage(cell: str) -> str:
+    return cell.partition("@")[0]
 
 
-def show_failure(console, error) -> None:
-    lines = error.log.read_text(errors="replace").splitlines() if error.log.exists() else []
-    console.print(f"{error}. The end of its log, {error.log}:", markup=False)
+def show_failure(console, cell: str, log: Path) -> None:
+    from scripts.cells import advice
+
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    console.print(f"{cell} failed. The end of its log, {log}:", markup=False)
     for line in lines[-LINES:]:
         console.print(f"    {line}", markup=False)
-    console.print("After it is mended, `make repro` goes on: what is done stays done.")
+    if log.name.startswith("dvc-") and (words := advice()):
+        console.print(words, markup=False)
 
 
 if __name__ == "__main__":

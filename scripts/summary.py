@@ -11,13 +11,13 @@ from hrrl.progress import duration
 MOST = 12  # changes that are shown
 
 
-def show(console, folder: Path, seconds: float) -> None:
+def show(console, folder: Path, name: str, seconds: float) -> None:
     """Prints the SVM's accuracy, what changed against the last commit, and how long the run took."""
     metrics = json.loads((folder / "metrics.json").read_text())
-    console.print(svm_table(metrics["svm"], f"{folder.name}: accuracy (%) of the linear SVM, mean ± std over seeds"))
+    console.print(svm_table(metrics["svm"], f"{name}: accuracy (%) of the linear SVM, mean ± std over seeds"))
     for line in changes(folder / "headline.json"):
         console.print(line, markup=False)
-    keep = f"git add dvc.lock {folder} && git commit"
+    keep = f"git add dvc.lock params.yaml {folder} && git commit"
     console.print(f"Done in {duration(seconds)}. To keep this run: {keep}", markup=False)
 
 

@@ -1,24 +1,33 @@
-"""Writes the model card of one pretrained model: the README.md beside its weights."""
+"""Writes the model cards: for each pretrained model a README.md to put beside its weights, in reports/cards/."""
 
 import csv
+from itertools import product
 
 from stages.common import run
-from stages.paths import dataset_folder, model_folder, read_json
+from stages.paths import REPORTS, dataset_folder, key, model_folder, read_json
 
 from hrrl.datasets import kinds
 from hrrl.files import replacing
 from hrrl.model_card import model_card
 
 
-def main(params, variant, seed):
-    folder, data = model_folder(params, variant, seed), read_json(dataset_folder(params) / "dataset.json")
-    with open(folder / "history.csv", newline="") as file:
-        *_, last_epoch = csv.DictReader(file)
+def main(params):
+    data = read_json(dataset_folder() / "dataset.json")
     kind = kinds.load(data["kind"])
-    card = model_card(read_json(folder / "model.json"), last_epoch, data, kind.source, kind.licence)
-    with replacing(folder / "README.md") as file:
-        file.write_text(card)
+    with replacing(REPORTS / "cards") as folder:
+        for run_ in product(params.runs.pretrain, params.seeds):
+            model = model_folder(*run_)
+            card = model_card(read_json(model / "model.json"), last_epoch(model), data, kind.source, kind.licence)
+            (folder / key(*run_)).mkdir(parents=True)
+            (folder / key(*run_) / "README.md").write_text(card, encoding="utf-8")
+
+
+def last_epoch(model) -> dict[str, str]:
+    """The last row of a training's history."""
+    with open(model / "history.csv", newline="", encoding="utf-8") as file:
+        *_, row = csv.DictReader(file)
+    return row
 
 
 if __name__ == "__main__":
-    run(main, "variant", "seed")
+    run(main)

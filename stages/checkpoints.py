@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from stages.common import ROOT, deciding
+from stages.common import ROOT
 from stages.paths import WORK
 
 
@@ -16,7 +16,7 @@ def open_checkpoint(params, name: str, settings: dict, data: list[Path]):
     from hrrl import runtime
     from hrrl.checkpoint import Checkpoint, fingerprint
 
-    settings = settings | {section: deciding(params, section) for section in ("compute", "launch")}
+    settings = settings | {"compute": params.compute.as_dict(), "launch": params.launch.as_dict()}
     settings["computed"] = runtime.computed(params.compute)
     package = ROOT / "hrrl"
     files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}

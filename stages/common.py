@@ -3,8 +3,12 @@
 import argparse
 import contextlib
 import importlib.util
+import json
 import os
+import signal
 import sys
+import threading
+import time
 import traceback
 from pathlib import Path
 
@@ -43,8 +47,9 @@ def use_portable_arithmetic() -> None:
 
 use_portable_arithmetic()
 
+STOP = "stop"  # the file in the folder of logs that ends cells
+WATCH, GRACE = 0.5, 5.0  # seconds between two looks for it, and until the end whatever the cell does
 READ = set()  # dotted keys of params.yaml that this process has read
-NO_RESULT = {"compute": {"workers"}, "launch": {"node_rank", "master_addr", "master_port"}}  # keys that decide none
 
 
 class Settings(dict):
@@ -74,11 +79,6 @@ def plain(value):
     return value.as_dict() if isinstance(value, Settings) else value
 
 
-def deciding(params: Settings, section: str) -> dict:
-    """The keys of a section that decide results."""
-    return {key: plain(params[section][key]) for key in params[section] if key not in NO_RESULT.get(section, ())}
-
-
 def read_params() -> Settings:
     """params.yaml as it stands: the stage ``resolve`` has checked it (hrrl/params.py), and it holds no defaults.
 
@@ -91,6 +91,50 @@ def cell(parts: int) -> list[str]:
     """The values of the matrix cell that DVC runs: ["hrrl", "0"] in ``pretrain@hrrl-0``; names have no hyphen."""
     values = os.environ.get("DVC_STAGE", "").partition("@")[2]
     return values.split("-") if parts and values else []
+
+
+def log_apart() -> None:
+    """Sends what this cell prints to a log of its own, and ends the cell with the run that asks for it.
+
+    `make repro` names the folder in HRRL_LOGS and its process in HRRL_RUN: DVC itself is left alone, which may be
+    writing dvc.lock. Without these, as for `dvc repro`, the cell prints to the terminal.
+    """
+    if "HRRL_LOGS" not in os.environ:
+        return
+    os.environ.setdefault("HRRL_BEGAN", str(time.time()))  # torchrun's processes inherit it, and the log
+    folder = Path(os.environ["HRRL_LOGS"])
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        log = os.open(folder / f"{os.environ['DVC_STAGE']}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+        for stream in (1, 2):
+            os.dup2(log, stream)
+        if _ended(folder):
+            sys.exit("not begun: the run was stopped")
+        note()
+    threading.Thread(target=_end_with_run, args=(folder,), daemon=True).start()
+
+
+def note(**content) -> None:
+    """Notes for `make repro` when this cell began, and what more there is to say; one process of several does."""
+    if "HRRL_LOGS" in os.environ and os.environ.get("RANK", "0") == "0":
+        file = Path(os.environ["HRRL_LOGS"], f"{os.environ['DVC_STAGE']}.json")
+        temporary = file.with_suffix(".new")
+        temporary.write_text(json.dumps({"began": float(os.environ["HRRL_BEGAN"])} | content))
+        temporary.replace(file)
+
+
+def _ended(folder: Path) -> bool:
+    return (folder / STOP).exists() or not Path("/proc", os.environ["HRRL_RUN"]).exists()
+
+
+def _end_with_run(folder: Path) -> None:
+    while not _ended(folder):
+        time.sleep(WATCH)
+    signal.raise_signal(signal.SIGINT)
+    time.sleep(GRACE)
+    os._exit(1)
+
+
+log_apart()
 
 
 def run(main, *arguments: str, params=read_params) -> None:
@@ -109,6 +153,7 @@ def run(main, *arguments: str, params=read_params) -> None:
     os.chdir(ROOT)
     try:
         main(params(), *values)
+        note(seconds=round(time.time() - float(os.environ.get("HRRL_BEGAN", "0")), 2), status=0)
     except (UserError, OSError, FloatingPointError) as error:
         if os.environ.get("HRRL_DEBUG", "0") not in ("", "0"):
             traceback.print_exc()

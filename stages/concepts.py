@@ -3,7 +3,7 @@
 import json
 
 from stages.common import plain, run
-from stages.paths import concepts_folder, dataset_folder, read_json, resolved
+from stages.paths import CONCEPTS, dataset_folder, read_json, resolved
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ def main(params):
     names, ids = concepts.class_concepts(mapping, manifest.classes, concepts.concept_order(setting))
     table = statistics(names, ids, manifest)
     shares = {variant: q0(params, variant, table, setting) for variant in params.runs.pretrain}
-    with replacing(concepts_folder(params)) as folder:
+    with replacing(CONCEPTS) as folder:
         folder.mkdir()
         classes = pd.DataFrame({"class": manifest.classes, "concept": [mapping[c] for c in manifest.classes]})
         classes.to_csv(folder / "classes.csv", index=False)
@@ -39,13 +39,13 @@ def main(params):
 
 def labelled(params, target=None):
     """The manifest of a target, or (None) of the benchmark, and the synsets that params give its classes."""
-    synsets = read_json(resolved(params, "datasets", target or params.benchmark))["synsets"]
-    return read_manifest(dataset_folder(params, target)), synsets
+    synsets = read_json(resolved("datasets", target or params.benchmark))["synsets"]
+    return read_manifest(dataset_folder(target)), synsets
 
 
 def q0(params, variant, table, concept_setting) -> list[float] | None:
     """The reference distribution of a variant over the concepts as numbers; None for a method that takes none."""
-    point = read_json(resolved(params, "variants", variant))["concept"] or {}
+    point = read_json(resolved("variants", variant))["concept"] or {}
     method, settings = next(iter(point.items()), ("", {}))
     setting, names = settings.get("q0"), list(table.concept)
     if setting is None:

@@ -12,8 +12,8 @@ from hrrl.files import replacing
 
 
 def main(params, variant, seed):
-    model, description = models.load(model_folder(params, variant, seed))
-    with runtime.start(params.compute) as here, replacing(measured(params, "features", variant, seed)) as folder:
+    model, description = models.load(model_folder(variant, seed))
+    with runtime.start(params.compute) as here, replacing(measured("features", variant, seed)) as folder:
         folder.mkdir()
         for target in params.targets:
             arrays = {}

@@ -5,20 +5,20 @@ from stages.common import run
 from stages.inputs import open_data
 from stages.paths import course, dataset_folder, key, measured, model_folder
 
-from hrrl import launch
+from hrrl import launch, machine
 from hrrl.files import replacing
 from hrrl.rows import write_rows
 
 
 def main(params, variant, seed):
-    launch.join(params.launch)
+    launch.join(params.launch, machine.load())
     from hrrl import runtime
 
     checkpoints = {target: checkpoint(params, variant, seed, target) for target in params.targets}
     with runtime.start(params.compute) as here:
         curves = [curve(params, here, variant, int(seed), *item) for item in checkpoints.items()]
         if here.writes:
-            with replacing(measured(params, "finetune", variant, seed, ".csv")) as file:
+            with replacing(measured("finetune", variant, seed, ".csv")) as file:
                 write_rows(file, [row for curve in curves for row in curve])
             for used in checkpoints.values():
                 used.clear()
@@ -26,8 +26,8 @@ def main(params, variant, seed):
 
 def checkpoint(params, variant, seed, target):
     settings = {"finetune": params.finetune.as_dict(), "seed": seed}
-    model = model_folder(params, variant, seed)
-    data = [dataset_folder(params, target), model / "model.safetensors", model / "model.json"]
+    model = model_folder(variant, seed)
+    data = [dataset_folder(target), model / "model.safetensors", model / "model.json"]
     return open_checkpoint(params, f"finetune-{key(variant, seed)}-{target}", settings, data)
 
 
@@ -40,7 +40,7 @@ def curve(params, here, variant, seed, target, checkpoint) -> list[dict]:
     from hrrl.progress import watching
     from hrrl.rounds import in_rounds
 
-    model, description = models.load(model_folder(params, variant, seed))
+    model, description = models.load(model_folder(variant, seed))
     train, test = (open_data(params, split, description["image_size"], target) for split in ("train", "test"))
     schedule = params.finetune
     if schedule.steps:

@@ -1,10 +1,8 @@
 """Pictures of the benchmark, the targets, perturbations, what q weights, and neighbours in two models' features."""
 
-from pathlib import Path
-
 from stages.common import run
 from stages.inputs import open_data
-from stages.paths import concepts_folder, measured, model_folder, read_json, selected, write_json
+from stages.paths import CONCEPTS, DATA, measured, model_folder, read_json, selected, write_json
 from stages.tasks import benchmark_task
 
 import numpy as np
@@ -18,11 +16,11 @@ from hrrl.gallery.sheets import Album
 
 def main(params):
     seed, baseline, headline = params.seeds[0], params.runs.svm[0], params.headline
-    (model, description), (trained, _) = (models.load(model_folder(params, v, seed)) for v in (baseline, headline))
-    with runtime.start(params.compute) as here, replacing(Path("data", params.name, "gallery")) as folder:
+    (model, description), (trained, _) = (models.load(model_folder(v, seed)) for v in (baseline, headline))
+    with runtime.start(params.compute) as here, replacing(DATA / "gallery") as folder:
         album, size = Album(folder), description["image_size"]
         task, targets = sources(params, size)
-        points = views.points({v: read_json(selected(params, v)) for v in params.runs.pretrain}, headline)
+        points = views.points({v: read_json(selected(v)) for v in params.runs.pretrain}, headline)
         moving = [(point, methods.example_axis(point)) for point in points]
         tests = {name: test for name, (_, test) in targets.items()}
         content = {
@@ -43,7 +41,7 @@ def sources(params, size):
     """The benchmark's task, and for each target the sources of its training and test images; classes in words."""
     task = benchmark_task(params, size)
     targets = {t: tuple(open_data(params, split, size, t) for split in ("train", "test")) for t in params.targets}
-    titles = read_json(concepts_folder(params) / "titles.json")
+    titles = read_json(CONCEPTS / "titles.json")
     for source in (task.train, task.test, *(source for pair in targets.values() for source in pair)):
         source.classes = [titles.get(name, name) for name in source.classes]
         source.workers = 0  # processes are not worth their start for single images
@@ -52,16 +50,16 @@ def sources(params, size):
 
 def weighted(params, variant, seed, names) -> dict[str, float] | None:
     """The run's q after the last epoch, None for a variant whose q does not move."""
-    point = read_json(selected(params, variant))["concept"] or {}
+    point = read_json(selected(variant))["concept"] or {}
     if not any(methods.find("concept", method).adaptive for method in point):
         return None
-    last = pd.read_csv(model_folder(params, variant, seed) / "history.csv").iloc[-1]
+    last = pd.read_csv(model_folder(variant, seed) / "history.csv").iloc[-1]
     return {name: float(last[f"q_{name}"]) for name in names}
 
 
 def features(params, variants, seed) -> dict:
     """variant -> target -> the arrays of the stage ``features``."""
-    folders = {variant: measured(params, "features", variant, seed) for variant in variants}
+    folders = {variant: measured("features", variant, seed) for variant in variants}
     return {v: {t: np.load(folder / f"{t}.npz") for t in params.targets} for v, folder in folders.items()}
 
 

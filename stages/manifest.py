@@ -1,4 +1,4 @@
-"""Finds a dataset (or downloads it), checks it and lists its images: data/<name>/benchmark or targets/<target>."""
+"""Finds a dataset (or downloads it), checks it and lists its images: data/benchmark or targets/<target>."""
 
 from types import SimpleNamespace
 
@@ -10,8 +10,8 @@ def main(params, target):
     from hrrl.datasets.manifest import prepare
 
     dataset = target or params.benchmark
-    definition = SimpleNamespace(**read_json(resolved(params, "datasets", dataset)))
-    prepare(definition, dataset).write(dataset_folder(params, target))
+    definition = SimpleNamespace(**read_json(resolved("datasets", dataset)))
+    prepare(definition, dataset).write(dataset_folder(target))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from hrrl.files import remove, replacing
 
+DATA, MODELS, REPORTS = Path("data"), Path("models"), Path("reports")  # of the experiment that params.yaml describes
+CONCEPTS = DATA / "concepts"
+PREFLIGHT = DATA / "preflight.json"  # written when all is found that params.yaml names
 WORK = Path(".work")  # git-ignored: checkpoints, measured speeds, the course of runs, logs
 
 
@@ -14,13 +17,13 @@ def key(variant: str, seed) -> str:
     return f"{variant}-{seed}"
 
 
-def model_folder(params, variant: str, seed) -> Path:
-    return Path("models", params.name, key(variant, seed))
+def model_folder(variant: str, seed) -> Path:
+    return MODELS / key(variant, seed)
 
 
-def measured(params, what: str, variant: str, seed, suffix: str = "") -> Path:
+def measured(what: str, variant: str, seed, suffix: str = "") -> Path:
     """Where a stage keeps what it measures on one pretraining run."""
-    return Path("data", params.name, what, key(variant, seed) + suffix)
+    return DATA / what / (key(variant, seed) + suffix)
 
 
 def measured_speed(params, variant: str, seed) -> Path:
@@ -33,28 +36,19 @@ def course(params, stage: str, variant: str, seed) -> Path:
     return WORK / "course" / params.name / f"{stage}@{key(variant, seed)}"
 
 
-def dataset_folder(params, target: str | None = None) -> Path:
+def dataset_folder(target: str | None = None) -> Path:
     """The manifest folder of a target, or (None) of the benchmark."""
-    return Path("data", params.name, *(("targets", target) if target else ("benchmark",)))
+    return DATA / "targets" / target if target else DATA / "benchmark"
 
 
-def concepts_folder(params) -> Path:
-    return Path("data", params.name, "concepts")
-
-
-def resolved(params, what: str, name: str) -> Path:
+def resolved(what: str, name: str) -> Path:
     """What the stage ``resolve`` made of a variant (``variants``) or dataset (``datasets``)."""
-    return Path("data", params.name, "resolved", what, f"{name}.json")
+    return DATA / "resolved" / what / f"{name}.json"
 
 
-def preflight_file(params) -> Path:
-    """What the stage ``preflight`` writes when it has found all that params.yaml names."""
-    return Path("data", params.name, "preflight.json")
-
-
-def selected(params, variant: str) -> Path:
+def selected(variant: str) -> Path:
     """What a variant is, with the numbers that the search found in the place of "searched"."""
-    return Path("data", params.name, "selected", f"{variant}.json")
+    return DATA / "selected" / f"{variant}.json"
 
 
 def search_cells(params) -> list[tuple]:
@@ -62,32 +56,34 @@ def search_cells(params) -> list[tuple]:
     return [(point, seed) for point in params.search.points for seed in params.search.seeds]
 
 
-def search_model(params, point: str, seed) -> Path:
+def search_model(point: str, seed) -> Path:
     """The model of a point of the search."""
-    return measured(params, "search_models", point, seed)
+    return measured("search_models", point, seed)
 
 
-def searched(params, point: str, seed) -> Path:
+def searched(point: str, seed) -> Path:
     """What a point of the search scored with one of its seeds."""
-    return measured(params, "search", point, seed, ".json")
+    return measured("search", point, seed, ".json")
 
 
-def q0_file(params, variant: str) -> Path:
+def q0_file(variant: str) -> Path:
     """Where the concepts stage writes the reference distribution of a variant."""
-    return concepts_folder(params) / "q0" / f"{variant}.json"
+    return CONCEPTS / "q0" / f"{variant}.json"
 
 
 def remove_unnamed(params) -> list[Path]:
-    """Removes what an earlier params.yaml named, and this one does not, from folders that cells depend on whole.
+    """Removes what an earlier params.yaml named, and this one does not: of runs and points of the search, of targets.
 
-    Left there, it would count as a change. DVC's cache keeps it.
+    Left there, it would count as a change, for cells depend on whole folders. DVC's cache keeps it.
     """
-    stages = {"features": params.runs.svm, "svm": params.runs.svm, "finetune": params.runs.finetune}
-    stages |= {"robustness": params.runs.pretrain}
-    named = {stage: [key(*run) for run in product(variants, params.seeds)] for stage, variants in stages.items()}
-    named |= {"targets": params.targets, "search": [key(*cell) for cell in search_cells(params)]}
-    folders = {Path("data", params.name, folder): names for folder, names in named.items()}
-    found = [path for folder, names in folders.items() for path in folder.glob("[!.]*") if path.stem not in names]
+    runs = params.runs
+    stages = {"features": runs.svm, "svm": runs.svm, "finetune": runs.finetune, "robustness": runs.pretrain}
+    named = {DATA / stage: [key(*run) for run in product(variants, params.seeds)] for stage, variants in stages.items()}
+    named[MODELS] = named[DATA / "robustness"]
+    named |= {DATA / folder: [key(*cell) for cell in search_cells(params)] for folder in ("search", "search_models")}
+    found = [path for folder, names in named.items() for path in folder.glob("[a-z]*-*") if path.stem not in names]
+    found += [path for path in (DATA / "selected").glob("[!.]*") if path.stem not in runs.pretrain]
+    found += [path for path in (DATA / "targets").glob("[!.]*") if path.name not in params.targets]
     for path in found:
         remove(path)
     return found

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from stages.common import plain, run
-from stages.paths import preflight_file, read_json, resolved, write_json
+from stages.paths import PREFLIGHT, read_json, resolved, write_json
 
 from hrrl import arithmetic, precision, preflight
 
@@ -12,13 +12,13 @@ FOUND = {"found": "all that params.yaml names"}  # always the same, so that it m
 
 def main(params):
     names = dict.fromkeys([params.benchmark, *params.targets])
-    datasets = {name: SimpleNamespace(**read_json(resolved(params, "datasets", name))) for name in names}
+    datasets = {name: SimpleNamespace(**read_json(resolved("datasets", name))) for name in names}
     preflight.check_named(params, datasets, plain(params.concepts))
     if params.compute.arithmetic == "portable" and (lack := arithmetic.cpu_lacks()):
         print(f"compute.arithmetic: {lack}; all works, but results have other bytes than on the CPUs that have it")
     if (used := precision.in_use(params.compute)) != params.compute.precision:
         print(f"compute.precision: this machine has no {params.compute.precision}; {used} is used")
-    write_json(preflight_file(params), FOUND)
+    write_json(PREFLIGHT, FOUND)
 
 
 if __name__ == "__main__":

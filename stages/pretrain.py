@@ -1,27 +1,27 @@
-"""Pretrains one variant with one seed on the benchmark (Algorithm 1): models/<name>/<variant>-<seed>/."""
+"""Pretrains one variant with one seed on the benchmark (Algorithm 1): models/<variant>-<seed>/."""
 
 from stages.checkpoints import open_checkpoint
 from stages.common import run
-from stages.paths import concepts_folder, course, dataset_folder, key, measured_speed, model_folder
+from stages.paths import CONCEPTS, course, dataset_folder, key, measured_speed, model_folder
 from stages.tasks import benchmark_task
 from stages.variants import variant_spec
 
 import numpy as np
 
-from hrrl import launch
+from hrrl import launch, machine
 from hrrl.files import replacing
 from hrrl.rows import write_rows
 
 
 def main(params, variant, seed):
-    launch.join(params.launch)
+    launch.join(params.launch, machine.load())
     from hrrl import runtime
 
-    spec, seed = variant_spec(params, variant), int(seed)
+    spec, seed = variant_spec(variant), int(seed)
     with runtime.start(params.compute) as here:
         training, checkpoint = train(params, here, spec, "pretrain", variant, seed)
         if here.writes:
-            save(params, training, variant, spec, seed, model_folder(params, variant, seed))
+            save(params, training, variant, spec, seed, model_folder(variant, seed))
             with replacing(measured_speed(params, variant, seed)) as file:
                 write_rows(file, training.speed)
             checkpoint.clear()
@@ -42,7 +42,7 @@ def train(params, here, spec: dict, stage: str, name: str, seed: int):
         methods.example_axis(spec["example"]), methods.concept_axis(spec["concept"], task.counts)
     )
     used = {"pretrain": settings.as_dict(), "variant": spec, "seed": seed}
-    data = [dataset_folder(params), concepts_folder(params) / "benchmark.json"]
+    data = [dataset_folder(), CONCEPTS / "benchmark.json"]
     checkpoint = open_checkpoint(params, f"{stage}-{key(name, seed)}", used, data)
     title = f"{name} seed {seed}"
     watch = watching(here, title, course(params, stage, name, seed))

@@ -1,14 +1,15 @@
-"""Gathers the results of all stages into reports/<name>/: claims.json, metrics.json, tables, plots, figures, a page."""
+"""Gathers the results of all stages into reports/: claims.json, metrics.json, tables, plots, figures, a page."""
 
 import io
 import json
 from itertools import product
-from pathlib import Path
 from types import SimpleNamespace
 
-from stages.common import deciding, plain, run
+from stages.common import plain, run
 from stages.paths import (
-    concepts_folder,
+    CONCEPTS,
+    DATA,
+    REPORTS,
     measured,
     model_folder,
     read_json,
@@ -28,7 +29,7 @@ from hrrl.files import replacing
 
 
 def main(params):
-    results, folder = gather(params), Path("reports", params.name)
+    results, folder = gather(params), REPORTS
     metrics = reporting.metrics(results)
     write_json(folder / "claims.json", reporting.claims(results))
     write_json(folder / "metrics.json", metrics)
@@ -50,7 +51,7 @@ def main(params):
 def gather(params) -> reporting.Results:
     """Reads just the files of the seeds, variants and targets that params name; others may be left from before."""
     trained = [(variant, seed) for variant in params.runs.pretrain for seed in params.seeds]
-    robustness = {run: json.loads(measured(params, "robustness", *run, ".json").read_text()) for run in trained}
+    robustness = {run: json.loads(measured("robustness", *run, ".json").read_text()) for run in trained}
     steps = [row | tag(run) for run in trained for row in robustness[run]["steps"]]
     per_concept = [
         {"concept": concept, "accuracy": accuracy} | tag(run)
@@ -70,15 +71,15 @@ def gather(params) -> reporting.Results:
         claims=plain(params.claims),
         svm=svm(params),
         hits=hits(params),
-        history=stack(trained, lambda *run: model_folder(params, *run) / "history.csv"),
+        history=stack(trained, lambda *run: model_folder(*run) / "history.csv"),
         finetune=finetune(params),
         robustness=pd.DataFrame(steps),
         concept_accuracy=pd.DataFrame(per_concept),
-        table1=pd.read_csv(concepts_folder(params) / "table1.csv"),
-        concepts=pd.read_csv(concepts_folder(params) / "concepts.csv"),
-        target_concepts=pd.read_csv(concepts_folder(params) / "targets.csv"),
-        members=pd.read_csv(concepts_folder(params) / "members.csv", keep_default_na=False),
-        gallery=Path("data", params.name, "gallery"),
+        table1=pd.read_csv(CONCEPTS / "table1.csv"),
+        concepts=pd.read_csv(CONCEPTS / "concepts.csv"),
+        target_concepts=pd.read_csv(CONCEPTS / "targets.csv"),
+        members=pd.read_csv(CONCEPTS / "members.csv", keep_default_na=False),
+        gallery=DATA / "gallery",
         **theory,
         **search(params),
     )
@@ -86,12 +87,12 @@ def gather(params) -> reporting.Results:
 
 def spec(params, variant) -> dict:
     """The points of a variant with all their settings."""
-    return read_json(selected(params, variant))
+    return read_json(selected(variant))
 
 
 def official_kind(params, target) -> str:
     """The kind of a dataset that is used as published; only such a one can stand beside the paper's numbers."""
-    dataset = SimpleNamespace(**read_json(resolved(params, "datasets", target)))
+    dataset = SimpleNamespace(**read_json(resolved("datasets", target)))
     changed = dataset.classes or dataset.resolution or "[" in dataset.train + (dataset.test or "")
     return "" if changed else dataset.kind
 
@@ -99,7 +100,7 @@ def official_kind(params, target) -> str:
 def svm(params) -> pd.DataFrame:
     rows = []
     for cell in scored(params):
-        scores = read_json(measured(params, "svm", *cell) / "scores.json")
+        scores = read_json(measured("svm", *cell) / "scores.json")
         for target in params.targets:
             draws = enumerate(scores[target]["draws"])
             rows += [{"target": target, "draw": number} | tag(cell) | fit(draw) for number, draw in draws]
@@ -114,14 +115,14 @@ def fit(draw: dict) -> dict:
 def hits(params) -> dict:
     found = {}
     for cell in scored(params):
-        with np.load(measured(params, "svm", *cell) / "hits.npz") as arrays:
+        with np.load(measured("svm", *cell) / "hits.npz") as arrays:
             found |= {(target, *cell): arrays[target] for target in params.targets}
     return found
 
 
 def search(params) -> dict[str, pd.DataFrame]:
     """What the search measured: a row per cell, and its rows of Figs. 4 and 5."""
-    cells = [read_json(searched(params, *cell)) for cell in search_cells(params)]
+    cells = [read_json(searched(*cell)) for cell in search_cells(params)]
     frames = {
         "search": [point(c) | {f"accuracy_{t}": c["targets"][t] for t in params.targets} for c in cells],
         "search_steps": [point(c) | row for c in cells for row in c["steps"]],
@@ -140,7 +141,7 @@ def scored(params) -> list[tuple]:
 
 def finetune(params) -> pd.DataFrame:
     runs = [(variant, seed) for variant in params.runs.finetune for seed in params.seeds]
-    frame = stack(runs, lambda *run: measured(params, "finetune", *run, ".csv"))
+    frame = stack(runs, lambda *run: measured("finetune", *run, ".csv"))
     return frame[frame.target.isin(params.targets)]
 
 
@@ -154,7 +155,7 @@ def tag(run) -> dict:
 
 
 def table(params, *parts) -> pd.DataFrame:
-    return pd.read_csv(Path("data", params.name, *parts))
+    return pd.read_csv(DATA.joinpath(*parts))
 
 
 def settings(params) -> str:
@@ -165,8 +166,8 @@ def settings(params) -> str:
     shown["datasets"] = {name: definition(params, name) for name in names}
     shown["variants"] = {name: spec(params, name) for name in params.runs.pretrain}
     for section in ("pretrain", "compute", "launch", "search", "svm", "finetune", "robustness", "theory"):
-        shown[section] = deciding(params, section)
-    models = [model_folder(params, *run) / "model.json" for run in product(params.runs.pretrain, params.seeds)]
+        shown[section] = plain(params[section])
+    models = [model_folder(*run) / "model.json" for run in product(params.runs.pretrain, params.seeds)]
     shown["computed"] = sorted({read_json(model)["computed"] for model in models})
     text, yaml = io.StringIO(), YAML()
     yaml.default_flow_style, yaml.width = None, 110
@@ -175,7 +176,7 @@ def settings(params) -> str:
 
 
 def definition(params, dataset) -> dict:
-    found = read_json(resolved(params, "datasets", dataset))
+    found = read_json(resolved("datasets", dataset))
     return {key: value for key, value in found.items() if value and key not in ("root", "code")}
 
 

@@ -4,10 +4,9 @@ One file for each: what changes one of them makes just what uses it outdated.
 """
 
 import json
-from pathlib import Path
 
-from stages.common import run
-from stages.paths import remove_unnamed
+from stages.common import plain, read_params, run
+from stages.paths import DATA, remove_unnamed
 
 from hrrl import arithmetic, identity
 from hrrl.datasets import kinds
@@ -16,20 +15,34 @@ from hrrl.params import load
 
 GRADIENT, *OTHERS = (f"hrrl.methods.example.{name}" for name in ("gradient", "noise", "pgd", "wrm"))
 ADVERSARIAL = "hrrl.methods.concept.hrrl"
-STAGES = {  # and what they find by its name, whatever params.yaml says
-    "preflight": [],
+STAGES = {  # the keys of params.yaml that decide what a stage writes; dvc.yaml lists what else does
+    "preflight": [
+        *("benchmark", "targets", "concepts", "pretrain.backbone", "pretrain.backbone_args", "pretrain.image_size"),
+        *("pretrain.batch_size", "finetune.batch_size", "compute.device", "compute.precision", "compute.compile"),
+        *("compute.sync_batchnorm", "launch"),
+    ],
     "manifest": [],
-    "concepts": [],
+    "concepts": ["benchmark", "targets", "concepts", "runs.pretrain"],
+    "search_model": ["benchmark", "pretrain", "search.c", "search.s", "compute", "launch"],
+    "search": ["benchmark", "targets", "svm", "robustness", "compute"],
+    "select": ["targets", "search.points", "search.seeds"],
+    "given": [],
+    "pretrain": ["benchmark", "pretrain", "compute", "launch"],
+    "card": ["seeds", "runs.pretrain"],
+    "features": ["targets", "compute"],
+    "svm": ["targets", "svm", "compute.fast"],
+    "finetune": ["targets", "finetune", "compute", "launch"],
+    "robustness": ["benchmark", "robustness", "compute"],
+    "theory": ["seeds", "theory", "runs.pretrain"],
+    "gallery": ["seeds", "benchmark", "targets", "headline", "runs.pretrain", "runs.svm", "compute"],
+    "report": [
+        *("name", "seeds", "benchmark", "targets", "shifts", "claims", "headline", "concepts", "runs.pretrain"),
+        *("runs.svm", "runs.finetune", "pretrain", "search", "svm", "finetune", "robustness", "theory", "compute"),
+        "launch",
+    ],
+}
+FOUND = {  # the code that stages find by its name, whatever params.yaml says
     "search_model": [GRADIENT, ADVERSARIAL],
-    "search": [],
-    "select": [],
-    "pretrain": [],
-    "card": [],
-    "features": [],
-    "svm": [],
-    "finetune": [],
-    "robustness": [],
-    "theory": [],
     "gallery": [GRADIENT, *OTHERS, ADVERSARIAL],
     "report": OTHERS,
 }
@@ -40,13 +53,23 @@ def main(params):
     for name in dict.fromkeys([params.benchmark, *params.targets]):
         files[f"datasets/{name}.json"] = dataset(params.datasets[name])
     computed = arithmetic.PORTABLE if params.compute.arithmetic == "portable" else "native"
-    for stage, found in STAGES.items():
-        files[f"code/{stage}.json"] = {"code": identity.code(f"stages.{stage}", *found), "arithmetic": computed}
-    with replacing(Path("data", params.name, "resolved")) as folder:
+    given = read_params()
+    for stage, keys in STAGES.items():
+        settings = {key: setting(given, key) for key in keys}
+        code = identity.code(f"stages.{stage}", *FOUND.get(stage, ()))
+        files[f"stages/{stage}.json"] = {"settings": settings, "arithmetic": computed, "code": code}
+    with replacing(DATA / "resolved") as folder:
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(json.dumps(content, indent=1) + "\n")
     remove_unnamed(params)
+
+
+def setting(params, key: str):
+    """The value of a dotted key, as params.yaml has it."""
+    for part in key.split("."):
+        params = params[part]
+    return plain(params)
 
 
 def variant(spec: dict) -> dict:

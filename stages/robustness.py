@@ -9,10 +9,10 @@ from hrrl.robustness import augmented_accuracy
 
 
 def main(params, variant, seed):
-    model, description = models.load(model_folder(params, variant, seed))
+    model, description = models.load(model_folder(variant, seed))
     with runtime.start(params.compute) as here:
         found = measure(params, here, model, benchmark_task(params, description["image_size"]))
-    write_json(measured(params, "robustness", variant, seed, ".json"), found)
+    write_json(measured("robustness", variant, seed, ".json"), found)
 
 
 def measure(params, here, model, task) -> dict:

@@ -20,7 +20,7 @@ from hrrl.features import features
 
 
 def main(params, point, seed):
-    folder, (tau, lam) = search_model(params, point, seed), search.parse(point)
+    folder, (tau, lam) = search_model(point, seed), search.parse(point)
     model, description = models.load(folder)
     [*_, last] = pd.read_csv(folder / "history.csv").to_dict("records")
     with runtime.start(params.compute) as here:
@@ -32,7 +32,7 @@ def main(params, point, seed):
             targets[target] = accuracy(params, here, model, source, target)
     loss = {name: last[key] for name in task.names if (key := f"loss_{name}") in last}
     found = {"tau": tau, "lam": lam, "seed": int(seed), "targets": targets, "benchmark": last["val_accuracy"]}
-    write_json(searched(params, point, seed), found | measured | {"loss": loss})
+    write_json(searched(point, seed), found | measured | {"loss": loss})
 
 
 def accuracy(params, here, model, source, target) -> float:

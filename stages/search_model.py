@@ -1,21 +1,21 @@
-"""Trains one point of the search with one tuning seed: data/<name>/search_models/<point>-<seed>/."""
+"""Trains one point of the search with one tuning seed: data/search_models/<point>-<seed>/."""
 
 from stages.common import run
 from stages.paths import search_model
 from stages.pretrain import save, train
 
-from hrrl import launch, search
+from hrrl import launch, machine, search
 
 
 def main(params, point, seed):
-    launch.join(params.launch)
+    launch.join(params.launch, machine.load())
     from hrrl import runtime
 
     spec, seed = search.spec(search.parse(point), params.search.c, params.search.s), int(seed)
     with runtime.start(params.compute) as here:
         training, checkpoint = train(params, here, spec, "search", point, seed)
         if here.writes:
-            save(params, training, point, spec, seed, search_model(params, point, seed))
+            save(params, training, point, spec, seed, search_model(point, seed))
             checkpoint.clear()
 
 

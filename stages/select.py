@@ -1,30 +1,22 @@
-"""Writes what each variant is: its axes with the numbers that the search found best, data/<name>/selected/."""
-
-import json
-from pathlib import Path
+"""Puts the best of what was searched into a variant that leaves tau or lam to it: data/selected/<variant>.json."""
 
 from stages.common import run
-from stages.paths import read_json, resolved, search_cells, searched
+from stages.paths import read_json, search_cells, searched, selected, write_json
+from stages.variants import axes
 
 from hrrl import search
-from hrrl.files import replacing
 
 
-def main(params):
+def main(params, variant):
     cells = [cell(params, *point) for point in search_cells(params)]  # others may be left from before
-    with replacing(Path("data", params.name, "selected")) as folder:
-        folder.mkdir()
-        for variant in params.runs.pretrain:
-            found = read_json(resolved(params, "variants", variant))
-            spec = search.filled({axis: found[axis] for axis in ("example", "concept")}, cells)
-            (folder / f"{variant}.json").write_text(json.dumps(spec, indent=1) + "\n")
+    write_json(selected(variant), search.filled(axes(variant), cells))
 
 
 def cell(params, point, seed) -> dict:
     """The result of a point; a target that params no longer name does not count."""
-    found = read_json(searched(params, point, seed))
+    found = read_json(searched(point, seed))
     return found | {"targets": {target: found["targets"][target] for target in params.targets}}
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "variant")

@@ -1,7 +1,7 @@
 """What stages train and measure on: the benchmark's images with the concept of each class."""
 
 from stages.inputs import open_data
-from stages.paths import concepts_folder, read_json
+from stages.paths import CONCEPTS, read_json
 
 
 def benchmark_task(params, image_size: int):
@@ -10,6 +10,6 @@ def benchmark_task(params, image_size: int):
 
     from hrrl.evaluation import Task
 
-    concepts = read_json(concepts_folder(params) / "benchmark.json")
+    concepts = read_json(CONCEPTS / "benchmark.json")
     train, test = (open_data(params, split, image_size) for split in ("train", "test"))
     return Task(train, test, torch.tensor(concepts["ids"]), concepts["names"])

@@ -1,9 +1,7 @@
 """Theorem 3 on the runs themselves: mu and the s and c that it suggests, the regret of q, curves of h(s) (Fig. 2)."""
 
-from pathlib import Path
-
 from stages.common import run
-from stages.paths import concepts_folder, model_folder
+from stages.paths import CONCEPTS, DATA, model_folder
 from stages.variants import variant_spec
 
 import numpy as np
@@ -24,7 +22,7 @@ def main(params):
         "suggestions": suggested,
         "regret": pd.DataFrame(regret(runs), columns=["variant", "seed", "c", "s", "steps", "regret", "bound"]),
     }
-    with replacing(Path("data", params.name, "theory")) as folder:
+    with replacing(DATA / "theory") as folder:
         folder.mkdir()
         for name, frame in frames.items():
             frame.to_csv(folder / f"{name}.csv", index=False)
@@ -32,11 +30,11 @@ def main(params):
 
 def recorded(params):
     """(variant, seed, q's distribution before its first step as a function of c, terms, q) of the runs with Eq. 6."""
-    counts = pd.read_csv(concepts_folder(params) / "concepts.csv").images.tolist()
+    counts = pd.read_csv(CONCEPTS / "concepts.csv").images.tolist()
     for variant in params.runs.pretrain:
-        point = (variant_spec(params, variant)["concept"] or {}).get("hrrl")
+        point = (variant_spec(variant)["concept"] or {}).get("hrrl")
         for seed in params.seeds if point else []:
-            with np.load(model_folder(params, variant, seed) / "trace.npz") as trace:
+            with np.load(model_folder(variant, seed) / "trace.npz") as trace:
                 yield variant, seed, ConceptDistribution(counts, **point), trace["terms"], trace["q"]
 
 

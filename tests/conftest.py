@@ -170,7 +170,7 @@ def restored(clone):
     yield clone
     call(clone, "git", "checkout", "-q", "--force", "HEAD")
     call(clone, "git", "clean", "-qfd")
-    shutil.rmtree(clone / "data/smoke/targets")  # has those that a test added, which neither git nor DVC knows now
+    shutil.rmtree(clone / "data/targets")  # has those that a test added, which neither git nor DVC knows now
     with contextlib.chdir(clone), Repo() as repo:
         repo.checkout(force=True)
         repo.experiments.remove(all_commits=True)

@@ -525,7 +525,7 @@ def test_a_dead_worker_is_reported_and_none_is_left(tmp_path):
     batches = source.train_batches(1, RESIZED, 0, 0)
     next(batches)
     os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
-    with pytest.raises(UserError, match=r"compute.workers: a process that decodes images has died"):
+    with pytest.raises(UserError, match=r"workers: a process that decodes images has died"):
         list(batches)
     abandoned = source.train_batches(1, RESIZED, 0, 0)
     next(abandoned)

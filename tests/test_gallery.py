@@ -72,10 +72,10 @@ def test_sheets_are_the_same_bytes_at_any_size(tmp_path):
 
 
 def test_the_page_shows_the_gallery_of_the_run(clone):
-    content = json.loads((clone / "data/smoke/gallery/gallery.json").read_text())
+    content = json.loads((clone / "data/gallery/gallery.json").read_text())
     assert [row["name"] for row in content["concepts"]] == ["garment", "footwear", "container"]
     assert [row["name"] for row in content["datasets"]] == ["", "lowres", "digits"]
     assert {next(iter(row["point"])) for row in content["moves"][0]["rows"][1:]} == {"gradient", "pgd", "wrm", "noise"}
-    page = (clone / "reports/smoke/report.html").read_text()
-    assert page.count("data:image/webp") == len(list((clone / "data/smoke/gallery").glob("*.webp")))
+    page = (clone / "reports/report.html").read_text()
+    assert page.count("data:image/webp") == len(list((clone / "data/gallery").glob("*.webp")))
     assert len(page) < 4_000_000

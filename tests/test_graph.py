@@ -95,12 +95,12 @@ def test_a_stage_lists_what_it_imports_and_reads_and_no_more(clone, stages, trac
     if cell == "resolve":  # it reads all of params.yaml, and the hash of all code
         assert {"hrrl", "stages"} <= set(deps)
         return
-    resolved = [dep for dep in deps if dep.startswith("data/smoke/resolved")]
+    resolved = [dep for dep in deps if dep.startswith("data/resolved")]
     needed = {file for file in files if file not in identity.NO_RESULT and not through_manifest(file, deps)}
     assert needed - {file for dep in resolved for file in code_in(clone / dep)} == set()
     stage = stages[cell].cmd.rpartition(".")[2]
-    [own] = [dep for dep in resolved if dep.startswith("data/smoke/resolved/code")]
-    assert own == f"data/smoke/resolved/code/{stage}.json"
+    [own] = [dep for dep in resolved if dep.startswith("data/resolved/code")]
+    assert own == f"data/resolved/code/{stage}.json"
     more = {file for file in code_in(clone / own) - set(files) if stage not in ELSEWHERE.get(file, ())}
     assert more == set()
     exempt = NO_RESULT_PARAMS + (NO_RESULT_OF_SVM if cell.startswith("svm") else ())
@@ -117,4 +117,4 @@ def code_in(path: Path) -> set[str]:
 def through_manifest(file: str, deps: list[str]) -> bool:
     """A kind's reader decides pixels through the manifest, which has the hash of what it reads."""
     kind = file.startswith(("hrrl/datasets/kinds/", "hrrl/datasets/torchvision.py", "hrrl/datasets/arrays.py"))
-    return kind and any(dep.startswith(("data/smoke/benchmark", "data/smoke/targets")) for dep in deps)
+    return kind and any(dep.startswith(("data/benchmark", "data/targets")) for dep in deps)

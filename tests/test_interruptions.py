@@ -73,9 +73,9 @@ def small_disk(folder, kilobytes: int):
     [
         ("pretrain@erm-0", "data/cache", 100),
         ("pretrain@erm-0", ".work/checkpoints", 100),
-        ("pretrain@erm-0", "models/smoke", 100),
-        ("features@erm-0", "data/smoke/features", 20),
-        ("report", "reports/smoke", 100),
+        ("pretrain@erm-0", "models", 100),
+        ("features@erm-0", "data/features", 20),
+        ("report", "reports", 100),
     ],
 )
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(restored, cell, folder, kilobytes):
@@ -116,9 +116,7 @@ def test_two_at_once_take_turns_also_to_go_on_from_a_third(restored):
     assert cells_of((restored / "dvc.lock").read_text()) == cells_of(whole)
     logs = [file.read_text() for file in (restored / ".work/logs/smoke").glob("finetune@*.log")]
     assert any("going on after epoch" in log for log in logs)
-    metrics, headline = (
-        json.loads((restored / f"reports/smoke/{n}.json").read_text()) for n in ("metrics", "headline")
-    )
+    metrics, headline = (json.loads((restored / f"reports/{n}.json").read_text()) for n in ("metrics", "headline"))
     assert headline["svm"]["digits"] == metrics["svm"]["digits"]["erm"]["mean"]
 
 
@@ -134,7 +132,7 @@ def test_two_clones_share_one_cache(restored, tmp_path):
     printed = [run.communicate(timeout=PATIENCE)[0] for run in runs]
     (restored / ".dvc/config.local").unlink()
     assert [run.returncode for run in runs] == [0, 0], printed
-    made = "data/smoke/finetune/erm-0.csv"
+    made = "data/finetune/erm-0.csv"
     assert (restored / made).read_bytes() == (other / made).read_bytes()
 
 
@@ -174,6 +172,6 @@ def test_two_nodes_train_one_model(restored, tmp_path):
     assert "params of process 1 differ from the first one's" in run(0.1, 0.2)[1]
     run(0.1, 0.1)
     for file in ("model.safetensors", "history.csv"):
-        model = Path("models/smoke/hrrl-0", file)
+        model = Path("models/hrrl-0", file)
         assert (other / model).read_bytes() == (restored / model).read_bytes()
-    assert len((other / "models/smoke/hrrl-0/history.csv").read_text().splitlines()) == 1 + 3
+    assert len((other / "models/hrrl-0/history.csv").read_text().splitlines()) == 1 + 3

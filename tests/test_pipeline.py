@@ -22,7 +22,7 @@ def would_run(folder, until: str = "resolve") -> set[str]:
 
 
 def metrics(folder) -> dict:
-    return json.loads((folder / "reports/smoke/metrics.json").read_text())
+    return json.loads((folder / "reports/metrics.json").read_text())
 
 
 def test_second_run_has_nothing_to_do(clone):
@@ -35,18 +35,18 @@ def test_results_of_every_stage_are_there(clone):
     found = metrics(clone)
     assert set(found["svm"]) == {"lowres", "digits"}
     assert set(found["svm"]["digits"]) == {"erm", "el", "cl", "hrrl"}
-    headline = json.loads((clone / "reports/smoke/headline.json").read_text())
+    headline = json.loads((clone / "reports/headline.json").read_text())
     assert headline["svm"]["digits"] == found["svm"]["digits"]["hrrl"]["mean"]
-    report = clone / "reports/smoke"
+    report = clone / "reports"
     assert {file.suffix for file in (report / "figures").iterdir()} == {".png", ".svg"}
     assert "<img" in (report / "report.html").read_text() or "<svg" in (report / "report.html").read_text()
-    history = (clone / "models/smoke/hrrl-0/history.csv").read_text().splitlines()
+    history = (clone / "models/hrrl-0/history.csv").read_text().splitlines()
     assert len(history) == 1 + 2
     assert {"train_loss", "val_accuracy", "accuracy_garment", "q_garment", "q_entropy"} <= set(history[0].split(","))
 
 
 def test_claims_are_recomputed_from_the_files_of_each_run(clone):
-    data, report = clone / "data/smoke", clone / "reports/smoke"
+    data, report = clone / "data", clone / "reports"
 
     def accuracy(variant, target):
         return json.loads((data / f"svm/{variant}-0/scores.json").read_text())[target]["accuracy"]
@@ -95,7 +95,7 @@ def test_claims_are_recomputed_from_the_files_of_each_run(clone):
 
 
 def test_the_same_run_gives_the_same_bytes(restored):
-    model = restored / "models/smoke/hrrl-0/model.safetensors"
+    model = restored / "models/hrrl-0/model.safetensors"
     before, numbers = model.read_bytes(), metrics(restored)
     call(restored, "dvc", "repro", "--force", "--no-run-cache", "--single-item", "pretrain@hrrl-0")
     assert model.read_bytes() == before
@@ -153,7 +153,7 @@ def test_another_preset_leaves_outputs_alone(restored):
     call(restored, "dvc", "checkout", "--force")
     call(restored, "dvc", "exp", "run")
     assert (outputs("smoke"), outputs("other")) == (before, other)
-    assert "models" not in call(restored, "git", "status", "--short", "reports/smoke")
+    assert "models" not in call(restored, "git", "status", "--short", "reports")
     call(restored, "git", "checkout", "-q", "--force", "HEAD")
     call(restored, "dvc", "exp", "apply", "elsewhere")
     assert (outputs("smoke"), outputs("other")) == (before, other)
@@ -161,14 +161,14 @@ def test_another_preset_leaves_outputs_alone(restored):
 
 def test_relisting_reruns_the_stage_whose_files_changed(restored):
     concepts = restored / "concepts.csv"  # outside of what DVC watches
-    classes = (restored / "data/smoke/concepts/classes.csv").read_text()
+    classes = (restored / "data/concepts/classes.csv").read_text()
     concepts.write_text(classes)
     edit(restored, concepts={"csv": "concepts.csv"})
     call(restored, "dvc", "repro", "concepts")
     call(restored, "python", "-m", "scripts.relist")
     concepts.write_text(classes.replace("Bag,container", "Bag,footwear"))
     assert "concepts.csv changed" in call(restored, "python", "-m", "scripts.relist")
-    assert "container" not in (restored / "data/smoke/concepts/concepts.csv").read_text()
+    assert "container" not in (restored / "data/concepts/concepts.csv").read_text()
 
 
 def test_a_traceback_is_there_for_who_asks(restored, monkeypatch):
@@ -186,9 +186,9 @@ def test_shrinking_lists_leaves_no_stale_numbers(restored):
     found = metrics(restored)
     assert set(found["svm"]) == {"digits"}
     assert set(found["svm"]["digits"]) == set(found["benchmark"]) == {"erm"}
-    assert json.loads((restored / "reports/smoke/claims.json").read_text()) == []
-    assert "lowres" not in (restored / "reports/smoke/report.html").read_text().split("<pre")[0]
-    assert [path.name for path in (restored / "data/smoke/targets").iterdir()] == ["digits"]  # a dependency as a whole
+    assert json.loads((restored / "reports/claims.json").read_text()) == []
+    assert "lowres" not in (restored / "reports/report.html").read_text().split("<pre")[0]
+    assert [path.name for path in (restored / "data/targets").iterdir()] == ["digits"]  # a dependency as a whole
 
 
 def test_experiments_compare_variants(restored, tmp_path):
@@ -227,7 +227,7 @@ def test_experiments_compare_variants(restored, tmp_path):
     ],
 )
 def test_bad_input_is_one_line_and_loses_nothing(restored, changes, message):
-    model = restored / "models/smoke/erm-0/model.safetensors"
+    model = restored / "models/erm-0/model.safetensors"
     before = model.read_bytes()
     edit(restored, **changes)
     out = call(restored, "python", "-m", "scripts.repro", "--jobs", "1", ok=False)

@@ -12,7 +12,7 @@ from pages import ROOT, commands
 from hrrl import models
 from hrrl.datasets import kinds
 
-MODEL = "models/smoke/hrrl-0"
+MODEL = "models/hrrl-0"
 
 
 def test_a_model_card_has_what_the_run_measured_and_loads_the_weights_as_it_stands(restored):
@@ -36,7 +36,7 @@ def test_the_readmes_recipe_takes_a_models_features(restored):
         r"(import torch\nfrom hrrl import extract_features.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
     )
     check = "\nassert features.shape == (4, 128)"
-    call(restored, "python", "-c", program[1].replace("models/quick", "models/smoke") + check)
+    call(restored, "python", "-c", program[1].replace("models/quick", "models") + check)
 
 
 def test_a_change_of_the_card_trains_nothing(restored):

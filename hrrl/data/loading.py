@@ -365,7 +365,7 @@ class Large(Source):
                 self._decode_again(batches[done : done + self.workers * (loader.prefetch_factor or 0)], one)
             died = " ".join(f"{type(error).__name__} {error}".split())
             raise UserError(
-                f"compute.workers: a process that decodes images has died ({died}); "
+                f"machine.yaml: workers: a process that decodes images has died ({died}); "
                 "expected enough memory and shared memory (/dev/shm) for all of them: set fewer, or 0"
             ) from None
 

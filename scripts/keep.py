@@ -1,0 +1,62 @@
+"""Keeps of the experiment in data/, models/ and reports/ what the documents show: python -m scripts.keep (`make keep`).
+
+Into results/<name>/ go params.yaml, dvc.lock, claims.json, tables/runs.csv, and each file of results/<name>/ that a
+document names: as a table that it includes, as a figure, or as a link.
+"""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from hrrl.errors import UserError
+from hrrl.files import replacing
+from hrrl.params import load
+from scripts import cells
+from scripts.readme import READMES, ROOT
+
+RESULTS, REPORTS = Path("results"), Path("reports")
+ALWAYS = ["claims.json", "tables/runs.csv"]  # from which every number of a run follows
+
+
+def main() -> None:
+    name = load().name
+    folder = RESULTS / name
+    for file in kept(name):
+        if not (REPORTS / file).is_file():
+            raise UserError(f"reports/{file}: not there, and documents show results/{name}/{file}; run `make repro`")
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(REPORTS / file, folder / file)
+    shutil.copyfile("params.yaml", folder / "params.yaml")
+    with replacing(folder / "dvc.lock") as file:
+        own_cells(file)
+    print(f"{folder}: params.yaml, dvc.lock, {', '.join(kept(name))}")
+
+
+def kept(name: str) -> list[str]:
+    """The files of reports/ that stay, as paths below it."""
+    named = re.compile(rf"results/{name}/((?:\w+/)*\w+\.(?:md|csv|json|png|svg|html))\b")
+    shown = [file for document in READMES for file in named.findall(document.read_text(encoding="utf-8"))]
+    return list(dict.fromkeys([*ALWAYS, *shown]))
+
+
+def own_cells(file: Path) -> None:
+    """Writes dvc.lock without the cells of earlier params, which DVC leaves in it."""
+    yaml = YAML()
+    lock = yaml.load(Path("dvc.lock").read_text(encoding="utf-8"))
+    names = cells.needs()
+    lock["stages"] = {cell: entry for cell, entry in lock["stages"].items() if cell in names}
+    with open(file, "w", encoding="utf-8") as stream:
+        yaml.dump(lock, stream)
+
+
+if __name__ == "__main__":
+    import os
+
+    os.chdir(ROOT)
+    try:
+        main()
+    except (UserError, OSError) as error:
+        sys.exit(str(error))

@@ -3,10 +3,13 @@ JOBS ?=                   # cells that run side by side; without it as machine.y
 BASE ?= origin/main       # what a pull request is compared with
 BIN := .venv/bin
 
-.PHONY: repro open keep experiments compare relist test lint smoke comment setup setup-test bench bench-compare chaos fuzz
+.PHONY: repro open verify keep experiments compare relist test lint smoke comment setup setup-test bench bench-compare chaos fuzz
 
 repro: setup
 	@$(BIN)/python -m scripts.repro $(addprefix --jobs ,$(JOBS))
+
+verify: setup            # makes cells of a committed run again: RUN=photos CELLS="pretrain@erm-0" N=3 CPU=Haswell
+	@$(BIN)/python -m scripts.verify $(RUN) $(if $(CELLS),--cells $(CELLS)) $(if $(N),--number $(N)) $(if $(CPU),--cpu $(CPU))
 
 open:                     # the report of the params.yaml of the moment, in a browser
 	@$(BIN)/python -m webbrowser "file://$(CURDIR)/reports/report.html"
@@ -55,7 +58,7 @@ setup: .venv/installed
 	@$(BIN)/python -m scripts.plots_page
 
 setup-test:
-	@sh scripts/system-packages.sh chromium
+	@sh scripts/system-packages.sh chromium qemu-user
 
 .venv/installed: requirements.txt constraints.txt
 	@sh scripts/venv.sh

@@ -1,0 +1,151 @@
+"""The runs that are committed, and how another run of the same params compares with one, output by output.
+
+A committed run is a params.yaml with its dvc.lock, which has the hash of every output: those of the last commit itself,
+and those in results/<name>/.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = Path("results")
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of a cell, by its hash in two runs; None where a run has none."""
+
+    cell: str
+    path: str
+    files: int
+    committed: str | None
+    made: str | None
+
+    @property
+    def same(self) -> bool:
+        return self.committed == self.made
+
+
+@dataclass(frozen=True)
+class Run:
+    """A committed run: where it is, the text of its params.yaml, and the stages of its dvc.lock."""
+
+    name: str
+    params: str
+    lock: str
+
+    @property
+    def stages(self) -> dict[str, dict]:
+        return stages(self.lock)
+
+
+def stages(lock: str) -> dict[str, dict]:
+    """Cell -> what dvc.lock says of it: cmd, deps, params, outs."""
+    return YAML(typ="safe").load(lock)["stages"]
+
+
+def last_commit() -> Run | None:
+    """The run of the last commit; None where there is no git, or no run in it."""
+    params, lock = (_committed(file) for file in ("params.yaml", "dvc.lock"))
+    return Run("the last commit", params, lock) if params and lock else None
+
+
+def named(name: str) -> Run:
+    """The run in results/<name>/."""
+    folder = ROOT / RESULTS / name
+    if not (folder / "dvc.lock").exists():
+        known = ", ".join(sorted(path.parent.name for path in (ROOT / RESULTS).glob("*/dvc.lock")))
+        sys.exit(f"{RESULTS / name}/dvc.lock: no such run; known: {known}")
+    return Run(name, *((folder / file).read_text(encoding="utf-8") for file in ("params.yaml", "dvc.lock")))
+
+
+def run_of(params: str) -> Run | None:
+    """The committed run that has these params, if there is one."""
+    yaml = YAML(typ="safe")
+    runs = [last_commit(), *(named(path.parent.name) for path in sorted((ROOT / RESULTS).glob("*/dvc.lock")))]
+    return next((run for run in runs if run and yaml.load(run.params) == yaml.load(params)), None)
+
+
+def compared(committed: dict[str, dict], made: dict[str, dict], cells: Iterable[str]) -> list[Output]:
+    """Every output of some cells in two dvc.locks."""
+    found = []
+    for cell in cells:
+        before, after = (
+            {out["path"]: out for out in stages.get(cell, {}).get("outs", [])} for stages in (committed, made)
+        )
+        for path in dict.fromkeys([*before, *after]):
+            files = (after.get(path) or before[path]).get("nfiles", 1)
+            hashes = (run[path]["md5"] if path in run else None for run in (before, after))
+            found.append(Output(cell, path, files, *hashes))
+    return found
+
+
+def verdict(made_lock: str, params: str) -> list[str]:
+    """Lines that say whether a finished run is the committed one with the same params, to the byte.
+
+    Names the outputs that differ, the first cell that does, and what is known to do so.
+    """
+    run = run_of(params)
+    if run is None:
+        return ["No committed run has these params, so there is none to compare with."]
+    made = stages(made_lock)
+    outputs = compared(run.stages, made, made)
+    total, same = sum(out.files for out in outputs), sum(out.files for out in outputs if out.same)
+    where = "" if run.name == "the last commit" else f" in {RESULTS / run.name}"
+    if same == total:
+        return [f"identical to the committed run{where}: {same} of {total} files"]
+    differ = [out for out in outputs if not out.same]
+    lines = [f"different from the committed run{where}: {len(differ)} of {len(outputs)} outputs, the first of them"]
+    lines += [f"  {out.path}, of {out.cell}" for out in differ[:5]]
+    return lines + [f"  may be because {cause}" for cause in causes(params)]
+
+
+def causes(params: str) -> list[str]:
+    """What is known to give other bytes, where it is so here."""
+    from hrrl import arithmetic
+
+    found = []
+    if YAML(typ="safe").load(params)["compute"]["arithmetic"] == "native":
+        found.append(
+            f"compute.arithmetic is native: every kind of CPU or GPU has its own bytes (here {arithmetic.cpu()})"
+        )
+    elif lack := arithmetic.cpu_lacks():
+        found.append(lack)
+    if edited := _git("status", "--porcelain", "--", "hrrl", "stages", "dvc.yaml", "groupings"):
+        found.append(f"code is edited: {', '.join(line[3:] for line in edited.splitlines()[:5])}")
+    if others := other_versions():
+        found.append(f"libraries have other versions than constraints.txt: {', '.join(others[:5])}")
+    return found
+
+
+def other_versions() -> list[str]:
+    """The installed libraries that are not of the version which constraints.txt pins."""
+    found = []
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        name, _, version = line.partition("==")
+        try:
+            installed = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue  # of another platform
+        if version and installed.partition("+")[0] != version:
+            found.append(f"{name} {installed}")
+    return found
+
+
+def _committed(file: str) -> str:
+    return _git("show", f"HEAD:./{file}")
+
+
+def _git(*arguments: str) -> str:
+    """What git prints; nothing where it fails, or where there is none."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    return "" if done.returncode else done.stdout

@@ -1,0 +1,65 @@
+"""Portable arithmetic: the same bytes on other CPUs, emulated; what it refuses; and code hashed by what it does."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import PATIENCE, ROOT
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from hrrl import arithmetic
+
+PROGRAM = ROOT / "tests/arithmetic_program.py"
+CPUS = ["Haswell", "EPYC-Rome"]
+emulated = pytest.mark.skipif(
+    not shutil.which("qemu-x86_64") or bool(arithmetic.cpu_lacks()),
+    reason="needs an x86-64 CPU with AVX2 and qemu-x86_64: Debian's package qemu-user, by `make setup-test`",
+)
+
+
+def start(cpu: str | None, folder, **environment) -> subprocess.Popen:
+    emulator = ["qemu-x86_64", "-cpu", cpu] if cpu else []
+    command = [*emulator, sys.executable, str(PROGRAM), str(folder)]
+    env = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A photograph as JPEG and as PNG."""
+    folder = tmp_path_factory.mktemp("files")
+    photograph = Image.fromarray(load_sample_images().images[0][:200, :300])
+    photograph.save(folder / "photograph.jpg", quality=90)
+    photograph.save(folder / "photograph.png")
+    return folder
+
+
+@emulated
+def test_every_computation_has_the_same_bytes_on_other_cpus(files):
+    started = {cpu: start(cpu, files) for cpu in (None, *CPUS)}
+    found = {cpu: json.loads(process.communicate(timeout=PATIENCE)[0]) for cpu, process in started.items()}
+    for cpu in CPUS:
+        assert found[cpu] == found[None], cpu
+    assert len(set(found[None].values())) == len(found[None])  # each is of its own
+
+
+def test_the_surroundings_change_nothing(files):
+    odd = {
+        **{"OMP_NUM_THREADS": "2", "OPENBLAS_CORETYPE": "Nehalem", "MKL_CBWR": "AVX2", "ONEDNN_MAX_CPU_ISA": "SSE41"},
+        **{"ONEDNN_DEFAULT_FPMATH_MODE": "BF16", "PYTHONHASHSEED": "7", "TZ": "Asia/Kathmandu", "LC_ALL": "C"},
+    }
+    plain, other = (json.loads(start(None, files, **env).communicate(timeout=PATIENCE)[0]) for env in ({}, odd))
+    assert plain == other
+
+
+def test_portable_arithmetic_is_refused_once_the_libraries_are_loaded():
+    program = "import numpy; from hrrl import arithmetic; arithmetic.use_portable()"
+    env = {name: value for name, value in os.environ.items() if name not in arithmetic.PORTABLE}
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=env, capture_output=True, text=True)
+    if not arithmetic.cpu_lacks():
+        assert done.returncode
+        assert "numpy is loaded and has chosen its arithmetic by this CPU" in done.stderr.splitlines()[-1]

@@ -53,7 +53,7 @@ def train(params, here, spec: dict, stage: str, name: str, seed: int):
 
 def save(params, training, name: str, spec: dict, seed: int, folder) -> None:
     """Writes a trained model, what it is, and how it was trained."""
-    from hrrl import models, runtime
+    from hrrl import models
 
     settings = params.pretrain
     description = {
@@ -65,7 +65,6 @@ def save(params, training, name: str, spec: dict, seed: int, folder) -> None:
         "seed": seed,
         "benchmark": params.benchmark,
         "pretrain": settings.as_dict(),
-        "computed": runtime.computed(params.compute),
     }
     with replacing(folder) as temporary:
         models.save(training.model, temporary, description)

@@ -2,7 +2,6 @@
 
 import io
 import json
-from itertools import product
 from types import SimpleNamespace
 
 from stages.common import plain, run
@@ -24,7 +23,7 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
-from hrrl import reporting
+from hrrl import reporting, runtime
 from hrrl.files import replacing
 
 
@@ -167,8 +166,7 @@ def settings(params) -> str:
     shown["variants"] = {name: spec(params, name) for name in params.runs.pretrain}
     for section in ("pretrain", "compute", "launch", "search", "svm", "finetune", "robustness", "theory"):
         shown[section] = plain(params[section])
-    models = [model_folder(*run) / "model.json" for run in product(params.runs.pretrain, params.seeds)]
-    shown["computed"] = sorted({read_json(model)["computed"] for model in models})
+    shown["computed"] = runtime.computed(params.compute)
     text, yaml = io.StringIO(), YAML()
     yaml.default_flow_style, yaml.width = None, 110
     yaml.dump(shown, text)

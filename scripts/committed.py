@@ -86,11 +86,12 @@ def compared(committed: dict[str, dict], made: dict[str, dict], cells: Iterable[
     return found
 
 
-def verdict(made_lock: str, params: str) -> list[str]:
-    """Lines that say whether a finished run is the committed one with the same params, to the byte.
+def verdict() -> list[str]:
+    """Lines that say whether the run in the working tree is the committed one with the same params, to the byte.
 
     Names the outputs that differ, the first cell that does, and what is known to do so.
     """
+    params, made_lock = ((ROOT / file).read_text(encoding="utf-8") for file in ("params.yaml", "dvc.lock"))
     run = run_of(params)
     if run is None:
         return ["No committed run has these params, so there is none to compare with."]

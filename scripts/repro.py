@@ -74,7 +74,7 @@ def run(jobs: int, console, holds: int) -> int:
     """Brings everything up to date and says so; returns the exit status."""
     from stages.paths import REPORTS, WORK
 
-    from scripts import plots_page, summary
+    from scripts import committed, plots_page, summary
 
     began = time.monotonic()
     plots_page.main()
@@ -96,6 +96,8 @@ def run(jobs: int, console, holds: int) -> int:
         summary.show(console, REPORTS, params.name, seconds)
     else:
         console.print("Nothing to do: params, code and data are those of the last run.")
+    for line in committed.verdict():
+        console.print(line, markup=False)
     console.print(f"Report: {report} (`make open` shows it)")
     return 0
 

@@ -20,11 +20,11 @@ test: setup setup-test
 lint: .venv/installed
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-smoke:                   # every stage once, by `make repro`; then params.yaml is as committed
+smoke:                   # every stage once, by `make repro`; then what git has is as committed
 	cp presets/smoke.yaml params.yaml
 	$(MAKE) --no-print-directory repro
 	test -s reports/report.html
-	git checkout -q params.yaml
+	git checkout -q params.yaml dvc.lock reports
 
 comment: setup           # comment.md: what a pull request changes in the results that are committed at BASE
 	@$(BIN)/python -m scripts.comment $(BASE) > comment.md

@@ -32,6 +32,7 @@ COMMANDS = {  # the first trains in one process, the second in two
     "make": [sys.executable, "-m", "scripts.repro", "--jobs", "2"],
     "dvc": [sys.executable, "-m", "dvc", "repro"],
 }
+ADVICE = "from scripts.cells import advice; print(advice())"
 PER_ROUND = 16  # kills before a pipeline may end
 PATIENCE = 120  # seconds, for what goes on by itself after a kill
 
@@ -86,7 +87,7 @@ def disturbed(folder: Path, rng: random.Random, longest: float, todo: int, found
 
     Up to ``longest`` seconds pass from one kill to the next.
     """
-    for output in (*OUTPUTS, "data/cache", ".work", ".dvc/cache", ".dvc/tmp"):
+    for output in (*OUTPUTS, ".work", ".dvc/cache", ".dvc/tmp"):
         shutil.rmtree(folder / output, ignore_errors=True)
     (folder / "dvc.lock").unlink(missing_ok=True)
     kills, failures, pipeline = [], 0, start(folder)
@@ -114,9 +115,15 @@ def disturbed(folder: Path, rng: random.Random, longest: float, todo: int, found
 
 
 def mend(folder: Path) -> bool:
-    """Whether DVC has left half a dvc.lock; mends it, as README says and `make repro` does."""
-    done = subprocess.run([sys.executable, "-m", "scripts.locks"], cwd=folder, check=True, capture_output=True)
-    return bool(done.stdout)
+    """Whether DVC has left half a file, by which it refuses to work; does then what `make repro` advises."""
+    words = subprocess.run(
+        [sys.executable, "-c", ADVICE], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout
+    if "dvc.lock" in words:
+        (folder / "dvc.lock").unlink()  # the clone has no committed one: DVC's cache has all of it
+    elif words:
+        (folder / ".dvc/tmp/rwlock").unlink()
+    return bool(words)
 
 
 def kill(pipeline: psutil.Popen, rng: random.Random) -> tuple[str, str]:
@@ -133,16 +140,14 @@ def kill(pipeline: psutil.Popen, rng: random.Random) -> tuple[str, str]:
 
 
 def processes(pipeline: psutil.Popen) -> dict[str, list[psutil.Process]]:
-    """The pipeline's processes: DVC and what serves it, the stages that it has started, and what those have started."""
-    found = {"dvc": [pipeline], "stage": [], "worker": [], "group": []}
+    """The pipeline's processes: `make repro` and DVC, the stages that these started, and what stages started."""
+    found = {"dvc": [pipeline], "stage": [], "worker": [], "group": [pipeline]}
     with suppress(psutil.Error):
-        for child in pipeline.children():
-            serves = "multiprocessing" in " ".join(child.cmdline())
-            found["dvc" if serves else "stage"].append(child)
-            found["stage" if serves else "worker"] += child.children()
-        found["worker"] += [process for stage in found["stage"] for process in stage.children(recursive=True)]
-    found["worker"] = list(dict.fromkeys(found["worker"]))
-    found["group"] = [*found["dvc"], *found["stage"], *found["worker"]]
+        for process in pipeline.children(recursive=True):
+            words = process.cmdline()
+            what = "stage" if words[1:2] == ["-m"] and words[2].startswith("stages.") else "worker"
+            found["dvc" if any(Path(word).name == "dvc" for word in words) else what].append(process)
+            found["group"].append(process)
     return found
 
 
@@ -171,6 +176,7 @@ def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every output, and of what dvc.lock holds: its order is that in which cells ended."""
     files = [file for output in OUTPUTS for file in sorted((folder / output).rglob("*")) if file.is_file()]
     contents = {str(file.relative_to(folder)): file.read_bytes() for file in files}
+    contents = {name: content for name, content in contents.items() if not name.startswith(("data/cache", "data/raw"))}
     lock = YAML(typ="safe").load(folder / "dvc.lock")
     contents["dvc.lock"] = json.dumps(lock, sort_keys=True).encode()
     return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}

@@ -1,4 +1,4 @@
-"""Model cards: the README.md beside a model's weights, as model hubs show it."""
+"""Model cards: the README.md for a model's weights, as model hubs show it."""
 
 import json
 from pathlib import Path

@@ -1,6 +1,6 @@
 """What a pull request does to the committed results, as Markdown: python -m scripts.comment BASE (or `make comment`)
 
-The metrics that differ from those at BASE, a git revision, and the report of the preset in params.yaml.
+The metrics that differ from those at BASE, a git revision, and tables of the report of the preset in params.yaml.
 """
 
 import subprocess
@@ -8,23 +8,22 @@ import sys
 from pathlib import Path
 
 from hrrl.params import load
+from scripts.cells import DVC
 
 HEADER = 2  # lines of a table without rows
-TABLES, FIGURES = ("svm", "concept_accuracy"), ("svm_accuracy", "fig4_augmented_accuracy")
+TABLES = ("svm", "concept_accuracy")
 
 
 def main(base: str) -> None:
     name = load().name
-    report = Path("reports", name)
+    report = Path("reports")
     print(f"## Metrics: {base} and here\n\n{changes(base)}\n\n## Report: {name}")
     for table in TABLES:
         print(f"\n{(report / f'tables/{table}.md').read_text().strip()}")
-    for figure in FIGURES:
-        print(f"\n![{figure}]({report}/figures/{figure}.png)")
 
 
 def changes(base: str) -> str:
-    command = [sys.executable, "-m", "dvc", "metrics", "diff", "--md", "--precision", "3", base]
+    command = [DVC, "metrics", "diff", "--md", "--precision", "3", base]
     table = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     return table if len(table.splitlines()) > HEADER else "No metric differs."
 

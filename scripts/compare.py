@@ -12,11 +12,11 @@ import subprocess
 import sys
 from statistics import mean
 
-from dvc.repo import Repo
 from rich.console import Console
 from rich.table import Table
 from ruamel.yaml import YAML
 
+from scripts.cells import DVC
 from scripts.summary import flat, score
 
 
@@ -29,9 +29,7 @@ def main() -> None:
         base = YAML(typ="safe").load(file)
     variant = arguments.variant or base["headline"]
     keys = arguments.sweep or [f"variants.{variant}"]
-    with Repo() as repo:
-        revisions = [pair for pairs in repo.experiments.ls(all_commits=True).values() for pair in pairs]
-    revisions = dict([("last commit", "HEAD"), *revisions])
+    revisions = {"last commit": "HEAD"} | dict(zip(listed("--name-only"), listed("--sha-only"), strict=True))
     found = [row for name, rev in revisions.items() if (row := read(name, rev, base, variant, keys))]
     if not found:
         sys.exit(
@@ -47,9 +45,15 @@ def main() -> None:
         print("best: dvc exp run", *(f"-S {key}={value}" for key, value in best.items()))
 
 
+def listed(what: str) -> list[str]:
+    """Of all experiments in this repository the names, or the commits, by `dvc exp list`."""
+    command = [DVC, "exp", "list", "--all-commits", what]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+
+
 def read(name: str, rev: str, base: dict, variant: str, keys: list[str]) -> dict | None:
     """The settings and validation scores of a revision; None where it is not one of those that are compared."""
-    params, metrics = show(rev, "params.yaml"), show(rev, f"reports/{base['name']}/metrics.json")
+    params, metrics = show(rev, "params.yaml"), show(rev, "reports/metrics.json")
     if params is None or metrics is None or params["name"] != base["name"]:
         return None
     params, base = flat(params), flat(base)

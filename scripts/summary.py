@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from rich.table import Table
+from ruamel.yaml import YAML
 
 from hrrl.progress import duration
 
@@ -15,7 +16,7 @@ def show(console, folder: Path, name: str, seconds: float) -> None:
     """Prints the SVM's accuracy, what changed against the last commit, and how long the run took."""
     metrics = json.loads((folder / "metrics.json").read_text())
     console.print(svm_table(metrics["svm"], f"{name}: accuracy (%) of the linear SVM, mean ± std over seeds"))
-    for line in changes(folder / "headline.json"):
+    for line in changes(folder / "headline.json", name):
         console.print(line, markup=False)
     keep = f"git add dvc.lock params.yaml {folder} && git commit"
     console.print(f"Done in {duration(seconds)}. To keep this run: {keep}", markup=False)
@@ -34,18 +35,24 @@ def score(found: dict | None) -> str:
     return f"{found['mean']:.2f}" + (f" ± {found['std']:.2f}" if "std" in found else "")
 
 
-def changes(file: Path) -> list[str]:
-    """How the headline's numbers differ from those of the last commit."""
-    committed = subprocess.run(["git", "show", f"HEAD:{file}"], capture_output=True, text=True)
-    if committed.returncode:
+def changes(file: Path, name: str) -> list[str]:
+    """How the headline's numbers differ from those of the last commit, if that has an experiment of this name."""
+    committed = {path: at_head(path) for path in ("params.yaml", str(file))}
+    if None in committed.values() or YAML(typ="safe").load(committed["params.yaml"]).get("name") != name:
         return ["The last commit has no run of this preset to compare with."]
-    before, after = (flat(json.loads(text)) for text in (committed.stdout, file.read_text()))
+    before, after = (flat(json.loads(text)) for text in (committed[str(file)], file.read_text()))
     keys = [key for key in dict.fromkeys([*before, *after]) if before.get(key) != after.get(key)]
     if not keys:
         return ["The headline's numbers are those of the committed run."]
     rows = [f"  {key:32} {shown(before.get(key)):>8} -> {shown(after.get(key)):>8}" for key in keys]
     more = [f"  and {len(rows) - MOST} more: dvc metrics diff"] if len(rows) > MOST else []
     return ["Changed against the committed run:", *rows[:MOST], *more]
+
+
+def at_head(path: str) -> str | None:
+    """A file's text in the last commit."""
+    found = subprocess.run(["git", "show", f"HEAD:./{path}"], capture_output=True, text=True)
+    return None if found.returncode else found.stdout
 
 
 def flat(node, key: str = "") -> dict:

@@ -104,7 +104,9 @@ def log_apart() -> None:
     os.environ.setdefault("HRRL_BEGAN", str(time.time()))  # torchrun's processes inherit it, and the log
     folder = Path(os.environ["HRRL_LOGS"])
     if "TORCHELASTIC_RUN_ID" not in os.environ:
-        log = os.open(folder / f"{os.environ['DVC_STAGE']}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+        log = os.open(
+            folder / f"{os.environ['DVC_STAGE']}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644
+        )
         for stream in (1, 2):
             os.dup2(log, stream)
         if _ended(folder):
@@ -123,13 +125,17 @@ def note(**content) -> None:
 
 
 def _ended(folder: Path) -> bool:
-    return (folder / STOP).exists() or not Path("/proc", os.environ["HRRL_RUN"]).exists()
+    try:
+        os.kill(int(os.environ["HRRL_RUN"]), 0)
+    except ProcessLookupError:
+        return True
+    return (folder / STOP).exists()
 
 
 def _end_with_run(folder: Path) -> None:
     while not _ended(folder):
         time.sleep(WATCH)
-    signal.raise_signal(signal.SIGINT)
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
     time.sleep(GRACE)
     os._exit(1)
 

@@ -94,7 +94,7 @@ def cells_of(lock: str) -> set[str]:
 
 
 def test_two_at_once_take_turns_also_to_go_on_from_a_third(restored):
-    """Two in one clone, after a run that was killed while it trained, and while DVC wrote its lock files."""
+    """Two in one clone, after a run that was killed while it trained."""
     edit(restored, headline="erm", finetune__steps=120, finetune__every=12, finetune__milestones=[60])
     checkpoints, command = restored / ".work/checkpoints/smoke", [BIN / "python", "-m", "scripts.repro"]
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -103,16 +103,13 @@ def test_two_at_once_take_turns_also_to_go_on_from_a_third(restored):
         wait_for(lambda: list(checkpoints.glob("finetune-*/epoch-*.pt")), 120)
         killed.kill()
     wait_for(lambda: not processes(restored), 10)
-    (restored / ".dvc/tmp/rwlock").write_text("")
     whole = (restored / "dvc.lock").read_text()
-    (restored / "dvc.lock").write_text(whole[: whole.index("md5:", len(whole) // 2) + 4])
     runs = [subprocess.Popen(command, **options) for _ in range(2)]
     printed = sorted((run.communicate(timeout=PATIENCE)[0] for run in runs), key=len)
     assert [run.returncode for run in runs] == [0, 0], printed
     assert "Waiting for another" in printed[0]
     assert "Nothing to do" in printed[0]
     assert "Nothing to do" not in printed[1]
-    assert "dvc.lock was cut off, as DVC was killed" in printed[1]
     assert cells_of((restored / "dvc.lock").read_text()) == cells_of(whole)
     logs = [file.read_text() for file in (restored / ".work/logs/smoke").glob("finetune@*.log")]
     assert any("going on after epoch" in log for log in logs)
@@ -160,12 +157,13 @@ def test_two_nodes_train_one_model(restored, tmp_path):
     shutil.copytree(restored, other, symlinks=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        launch = {"nproc": 1, "nnodes": 2, "master_addr": "127.0.0.1", "master_port": free.getsockname()[1]}
+        port = free.getsockname()[1]
 
     def run(*lrs) -> list[str]:
         commands = []
         for rank, (node, lr) in enumerate(zip((restored, other), lrs, strict=True)):
-            edit(node, launch=launch | {"node_rank": rank}, pretrain__epochs=3, pretrain__lr=lr)
+            edit(node, launch={"nproc": 1, "nnodes": 2}, pretrain__epochs=3, pretrain__lr=lr)
+            (node / "machine.yaml").write_text(f"node_rank: {rank}\nmaster_port: {port}\n")
             commands.append(subprocess.Popen([BIN / "dvc", "repro", "--single-item", stage], cwd=node, **OUTPUT))
         return [command.communicate(timeout=PATIENCE)[0] for command in commands]
 

@@ -206,7 +206,7 @@ def test_a_key_too_many_or_too_few_is_one_line(tmp_path, data):
     refused(content, tmp_path)
 
 
-NAMED = ["name", "benchmark", "headline", "targets.0", "runs.pretrain.0", "runs.svm.0", "launch.master_addr"]
+NAMED = ["name", "benchmark", "headline", "targets.0", "runs.pretrain.0", "runs.svm.0"]
 
 
 @pytest.mark.parametrize("key", [*NAMED, "datasets.", "variants.", "concepts.0.name", "pretrain.backbone"])

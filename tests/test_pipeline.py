@@ -1,6 +1,5 @@
 """The pipeline as a user runs it: real dvc commands with the smoke preset, in a fresh clone."""
 
-import contextlib
 import json
 import re
 import shutil
@@ -8,17 +7,19 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import BIN, call, edit, outdated
-from dvc.repo import Repo
-from dvc.utils.serialize import modify_yaml
+from conftest import call, edit, outdated
 from pages import commands
 
 
 def would_run(folder, until: str = "resolve") -> set[str]:
     """The stages that a change reaches, as `dvc repro --dry` names them, once those up to one have run."""
-    with contextlib.chdir(folder):
-        Repo().reproduce(until)
-        return {stage.addressing for stage in Repo().reproduce(dry=True)}
+    call(folder, "dvc", "repro", "--quiet", until)
+    return ran(call(folder, "dvc", "repro", "--dry"))
+
+
+def ran(printed: str) -> set[str]:
+    """The stages that DVC says it runs."""
+    return set(re.findall(r"^Running stage '(.+)':", printed, re.MULTILINE))
 
 
 def metrics(folder) -> dict:
@@ -115,7 +116,8 @@ def test_a_cell_depends_on_what_decides_its_bytes_and_on_nothing_else(restored):
     for kind, name in (("methods/example", "noise"), ("datasets/kinds", "imagefolder")):
         shutil.copy(restored / f"hrrl/{kind}/{name}.py", restored / f"hrrl/{kind}/new.py")
     defaults = {"lam": 1.0, "c": 10.0, "s": 100, "q0": "empirical"}
-    edit(restored, compute__workers=1, launch__master_port=29501, variants__hrrl__concept__hrrl=defaults)
+    (restored / "machine.yaml").write_text("workers: 1\nmaster_port: 29501\n")
+    edit(restored, variants__hrrl__concept__hrrl=defaults)
     assert would_run(restored) == set()
     edit(restored, datasets__lowres__resolution=8)
     reached = {"search", "features", "finetune", "gallery", "report"}
@@ -133,30 +135,33 @@ def test_a_default_reaches_what_leaves_it_out(restored):
     }
 
 
-def test_another_preset_leaves_outputs_alone(restored):
-    """smoke -> another name, run, checkout -> smoke, exp run -> exp apply."""
+def test_presets_take_turns_and_lose_nothing(restored):
+    """smoke -> another name by make repro and exp run -> checkout -> exp apply; everything comes from DVC's cache."""
 
-    def outputs(name):
-        return sorted(str(path) for top in ("models", "data", "reports") for path in (restored / top / name).rglob("*"))
+    def outputs() -> dict[str, bytes]:
+        paths = [path for top in ("models", "data", "reports") for path in (restored / top).rglob("*")]
+        kept = [path for path in paths if path.is_file() and "cache" not in path.relative_to(restored).parts]
+        return {str(path): path.read_bytes() for path in kept}
 
-    before = outputs("smoke")
-    runs = {step: ["erm"] for step in ("pretrain", "svm", "finetune")}
+    before, scores = outputs(), metrics(restored)
+    runs = {step: ["erm"] for step in ("pretrain", "given", "svm", "finetune")} | {"searched": []}
     edit(restored, name="other", variants={"erm": {}}, runs=runs, headline="erm", claims=[], search__points=["erm"])
     call(restored, "python", "-m", "scripts.repro")
-    call(restored, "dvc", "exp", "run", "-n", "elsewhere")
-    assert outputs("smoke") == before
-    assert outputs("other")
-    call(restored, "dvc", "checkout")
-    assert outputs("smoke") == before
-    other = outputs("other")
+    other = outputs()
+    assert not (restored / "models/hrrl-0").exists()
+    call(restored, "dvc", "exp", "save", "-n", "elsewhere")
     call(restored, "git", "checkout", "-q", "--force", "HEAD")
     call(restored, "dvc", "checkout", "--force")
-    call(restored, "dvc", "exp", "run")
-    assert (outputs("smoke"), outputs("other")) == (before, other)
-    assert "models" not in call(restored, "git", "status", "--short", "reports")
-    call(restored, "git", "checkout", "-q", "--force", "HEAD")
+    assert (outputs(), outdated(restored)) == (before, {})
+    [changes] = json.loads(call(restored, "dvc", "metrics", "diff", "HEAD", "elsewhere", "--json")).values()
+    assert "svm.digits" in changes
     call(restored, "dvc", "exp", "apply", "elsewhere")
-    assert (outputs("smoke"), outputs("other")) == (before, other)
+    assert outputs() == other
+    assert metrics(restored) != scores
+    call(restored, "git", "checkout", "-q", "--force", "HEAD")
+    assert "Running" not in call(restored, "dvc", "exp", "run")
+    assert outputs() == before
+    assert call(restored, "git", "status", "--short") == ""
 
 
 def test_relisting_reruns_the_stage_whose_files_changed(restored):
@@ -180,7 +185,7 @@ def test_a_traceback_is_there_for_who_asks(restored, monkeypatch):
 
 def test_shrinking_lists_leaves_no_stale_numbers(restored):
     """Down to ERM alone, one target and no claims."""
-    runs = {step: ["erm"] for step in ("pretrain", "svm", "finetune")}
+    runs = {step: ["erm"] for step in ("pretrain", "given", "svm", "finetune")} | {"searched": []}
     edit(restored, targets=["digits"], shifts={"digits": "both"}, claims=[], runs=runs, headline="erm")
     call(restored, "python", "-m", "scripts.repro")
     found = metrics(restored)
@@ -199,8 +204,8 @@ def test_experiments_compare_variants(restored, tmp_path):
     rows = json.loads(call(restored, "sh", "-c", f"{diff} --json"))
     [changes] = rows.values()
     assert "svm.digits" in changes
-    shown = call(restored, "env", "COLUMNS=100", "dvc", "exp", "show", "--no-pager")
-    for words in (r"headline +svm\.lowres +svm\.digits", r"\[erm\].* erm ", r"\[hrrl\].* hrrl "):
+    shown = call(restored, "env", "COLUMNS=200", "make", "-o", "setup", "experiments")
+    for words in (r"svm\.lowres +svm\.digits.* headline", r"\[erm\].* erm ", r"\[hrrl\].* hrrl "):
         assert re.search(words, shown), shown
     found = call(restored, "python", "-m", "scripts.compare", "hrrl")
     assert "last commit" in found
@@ -235,25 +240,3 @@ def test_bad_input_is_one_line_and_loses_nothing(restored, changes, message):
     assert "Traceback" not in out
     assert "its log, .work/logs/smoke/" in out
     assert model.read_bytes() == before
-
-
-def test_what_is_written_to_dvc_lock_is_dvcs_to_the_byte(clone, tmp_path):
-    """The first run wrote it stage by stage (scripts/parsed_once.py)."""
-    lock = tmp_path / "dvc.lock"
-    shutil.copy(clone / "dvc.lock", lock)
-    with modify_yaml(lock):
-        pass
-    assert lock.read_bytes() == (clone / "dvc.lock").read_bytes()
-
-
-def test_the_dvc_command_parses_once_and_does_the_same(restored):
-    written = (restored / "dvc.lock").read_bytes()
-    call(restored, "dvc", "repro", "--quiet", "--force", "--single-item", "card@erm-0")
-    assert (restored / "dvc.lock").read_bytes() == written
-    edit(restored, headline="erm", svm__folds=3)
-    ours = call(restored, "dvc", "status", "--json")
-    assert json.loads(ours) == json.loads(call(restored, "python", "-m", "dvc", "status", "--json"))
-    assert "dvc_command" in (BIN / "dvc").read_text()
-    with open(restored / "dvc.lock", "a") as lock:  # what DVC's other commands put there
-        lock.write("datasets: []\n")
-    assert call(restored, "dvc", "status", "--json") == ours

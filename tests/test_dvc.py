@@ -1,0 +1,110 @@
+"""DVC as its users know it: its command, its documented settings, and nothing of it replaced or written to."""
+
+import ast
+import base64
+import hashlib
+import json
+import re
+import subprocess
+from importlib import metadata
+
+import pytest
+from conftest import BIN, ROOT, call, edit
+from ruamel.yaml import YAML
+
+SOURCES = [
+    file for folder in ("hrrl", "stages", "scripts", "benchmarks", "tests") for file in ROOT.glob(f"{folder}/**/*.py")
+]
+
+
+def test_nothing_of_ours_imports_dvc_but_its_api():
+    found = set()
+    for file in SOURCES:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    assert {name for name in found if name.split(".")[0] in ("dvc", "dvc_data", "dvc_objects")} <= {"dvc.api"}
+
+
+def test_nothing_of_ours_writes_where_dvc_keeps_its_own():
+    """Of DVC's table of locks the advice is read off; that file alone, and benchmarks/chaos.py does as it says."""
+    inner = re.compile(r"\.dvc/(?:tmp|cache)[\w/]*|site_cache\w*")
+    used = {}
+    for file in SOURCES:
+        if found := set(inner.findall(file.read_text(encoding="utf-8"))):
+            used[str(file.relative_to(ROOT))] = found
+    ours = {name: found for name, found in used.items() if name.startswith(("hrrl", "stages", "scripts"))}
+    assert ours == {"scripts/cells.py": {".dvc/tmp/rwlock"}}
+
+
+def test_the_dvc_command_is_pips():
+    [script] = [file for file in metadata.distribution("dvc").files if file.name == "dvc" and file.parent.name == "bin"]
+    digest = hashlib.sha256((BIN / "dvc").read_bytes()).digest()
+    assert base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == script.hash.value
+
+
+@pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.stem)
+def test_dvcs_fast_parser_reads_presets_as_the_other_does(preset):
+    text = preset.read_text(encoding="utf-8")
+    assert YAML(typ="safe").load(text) == YAML(typ="safe", pure=True).load(text)
+
+
+def test_what_is_kept_of_the_committed_experiment_is_what_its_report_says():
+    name = YAML(typ="safe").load(ROOT / "params.yaml")["name"]
+    assert json.loads((ROOT / "reports/claims.json").read_text()) == json.loads(
+        (ROOT / f"results/{name}/claims.json").read_text()
+    )
+    for file in ("params.yaml", "dvc.lock"):
+        assert (ROOT / file).read_text() == (ROOT / "results" / name / file).read_text(), file
+
+
+def test_git_tracks_few_results():
+    tracked = subprocess.run(["git", "ls-files", "reports", "results"], cwd=ROOT, capture_output=True, text=True)
+    assert len(tracked.stdout.split()) <= 250
+
+
+def test_keeping_takes_what_documents_name(restored):
+    (restored / "README.md").write_text("![](results/smoke/figures/claims.png) and results/smoke/tables/svm.md\n")
+    call(restored, "python", "-m", "scripts.keep")
+    kept = {str(path.relative_to(restored / "results/smoke")) for path in (restored / "results/smoke").rglob("*.*")}
+    assert kept == {
+        *("params.yaml", "dvc.lock", "claims.json", "tables/runs.csv", "tables/svm.md", "figures/claims.png"),
+    }
+    assert (restored / "results/smoke/dvc.lock").read_text() == (restored / "dvc.lock").read_text()
+
+
+@pytest.mark.parametrize("damage", ["cut", "merge"])
+def test_a_damaged_lock_is_named_with_the_command_that_restores_it(restored, damage):
+    lock = restored / "dvc.lock"
+    text = lock.read_text()
+    if damage == "cut":
+        lock.write_text(text[: text.index("md5:", len(text) // 2)])
+    else:
+        lines = text.splitlines(keepends=True)
+        lock.write_text(
+            "".join([*lines[:9], "<<<<<<< HEAD\n", lines[9], "=======\n", lines[9], ">>>>>>> b\n", *lines[10:]])
+        )
+    damaged = lock.read_text()
+    printed = call(restored, "python", "-m", "scripts.repro", ok=False)
+    assert lock.read_text() == damaged
+    command = "git checkout HEAD -- dvc.lock"
+    assert command in printed
+    call(restored, *command.split())
+    assert "Nothing to do" in call(restored, "python", "-m", "scripts.repro")
+
+
+def test_a_cell_that_fails_ends_no_other_and_all_failures_are_listed(restored):
+    """Two models are no models any more: what needs them fails, the other variants' cells do not."""
+    edit(restored, svm__folds=2)
+    call(restored, "dvc", "repro", "--quiet", "resolve")
+    for variant in ("el", "hrrl"):
+        features = restored / f"data/features/{variant}-0/digits.npz"
+        features.unlink()
+        features.write_text("no arrays\n")
+    printed = call(restored, "python", "-m", "scripts.repro", ok=False)
+    for cell in ("svm@el-0", "svm@hrrl-0"):
+        assert f"{cell} failed. The end of its log, .work/logs/smoke/{cell}.log" in printed, printed
+    assert "svm@cl-0: ran for" in printed
+    assert "report: " not in printed

@@ -1,0 +1,38 @@
+"""machine.yaml: what changes no result."""
+
+import pytest
+from conftest import ROOT
+
+from hrrl import machine
+from hrrl.errors import UserError
+
+
+def test_the_example_has_the_values_without_a_file(tmp_path):
+    assert machine.load(ROOT / "machine.example.yaml") == machine.load(tmp_path / "none.yaml") == machine.Machine()
+
+
+def test_what_is_given_counts(tmp_path):
+    file = tmp_path / "machine.yaml"
+    file.write_text("jobs: 4\nmaster_addr: node-1.local\n", encoding="utf-8")
+    assert machine.load(file) == machine.Machine(jobs=4, master_addr="node-1.local")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("job: 4\n", "job: unknown key; known: jobs, workers, node_rank, master_addr, master_port"),
+        ("jobs: 0\n", "jobs: takes a whole number from 1 to 1024, got 0"),
+        ("workers: true\n", "workers: takes a whole number from 0 to 1024, got True"),
+        ("workers: 1.5\n", "workers: takes a whole number"),
+        ("master_port: 70000\n", "master_port: takes a whole number from 1 to 65535"),
+        ('master_addr: "a b; rm"\n', "master_addr: takes a host's name or address"),
+        ("master_addr: 5\n", "master_addr: takes a host's name or address, got 5"),
+    ],
+)
+def test_a_mistake_is_a_line(tmp_path, text, message):
+    file = tmp_path / "machine.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(UserError) as raised:
+        machine.load(file)
+    assert message in str(raised.value)
+    assert "machine.yaml" in str(raised.value)

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from dvc.utils.hydra import apply_overrides
+from conftest import call
 from ruamel.yaml import YAML
 
 from hrrl.errors import UserError
@@ -28,28 +28,41 @@ def test_params_are_the_quick_preset():
     assert (ROOT / "params.yaml").read_text() == (ROOT / "presets/quick.yaml").read_text()
 
 
+@pytest.fixture(scope="module")
+def override(tmp_path_factory):
+    """What `dvc exp run -S` makes of a params file, in a repository where nothing more happens."""
+    folder = tmp_path_factory.mktemp("overrides")
+    (folder / "dvc.yaml").write_text("stages: {nothing: {cmd: 'true', params: [name]}}\n")
+    call(folder, "git", "init", "-q")
+    call(folder, "dvc", "init", "-q")
+    call(folder, "git", "add", "-A")
+    call(folder, "git", "commit", "-qm", "nothing")
+
+    def overridden(preset: Path, *changes: str) -> Path:
+        shutil.copy(preset, folder / "params.yaml")
+        call(folder, "dvc", "exp", "run", "-q", *(word for change in changes for word in ("-S", change)))
+        return folder / "params.yaml"
+
+    return overridden
+
+
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
-def test_dvc_changes_the_line_of_a_parameter_alone(preset, tmp_path):
+def test_dvc_changes_the_line_of_a_parameter_alone(preset, override):
     """`dvc exp run -S` writes the whole file anew: presets are in DVC's style, so that `git diff` shows one line.
 
-    A preset that fails is brought into that style by apply_overrides(preset, []), twice; DVC keeps no comment and no
-    empty line that follows a list.
+    DVC keeps no comment and no empty line that follows a list.
     """
-    written = tmp_path / "params.yaml"
-    shutil.copy(preset, written)
-    apply_overrides(written, ["variants.el.example.gradient.tau=0.25"])
+    written = override(preset, "variants.el.example.gradient.tau=0.25")
     before, after = preset.read_text().splitlines(), written.read_text().splitlines()
     assert len(before) == len(after)
     assert [b for a, b in zip(before, after, strict=True) if a != b] == ["  el: {example: {gradient: {tau: 0.25}}}"]
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
-def test_dvc_writes_a_shorter_list_and_keeps_the_comments(preset, tmp_path):
+def test_dvc_writes_a_shorter_list_and_keeps_the_comments(preset, override):
     """What stands behind the key of a list, or after a list, DVC would lose, or break the file over it."""
-    written = tmp_path / "params.yaml"
-    shutil.copy(preset, written)
     empty = ("claims", "search.points", "search.seeds", "pretrain.milestones", "finetune.milestones", "theory.mu")
-    apply_overrides(written, [*(f"{key}=[]" for key in empty), "targets=[digits]", "seeds=[7]"])
+    written = override(preset, *(f"{key}=[]" for key in empty), "targets=[digits]", "seeds=[7]")
     comments = [re.findall("#.*", file.read_text()) for file in (preset, written)]
     assert comments[0] == comments[1]
     content = YAML(typ="safe").load(written)

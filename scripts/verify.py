@@ -48,37 +48,43 @@ def main() -> int:
         sys.exit("no committed run: this is no git repository, or its last commit has no dvc.lock")
     if arguments.cpu and not shutil.which("qemu-x86_64"):
         sys.exit("CPU: needs qemu-x86_64, which Debian has in its package qemu-user")
-    cells = arguments.cells or at_random(run.stages, arguments.number)
-    if unknown := [cell for cell in cells if cell not in run.stages]:
-        sys.exit(f"{unknown[0]}: the dvc.lock of {run.name} has no such cell")
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"Of the run of {run.name}: {' '.join(cells)}", markup=False)
-    return verify(run, cells, arguments.cpu, console)
-
-
-def verify(run: committed.Run, cells: list[str], cpu: str | None, console: Console) -> int:
-    """Makes the cells again, shows how they compare, and returns the exit status."""
-    order = needed(run.stages, cells)
     with tempfile.TemporaryDirectory(prefix="hrrl-verify-") as folder:
         clone = Path(folder, "clone")
         prepare(clone, run)
+        stages = own(run.stages, clone)
+        cells = arguments.cells or at_random(stages, arguments.number)
+        if unknown := [cell for cell in cells if cell not in stages]:
+            sys.exit(f"{unknown[0]}: the dvc.lock of {run.name} has no such cell")
+        console.print(f"Of the run of {run.name}: {' '.join(cells)}", markup=False)
+        order = needed(stages, cells)
         for cell in order:
             began = time.monotonic()
-            make(clone, cell, cpu)
+            make(clone, cell, arguments.cpu)
             console.print(f"{cell}: {duration(time.monotonic() - began)}", markup=False)
             if cell == "resolve":
-                take_choices(clone, run.stages, order)
+                take_choices(clone, stages, order)
         made = committed.stages((clone / "dvc.lock").read_text(encoding="utf-8"))
-    outputs = committed.compared(run.stages, made, order)
+    return verdict(run, committed.compared(stages, made, order), console)
+
+
+def verdict(run: committed.Run, outputs: list[committed.Output], console: Console) -> int:
+    """Shows how the outputs compare, and returns the exit status."""
     console.print(table(outputs))
     differ = [output for output in outputs if not output.same]
     if not differ:
-        console.print(f"identical to the committed run: {sum(o.files for o in outputs)} files of {len(order)} cells")
+        console.print(f"identical to the committed run: {sum(output.files for output in outputs)} files")
         return 0
     console.print(f"{len(differ)} of {len(outputs)} outputs differ, first {differ[0].path} of {differ[0].cell}")
     for cause in committed.causes(run.params):
         console.print(f"  may be because {cause}", markup=False)
     return 1
+
+
+def own(stages: dict[str, dict], clone: Path) -> dict[str, dict]:
+    """The cells that the run's params name: DVC leaves those of earlier params in dvc.lock."""
+    names = dvc(clone, "stage", "list", "--name-only").stdout.split()
+    return {cell: entry for cell, entry in stages.items() if cell in names}
 
 
 def at_random(stages: dict[str, dict], number: int) -> list[str]:

@@ -1,0 +1,31 @@
+"""Whether a run is the committed one: cells made again in a clone of their own, and what make repro says at its end."""
+
+from conftest import call
+
+CELL = "manifest-target@digits"
+
+
+def test_a_committed_cell_is_made_again_with_the_same_bytes(restored):
+    shown = call(restored, "python", "-m", "scripts.verify", "--cells", CELL)
+    assert "identical to the committed run: " in shown
+    assert "DIFFERS" not in shown
+
+
+def test_what_differs_is_named(restored):
+    lock = restored / "dvc.lock"
+    text = lock.read_text(encoding="utf-8")
+    block = text.index("  manifest-target@digits:")
+    at = text.index("md5: ", text.index("    outs:", block)) + len("md5: ")
+    lock.write_text(text[:at] + "0" * 32 + text[at + 32 :], encoding="utf-8")
+    call(restored, "git", "commit", "-qam", "another hash")
+    shown = call(restored, "python", "-m", "scripts.verify", "--cells", CELL, ok=False)
+    call(restored, "git", "reset", "-q", "--hard", "HEAD~1")
+    assert "1 of 3 outputs differ, first data/targets/digits of manifest-target@digits" in shown
+
+
+def test_a_cell_or_run_that_is_none_is_one_line(restored):
+    for words, line in (
+        (["--cells", "svm@no-0"], "svm@no-0: the dvc.lock of"),
+        (["none"], "results/none/dvc.lock: no"),
+    ):
+        assert line in call(restored, "python", "-m", "scripts.verify", *words, ok=False).splitlines()[-1]

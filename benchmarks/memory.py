@@ -9,5 +9,5 @@ def peak_megabytes() -> float:
 
     Not ru_maxrss, which starts with the memory of the process that started this one.
     """
-    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
     return round(int(peak[1]) / 1024, 1)

@@ -28,7 +28,7 @@ def run(preset: str) -> dict:
         shutil.copy(clone / f"presets/{preset}.yaml", clone / "params.yaml")
         (clone / "dvc.lock").unlink(missing_ok=True)
         subprocess.run([sys.executable, "-m", "scripts.repro", "--jobs", str(JOBS)], cwd=clone, check=True)
-        found = json.loads((clone / ".work/logs" / preset / "run.json").read_text())
+        found = json.loads((clone / ".work/logs" / preset / "run.json").read_text(encoding="utf-8"))
     return shares(found, preset)
 
 

@@ -132,7 +132,7 @@ def live(args) -> dict:
 def point(name: str, *arguments) -> dict:
     """Time and memory, measured by a module of benchmarks/ in a process of its own."""
     command = [sys.executable, "-m", f"benchmarks.{name}", *map(str, arguments)]
-    output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, encoding="utf-8").stdout
     return json.loads(output.splitlines()[-1])
 
 
@@ -186,7 +186,11 @@ def settings(args) -> dict:
 
     cores, processor = os.cpu_count(), "unknown"
     if (cpuinfo := Path("/proc/cpuinfo")).exists():
-        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        names = [
+            line.partition(":")[2].strip()
+            for line in cpuinfo.read_text(encoding="utf-8").splitlines()
+            if "model name" in line
+        ]
         processor = names[0] if names else processor
     images = "Tiny-ImageNet" if "HRRL_DATA" in os.environ else "Fashion-MNIST"
     machine = {"processor": processor, "cores": cores, "torch": torch.__version__, "images": images}
@@ -258,9 +262,13 @@ def markdown(report: dict) -> str:
 
 def plot(report: dict, path: Path) -> None:
     """Ratios beside their targets, and time and memory against N, K and the number of classes."""
-    import matplotlib
+    from hrrl.reporting.figures import only_style
 
-    matplotlib.use("Agg")
+    with only_style({}):
+        _plot(report, path)
+
+
+def _plot(report: dict, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, panels = plt.subplots(1, 4, figsize=(17, 4.5), width_ratios=[2, 1, 1, 1])
@@ -295,7 +303,7 @@ def plot(report: dict, path: Path) -> None:
 def write(path: Path, content: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".partial")
-    temporary.write_text(content)
+    temporary.write_text(content, encoding="utf-8")
     os.replace(temporary, path)
 
 
@@ -307,7 +315,7 @@ def main():
     parser.add_argument("--compare", action="store_true", help="with the committed file, which stays as it is")
     args = parser.parse_args()
     os.chdir(ROOT)
-    old = json.loads(REPORT.read_text()) if REPORT.exists() else None
+    old = json.loads(REPORT.read_text(encoding="utf-8")) if REPORT.exists() else None
     results = []
     for name in args.only:
         print(f"{name} ...", flush=True)

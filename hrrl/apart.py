@@ -172,7 +172,7 @@ def _limit(memory: int) -> None:
         torch.set_num_threads(1)  # the threads of its pool stayed behind in the parent
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     if (statm := Path("/proc/self/statm")).exists():  # elsewhere, sizes in headers are the only limit
-        used = int(statm.read_text().split()[5]) * resource.getpagesize()
+        used = int(statm.read_text(encoding="utf-8").split()[5]) * resource.getpagesize()
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         limit = used + memory
         resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))

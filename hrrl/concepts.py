@@ -74,7 +74,9 @@ def ilsvrc12_wnids() -> list[str]:
     timm = importlib.util.find_spec("timm")  # importing it would take seconds
     if timm is None or timm.origin is None:
         raise UserError("the list of ILSVRC12's wnids is timm's: pip install timm")
-    return Path(timm.origin).parent.joinpath("data", "_info", "imagenet_synsets.txt").read_text().split()
+    return (
+        Path(timm.origin).parent.joinpath("data", "_info", "imagenet_synsets.txt").read_text(encoding="utf-8").split()
+    )
 
 
 def group_wnids(wnids: Iterable[str], concepts: Setting = "table1") -> dict[str, str]:

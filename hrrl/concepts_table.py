@@ -27,7 +27,7 @@ from hrrl.concepts import (
     resolve,
 )
 from hrrl.datasets.manifest import read_manifest
-from hrrl.errors import UserError
+from hrrl.errors import UserError, escape_what_stdout_lacks
 from hrrl.wordnet import Synset
 
 Named = Sequence[tuple[str, Synset]]  # concepts, in order of precedence
@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--tree", metavar="CLASS", help="a class name, wnid or synset: its hypernyms up to the root")
     options = parser.parse_args(arguments)
+    escape_what_stdout_lacks()
     try:
         of_params = options.dataset.endswith(PARAMS)
         concepts, synsets = _parse_setting(options.dataset if of_params else options.concepts)

@@ -1,4 +1,7 @@
-"""The one kind of error that is the user's to mend."""
+"""The one kind of error that is the user's to mend, and lines that any terminal shows."""
+
+import io
+import sys
 
 
 class UserError(ValueError):
@@ -16,6 +19,15 @@ def printable(line: str) -> str:
     if line.isprintable():
         return line
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
+
+
+def escape_what_stdout_lacks() -> None:
+    """Lets this program print names and symbols that the locale's encoding lacks: as escapes, which stderr has anyway.
+
+    For programs of ours; a caller's own program keeps its stdout as it is.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def reason(error: Exception) -> str:

@@ -82,7 +82,7 @@ def fail(message: str, expected: bool = True) -> NoReturn:
     """
     if REPORT not in os.environ:
         sys.exit(message)
-    with open(os.environ[REPORT], "w") as file:
+    with open(os.environ[REPORT], "w", encoding="utf-8") as file:
         json.dump({"message": message, "timestamp": int(time.time()), "expected": expected}, file)
     sys.exit(1)
 

@@ -113,14 +113,14 @@ def save(model: Classifier, folder: Path, description: dict[str, Any]) -> None:
     state = {name: value.detach().contiguous().cpu() for name, value in model.backbone.state_dict().items()}
     (folder / "model.safetensors").write_bytes(as_bytes(state))
     description |= {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()}
-    (folder / "model.json").write_text(json.dumps(description, indent=1) + "\n")
+    (folder / "model.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
 
 def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:
     """The classifier that :func:`save` wrote, on the CPU in evaluation mode, and its description."""
     from safetensors.torch import load_file
 
-    description = json.loads((Path(folder) / "model.json").read_text())
+    description = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
     model = build(description["backbone"], len(description["classes"]), description["backbone_args"])
     model.backbone.load_state_dict(load_file(Path(folder) / "model.safetensors"))
     return model.eval(), description

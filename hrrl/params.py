@@ -29,7 +29,7 @@ from pydantic_core import ErrorDetails
 from hrrl import concepts, methods, params_file, search
 from hrrl.bounds import Shares
 from hrrl.datasets import kinds
-from hrrl.errors import UserError
+from hrrl.errors import UserError, escape_what_stdout_lacks
 from hrrl.params_file import shown
 
 INT_MAX = 10**9
@@ -559,6 +559,7 @@ def _section_in(annotations: Iterable[Any]) -> type[BaseModel] | None:
 if __name__ == "__main__":
     from hrrl import preflight
 
+    escape_what_stdout_lacks()
     try:
         preflight.check(load(*sys.argv[1:]))
     except UserError as error:

@@ -95,7 +95,7 @@ class Course(Watch):
         now = {"done": round((run + done / self.epochs) / runs, 4), "text": self.text}
         if done > self._start()[1]:
             now["left"] = round(self._left(done), 1)
-        (self.folder / "now.json").write_text(json.dumps(now))
+        (self.folder / "now.json").write_text(json.dumps(now), encoding="utf-8")
 
 
 def watching(runtime: "Runtime", *args: Any) -> Watch:

@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("variant", nargs="?", help="whose scores are compared (default: the headline of params.yaml)")
     parser.add_argument("--sweep", nargs="+", metavar="KEY", help="parameters that may differ")
     arguments = parser.parse_args()
-    with open("params.yaml") as file:
+    with open("params.yaml", encoding="utf-8") as file:
         base = YAML(typ="safe").load(file)
     variant = arguments.variant or base["headline"]
     keys = arguments.sweep or [f"variants.{variant}"]
@@ -68,7 +68,7 @@ def read(name: str, rev: str, base: dict, variant: str, keys: list[str]) -> dict
 
 def show(rev: str, file: str):
     """The content of a JSON or YAML file at a revision, if it has it."""
-    text = subprocess.run(["git", "show", f"{rev}:{file}"], capture_output=True, text=True)
+    text = subprocess.run(["git", "show", f"{rev}:{file}"], capture_output=True, encoding="utf-8")
     if text.returncode:
         return None
     return json.loads(text.stdout) if file.endswith(".json") else YAML(typ="safe").load(text.stdout)

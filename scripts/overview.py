@@ -51,7 +51,7 @@ class State:
         with suppress(OSError, ValueError):
             file = self.course / cell / "now.json"
             if time.time() - file.stat().st_mtime < elapsed:  # not of a run before
-                found = json.loads(file.read_text())
+                found = json.loads(file.read_text(encoding="utf-8"))
         cost = self.costs.of(cell)
         if "left" not in found and cost is not None:
             found["left"] = max(cost - elapsed, 0)

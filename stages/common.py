@@ -34,7 +34,7 @@ from hrrl import arithmetic, launch, params_file  # noqa: E402
 
 launch.end_with_parent()  # before the imports that take longest: the parent may be killed at any moment
 
-from hrrl.errors import UserError  # noqa: E402
+from hrrl.errors import UserError, escape_what_stdout_lacks  # noqa: E402
 
 
 def use_portable_arithmetic() -> None:
@@ -157,6 +157,7 @@ def run(main, *arguments: str, params=read_params) -> None:
         parser.add_argument(argument.strip("[]"), nargs="?" if argument.startswith("[") else None)
     values = vars(parser.parse_args(sys.argv[1:] or cell(len(arguments)))).values()
     os.chdir(ROOT)
+    escape_what_stdout_lacks()
     try:
         main(params(), *values)
         note(seconds=round(time.time() - float(os.environ.get("HRRL_BEGAN", "0")), 2), status=0)

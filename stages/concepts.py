@@ -31,10 +31,12 @@ def main(params):
         members(params, setting).to_csv(folder / "members.csv", index=False)
         (folder / "q0").mkdir()
         for variant, values in shares.items():
-            (folder / "q0" / f"{variant}.json").write_text(json.dumps(values) + "\n")
-        (folder / "benchmark.json").write_text(json.dumps({"names": names, "ids": ids}) + "\n")
-        (folder / "titles.json").write_text(json.dumps(titles(params), indent=1) + "\n")
-        (folder / "source.json").write_text(json.dumps({"csv": concepts.csv_hash(plain(params.concepts))}) + "\n")
+            (folder / "q0" / f"{variant}.json").write_text(json.dumps(values) + "\n", encoding="utf-8")
+        (folder / "benchmark.json").write_text(json.dumps({"names": names, "ids": ids}) + "\n", encoding="utf-8")
+        (folder / "titles.json").write_text(json.dumps(titles(params), indent=1) + "\n", encoding="utf-8")
+        (folder / "source.json").write_text(
+            json.dumps({"csv": concepts.csv_hash(plain(params.concepts))}) + "\n", encoding="utf-8"
+        )
 
 
 def labelled(params, target=None):

@@ -61,7 +61,7 @@ def main(params):
     with replacing(DATA / "resolved") as folder:
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(json.dumps(content, indent=1) + "\n")
+            (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     remove_unnamed(params)
 
 

@@ -379,8 +379,8 @@ def test_a_damaged_manifest_is_named(tmp_path):
     with pytest.raises(UserError, match="no such manifest"):
         read_manifest("nothing")
     prepare(definition("imagefolder", write_tree(tmp_path)), "photos").write("manifest")
-    lines = Path("manifest/manifest.csv").read_text().splitlines(True)
-    Path("manifest/manifest.csv").write_text("".join(lines[:-1]))
+    lines = Path("manifest/manifest.csv").read_text(encoding="utf-8").splitlines(True)
+    Path("manifest/manifest.csv").write_text("".join(lines[:-1]), encoding="utf-8")
     with pytest.raises(UserError, match="damaged manifest"):
         read_manifest("manifest")
 
@@ -610,7 +610,7 @@ def test_the_manifest_knows_the_resolution():
     texts = set()
     for resolution in (None, 4, 6):
         prepare(definition("digits", resolution=resolution), "digits").write("manifest")
-        texts.add(Path("manifest/dataset.json").read_text())
+        texts.add(Path("manifest/dataset.json").read_text(encoding="utf-8"))
     assert len(texts) == 3
 
 

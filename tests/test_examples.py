@@ -88,7 +88,7 @@ def python(wheel, tmp_path_factory):
     site = sysconfig.get_path("purelib", vars={"base": folder})
     command = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel]
     subprocess.run(command, check=True)
-    with open(f"{site}/requirements.pth", "w") as file:
+    with open(f"{site}/requirements.pth", "w", encoding="utf-8") as file:
         file.write(sysconfig.get_path("purelib"))
     return python
 

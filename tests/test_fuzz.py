@@ -161,7 +161,7 @@ def sop(folder: Path) -> Path:
     for number, name in enumerate(("bicycle_final", "cabinet_final"), 1):
         save(root / name / "1.JPG", crops(1, 40, 40)[0])
         for split in ("train", "test"):
-            with open(root / f"Ebay_{split}.txt", "a") as file:
+            with open(root / f"Ebay_{split}.txt", "a", encoding="utf-8") as file:
                 file.write(
                     ("image_id class_id super_class_id path\n" if number == 1 else "")
                     + f"{number} {number} {number} {name}/1.JPG\n"
@@ -328,7 +328,7 @@ def mat_of(**content):
 
 def path_outside(folder: Path) -> Path:
     save(folder / "out/1.JPG", crops(1, 40, 40)[0])
-    with open(sop(folder) / "Stanford_Online_Products/Ebay_train.txt", "a") as file:
+    with open(sop(folder) / "Stanford_Online_Products/Ebay_train.txt", "a", encoding="utf-8") as file:
         file.write("3 3 3 ../out/1.JPG\n")
     return folder
 

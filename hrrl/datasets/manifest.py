@@ -110,7 +110,7 @@ class Manifest:
         with replacing(Path(folder)) as partial:
             partial.mkdir()
             self._write_images(partial / "manifest.csv")
-            (partial / "dataset.json").write_text(json.dumps(description, indent=1) + "\n")
+            (partial / "dataset.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
     def _write_images(self, path: Path) -> None:
         with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -134,7 +134,7 @@ def read_manifest(folder: str | Path) -> Manifest:
     """
     folder = Path(folder)
     try:
-        description = json.loads((folder / "dataset.json").read_text())
+        description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
         splits = _read_images(folder / "manifest.csv")
         for split, rows in splits.items():
             rows.skipped = description["skipped"][split]

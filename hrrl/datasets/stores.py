@@ -224,6 +224,6 @@ def _hidden(path: str) -> bool:
 def locked(path: Path) -> Iterator[None]:
     """Holds a lock that other processes on this machine wait for; it goes with the process."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
+    with open(path, "w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -4,11 +4,15 @@ Each is drawn from the frames of :func:`hrrl.reporting.summary.plot_data`.
 The same results give the same bytes.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
 from typing import Any
+
+os.environ["MPLBACKEND"] = "agg"  # a notebook's kernel exports its own, which this environment may lack
 
 import matplotlib
 import numpy as np
@@ -50,6 +54,7 @@ STYLE = {
 }
 METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 WIDTH = 9.0  # inches
+GLOBAL = {"backend", "backend_fallback", "interactive", "toolbar", "timezone"}  # of a program, not of a figure
 READABLE = 40  # concepts; the names of more are left out
 
 # Okabe and Ito's and Tol's colour-blind-safe sets: a hue for each pair of methods, a shade for each setting.
@@ -85,7 +90,7 @@ def figures(results: Results, folder: str | Path) -> list[str]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     data, look, drawn = plot_data(results), looks(results.variants), []
-    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
+    with only_style(STYLE):
         for name, chart in CHARTS.items():
             figure = chart.draw(results, data, look)
             if figure is not None:
@@ -94,6 +99,17 @@ def figures(results: Results, folder: str | Path) -> list[str]:
                     figure.savefig(folder / f"{name}.{kind}", metadata=metadata)
                     figure.set_layout_engine("none")  # it has its layout, which takes as long as drawing
     return drawn
+
+
+@contextmanager
+def only_style(style: dict[str, Any]) -> Iterator[None]:
+    """Figures of matplotlib's defaults and a style inside, whatever a matplotlibrc or the caller has set.
+
+    A matplotlibrc may ask for programs that are not there (``text.usetex``), and any of it changes a figure's bytes.
+    """
+    settings: Any = {name: value for name, value in matplotlib.rcParamsDefault.items() if name not in GLOBAL}
+    with matplotlib.rc_context(settings | style):
+        yield
 
 
 def looks(variants: dict[str, dict]) -> dict[str, dict]:

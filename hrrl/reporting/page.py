@@ -50,7 +50,7 @@ def page(results: Results, figures: str | Path, params: str = "") -> str:
         members={name: rows.to_dict("records") for name, rows in results.members.groupby("dataset")},
         baselines={variant: results.labels[variant] for variant in results.compared},
         statistics={"t": quantiles(results), "enough": ENOUGH},
-        script=(here / "page.js").read_text(),
+        script=(here / "page.js").read_text(encoding="utf-8"),
         versions=versions(),
     )
 

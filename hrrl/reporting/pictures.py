@@ -20,7 +20,7 @@ def pictures(results: Results) -> dict | None:
     if results.gallery is None:
         return None
     folder = Path(results.gallery)
-    content = json.loads((folder / "gallery.json").read_text())
+    content = json.loads((folder / "gallery.json").read_text(encoding="utf-8"))
     return {
         "concepts": [_captioned(folder, row, row["name"], _listed(row["classes"])) for row in content["concepts"]],
         "datasets": [_captioned(folder, row, *_dataset(results, row)) for row in content["datasets"]],

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from hrrl.distributed import checked
+
 Counts = torch.Tensor | Sequence[float]  # N_k, (K,) training images per concept
 
 
@@ -52,16 +54,20 @@ class Weighting:
 
     def __init__(self, counts: Counts):
         counts = torch.as_tensor(counts, dtype=torch.float64)
-        if counts.ndim != 1 or len(counts) == 0 or not (counts > 0).all():
+        if counts.ndim != 1 or len(counts) == 0 or not ((counts > 0) & counts.isfinite()).all():
             raise ValueError(f"counts must be K positive numbers of images, got {counts.tolist()}")
         self.share = counts / counts.sum()  # N_k / N
         self.q = self.share.clone()
         self.t = 0
 
     def weights(self, concepts: torch.Tensor, losses: torch.Tensor | None = None) -> torch.Tensor:
-        """(B,) float64 weights of the examples' losses; ``concepts`` (B,) int64, ``losses`` (B,) detached."""
+        """(B,) float64 weights of the examples' losses; ``concepts`` (B,) int64, ``losses`` (B,) detached.
+
+        Raises:
+            IndexError: a concept is none of 0 to K - 1; on a GPU, which does not wait, CUDA says so.
+        """
         # q / (N_k/N) is N/N_k q, and exactly 1 where q is the empirical distribution.
-        return (self.q / self.share).to(concepts.device)[concepts]
+        return (self.q / self.share).to(concepts.device).index_select(0, checked(concepts, len(self.q)))
 
     def gradient(self, terms: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
         """The gradient of a step's objective in q, (..., K) float64: ``terms`` where nothing regularises q.

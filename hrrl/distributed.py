@@ -3,6 +3,27 @@
 import torch
 import torch.distributed as dist
 
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def checked(concepts: torch.Tensor, K: int) -> torch.Tensor:
+    """The concepts as (b,) int64 indices, each of them looked at where that costs no wait: on the CPU.
+
+    On a GPU, whoever takes rows by them must refuse others than 0 to K - 1 on the device, as ``index_select`` does.
+
+    Raises:
+        TypeError: they are no integers.
+        IndexError: one of them is none of 0 to K - 1.
+    """
+    if concepts.dtype not in INTEGERS:
+        raise TypeError(f"concepts are indices from 0 to {K - 1}, of an integer type; got {concepts.dtype}")
+    concepts = concepts.long()
+    if concepts.device.type == "cpu" and len(concepts):
+        low, high = map(int, concepts.aminmax())
+        if low < 0 or high >= K:
+            raise IndexError(f"a concept is {low if low < 0 else high}; expected 0 to {K - 1}, the {K} of counts")
+    return concepts
+
 
 def concept_sums(losses: torch.Tensor, concepts: torch.Tensor, K: int) -> tuple[torch.Tensor, float]:
     """Sum of the losses per concept, (K,) float64 on the CPU, and the batch size m; both over all processes."""
@@ -13,7 +34,7 @@ def concept_sums(losses: torch.Tensor, concepts: torch.Tensor, K: int) -> tuple[
 def batch_sums(losses: torch.Tensor, concepts: torch.Tensor, K: int) -> torch.Tensor:
     """(K + 1,) float64 where the losses are: their sums per concept, and last their number; of this process alone."""
     sums = torch.zeros(K + 1, dtype=torch.float64, device=losses.device)
-    sums.index_add_(0, concepts, losses.detach().double())
+    sums[:K].index_add_(0, checked(concepts, K), losses.detach().double())
     sums[K] = len(losses)
     return sums
 

@@ -15,10 +15,25 @@ def input_gradient(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.
     """(B, 3, H, W) gradient of each example's own cross-entropy with respect to its image, in evaluation mode.
 
     Asks the model itself, not what wraps it: DDP would wait for gradients of its parameters, which there are none of.
+    Also under ``torch.no_grad`` and ``torch.inference_mode``, in which Lightning evaluates.
+
+    Raises:
+        TypeError: the images are no floats.
     """
-    model = unwrapped(model)
-    x = x.detach().requires_grad_()
-    with evaluation_mode(model), torch.enable_grad():
+    if not x.is_floating_point():
+        raise TypeError(f"images have a gradient as floats in [0, 1] only, got {x.dtype}; divide by 255 first")
+    with torch.inference_mode(False), torch.enable_grad():
+        return _input_gradient(unwrapped(model), _recordable(x).detach().requires_grad_(), _recordable(y))
+
+
+def _recordable(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor itself, or a copy of one that ``torch.inference_mode`` made, of which autograd keeps nothing."""
+    return tensor.clone() if tensor.is_inference() else tensor
+
+
+def _input_gradient(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    y = y if y.is_floating_point() else y.long()  # PyTorch's loss takes no other integers
+    with evaluation_mode(model):
         if not is_on():
             return _summed_loss_gradient(model, x, y)
         try:

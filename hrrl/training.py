@@ -20,6 +20,8 @@ from hrrl.progress import Watch
 from hrrl.runtime import Runtime
 from hrrl.trace import Trace
 
+REMEDY = "lower lr or the method's strength"  # of a run that diverges
+
 
 class Schedule(Batches, Protocol):
     """A section of params.yaml that says how a network is trained, by SGD."""
@@ -155,14 +157,15 @@ class Training:
         )
         steps = self.task.train.steps(batch_size)
         for images, y, m in self.watch.steps(batches, steps, epoch, self.schedule.epochs):
-            losses = self.step(net, runtime.images(images), y.to(runtime.device), m)
+            try:
+                losses = self.step(net, runtime.images(images), y.to(runtime.device), m)
+            except FloatingPointError as error:
+                raise FloatingPointError(f"{self.title}: epoch {epoch + 1}: {error}; {REMEDY}") from None
             self.watch.step(losses, self.trace, self.task.names)
             total, count = total + losses.double().sum(), count + m
         mean = float(all_reduce(torch.as_tensor(total).clone())) / count
         if not mean < float("inf"):
-            raise FloatingPointError(
-                f"{self.title}: the training loss of epoch {epoch + 1} is {mean}; lower lr or the method's strength"
-            )
+            raise FloatingPointError(f"{self.title}: the training loss of epoch {epoch + 1} is {mean}; {REMEDY}")
         return mean
 
     def step(self, net: nn.Module, x: torch.Tensor, y: torch.Tensor, m: int) -> torch.Tensor:

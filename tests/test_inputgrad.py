@@ -171,3 +171,20 @@ def test_unusual_structures_are_computed_as_they_stand():
     hook.remove()
     plain = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 4))
     assert torch.allclose(input_gradient(plain, x, y), plain_gradient(plain, x, y), rtol=1e-5)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_inference_mode_is_no_obstacle(precision):
+    model, x, y = network("quick")
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        expected = perturb(model, x, y, 0.1)
+        with torch.inference_mode():
+            model.eval()(x)  # autocast may keep what it has cast
+            assert torch.equal(perturb(model, x + 0, y + 0, 0.1), expected)
+
+
+def test_labels_are_integers_of_any_width_and_images_floats():
+    model, x, y = network("quick")
+    assert torch.equal(perturb(model, x, y.int(), 0.1), perturb(model, x, y, 0.1))
+    with pytest.raises(TypeError, match=r"floats in \[0, 1\] only, got torch.uint8"):
+        perturb(model, (255 * x).to(torch.uint8), y, 0.1)

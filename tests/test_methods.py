@@ -90,6 +90,27 @@ def test_group_dro_is_algorithm_1_on_group_means():
         np.testing.assert_allclose(method.q.numpy(), q)
 
 
+def test_group_dro_neither_overflows_nor_forgets_a_concept(setting):
+    counts, concepts = [60, 30, 10], torch.tensor([0, 0, 1, 2])
+    method, high = GroupDro(counts, eta=1.0), torch.tensor([1e3, 1e3, 1.0, 2.0])
+    weights = method.weights(concepts, high)
+    method.update(high, concepts)
+    assert method.q.tolist() == [1, 0, 0]
+    assert weights.tolist() == [2, 2, 0, 0]
+    resumed = GroupDro(counts, eta=1.0)
+    resumed.load_state_dict(method.state_dict())
+    other = torch.tensor([0.0, 0.0, 2e3, 0.0])
+    for q in (method, resumed):
+        q.weights(concepts, other)
+        q.update(other, concepts)
+        assert q.q.tolist() == [0, 1, 0]
+    lost = torch.tensor([0.1, float("nan"), 0.2, 2.0])
+    assert method.weights(concepts, lost).isnan().all()
+    with pytest.raises(FloatingPointError, match="q stays as it was"):
+        method.update(lost, concepts)
+    assert (method.q.tolist(), method.t) == ([0, 1, 0], 2)
+
+
 @pytest.mark.parametrize("alpha", [0.05, 0.1, 0.33, 0.5, 1.0])
 def test_cvar_is_the_minimum_of_its_dual_form(alpha):
     """CVaR = min over eta of eta + mean(max(l - eta, 0)) / alpha (Rockafellar and Uryasev 2000)."""

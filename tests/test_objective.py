@@ -74,6 +74,41 @@ def test_state_goes_on_where_it_was():
     assert whole.t == second.t == 6
 
 
+LOSSES, CONCEPTS = torch.tensor([0.1, 0.3, 0.2, 2.0]), torch.tensor([0, 0, 1, 2])
+REFUSED = {
+    "nan": (LOSSES.where(LOSSES != 0.3, float("nan")), CONCEPTS, FloatingPointError, "not finite"),
+    "infinite": (LOSSES / 0, CONCEPTS, FloatingPointError, "not finite"),
+    "empty": (LOSSES[:0], CONCEPTS[:0], ValueError, "an empty batch"),
+    "too_high": (LOSSES, torch.tensor([0, 1, 2, 3]), IndexError, "a concept is 3; expected 0 to 2"),
+    "negative": (LOSSES, torch.tensor([0, 1, 2, -1]), IndexError, "a concept is -1; expected 0 to 2"),
+    "floats": (LOSSES, CONCEPTS.float(), TypeError, "of an integer type; got torch.float32"),
+    "mask": (LOSSES, CONCEPTS.bool(), TypeError, "of an integer type; got torch.bool"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_q_cannot_follow_leaves_it_as_it_was(case):
+    losses, concepts, error, message = REFUSED[case]
+    q, other = (ConceptDistribution([60, 30, 10], lam=1.0) for _ in range(2))
+    with pytest.raises(error, match=message):
+        q.update(losses, concepts)
+    if error in (IndexError, TypeError):
+        with pytest.raises(error, match=message):
+            q.weights(concepts)
+    for distribution in (q, other):
+        distribution.update(LOSSES, CONCEPTS)
+    assert (q.q.tolist(), q.t) == (other.q.tolist(), 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8])
+def test_concepts_are_integers_of_any_width(dtype):
+    q, other = (ConceptDistribution([60, 30, 10], lam=1.0) for _ in range(2))
+    q.update(LOSSES, CONCEPTS.to(dtype))
+    other.update(LOSSES, CONCEPTS)
+    assert q.q.tolist() == other.q.tolist()
+    assert q.weights(CONCEPTS.to(dtype)).tolist() == other.weights(CONCEPTS).tolist()
+
+
 def test_weights_are_exactly_one_at_q0():
     q = ConceptDistribution([7, 3, 11, 1300], 1.0)
     assert (q.weights(torch.arange(4)) == 1).all()

@@ -343,7 +343,8 @@ EXTREMES = {
     "tau": ({}, {"example": {"gradient": {"tau": 1e3}}}, None),
     "lam_and_s": ({}, {"concept": {"hrrl": {"lam": 1e-6, "s": 0}}}, None),
     "c": ({}, {"concept": {"hrrl": {"lam": 1.0, "c": 1e12}}}, None),
-    "eta": ({}, {"concept": {"group_dro": {"eta": 1e6}}}, "the training loss of epoch 1 is"),
+    "eta": ({}, {"concept": {"group_dro": {"eta": 1e6}}}, None),
+    "lr_and_q": ({"lr": 1e6}, {"concept": {"hrrl": {"lam": 1.0}}}, "epoch 1: the losses by concept are not finite"),
 }
 
 

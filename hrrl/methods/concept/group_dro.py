@@ -1,5 +1,7 @@
 """Exponentiated gradient on group losses (Sagawa et al. 2020)."""
 
+from typing import Any
+
 import torch
 
 from hrrl.axes import Counts, Weighting
@@ -12,6 +14,8 @@ class GroupDro(Weighting):
 
     The objective of a batch is sum_k q_k (mean loss of concept k); q moves first, then weights the losses. A concept
     that is absent from the batch is left alone, up to the normalisation of q, and adds nothing.
+
+    q is kept by its logarithms, as eta times a loss overflows an exponential, and a share of 0 would never return.
 
     Args:
         counts: N_k, (K,) training images per concept.
@@ -27,6 +31,8 @@ class GroupDro(Weighting):
         self.eta = eta
         self.adjustment = adjustment / torch.as_tensor(counts, dtype=torch.float64).sqrt()
         self.q = torch.full_like(self.share, 1 / len(self.share))
+        self.log_q = self.q.log()
+        self.moved = self.log_q  # what the batch makes of it
 
     def weights(self, concepts: torch.Tensor, losses: torch.Tensor | None = None) -> torch.Tensor:
         if losses is None:
@@ -34,11 +40,19 @@ class GroupDro(Weighting):
         sums, m = concept_sums(losses, concepts, len(self.q))
         present, _ = concept_sums(torch.ones_like(losses), concepts, len(self.q))
         means = torch.where(present > 0, sums / present + self.adjustment, 0.0)
-        moved = self.q * torch.exp(self.eta * means)
-        self.moved = moved / moved.sum()
+        self.moved = (self.log_q + self.eta * means).log_softmax(0)
         # The trainer takes the mean over the batch: m / m_k turns it into a mean over each concept.
-        return (self.moved * m / present).to(concepts.device)[concepts]
+        return (self.moved.exp() * m / present).to(concepts.device)[concepts.long()]
 
     def update(self, losses: torch.Tensor, concepts: torch.Tensor) -> None:
+        if not self.moved.isfinite().all():  # in q it would stay for good
+            raise FloatingPointError("the losses by concept are not finite; q stays as it was")
         self.t += 1
-        self.q = self.moved
+        self.log_q, self.q = self.moved, self.moved.exp()
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"log_q": self.log_q.clone()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.log_q = self.moved = state["log_q"].to(self.q).clone()

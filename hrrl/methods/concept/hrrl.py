@@ -42,11 +42,11 @@ class ConceptDistribution(Weighting):
 
     def __init__(self, counts: Counts, lam: Positive, c: Positive = 10.0, s: Natural = 1000, q0: Shares | None = None):
         super().__init__(counts)
-        if not lam > 0:
+        if not 0 < lam < float("inf"):
             raise ValueError(f"lam must be positive (the learning rate is 1 / (lam t)), got {lam}")
-        if not c > 0:
+        if not 0 < c < float("inf"):
             raise ValueError(f"c must be positive, got {c}")
-        if s < 0:
+        if not s >= 0:
             raise ValueError(f"s counts steps and cannot be negative, got {s}")
         self.lam, self.c, self.s = lam, c, s
         self.q0 = self.share.clone() if q0 is None else _distribution(q0, len(self.share))
@@ -60,19 +60,29 @@ class ConceptDistribution(Weighting):
         """One step of Eq. 6, from the (B,) detached losses of the whole batch, over all processes.
 
         A concept that is absent from the batch adds 0 to the sum, which keeps the estimate unbiased.
+
+        Raises:
+            FloatingPointError: a loss is not finite. This and the others leave q as it was.
+            ValueError: the batch is empty, in all processes.
+            IndexError: a concept is none of 0 to K - 1.
         """
         sums, m = concept_sums(losses, concepts, len(self.q))
+        if not m:
+            raise ValueError("an empty batch has no losses that q could follow: leave its update out")
         self.ascend(sums / m / self.share)
 
     def ascend(self, terms: torch.Tensor) -> None:
         """One step of Eq. 6 from the (K,) float64 terms ``1/m sum_{j in k} N/N_k l_j``."""
-        self.t += 1
-        eta = 1 / ((self.c if self.t <= self.s else 1) * self.lam * self.t)
-        self.q = project_simplex(self.q + eta * self.gradient(terms, self.q))
+        t = self.t + 1
+        eta = 1 / ((self.c if t <= self.s else 1) * self.lam * t)
+        moved = self.q + eta * self.gradient(terms, self.q)
+        if not moved.isfinite().all():  # in q it would stay for good
+            raise FloatingPointError(f"the losses by concept are not finite ({terms.tolist()}); q stays as it was")
+        self.q, self.t = project_simplex(moved), t
 
 
 def _distribution(q0: Shares, K: int) -> torch.Tensor:
     shares = torch.as_tensor(q0, dtype=torch.float64)
-    if shares.shape != (K,) or (shares < 0).any() or abs(float(shares.sum()) - 1) > 1e-6:
+    if shares.shape != (K,) or (shares < 0).any() or not abs(float(shares.sum()) - 1) <= 1e-6:
         raise ValueError(f"q0 must be {K} shares that are not negative and sum to 1, got {shares.tolist()}")
     return shares.clone()

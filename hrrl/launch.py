@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import time
+from dataclasses import dataclass, fields
 from typing import Any, NoReturn, Protocol
 
 from hrrl.errors import UserError
@@ -15,6 +16,9 @@ from hrrl.errors import UserError
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 LOST = re.compile("closed by peer|reset by peer|broken pipe|remote process|NCCL", re.IGNORECASE)
 REPORT = "TORCHELASTIC_ERROR_FILE"  # where torchrun wants a process to write why it failed
+LAUNCHER = "HRRL_LAUNCHER"  # the pid of the launcher, in the environment of what it starts
+# What schedulers (SLURM scripts, Kubeflow, a torchrun around everything) export for programs of theirs.
+RANKS = re.compile(r"(PET|TORCHELASTIC)_.*|((LOCAL|GROUP|ROLE)_)?(RANK|WORLD_SIZE)|ROLE_NAME|MASTER_(ADDR|PORT)")
 
 
 class Launch(Protocol):
@@ -32,13 +36,37 @@ class Place(Protocol):
     master_port: int
 
 
+@dataclass(frozen=True)
+class Ranks:
+    """This process among all of a stage, and among those on its node."""
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    local_world_size: int = 1
+
+
+def launched() -> bool:
+    """Whether this process is one of those that this module's launcher has started.
+
+    Rank variables count for these alone: others' schedulers export the same names, and a process that believed them
+    would wait for processes that nobody starts.
+    """
+    return os.environ.get(LAUNCHER) == str(os.getppid())
+
+
+def ranks() -> Ranks:
+    """Which process this is, as its launcher says; alone where it has none."""
+    return Ranks(*(int(os.environ[field.name.upper()]) for field in fields(Ranks))) if launched() else Ranks()
+
+
 def end_with_parent() -> None:
     """Lets this process end when DVC or torchrun, which started it, is killed.
 
     Otherwise a stage, or torchrun's workers, would train on, while the next ``dvc repro`` trains the same run. Does
     nothing in a process that neither started.
     """
-    if "DVC_STAGE" in os.environ or "TORCHELASTIC_RUN_ID" in os.environ:
+    if "DVC_STAGE" in os.environ or launched():
         tie_to_parent()
 
 
@@ -56,7 +84,7 @@ def join(launch: Launch, place: Place) -> None:
     Raises:
         UserError: there is no such node among them.
     """
-    if launch.nproc * launch.nnodes == 1 or "WORLD_SIZE" in os.environ:
+    if launch.nproc * launch.nnodes == 1 or launched():
         return
     torchrun = [sys.executable, "-m", "hrrl.launch", f"--nproc-per-node={launch.nproc}"]
     if launch.nnodes == 1:
@@ -80,7 +108,7 @@ def fail(message: str, expected: bool = True) -> NoReturn:
     A process that torchrun started hands the message to it: of several that fail, the one to show is the user's to
     mend (``expected``), not that of a process which lost the others.
     """
-    if REPORT not in os.environ:
+    if not (launched() and REPORT in os.environ):
         sys.exit(message)
     with open(os.environ[REPORT], "w", encoding="utf-8") as file:
         json.dump({"message": message, "timestamp": int(time.time()), "expected": expected}, file)
@@ -90,14 +118,22 @@ def fail(message: str, expected: bool = True) -> NoReturn:
 def lost_others(error: Exception) -> str | None:
     """A line for an error that comes from another process's end, None for any other error."""
     reason = " ".join(str(error).split())
-    if "WORLD_SIZE" in os.environ and isinstance(error, RuntimeError) and LOST.search(reason):
+    if launched() and isinstance(error, RuntimeError) and LOST.search(reason):
         return f"lost the other processes, which say why themselves ({reason[-100:]})"
     return None
 
 
 def torchrun(arguments: list[str]) -> None:
-    """Runs torchrun; of processes that fail, one message is shown, without a traceback of torchrun's own."""
+    """Runs torchrun; of processes that fail, one message is shown, without a traceback of torchrun's own.
+
+    What schedulers export for other programs is left out: torchrun would take its own options from it.
+    """
     logging.disable(logging.ERROR)  # what it says of each process that ends
+    for name in filter(RANKS.fullmatch, list(os.environ)):
+        del os.environ[name]
+    os.environ[LAUNCHER] = str(os.getpid())
+    if "--standalone" in arguments:  # the machine's own name may be one that nothing resolves
+        arguments = ["--local-addr=127.0.0.1", *arguments]
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

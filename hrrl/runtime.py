@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from hrrl import arithmetic, fast, precision
+from hrrl import arithmetic, fast, launch, precision
 from hrrl.errors import UserError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
@@ -124,7 +124,7 @@ def computed(compute: Compute) -> str:
 
 @contextmanager
 def start(compute: Compute) -> Iterator[Runtime]:
-    """Sets up torch for the params section ``compute``, joins the other processes of torchrun, and yields a Runtime.
+    """Sets up torch for the params section ``compute``, joins the other processes of hrrl.launch, and yields a Runtime.
 
     Raises:
         UserError: the device is not there, or cannot compute in the precision; arithmetic is to be portable, and this
@@ -132,10 +132,9 @@ def start(compute: Compute) -> Iterator[Runtime]:
     """
     if compute.arithmetic == "portable":
         arithmetic.use_portable()
-    world_size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    check(compute, here, world_size // here)
-    device = _device(uses_cuda(compute))
+    ranks = launch.ranks()
+    check(compute, ranks.local_world_size, ranks.world_size // ranks.local_world_size)
+    device = _device(uses_cuda(compute), ranks.local_rank)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     torch.use_deterministic_algorithms(True, warn_only=True)
     # A tenth of a step, and we read none of it.
@@ -144,7 +143,7 @@ def start(compute: Compute) -> Iterator[Runtime]:
     _keep_freed_memory()
     before = fast.is_on()
     fast.use(compute.fast)
-    if world_size > 1 and not dist.is_initialized():
+    if ranks.world_size > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Runtime(
@@ -153,9 +152,9 @@ def start(compute: Compute) -> Iterator[Runtime]:
             memory_format=torch.channels_last if compute.channels_last else torch.contiguous_format,
             compile=compute.compile,
             sync_batchnorm=compute.sync_batchnorm,
-            rank=rank,
-            world_size=world_size,
-            writes=int(os.environ.get("LOCAL_RANK", 0)) == 0,
+            rank=ranks.rank,
+            world_size=ranks.world_size,
+            writes=ranks.local_rank == 0,
         )
     finally:
         fast.use(before)
@@ -173,9 +172,9 @@ def _keep_freed_memory() -> None:
             mallopt(what, KEPT)
 
 
-def _device(cuda: bool) -> torch.device:
+def _device(cuda: bool, local_rank: int) -> torch.device:
     if not cuda:
         return torch.device("cpu")
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    device = torch.device("cuda", local_rank)
     torch.cuda.set_device(device)
     return device

@@ -57,3 +57,39 @@ def test_text_names_its_encoding():
             if name in ("read_text", "write_text", "run", "Popen") and ("text" in given or name.endswith("_text")):
                 silent += [] if "encoding" in given else [f"{file.relative_to(ROOT)}:{call.lineno}"]
     assert silent == []
+
+
+# Of schedulers and of a torchrun around everything; where they count, nobody answers there.
+RANKS = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+RANKS |= {"MASTER_PORT": "29513", "PET_NNODES": "2", "PET_NODE_RANK": "1", "TORCHELASTIC_RUN_ID": "none"}
+PLACE = """
+from conftest import COMPUTE
+from hrrl import launch, runtime
+from hrrl.distributed import all_reduce
+import torch
+
+with runtime.start(COMPUTE) as here:
+    sum_ = all_reduce(torch.ones(1)).item()
+    print(f"<{here.rank} of {here.world_size}, writes {here.writes}, sum {sum_:g}>", flush=True)
+    if here.rank == here.world_size - 1:
+        launch.fail("the reason")
+"""
+
+
+@pytest.mark.parametrize("name", ["", "node17.cluster.invalid"])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ranks_count_only_where_our_launcher_set_them(processes, name, tmp_path):
+    (tmp_path / "place.py").write_text(PLACE, "utf-8")
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests", tmp_path)))
+    started = ["hrrl.launch", "--standalone", "--nproc-per-node=2", "--module"] if processes == 2 else []
+    command = [sys.executable, "-m", *started, "place"]
+    if name:  # a host name that nothing resolves
+        command = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', name, *command]
+        if subprocess.run([*command[:5], "true", "true"], capture_output=True).returncode:
+            pytest.skip("only root may have a host name of its own")
+    given = os.environ | RANKS | {"PYTHONPATH": paths, "TORCHELASTIC_ERROR_FILE": str(tmp_path / "not-ours")}
+    done = subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, encoding="utf-8", timeout=120)
+    lines = sorted(line for line in done.stdout.splitlines() if line.startswith("<"))
+    assert lines == [f"<{i} of {processes}, writes {i == 0}, sum {processes}>" for i in range(processes)]
+    assert (done.returncode, done.stderr.strip().splitlines()[-1]) == (1, "the reason")
+    assert not (tmp_path / "not-ours").exists()

@@ -299,7 +299,7 @@ def smooth_network():
 
 def program(world: int, *arguments) -> dict:
     """Calls ``main`` in processes of its own, as arguments of subprocess's functions."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"] if world > 1 else []
+    launcher = ["-m", "hrrl.launch", "--standalone", f"--nproc-per-node={world}"] if world > 1 else []
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     return {"args": [sys.executable, *launcher, __file__, *map(str, arguments)], "env": environment}
 

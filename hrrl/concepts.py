@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hrrl.errors import UserError
+from hrrl.names import composed
 from hrrl.wordnet import Synset, open_wordnet
 
 NamedSynsets = list[dict[str, str]]  # {"name", "synset"} of each concept, in order of precedence
@@ -120,7 +121,7 @@ def group_classes(
     {'tabby': 'alive', 'lorry': 'others', 'mug': 'others'}
     """
     classes, synsets = list(classes), synsets or {}
-    twice = [name for name, n in Counter(classes).items() if n > 1]
+    twice = [name for name, n in Counter(map(composed, classes)).items() if n > 1]
     if twice:
         raise UserError(f"classes: more than one class is named {_some(twice)}; names must differ")
     concepts = resolve(classes, wnids, synsets, concepts)
@@ -229,10 +230,13 @@ def concept_shares(
     wnids = wnids or [None] * len(classes)
     if isinstance(concepts, dict):
         table = _read_csv(concepts["csv"])
-        found = {name: table.get(name) or table.get(wnid or "") for name, wnid in zip(classes, wnids, strict=True)}
+        found = {
+            name: table.get(composed(name)) or table.get(wnid or "") for name, wnid in zip(classes, wnids, strict=True)
+        }
         mapping = {name: concept for name, concept in found.items() if concept}
     else:
-        known = {name: wnid for name, wnid in zip(classes, wnids, strict=True) if wnid or name in synsets}
+        given = set(map(composed, synsets))
+        known = {name: wnid for name, wnid in zip(classes, wnids, strict=True) if wnid or composed(name) in given}
         mapping = group_classes(known, list(known.values()), synsets, concepts) if known else {}
     counts = Counter(mapping.get(classes[y], UNKNOWN) for y in labels)
     return {concept: n / counts.total() for concept, n in counts.most_common()}
@@ -270,10 +274,10 @@ def members(
 
 def class_synsets(classes: Sequence[str], wnids: Wnids, synsets: Mapping[str, str]) -> dict[str, Synset]:
     """{class: NLTK synset}; raises UserError for a class that has neither a synset nor a wnid."""
-    found = {}
+    found, given = {}, {composed(name): synset for name, synset in synsets.items()}
     for name, wnid in zip(classes, wnids or [None] * len(classes), strict=True):
-        if name in synsets:
-            found[name] = find_synset(synsets[name], f"synsets: class {name!r}")
+        if composed(name) in given:
+            found[name] = find_synset(given[composed(name)], f"synsets: class {name!r}")
         elif wnid is not None:
             found[name] = find_wnid(wnid)
         else:
@@ -423,7 +427,7 @@ def _read_csv(path: str | Path) -> dict[str, str]:
             continue
         if len(row) != 2 or not all(field.strip() for field in row):
             raise UserError(f"{path}, line {number}: {','.join(row)!r}; a line takes a class and its concept")
-        name, concept = (field.strip() for field in row)
+        name, concept = (composed(field.strip()) for field in row)
         if concept != OTHERS:
             try:
                 usable_name(concept)
@@ -437,7 +441,7 @@ def _read_csv(path: str | Path) -> dict[str, str]:
 def _match_csv(path: str, classes: Sequence[str], wnids: Wnids) -> dict[str, str]:
     table = _read_csv(path)
     keys = {
-        name: name if name in table else wnid
+        name: composed(name) if composed(name) in table else wnid
         for name, wnid in zip(classes, wnids or [None] * len(classes), strict=True)
     }
     found = {name: table[key] for name, key in keys.items() if key in table}

@@ -28,6 +28,7 @@ from hrrl.concepts import (
 )
 from hrrl.datasets.manifest import read_manifest
 from hrrl.errors import UserError, escape_what_stdout_lacks
+from hrrl.names import composed
 from hrrl.wordnet import Synset
 
 Named = Sequence[tuple[str, Synset]]  # concepts, in order of precedence
@@ -153,7 +154,7 @@ def _look_up(wanted: str, classes: Sequence[str], wnids: Wnids, synsets: Mapping
     """(title, synset) of what a user means by a class name, a wnid or a synset name."""
     if re.fullmatch(r"n\d{8}", wanted):
         return [(wanted, find_wnid(wanted))]
-    if wanted in classes:
+    if (wanted := composed(wanted)) in classes:
         wnid = wnids[classes.index(wanted)] if wnids else None
         return list(class_synsets([wanted], [wnid], synsets).items())
     if ".n." in wanted:

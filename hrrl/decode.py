@@ -14,10 +14,13 @@ import simplejpeg
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "PPM", "TIFF", "WEBP")  # Pillow has others, which run programs
 LARGEST = 100_000_000  # pixels: more is no photograph but an attack on the memory
+BITS_PER_SAMPLE, LARGEST_VALUE, SAMPLE_FORMAT, LARGEST_NUMBER = 258, 281, 339, 341  # tags of TIFF
+DARK = 16  # white may be so many times the highest value of an image of more than 8 bits
 ROWS = 256  # of an image that are converted to RGB at a time
 
 # What libjpeg warns of and goes on, with grey or shifted pixels. Its other warnings are about unusual headers.
@@ -33,17 +36,26 @@ def decode(data: bytes) -> torch.Tensor:
     """A (3, H, W) uint8 RGB image from a file's content: grey, CMYK, palette and transparent images become RGB.
 
     JPEG by simplejpeg, which tells what libjpeg warns of, all else by Pillow.
-    Of an animation the first image; of 16 bits the upper 8; as stored, whatever orientation a camera noted.
+    Of an animation the first image; of more than 8 bits the upper 8 of as many as the file says; as stored, whatever
+    orientation a camera noted.
 
     Raises:
-        ValueError: the content is cut off, damaged, too large, or no image.
+        ValueError: the content is cut off, damaged, too large, no image, or of values that have no known white.
     """
     return _decode(data, {"colorspace": "RGB"})
 
 
-def check(data: bytes) -> None:
-    """Raises a ValueError where :func:`decode` does; a JPEG file, as nearly all photographs are, takes less time."""
-    _decode(data, EIGHTH)
+def check(data: bytes) -> bool:
+    """Raises a ValueError where :func:`decode` does; a JPEG file, as nearly all photographs are, takes less time.
+
+    Returns:
+        Whether the image is of one colour all over.
+    """
+    return _is_constant(_decode(data, EIGHTH)) and _is_constant(decode(data))
+
+
+def _is_constant(image: torch.Tensor) -> bool:
+    return bool((image == image[:, :1, :1]).all())
 
 
 def _decode(data: bytes, as_: dict) -> torch.Tensor:
@@ -117,9 +129,11 @@ def _opened_by_pillow(data: bytes) -> Image.Image:
 def _decode_by_pillow(data: bytes) -> torch.Tensor:
     with _opened_by_pillow(data) as image:
         try:
-            return torch.from_numpy(_rgb(image))
+            return torch.from_numpy(_rgb(image, _depth(data, image)))
         except MemoryError:
             raise ValueError("takes too much memory") from None
+        except DepthError as error:
+            raise ValueError(str(error)) from None
         except Exception as error:
             raise ValueError(_damage(error)) from None
 
@@ -128,18 +142,63 @@ def _damage(error: Exception) -> str:
     return " ".join(f"is damaged: {error or type(error).__name__}".split())
 
 
-def _rgb(image: Image.Image) -> np.ndarray:
-    """(3, H, W) uint8, some rows at a time; of 16 bits the upper 8, which Pillow would cut at 255."""
+class DepthError(ValueError):
+    """The file does not say which of its values is white; taken as they are, the images would be black."""
+
+
+def _rgb(image: Image.Image, depth: int) -> np.ndarray:
+    """(3, H, W) uint8, some rows at a time; of more than 8 bits the upper 8, where Pillow would cut at 255.
+
+    Raises:
+        DepthError: which value is white, is not said, or most unlikely what is said.
+    """
     image.load()
     width, height = image.size
-    pixels = np.empty((3, height, width), np.uint8)
+    deep = image.mode.startswith(("I", "F"))
+    white = _white(image, depth) if deep else 2.0**depth - 1
+    pixels, highest = np.empty((3, height, width), np.uint8), 0.0
     for top in range(0, height, ROWS):
         rows = image.crop((0, top, width, min(top + ROWS, height)))
-        if image.mode.startswith("I"):
-            pixels[:, top : top + ROWS] = (np.asarray(rows).astype(np.int64) >> 8).clip(0, 255)
+        if deep:
+            values = np.asarray(rows).astype(np.float64)
+            highest = max(highest, float(values.max()))
+            pixels[:, top : top + ROWS] = np.floor(values * (256 / (white + 1 if white > 1 else white))).clip(0, 255)
         else:
             pixels[:, top : top + ROWS] = np.asarray(rows.convert("RGB")).transpose(2, 0, 1)
+    if depth > 8 and not deep:  # of which Pillow has kept the upper 8 bits
+        highest = max(1.0, float(pixels.max()) * 2 ** (depth - 8))
+    if depth > 8 and 0 < highest < white / DARK:
+        raise DepthError(
+            f"comes out black: of {depth} bits, its values take the lowest sixteenth, as those of fewer bits in a "
+            "deeper file do; scale them to the file's depth, or convert it to 8 bits"
+        )
     return pixels
+
+
+def _depth(data: bytes, image: Image.Image) -> int:
+    """Bits of a value, as a PNG's header or a TIFF's tag says; of other formats, as Pillow's mode does."""
+    if image.format == "PNG":
+        return data[len(PNG) + 16]
+    if isinstance(image, TiffImageFile):
+        return max(image.tag_v2.get(BITS_PER_SAMPLE, (1,)))
+    return 16 if image.mode.startswith("I") else 8
+
+
+def _white(image: Image.Image, depth: int) -> float:
+    """The value of white in an image whose values are integers of more than 8 bits, or floats.
+
+    Raises:
+        DepthError: the file does not say it: hardly an image fills 32 bits, and floats have any scale.
+    """
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    said = max(tags.get(LARGEST_VALUE) or tags.get(LARGEST_NUMBER) or (0,))
+    if said >= 1:
+        return float(said)
+    if image.mode == "F" or depth > 16:
+        kind = "floats" if image.mode == "F" else f"integers of {depth} bits"
+        raise DepthError(f"has {kind}, and does not say which value is white; convert it to 8 or 16 bits")
+    signed = tags.get(SAMPLE_FORMAT, (1,))[0] == 2
+    return 2.0 ** (depth - signed) - 1
 
 
 def resize(images: torch.Tensor, height: int, width: int) -> torch.Tensor:

@@ -10,15 +10,17 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode
 from ruamel.yaml.reader import ReaderError
 
 from hrrl.errors import UserError
+from hrrl.names import composed
 
 BYTES = 1_000_000  # of a file: thousands of classes with their synsets
 DEPTH = 100  # of its nesting: the deepest key of the schema is six levels down
 VALUES = 100_000  # of its content with every alias written out
+FILES = {"root", "csv"}  # keys whose values are names of files
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories of what ends or spoils a line: names are shown in lines
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """The content of a YAML 1.2 file, as DVC reads it.
+    """The content of a YAML 1.2 file, as DVC reads it, but with all accents composed, except of names of files.
 
     Raises:
         UserError: it is not there, not UTF-8, not YAML, no mapping, longer than a params file can be, holds a control
@@ -31,7 +33,7 @@ def read(path: str | Path) -> dict[str, Any]:
         if not isinstance(root, MappingNode):
             raise UserError(f"{path}: holds no keys; copy one of presets/*.yaml to it")
         _count(root, path, {}, {})
-        return YAML(typ="safe", pure=True).load(text)
+        return _composed(YAML(typ="safe", pure=True).load(text))
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise UserError(f"{path}: the character {chr(error.character)!r} in line {line} is none of a text") from None
@@ -44,6 +46,15 @@ def read(path: str | Path) -> dict[str, Any]:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path}: not YAML, {cut(str(error))}") from None
+
+
+def _composed(value: Any) -> Any:
+    """A value with its texts as :func:`hrrl.names.composed` has them; a file's name is what the file system has."""
+    if isinstance(value, dict):
+        return {_composed(key): item if key in FILES else _composed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_composed(item) for item in value]
+    return composed(value) if isinstance(value, str) else value
 
 
 def shown(value: Any) -> str:

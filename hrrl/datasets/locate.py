@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hrrl.datasets import kinds
-from hrrl.datasets.stores import locked
+from hrrl.datasets.stores import NAMES, locked
 from hrrl.datasets.trees import ArrayFile, Found, InArrays, Kind, NotHereError, note
 from hrrl.errors import UserError
 from hrrl.files import replacing
@@ -78,9 +78,10 @@ def given_root(kind: Kind, root: str | None, where: str) -> Path | None:
     path = os.path.expanduser(os.path.expandvars(root))
     if "$" in path:
         raise UserError(f"{where}: {root}: an environment variable in it is not set; set it, or write the path")
-    if not os.path.exists(path):
-        raise UserError(f"{where}: {path} does not exist; expected the folder of the dataset")
-    return Path(path)
+    for spelled in (path, os.fsdecode(path.encode(*NAMES))):  # where the locale is not a file system's own
+        if os.path.exists(spelled):
+            return Path(spelled)
+    raise UserError(f"{where}: {path} does not exist; expected the folder of the dataset")
 
 
 def _names(kind: str) -> list[str]:

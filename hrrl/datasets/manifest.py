@@ -19,6 +19,7 @@ from hrrl.datasets.stores import Paths
 from hrrl.datasets.trees import ArrayFile, Found, InArrays, InFiles, in_files, note
 from hrrl.errors import UserError, printable, reason
 from hrrl.files import replacing
+from hrrl.names import composed
 
 CHUNK = 512  # files that a thread reads at a time
 GROUP = 2**20  # bytes of content that a thread has checked at a time
@@ -27,7 +28,9 @@ SPLITS = ("train", "test")
 UNKNOWN = -1  # size or CRC: array files have them in dataset.json
 
 
-Examined = tuple[int, int] | Exception  # size and CRC of an image's content, or what is wrong with it
+Examined = (
+    tuple[int, int, bool] | Exception
+)  # size and CRC of an image's content, whether it is of one colour; or what is wrong
 Examine = Callable[[list[Any]], list[Examined]]
 
 
@@ -140,6 +143,7 @@ def read_manifest(folder: str | Path) -> Manifest:
             rows.skipped = description["skipped"][split]
             if len(rows.paths) != description["images"][split]:
                 raise ValueError(f"{len(rows.paths)} {split} images, not {description['images'][split]}")
+        description["classes"] = [composed(name) for name in description["classes"]]
         names = ("kind", "classes", "wnids", "train", "resolution", "files", "pixels")
         return Manifest(splits=splits, **{name: description[name] for name in names})
     except FileNotFoundError as error:
@@ -265,7 +269,7 @@ def _list(definition: Definition, data: Found, classes: list[str], key: str) -> 
 
 def _choose(classes: list[str] | None, known: list[str], key: str) -> list[str]:
     """The classes to keep, in the order of their labels."""
-    chosen = list(known if classes is None else classes)
+    chosen = list(known if classes is None else map(composed, classes))
     if unknown := [c for c in chosen if c not in known]:
         raise UserError(f"{key}: unknown class {unknown[0]!r}; known: {', '.join(known)}")
     if odd := [c for c in chosen if not c.isprintable()]:
@@ -329,7 +333,7 @@ def _check(data: InFiles, rows: Rows, examine: Examine, title: str, skip: bool) 
     from tqdm import tqdm
 
     n = len(rows.paths)
-    numbers, readable = np.full((2, n), UNKNOWN), np.ones(n, bool)
+    numbers, readable, constant = np.full((2, n), UNKNOWN), np.ones(n, bool), np.zeros(n, bool)
 
     def check(start: int) -> list[tuple[int, str]]:
         problems = []
@@ -337,7 +341,7 @@ def _check(data: InFiles, rows: Rows, examine: Examine, title: str, skip: bool) 
             if isinstance(found, Exception):
                 problems.append((i, reason(found)))
             else:
-                numbers[:, i] = found
+                *numbers[:, i], constant[i] = found
         return problems
 
     with (
@@ -353,6 +357,10 @@ def _check(data: InFiles, rows: Rows, examine: Examine, title: str, skip: bool) 
                 note(f"skipped {message}")
                 readable[i] = False
             bar.update(min(CHUNK, n - start))
+    if plain := np.flatnonzero(constant).tolist():
+        note(
+            f"{title}: {len(plain)} images are of one colour all over, the first is {data.store}/{rows.paths[plain[0]]}"
+        )
     left = np.flatnonzero(readable)
     sizes, crcs = (column[left] for column in numbers)
     skipped = [rows.paths[i] for i in np.flatnonzero(~readable).tolist()]

@@ -10,13 +10,17 @@ import zlib
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from hrrl.datasets.unpack import TIMES, allowed
 from hrrl.errors import UserError
 
-IMAGES = (".jpeg", ".jpg", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+IMAGES = (".jpeg", ".jpg", ".png", ".bmp", ".gif", ".jfif", ".jpe", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+
+NAMES = "utf-8", "surrogateescape"  # how names of files are text here, whatever the locale says of a file system's
 
 LARGEST = 2**28  # bytes of one file: more is no image but an attack on the memory
+SAYS_UTF8 = 0x800  # flag of a zip's member
 LARGE = 2**24  # bytes from which files are read one at a time, whatever the number of threads
 
 
@@ -29,14 +33,14 @@ class Paths:
 
     def extend(self, paths: Iterable[str]) -> None:
         for path in paths:
-            self.text += os.fsencode(path)
+            self.text += path.encode(*NAMES)
             self.ends.append(len(self.text))
 
     def __len__(self) -> int:
         return len(self.ends) - 1
 
     def __getitem__(self, i: int) -> str:
-        return os.fsdecode(bytes(self.text[self.ends[i] : self.ends[i + 1]]))
+        return self.text[self.ends[i] : self.ends[i + 1]].decode(*NAMES)
 
     def __iter__(self) -> Iterator[str]:
         return (self[i] for i in range(len(self)))
@@ -49,33 +53,35 @@ class Folder:
     """The files under a folder; paths are relative to it, with slashes."""
 
     def __init__(self, root: Path):
-        self.root = Path(root)
+        self.root, self._bytes = Path(root), os.fsencode(root)
 
     def __str__(self) -> str:
         return str(self.root)
 
-    def _entries(self, path: str) -> list[os.DirEntry[str]]:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.root / path) as entries:
-            return sorted((e for e in entries if not e.name.startswith(".")), key=lambda e: e.name)
+    def _at(self, path: str) -> bytes:
+        return os.path.join(self._bytes, path.encode(*NAMES))
+
+    def _entries(self, path: str) -> list[tuple[str, os.DirEntry[bytes]]]:
+        """Names in a folder, but hidden ones, sorted, and what the file system says of each."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._at(path)) as entries:
+            named = [(entry.name.decode(*NAMES), entry) for entry in entries if not entry.name.startswith(b".")]
+            return sorted(named, key=lambda pair: pair[0])
         return []
 
     def folders(self, path: str = "") -> list[str]:
         """Names of the folders in a folder, sorted."""
-        return [entry.name for entry in self._entries(path) if entry.is_dir()]
+        return [name for name, entry in self._entries(path) if entry.is_dir()]
 
     def names(self, path: str = "") -> list[str]:
         """Names of the files in a folder, sorted."""
-        return [entry.name for entry in self._entries(path) if entry.is_file()]
+        return [name for name, entry in self._entries(path) if entry.is_file()]
 
-    def images(self, path: str) -> list[str]:
-        """Paths of the image files in a folder and the folders in it, sorted."""
+    def files(self, path: str) -> list[str]:
+        """Paths of all files in a folder and the folders in it, sorted by their names in each."""
         found = []
-        for entry in self._entries(path):
-            below = join(path, entry.name)
-            if is_image(entry.name):  # no call to the file system: the entry's type is only asked of other names
-                found.append(below)
-            elif entry.is_dir():
-                found += self.images(below)
+        for name, entry in self._entries(path):  # the type is an entry's own: no further call to the file system
+            below = join(path, name)
+            found += self.files(below) if entry.is_dir() else [below]
         return found
 
     def read(self, path: str) -> bytes:
@@ -84,7 +90,7 @@ class Folder:
         Raises:
             OSError: it is not there, no regular file (a pipe would block), too large, or cannot be read.
         """
-        with open(self.root / path, "rb", opener=_without_waiting) as file:
+        with open(self._at(path), "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise OSError("is no regular file")
@@ -94,7 +100,7 @@ class Folder:
     def size(self, path: str) -> int | None:
         """Bytes of a file, without reading it; None where it is not there."""
         with contextlib.suppress(OSError):
-            return os.stat(f"{self.root}/{path}").st_size
+            return os.stat(self._at(path)).st_size
         return None
 
 
@@ -105,10 +111,10 @@ class Zip:
         self.root = Path(root)
         try:
             with zipfile.ZipFile(root) as archive:
-                members = [m for m in archive.infolist() if not m.is_dir()]
+                named = [(_path_of(member), member) for member in archive.infolist()]
         except Exception as error:  # a damaged list of members raises all sorts
             raise UserError(f"{root}: {error}; expected a whole, readable zip file") from None
-        self.members = {m.filename: m for m in members if not _hidden(m.filename)}
+        self.members = {path: member for path, member in named if path and not _hidden(path)}
         self.tree: dict[str, list[str]] = {}  # folder -> names of the files in it, sorted
         for path in sorted(self.members):
             folder, _, name = path.rpartition("/")
@@ -131,10 +137,10 @@ class Zip:
         """Names of the files in a folder, sorted."""
         return self.tree.get(path, [])
 
-    def images(self, path: str) -> list[str]:
-        """Paths of the image files in a folder and the folders in it, sorted."""
+    def files(self, path: str) -> list[str]:
+        """Paths of all files in a folder and the folders in it, sorted."""
         below = [folder for folder in self.tree if folder == path or folder.startswith(f"{path}/")]
-        return sorted(join(folder, name) for folder in below for name in self.tree[folder] if is_image(name))
+        return sorted(join(folder, name) for folder in below for name in self.tree[folder])
 
     def read(self, path: str) -> bytes:
         """The content of a member.
@@ -185,7 +191,7 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(IMAGES)
 
 
-def _without_waiting(path: str, flags: int) -> int:
+def _without_waiting(path: Any, flags: int) -> int:
     """Opens a file; a pipe without waiting for who writes to it."""
     return os.open(path, flags | os.O_NONBLOCK)
 
@@ -214,6 +220,19 @@ def _unpacked(data: bytes, member: zipfile.ZipInfo) -> bytes:
         return zlib.decompressobj(-15).decompress(data, member.file_size + 1)
     except zlib.error as error:
         raise OSError(f"damaged in the zip ({error})") from None
+
+
+def _path_of(member: zipfile.ZipInfo) -> str:
+    """A member's path with slashes and nothing to skip in it; empty for a folder.
+
+    Some programs write Windows' backslashes, ``./`` before everything, or UTF-8 without saying so (macOS).
+    """
+    name = member.filename
+    if not member.flag_bits & SAYS_UTF8:
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode()
+    name = name.replace("\\", "/")
+    return "" if name.endswith("/") else "/".join(part for part in name.split("/") if part not in ("", "."))
 
 
 def _hidden(path: str) -> bool:

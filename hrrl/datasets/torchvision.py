@@ -9,6 +9,7 @@ import numpy as np
 
 from hrrl.datasets.stores import Paths
 from hrrl.datasets.trees import Kind, NotHereError
+from hrrl.decode import check
 from hrrl.errors import UserError
 
 # What datasets call the split to train on and the one that is held out, where it is not "train" and "test".
@@ -129,10 +130,10 @@ class _Library:
         """What :meth:`examine` takes: the library reads by itself."""
         return path
 
-    def examine(self, path: str) -> tuple[int, int]:
-        """Size and CRC of an image's content; raises ValueError where the library cannot decode it."""
+    def examine(self, path: str) -> tuple[int, int, bool]:
+        """Size and CRC of an image's content, whether it is of one colour; ValueError where it cannot be decoded."""
         content = self.read(path)
-        return len(content), zlib.crc32(content)
+        return len(content), zlib.crc32(content), check(content)
 
     def size(self, path: str) -> None:
         """Not known without decoding."""

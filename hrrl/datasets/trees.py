@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypedDict
 
 import numpy as np
 
-from hrrl.datasets.stores import Paths, join, open_store
+from hrrl.datasets.stores import IMAGES, Paths, is_image, join, open_store
 from hrrl.errors import UserError, printable
+from hrrl.names import composed
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
+ANNOTATIONS = "val_annotations.txt"  # Tiny-ImageNet's labels
+ENDINGS = f"names of images end in {', '.join(IMAGES)}"
 WNID = re.compile(r"n\d{8}")
 
 
@@ -58,7 +61,7 @@ class InFiles(Listed, Protocol):
     @property
     def store(self) -> Store: ...
     def fetch(self, path: str) -> Any: ...
-    def examine(self, content: Any) -> tuple[int, int]: ...
+    def examine(self, content: Any) -> tuple[int, int, bool]: ...
 
 
 class InArrays(Listed, Protocol):
@@ -125,21 +128,35 @@ class Tree:
             raise NotHereError(f"no folder {train}/ in it or one folder deeper")
         self.base = base
         self.splits = self.store.folders(self.base)
-        self.classes = self.store.folders(join(self.base, train))
+        self.classes = sorted(self.class_folders(train))
         if not self.classes:
             raise NotHereError(f"no class folders in {join(self.base, train)}/")
+
+    def class_folders(self, split: str) -> dict[str, str]:
+        """The folder of each class in a split, by the class's name.
+
+        Raises:
+            UserError: the names of two folders look the same.
+        """
+        found: dict[str, str] = {}
+        for name in self.store.folders(join(self.base, split)):
+            if found.setdefault(composed(name), name) != name:
+                raise UserError(
+                    f"{self.store}/{join(self.base, split)}: two folders are named {composed(name)}, with accents "
+                    "written in two ways (Unicode NFC and NFD); put their images into one"
+                )
+        return found
 
     def fetch(self, path: str) -> bytes:
         """What :meth:`examine` takes."""
         return self.store.read(path)
 
     @staticmethod
-    def examine(content: bytes) -> tuple[int, int]:
-        """Size and CRC of an image's content; raises ValueError where it is no whole image."""
+    def examine(content: bytes) -> tuple[int, int, bool]:
+        """Size and CRC of an image's content, whether it is of one colour; ValueError where it is no whole image."""
         from hrrl.decode import check
 
-        check(content)
-        return len(content), zlib.crc32(content)
+        return len(content), zlib.crc32(content), check(content)
 
     def text(self, path: str) -> str:
         """A text file of the dataset.
@@ -148,9 +165,23 @@ class Tree:
             UserError: it is not UTF-8.
         """
         try:
-            return self.store.read(path).decode()
+            return self.store.read(path).decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise UserError(f"{self.store}/{path}: {error}; expected the published text file") from None
+
+    def _refuse_other_layouts(self, split: str, there: Iterable[str]) -> None:
+        """An error where a split is not in class folders, or half in them: the other half would be missed."""
+        folder = join(self.base, split)
+        names = self.store.names(folder)
+        if flat := [name for name in names if is_image(name)]:
+            raise UserError(
+                f"{self.store}/{folder}: {len(flat)} images, such as {flat[0]}, are in no class folder; expected each "
+                "in the folder of its class"
+            )
+        if not set(there) & set(self.classes):
+            hint = f"; kind: imagenet reads {ANNOTATIONS}" if ANNOTATIONS in names else ""
+            has = ", ".join(sorted(there)[:3]) or "no folders"
+            raise UserError(f"{self.store}/{folder}: no folder of a class of {self.train}/ in it, but {has}{hint}")
 
     @property
     def wnids(self) -> list[str | None]:
@@ -161,20 +192,28 @@ class Tree:
         """Paths and labels (positions in ``self.classes``) of a split's images of some classes.
 
         Raises:
-            UserError: a class folder without images.
+            UserError: a class folder without images, images that are in none, or no class folder at all.
         """
         folder = join(self.base, split)
-        there = self.store.folders(folder)
+        there = self.class_folders(split)
+        self._refuse_other_layouts(split, there)
         if strangers := sorted(set(there) - set(self.classes)):
             note(
                 f"{self.store}/{folder}: left out {len(strangers)} classes that {self.train}/ does not have, "
                 f"the first is {strangers[0]}"
             )
-        paths, labels = Paths(), []
+        paths, labels, left = Paths(), [], list[str]()
         for name in sorted(set(classes) & set(there)):
-            found = self.store.images(join(folder, name))
+            files = self.store.files(join(folder, there[name]))
+            found, others = [f for f in files if is_image(f)], [f for f in files if not is_image(f)]
             if not found:
-                raise UserError(f"{self.store}/{folder}/{name}: no images in this class folder; add some or remove it")
+                has = f" (it has {len(others)} other files, such as {others[0]}; {ENDINGS})" if others else ""
+                raise UserError(
+                    f"{self.store}/{folder}/{name}: no images in this class folder{has}; add some or remove it"
+                )
             paths.extend(found)
             labels.append(np.full(len(found), self.classes.index(name)))
+            left += others
+        if left:
+            note(f"{self.store}/{folder}: left out {len(left)} files, such as {left[0]}: {ENDINGS}")
         return paths, np.concatenate(labels) if labels else np.empty(0, int)

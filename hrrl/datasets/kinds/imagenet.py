@@ -16,24 +16,32 @@ from hrrl.datasets.trees import Tree, note
 from hrrl.datasets.unpack import members
 from hrrl.errors import UserError
 
+FLAT = "images"  # where Tiny-ImageNet has a split's images
 TRUTH, META, DEVKIT = "ILSVRC2012_validation_ground_truth.txt", "meta.mat", "ILSVRC2012_devkit_t12.tar.gz"
 
 
 class ImageNet(Tree):
-    """ILSVRC2012: ``train/<wnid>/*.JPEG``; ``val/<wnid>/*.JPEG``, or ``val/*.JPEG`` with the published ground truth."""
+    """ILSVRC2012: ``train/<wnid>/*.JPEG``; ``val/<wnid>/*.JPEG``, or ``val/*.JPEG`` with the published ground truth.
+
+    Tiny-ImageNet has the latter in ``val/images/``, with val_annotations.txt.
+    """
 
     source = "ILSVRC2012 (Russakovsky et al. 2015), https://image-net.org"
     licence = "non-commercial research and education, by ImageNet's terms of access"
     needs = (
         "ILSVRC2012's train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, or val/*.JPEG together with "
-        "ILSVRC2012_devkit_t12.tar.gz (or its folder), LOC_val_solution.csv or val.txt"
+        "ILSVRC2012_devkit_t12.tar.gz (or its folder), LOC_val_solution.csv or val.txt; or Tiny-ImageNet's "
+        "val/images/*.JPEG and val/val_annotations.txt"
     )
     inside = ("", "Data/CLS-LOC", "ILSVRC/Data/CLS-LOC")
 
     def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
         folder = join(self.base, split)
-        if split == self.train or self.store.folders(folder):
+        there = self.class_folders(split)
+        if split == self.train or set(there) & set(self.classes):
             return super().rows(split, classes)
+        if FLAT in there and not any(map(is_image, self.store.names(folder))):
+            folder = join(folder, FLAT)
         names = [name for name in self.store.names(folder) if is_image(name)]
         wnids = self._ground_truth(folder, names)
         if strangers := sum(wnid not in self.classes for wnid in wnids):
@@ -44,7 +52,8 @@ class ImageNet(Tree):
 
     def _ground_truth(self, folder: str, names: list[str]) -> list[str]:
         """The wnid of each image of a flat folder, by whichever published file there is."""
-        places = dict.fromkeys([folder, self.base, "", "ILSVRC"])
+        above = folder.removesuffix(f"/{FLAT}")
+        places = dict.fromkeys([folder, above, self.base, "", "ILSVRC"])
         for place in places:
             if devkit := self._devkit(place):
                 truth, wnids = devkit

@@ -54,7 +54,7 @@ class OnlineProducts(Tree):
     def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
         label = {number: i for i, number in enumerate(self.numbers)}
         listed = [(join(self.base, path), label[n]) for path, n, name in self.listed[split] if name in classes]
-        there = {p for f in {path.rpartition("/")[0] for path, _ in listed} for p in self.store.images(f)}
+        there = {p for f in {path.rpartition("/")[0] for path, _ in listed} for p in self.store.files(f)}
         kept = [(path, label) for path, label in listed if path in there]
         if len(kept) < len(listed):
             missing = next(path for path, _ in listed if path not in there)

@@ -1,0 +1,212 @@
+"""Folders, zips and files as people have them: no image is dropped, renamed or turned black without a word."""
+
+import io
+import os
+import subprocess
+import sys
+import unicodedata
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hrrl.concepts import group_classes
+from hrrl.data import open_split
+from hrrl.datasets.manifest import prepare, read_manifest
+from hrrl.decode import decode
+from hrrl.errors import UserError
+from hrrl.params import Dataset
+from hrrl.params_file import read
+
+ROOT = Path(__file__).parent.parent
+COMPOSED, APART = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+
+
+def image(path, color=None, kind=None) -> None:
+    """An image of noise, or of one colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(len(str(path))).integers(0, 255, (12, 12, 3), np.uint8)
+    (Image.new("RGB", (12, 12), color) if color else Image.fromarray(pixels)).save(path, kind)
+
+
+def tree(root, classes=("cat", "dog"), splits=("train", "val")):
+    for split in splits:
+        for name in classes:
+            for i in range(3):
+                image(root / split / name / f"{i}.png")
+    return root
+
+
+def listed(root, kind="imagefolder", **definition) -> dict[str, list]:
+    """Classes, and paths of each split, of what is listed and then read at 8 x 8."""
+    manifest = prepare(Dataset(kind=kind, root=str(root), **definition), "mine")
+    return {"classes": manifest.classes} | {split: list(rows.paths) for split, rows in manifest.splits.items()}
+
+
+def test_what_is_no_image_by_its_name_is_counted(tmp_path, capsys):
+    tree(tmp_path)
+    image(tmp_path / "train/cat/3.jfif", kind="JPEG")
+    for name in ("3.heic", "4.avif", "notes.txt"):
+        (tmp_path / "train/dog" / name).write_bytes(b"?")
+    assert len(listed(tmp_path)["train"]) == 7
+    assert "train: left out 3 files, such as train/dog/3.heic: names of images end in .jpeg" in capsys.readouterr().err
+    for path in (tmp_path / "val/cat").iterdir():
+        path.rename(path.with_suffix(".heic"))
+    with pytest.raises(UserError, match=r"val/cat: no images in this class folder \(it has 3 other files, such as"):
+        listed(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["imagefolder", "imagenet"])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_half_a_layout_is_refused(tmp_path, kind, split):
+    tree(tmp_path, ("n02084071", "n02121808"))
+    image(tmp_path / split / "ILSVRC2012_val_00000001.JPEG")
+    with pytest.raises(UserError, match=f"{split}: 1 images, such as ILSVRC2012_val_00000001.JPEG, are in no class"):
+        listed(tmp_path, kind)
+
+
+def test_tiny_imagenet_as_published(tmp_path):
+    wnids = ("n01443537", "n01629819")
+    for wnid in wnids:
+        for i in range(2):
+            image(tmp_path / "train" / wnid / "images" / f"{wnid}_{i}.JPEG")
+    for i in range(4):
+        image(tmp_path / "val/images" / f"val_{i}.JPEG")
+    lines = "".join(f"val_{i}.JPEG\t{wnids[i < 1]}\t0\t0\t62\t62\n" for i in range(4))
+    (tmp_path / "val/val_annotations.txt").write_text(lines, "utf-8")
+    manifest = prepare(Dataset(kind="imagenet", root=str(tmp_path)), "tiny")
+    found = zip(manifest.paths("test"), manifest.labels("test").tolist(), strict=True)
+    assert sorted(found) == [(f"val/images/val_{i}.JPEG", int(i < 1)) for i in range(4)]
+    with pytest.raises(UserError, match=r"val: no folder of a class .* kind: imagenet reads val_annotations.txt"):
+        listed(tmp_path)
+
+
+def test_a_folder_named_as_an_image_is_a_folder(tmp_path):
+    image(tree(tmp_path) / "train/cat/more.jpg/9.png")
+    assert "train/cat/more.jpg/9.png" in listed(tmp_path)["train"]
+
+
+@pytest.mark.parametrize("train", [COMPOSED, APART])
+@pytest.mark.parametrize("val", [COMPOSED, APART])
+def test_accents_are_equal_however_they_are_written(tmp_path, train, val):
+    tree(tmp_path, (train, "dog"), ["train"])
+    tree(tmp_path, (val, "dog"), ["val"])
+    (tmp_path / "mine.csv").write_text(f"class,concept\n{APART},drink\ndog,{APART}\n", "utf-8")
+    (tmp_path / "params.yaml").write_text(f"classes: [{APART}, dog]\nroot: {APART}\n", "utf-8")
+    params = read(tmp_path / "params.yaml")
+    assert params == {"classes": [COMPOSED, "dog"], "root": APART}
+    found = listed(tmp_path, classes=params["classes"])
+    assert (found["classes"], len(found["train"]), len(found["test"])) == ([COMPOSED, "dog"], 6, 6)
+    csv = {"csv": str(tmp_path / "mine.csv")}
+    assert group_classes([train, "dog"], concepts=csv) == {train: "drink", "dog": COMPOSED}
+    assert group_classes([train], synsets={val: "coffee.n.01"}, concepts="table1") == {train: "others"}
+
+
+def test_two_folders_of_one_name_are_refused(tmp_path):
+    with pytest.raises(UserError, match=f"train: two folders are named {COMPOSED}"):
+        listed(tree(tmp_path, (COMPOSED, APART)))
+
+
+def test_names_of_files_do_not_depend_on_the_locale(tmp_path):
+    tree(tmp_path / "ü", (COMPOSED, "dog"))
+    program = (
+        "from hrrl.datasets.manifest import prepare; from hrrl.params import Dataset; from hrrl.data import open_split;"
+        f"root = {str(tmp_path / 'ü')!a}; prepare(Dataset(kind='imagefolder', root=root), 'm').write('m');"
+        "print(open_split('m', root, 'test', 8).images.sum())"
+    )
+    sums = set()
+    for environment in ({}, ASCII):
+        given = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+        done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=given, capture_output=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        sums.add(done.stdout.split()[-1])
+        assert read_manifest(tmp_path / "m").paths("train")[0] == f"train/{COMPOSED}/0.png"
+    assert len(sums) == 1
+
+
+RENAMED = {
+    "backslashes": lambda name: name.replace("/", "\\"),
+    "dots": lambda name: f"./{name}",
+    "doubled": lambda name: name.replace("/", "//"),
+}
+
+
+@pytest.mark.parametrize("how", RENAMED)
+def test_members_of_zips_by_other_programs(tmp_path, how):
+    tree(tmp_path / "images", (COMPOSED, "dog"))
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
+        for path in sorted((tmp_path / "images").rglob("*.png")):
+            member = zipfile.ZipInfo("x")
+            member.filename = RENAMED[how](str(path.relative_to(tmp_path / "images")))
+            archive.writestr(member, path.read_bytes())
+    assert listed(tmp_path / "mine.zip") == listed(tmp_path / "images")
+
+
+def test_a_zip_whose_names_are_utf8_without_saying_so(tmp_path):
+    tree(tmp_path / "images", (COMPOSED, "dog"))
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
+        for path in sorted((tmp_path / "images").rglob("*.png")):
+            archive.write(path, str(path.relative_to(tmp_path / "images")).replace("é", "\x01\x02"))
+    content = (tmp_path / "mine.zip").read_bytes().replace(b"caf\x01\x02", "café".encode())
+    (tmp_path / "mine.zip").write_bytes(content)
+    assert listed(tmp_path / "mine.zip") == listed(tmp_path / "images")
+
+
+def encoded(values: np.ndarray, kind: str, **options) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(values).save(content, kind, **options)
+    return content.getvalue()
+
+
+def ramp(most: float, dtype: str) -> np.ndarray:
+    return (np.linspace(0, 1, 256).reshape(16, 16) * most).round(0 if most > 1 else 6).astype(dtype)
+
+
+SCALED = {
+    "16 bits": (ramp(65535, "u2"), "PNG", {}),
+    "16 bits of a PGM": (ramp(65535, "u2"), "PPM", {}),
+    "12 bits that a TIFF states": (ramp(4095, "u2"), "TIFF", {"tiffinfo": {281: 4095}}),
+    "32 bits with their largest": (ramp(255, "i4"), "TIFF", {"tiffinfo": {281: 255}}),
+    "floats with their largest": (ramp(1, "f4"), "TIFF", {"tiffinfo": {341: 1.0}}),
+}
+REFUSED = {
+    "8 bits in 16": (ramp(255, "u2"), "PNG", "comes out black: of 16 bits"),
+    "12 bits in 16": (ramp(4095, "u2"), "PNG", "comes out black: of 16 bits"),
+    "8 bits in a 16-bit TIFF": (ramp(255, "u2"), "TIFF", "comes out black: of 16 bits"),
+    "32 bits": (ramp(255, "i4"), "TIFF", "integers of 32 bits, and does not say which value is white"),
+    "floats": (ramp(1, "f4"), "TIFF", "floats, and does not say which value is white"),
+    "floats up to 255": (ramp(255, "f4"), "TIFF", "floats, and does not say which value is white"),
+}
+
+
+@pytest.mark.parametrize("case", SCALED)
+def test_values_are_scaled_by_what_the_file_says(case):
+    values, kind, options = SCALED[case]
+    found = decode(encoded(values, kind, **options)).int().numpy()
+    assert np.abs(found - np.arange(256).reshape(16, 16)).max() <= 1
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_images_that_would_be_black_are_refused(case):
+    values, kind, message = REFUSED[case]
+    with pytest.raises(ValueError, match=message):
+        decode(encoded(values, kind))
+
+
+def test_black_is_no_depth(tmp_path, capsys):
+    image(tree(tmp_path) / "train/cat/black.jpg", "black")
+    image(tmp_path / "train/cat/red.gif", (200, 3, 1))
+    (tmp_path / "train/dog/deep.png").write_bytes(encoded(ramp(0, "u2"), "PNG"))
+    assert len(listed(tmp_path)["train"]) == 9
+    assert "mine train: 3 images are of one colour all over, the first is" in capsys.readouterr().err
+
+
+def test_a_manifest_with_accents_is_read_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    prepare(Dataset(kind="imagefolder", root=str(tree(tmp_path / "own", (APART, "dog")))), "mine").write("manifest")
+    split = open_split("manifest", str(tmp_path / "own"), "train", 8)
+    assert split.classes == [COMPOSED, "dog"]
+    assert next(iter(split.eval_batches(6)))[0].shape == (6, 3, 8, 8)

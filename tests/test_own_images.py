@@ -155,6 +155,67 @@ def test_a_zip_whose_names_are_utf8_without_saying_so(tmp_path):
     assert listed(tmp_path / "mine.zip") == listed(tmp_path / "images")
 
 
+def eurosat(root):
+    tree(root, [f"{name}Crop" for name in "ABC"], ["eurosat/2750"])
+
+
+def caltech101(root):
+    (root / "caltech101/Annotations").mkdir(parents=True)
+    (root / "caltech101/101_ObjectCategories/BACKGROUND_Google").mkdir(parents=True)
+    for name in "abc":
+        for i in range(1, 4):
+            image(root / f"caltech101/101_ObjectCategories/{name}/image_{i:04d}.jpg")
+
+
+def sun397(root):
+    for name in "abc":
+        for i in range(3):
+            image(root / f"SUN397/{name}/{name}rch/sun_{i}.jpg")
+    (root / "SUN397/ClassName.txt").write_text("/a/arch\n/b/brch\n/c/crch\n", "utf-8")
+
+
+def emnist(root):
+    raw = root / "EMNIST/raw"
+    raw.mkdir(parents=True)
+    for split, n in (("train", 9), ("test", 6)):
+        header = bytes((0, 0, 8))
+        images = np.random.default_rng(0).integers(0, 255, (n, 28, 28), np.uint8)
+        sizes = b"".join(size.to_bytes(4, "big") for size in images.shape)
+        (raw / f"emnist-letters-{split}-images-idx3-ubyte").write_bytes(header + b"\3" + sizes + images.tobytes())
+        labels = bytes(1 + i % 3 for i in range(n))
+        (raw / f"emnist-letters-{split}-labels-idx1-ubyte").write_bytes(header + b"\1" + sizes[:4] + labels)
+
+
+LIBRARY = {"EuroSAT": eurosat, "Caltech101": caltech101, "SUN397": sun397, "EMNIST/letters": emnist}
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_torchvisions_datasets_without_a_split(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.setattr("hrrl.datasets.torchvision.EVERY", 3)  # they have three images of a class here
+    LIBRARY[name](tmp_path)
+    manifest = prepare(Dataset(kind=f"torchvision/{name}", root=str(tmp_path)), "mine")
+    assert len(manifest.classes) == 3
+    assert np.bincount(manifest.labels("test")).tolist() == ([2, 2, 2] if name.startswith("EMNIST") else [1, 1, 1])
+    assert len(manifest.labels("train")) == (9 if name.startswith("EMNIST") else 6)
+    assert ("every fifth image of a class is test" in capsys.readouterr().err) == (not name.startswith("EMNIST"))
+    positions = [path.partition("#")[2] for split in manifest.splits for path in manifest.paths(split)]
+    assert name.startswith("EMNIST") or sorted(positions, key=int) == [str(i) for i in range(9)]
+    manifest.write(tmp_path / "manifest")
+    test = open_split(tmp_path / "manifest", str(tmp_path), "test", 224)
+    assert next(iter(test.eval_batches(2)))[0].shape == (2, 3, 224, 224)
+
+
+def test_what_is_none_of_torchvisions_classified_images_is_said_so(tmp_path):
+    for name, message in {
+        "EMNIST": "known: torchvision/EMNIST/byclass, torchvision/EMNIST/bymerge",
+        "CocoDetection": "wants annFile as well",
+        "MNIST/letters": "MNIST has no parts",
+        "FakeData": "has no FakeData with a root",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            listed(tmp_path, f"torchvision/{name}")
+
+
 def encoded(values: np.ndarray, kind: str, **options) -> bytes:
     content = io.BytesIO()
     Image.fromarray(values).save(content, kind, **options)

@@ -1,4 +1,7 @@
-"""Any classification dataset of torchvision, by its own reader: ``kind: torchvision/<Name>``."""
+"""Any classification dataset of torchvision, by its own reader: ``kind: torchvision/<Name>``.
+
+EMNIST is six datasets, of which torchvision wants one named: ``kind: torchvision/EMNIST/letters``.
+"""
 
 import inspect
 import zlib
@@ -8,9 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hrrl.datasets.stores import Paths
-from hrrl.datasets.trees import Kind, NotHereError
+from hrrl.datasets.trees import Kind, NotHereError, note
 from hrrl.decode import check
 from hrrl.errors import UserError
+from hrrl.names import composed
 
 # What datasets call the split to train on and the one that is held out, where it is not "train" and "test".
 SPLITS = {
@@ -20,6 +24,10 @@ SPLITS = {
     "OxfordIIITPet": ("trainval", "test"),
     "Places365": ("train-standard", "val"),
 }
+PARTS = {"EMNIST": "split"}  # datasets that are several, and the argument that says which
+EVERY = 5  # of the datasets without a split of their own, one image of so many of a class is test
+NAMES = ("classes", "categories")  # where datasets have the names of their classes,
+LABELS = ("targets", "labels", "_labels", "y", "_samples", "_flat_character_images")  # and each image's
 
 
 def of(name: str) -> Kind:
@@ -30,16 +38,29 @@ def of(name: str) -> Kind:
     """
     from torchvision import datasets
 
+    name, _, part = name.partition("/")
     found = getattr(datasets, name, None)
-    takes = inspect.signature(found).parameters if inspect.isclass(found) else {}
-    if "root" not in takes or not {"train", "split"} & set(takes):
-        raise UserError(f"kind: torchvision/{name}: torchvision.datasets has no {name} with a split and a root")
+    takes: dict[str, Any] = dict(inspect.signature(found).parameters) if inspect.isclass(found) else {}
+    own = {PARTS[name]: part} if name in PARTS else {}
+    if own and part not in (parts := getattr(found, f"{PARTS[name]}s")):
+        parts = ", ".join(f"torchvision/{name}/{part}" for part in parts)
+        raise UserError(f"kind: torchvision/{name}: says not which of its parts; known: {parts}")
+    if own:
+        takes = {key: value for key, value in takes.items() if key not in own} | {"train": None}
+    elif part:
+        raise UserError(f"kind: torchvision/{name}/{part}: {name} has no parts; write torchvision/{name}")
+    wanted = [key for key, value in takes.items() if key != "root" and value and _is_needed(value)]
+    if "root" not in takes or wanted:
+        why = f"its {name} wants {', '.join(wanted)} as well" if wanted else f"it has no {name} with a root"
+        raise UserError(f"kind: torchvision/{name}: not one of torchvision's datasets of images with classes; {why}")
     made: Any = type(
         name,
         (_Library,),
         {
             "dataset": found,
             "takes": takes,
+            "own": own,
+            "cut": not {"train", "split"} & set(takes),
             "needs": f"what torchvision's {name} reads",
             "source": f"torchvision.datasets.{name}",
         },
@@ -47,8 +68,14 @@ def of(name: str) -> Kind:
     return made
 
 
+def _is_needed(argument: inspect.Parameter) -> bool:
+    return argument.default is argument.empty and argument.kind is not argument.VAR_KEYWORD
+
+
 class _Library:
     """A dataset that a library reads image by image; its images are listed as ``<split>#<position>``.
+
+    One without a split of its own is cut in two: every fifth image of a class is test.
 
     It is its own store: the content of an image is a PPM file of its pixels, so that size and CRC are the pixels'.
     """
@@ -59,6 +86,8 @@ class _Library:
     needs: ClassVar[str]
     dataset: ClassVar[Any]  # torchvision's class
     takes: ClassVar[Any]  # its arguments by name
+    own: ClassVar[dict[str, str]]  # those that say which part of it this is
+    cut: ClassVar[bool]  # whether it has no split of its own
     classes: list[str]
     wnids: list[str | None]
 
@@ -66,8 +95,11 @@ class _Library:
         self.root, self.store = root, self
         self.opened: dict[str, Any] = {}  # by split
         first = self._open("train")
-        labels = getattr(first, "classes", None)
-        self.classes = [str(name) for name in labels] if labels else sorted({str(y) for y in self._labels("train")})
+        names: list[Any] = next((found for name in NAMES if (found := getattr(first, name, None))), [])
+        self.numbers = sorted(set(self._labels("train")))  # a published list can have a name without images
+        self.classes = [composed(str(names[y])) if 0 <= y < len(names) else str(y) for y in self.numbers]
+        if self.cut:
+            note(f"{self}: has no split of its own; every fifth image of a class is test")
         self.wnids = [None] * len(self.classes)
         self.splits = ["train", "test"]
 
@@ -78,17 +110,21 @@ class _Library:
     def download(cls, folder: Path) -> None:
         if "download" not in cls.takes:
             raise OSError("torchvision cannot download it")
-        for split in ("train", "test"):
+        for split in ("train",) if cls.cut else ("train", "test"):
             cls.dataset(folder, **cls._which(split), download=True)
 
     @classmethod
     def _which(cls, split: str) -> dict[str, Any]:
-        """The argument by which the dataset takes a split."""
+        """The arguments by which the dataset takes a split."""
+        if cls.cut:
+            return {}
         if "train" in cls.takes:
-            return {"train": split == "train"}
+            return cls.own | {"train": split == "train"}
         return {"split": SPLITS.get(cls.dataset.__name__, ("train", "test"))[split == "test"]}
 
     def _open(self, split: str) -> Any:
+        if self.cut and self.opened:
+            return self.opened["train"]
         if split not in self.opened:
             try:
                 self.opened[split] = self.dataset(self.root, **self._which(split))
@@ -100,22 +136,34 @@ class _Library:
         return self.opened[split]
 
     def _labels(self, split: str) -> list[int]:
+        """The number of each image's class, as the dataset counts them.
+
+        Raises:
+            UserError: its images have no classes.
+        """
         found = self._open(split)
-        for name in ("targets", "labels", "_labels"):
-            if (labels := getattr(found, name, None)) is not None:
-                return [int(label) for label in labels]
-        if (samples := getattr(found, "_samples", None)) is not None:
-            return [int(label) for _, label in samples]
-        return [int(found[i][1]) for i in range(len(found))]
+        try:
+            lists = [labels for name in LABELS if (labels := getattr(found, name, None)) is not None]
+            listed = lists[0] if lists and getattr(lists[0], "ndim", 1) == 1 else None
+            if listed is None:
+                listed = (found[i][1] for i in range(len(found)))
+            return [int(label[1] if isinstance(label, tuple) else label) for label in listed]
+        except Exception as error:  # each has targets of its own
+            raise UserError(
+                f"{self}: its images have no classes ({' '.join(f'{type(error).__name__}: {error}'.split())})"
+            ) from None
 
     def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
         """Paths and labels of a split's images."""
-        labels = np.array(self._labels(split), int)
-        if not np.isin(labels, range(len(self.classes))).all():
-            raise UserError(
-                f"{self}: {split} has labels up to {labels.max()}; expected those of {len(self.classes)} classes"
-            )
-        return Paths(f"{split}#{i}" for i in range(len(labels))), labels
+        numbers = np.array(self._labels(split), int)
+        known = np.isin(numbers, self.numbers)
+        if not known.all():
+            note(f"{self}: {split}: left out {(~known).sum()} images of classes that train does not have")
+        positions, labels = np.flatnonzero(known), np.searchsorted(self.numbers, numbers[known])
+        if self.cut:
+            mine = (_ranks(labels) % EVERY == EVERY - 1) == (split == "test")
+            positions, labels = positions[mine], labels[mine]
+        return Paths(f"{split}#{i}" for i in positions.tolist()), labels
 
     def read(self, path: str) -> bytes:
         """An image as the content of a PPM file."""
@@ -138,3 +186,11 @@ class _Library:
     def size(self, path: str) -> None:
         """Not known without decoding."""
         return None
+
+
+def _ranks(labels: np.ndarray) -> np.ndarray:
+    """(n,) the position of each image among those of its class."""
+    order = np.argsort(labels, kind="stable")
+    ranks = np.empty(len(labels), int)
+    ranks[order] = np.arange(len(labels)) - np.searchsorted(labels[order], labels[order])
+    return ranks

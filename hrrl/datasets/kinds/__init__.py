@@ -4,6 +4,7 @@
 docs/add-a-dataset.md shows how to add a kind.
 """
 
+import re
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
@@ -27,7 +28,7 @@ def known(kind: str) -> str:
     Raises:
         UserError: there is no such kind.
     """
-    if kind not in names() and not (kind.startswith(LIBRARY) and kind.removeprefix(LIBRARY).isidentifier()):
+    if kind not in names() and not re.fullmatch(rf"{LIBRARY}[A-Za-z]\w*(/\w+)?", kind):
         raise UserError(f"{kind!r} is no kind of dataset; known: {', '.join(names())}, {LIBRARY}<Name>")
     return kind
 

@@ -16,6 +16,7 @@ import difflib
 import functools
 import hashlib
 import importlib.util
+import os
 import re
 import warnings
 from collections import Counter
@@ -408,12 +409,12 @@ def csv_hash(concepts: Setting) -> str | None:
     if not (isinstance(concepts, dict) and "csv" in concepts):
         return None
     _read_csv(concepts["csv"])
-    return hashlib.sha256(Path(concepts["csv"]).expanduser().read_bytes()).hexdigest()
+    return hashlib.sha256(Path(os.path.expanduser(concepts["csv"])).read_bytes()).hexdigest()
 
 
 def _read_csv(path: str | Path) -> dict[str, str]:
     """{class: concept} of a file with the header class,concept."""
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))  # pathlib's own raises where there is no home
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             header, *rows = list(csv.reader(file)) or [[]]

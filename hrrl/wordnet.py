@@ -15,7 +15,9 @@ from hrrl.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 IN_CLONE = (ROOT / "dvc.yaml").is_file()  # else the package is installed, and what lies beside it is not ours
-PROJECT = ROOT / "data" / "wordnet" if IN_CLONE else Path.home() / ".cache" / "hrrl" / "wordnet"
+HOME = os.path.expanduser("~")  # "~" itself for a user of a container who has none
+CACHE = Path(HOME, ".cache", "hrrl") if HOME != "~" else Path(tempfile.gettempdir(), f"hrrl-{os.getuid()}")
+PROJECT = (ROOT / "data" if IN_CLONE else CACHE) / "wordnet"
 DEBIAN = Path("/usr/share/wordnet")  # package wordnet-base
 
 # lexnames(5WN), a file that NLTK wants and Debian leaves out: the lexicographers' files, in order.
@@ -72,6 +74,8 @@ def open_wordnet() -> WordNet:
     Raises:
         UserError: none of them is there and whole, with what is wrong with each and what to install.
     """
+    if HOME == "~":
+        os.environ.setdefault("HOME", tempfile.gettempdir())  # NLTK cannot be imported without
     problems = []
     for name, find in _places():
         try:
@@ -92,7 +96,7 @@ def open_wordnet() -> WordNet:
 def _places() -> list[tuple[str, Callable[[], Any]]]:
     """(name, function that gives the root or None), in order."""
     if "WORDNET" in os.environ:
-        folder = Path(os.environ["WORDNET"]).expanduser().absolute()
+        folder = Path(os.path.expanduser(os.environ["WORDNET"])).absolute()
         return [(f"WORDNET={folder}", lambda: _folder(folder) or _folder(folder / "dict"))]
     return [
         (str(PROJECT), lambda: _folder(PROJECT)),

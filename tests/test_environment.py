@@ -3,6 +3,8 @@
 import ast
 import hashlib
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -93,3 +95,68 @@ def test_ranks_count_only_where_our_launcher_set_them(processes, name, tmp_path)
     assert lines == [f"<{i} of {processes}, writes {i == 0}, sum {processes}>" for i in range(processes)]
     assert (done.returncode, done.stderr.strip().splitlines()[-1]) == (1, "the reason")
     assert not (tmp_path / "not-ours").exists()
+
+
+SMALL_MEMORY = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from PIL import Image
+
+from hrrl.data import loading, open_split
+from hrrl.datasets.manifest import prepare
+from hrrl.params import Dataset
+
+for split in ("train", "val"):
+    for i in range(8):
+        path = Path(f"images/{split}/{i % 2}/{i}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(i).integers(0, 255, (90, 90, 3), np.uint8)).save(path)
+prepare(Dataset(kind="imagefolder", root="images"), "mine").write("manifest")
+if sys.argv[1] == "later":  # as if another program had taken it in the meantime
+    loading.has_room_for = lambda size: True
+sums = []
+for workers in (0, 2):
+    batches = list(open_split("manifest", "images", "train", 128, workers).eval_batches(4))
+    sums.append([int(x.long().sum()) for x, _ in batches])
+print("equal:", sums[0] == sums[1], len(sums[1]))
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "later"])
+def test_little_shared_memory(when, tmp_path):
+    (tmp_path / "small.py").write_text(SMALL_MEMORY, "utf-8")
+    mounted = 'mount -t tmpfs -o size=100k tmpfs /dev/shm && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", mounted, "sh"]
+    if subprocess.run([*command, "true"], capture_output=True).returncode:
+        pytest.skip("only root may have a shared memory of its own")
+    given = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*command, sys.executable, "small.py", when], cwd=tmp_path, env=given, capture_output=True,
+                          encoding="utf-8", timeout=120)  # fmt: skip
+    if when == "before":
+        assert "/dev/shm has 0 MB free" in done.stderr
+        assert done.stdout.splitlines()[-1] == "equal: True 2"
+    else:
+        assert re.search(
+            r"UserError: compute.workers: (/dev/shm is full|a process that decodes images has died)", done.stderr
+        )
+
+
+def test_without_a_home(tmp_path):
+    """As in a container whose user has no line in /etc/passwd, and no HOME; of a package that is installed."""
+    nobody = ["unshare", "--user", "--map-user=54321", "env", "--unset=HOME", "--unset=USER", "--unset=LOGNAME"]
+    if subprocess.run([*nobody, "true"], capture_output=True).returncode:
+        pytest.skip("this system gives nobody another uid")
+    program = (
+        "import hrrl, torch; from hrrl.wordnet import open_wordnet; from hrrl import params, runtime, training;"
+        "net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2));"
+        "print(hrrl.perturb(net, torch.ones(1, 3, 2, 2), torch.zeros(1).long(), 1.0).shape);"
+        "print(hrrl.group_classes(['dog'], synsets={'dog': 'dog.n.01'}))"
+    )
+    shutil.copytree(ROOT / "hrrl", tmp_path / "hrrl", ignore=shutil.ignore_patterns("__pycache__"))
+    given = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [*nobody, sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, encoding="utf-8", timeout=120)
+    assert done.stdout.splitlines() == ["torch.Size([1, 3, 2, 2])", "{'dog': 'dog'}"], done.stderr[-2000:]

@@ -87,7 +87,8 @@ def images() -> dict[str, bytes]:
         "TIFF lzw": encoded(plain, "TIFF", compression="tiff_lzw"),
     }
     found |= {name: encoded(plain, name) for name in ("GIF", "PPM", "WEBP")}
-    return found | {"PGM": encoded(plain.convert("L"), "PPM"), "PNG 16": encoded(plain.convert("I;16"), "PNG")}
+    deep = Image.fromarray(np.asarray(plain.convert("L")).astype(np.uint16) << 8)
+    return found | {"PGM": encoded(plain.convert("L"), "PPM"), "PNG 16": encoded(deep, "PNG")}
 
 
 def outcome(content: bytes):

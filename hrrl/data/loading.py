@@ -7,6 +7,8 @@ number of processes nor the number of workers changes what an image looks like o
 import contextlib
 import functools
 import hashlib
+import os
+import shutil
 import signal
 import threading
 import zlib
@@ -15,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,19 +27,22 @@ from hrrl.data.augment import Augment, augment_batch, crop_boxes, flip_some
 from hrrl.datasets.locate import locate
 from hrrl.datasets.manifest import UNKNOWN, Manifest, Rows, read_manifest
 from hrrl.datasets.stores import Paths, locked
-from hrrl.datasets.trees import ArrayFile, InArrays, Store, in_files
+from hrrl.datasets.trees import ArrayFile, InArrays, Store, in_files, note
 from hrrl.decode import decode, resize
 from hrrl.errors import UserError, reason
 from hrrl.files import replacing
 
 SMALL = 64  # pixels up to which images are held in memory at the network's size
 CACHE = Path("data/cache")
+SHARED = "/dev/shm"  # where processes share memory on Linux; in Docker it has 64 MB
+PREFETCHED = 2  # batches that each worker has ready
 FORMAT = 2  # of the cached pixels: raise it when decoding or resizing changes
 LONGEST = 32  # short sides that a long side may have; what is outside of so much of the centre is left out
 CHUNK, GROUP = 1024, 32  # images that are decoded for one write to the disk, and by one process at a time
 ORDER, BATCH, IMAGE = range(3)  # what a random stream is for
 
 
+T = TypeVar("T")
 Decode = Callable[[int], torch.Tensor]  # an image's position in the split to the image
 Decoded = Callable[[list[Any]], list[Any]]  # of many at once; in the place of one that fails, its error
 Part = tuple[int, np.ndarray, slice]  # step in the epoch, the whole batch's images, which of them are this process's
@@ -343,12 +348,15 @@ class Large(Source):
             with self._apart(one) as decoded:
                 yield from (self._stacked(batch, decoded) for batch in batches)
             return
+        largest = 3 * self.image_size**2 * max(map(len, batches), default=0)
         loader = torch.utils.data.DataLoader(
-            _Batches(one, self.image_size),
+            _Batches(one, self.image_size, has_room_for((2 + PREFETCHED * self.workers) * largest)),
             batch_size=None,
             sampler=batches,
+            collate_fn=_as_it_is,  # torch's own would make tensors in shared memory of arrays
             num_workers=self.workers,
             multiprocessing_context="fork" if self.workers else None,
+            prefetch_factor=PREFETCHED if self.workers else None,
             generator=torch.Generator(),  # leaves torch's own alone
         )
         done = 0
@@ -356,13 +364,13 @@ class Large(Source):
             for images in _alarm_free(loader):
                 if isinstance(images, UserError):
                     raise images
-                yield images
+                yield torch.as_tensor(images)
                 done += 1
         except (RuntimeError, OSError, EOFError) as error:  # the latter two from a connection to a dead process
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
             if isinstance(pixels, Files):
-                self._decode_again(batches[done : done + self.workers * (loader.prefetch_factor or 0)], one)
+                self._decode_again(batches[done : done + self.workers * PREFETCHED], one)
             died = " ".join(f"{type(error).__name__} {error}".split())
             raise UserError(
                 f"machine.yaml: workers: a process that decodes images has died ({died}); "
@@ -390,20 +398,50 @@ def _alarm_free(loader: torch.utils.data.DataLoader) -> Iterator:
     return iterator
 
 
+@functools.cache
+def has_room_for(size: int, folder: str = SHARED) -> bool:
+    """Whether the shared memory has room for so many bytes of batches, and as many of another stage; else a note."""
+    if not os.path.isdir(folder):
+        return True  # of a system that has it elsewhere
+    free = shutil.disk_usage(folder).free
+    if 2 * size > free:
+        note(
+            f"compute.workers: {folder} has {free >> 20:,} MB free, batches take up to {size >> 20:,} MB; they go "
+            "through pipes, which is slower (docker run --shm-size=8g gives more)"
+        )
+    return 2 * size <= free
+
+
+def _in_shared_memory(images: torch.Tensor) -> torch.Tensor:
+    """Moves a batch before it is filled: later, in the loader's own thread, an error would be lost and all wait."""
+    try:
+        return images.share_memory_()
+    except (RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"compute.workers: {SHARED} is full ({reason}); set fewer, or give it more") from None
+
+
+def _as_it_is(batch: T) -> T:
+    return batch
+
+
 class _Batches(torch.utils.data.Dataset):
     """What a worker does: a batch of positions to a batch of images, or the error to raise in the main process."""
 
-    def __init__(self, one: Decode, image_size: int):
-        self.one, self.image_size = one, image_size
+    def __init__(self, one: Decode, image_size: int, shared: bool):
+        self.one, self.image_size, self.shared = one, image_size, shared
 
-    def __getitem__(self, batch: np.ndarray) -> torch.Tensor | UserError:
+    def __getitem__(self, batch: np.ndarray) -> torch.Tensor | np.ndarray | UserError:
+        """The images: in shared memory, or where it has no room as an array, which goes through a pipe."""
         images = torch.empty(len(batch), 3, self.image_size, self.image_size, dtype=torch.uint8)
         try:
+            if self.shared:
+                images = _in_shared_memory(images)
             for image, i in zip(images, batch.tolist(), strict=True):
                 image.copy_(self.one(i))  # grey ones become three equal channels
         except UserError as error:
             return error
-        return images
+        return images if self.shared else images.numpy()
 
 
 def _centre(image: torch.Tensor, height: int, width: int) -> torch.Tensor:

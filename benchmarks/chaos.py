@@ -70,7 +70,7 @@ def clone(folder: Path, nproc: int) -> Path:
 
 def start(folder: Path) -> psutil.Popen:
     """The pipeline, by the command that the folder is named after."""
-    with open(folder / "chaos.log", "a") as log:
+    with open(folder / "chaos.log", "a", encoding="utf-8") as log:
         return psutil.Popen(COMMANDS[folder.name], cwd=folder, stdout=log, stderr=log, start_new_session=True)
 
 
@@ -78,7 +78,7 @@ def undisturbed(folder: Path) -> tuple[dict[str, str], float]:
     """The outputs of a run that nobody kills, and its seconds."""
     began = time.monotonic()
     if start(folder).wait() != 0:
-        sys.exit(f"the undisturbed run failed:\n{(folder / 'chaos.log').read_text()[-3000:]}")
+        sys.exit(f"the undisturbed run failed:\n{(folder / 'chaos.log').read_text(encoding='utf-8')[-3000:]}")
     return hashes(folder), time.monotonic() - began
 
 
@@ -109,7 +109,7 @@ def disturbed(folder: Path, rng: random.Random, longest: float, todo: int, found
         failures += len(kills) == todo
         if failures > 3:
             found["failed_to_go_on"] += 1
-            print((folder / "chaos.log").read_text()[-3000:], flush=True)
+            print((folder / "chaos.log").read_text(encoding="utf-8")[-3000:], flush=True)
             return kills
         pipeline = start(folder)
 
@@ -193,13 +193,14 @@ def write(kills: list[tuple[str, str]], found: Counter) -> None:
     counts = {target: {name: kills.count((target, name)) for name in SIGNALS} for target in TARGETS}
     shown = ("rounds", "files", "different", "left_running", "failed_to_go_on", "mended")
     result = {"kills": len(kills), "by_target": counts} | {key: found[key] for key in shown}
-    (ROOT / "benchmarks/chaos.json").write_text(json.dumps(result, indent=1) + "\n")
+    (ROOT / "benchmarks/chaos.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     rows = "".join(f"| {target} | {' | '.join(str(n) for n in row.values())} |\n" for target, row in counts.items())
     (ROOT / "benchmarks/chaos.md").write_text(
         f"| killed | {' | '.join(SIGNALS)} |\n|---|---:|---:|---:|\n{rows}\n"
         f"{len(kills)} kills in {found['rounds']} pipelines: of {found['files']} files that they ended with, "
         f"{found['different']} differ from the undisturbed runs'; {found['left_running']} processes were left running, "
-        f"{found['failed_to_go_on']} pipelines did not go on; {found['mended']} times DVC had left half a dvc.lock.\n"
+        f"{found['failed_to_go_on']} pipelines did not go on; {found['mended']} times DVC had left half a dvc.lock.\n",
+        encoding="utf-8",
     )
 
 

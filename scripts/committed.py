@@ -146,7 +146,7 @@ def _committed(file: str) -> str:
 def _git(*arguments: str) -> str:
     """What git prints; nothing where it fails, or where there is none."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8")
     except FileNotFoundError:
         return ""
     return "" if done.returncode else done.stdout

@@ -15,12 +15,12 @@ class Costs:
 
     def __init__(self, file: Path, usual: dict[str, float]):
         self.file, self.usual = Path(file), usual
-        self.seconds = json.loads(self.file.read_text()) if self.file.exists() else {}
+        self.seconds = json.loads(self.file.read_text(encoding="utf-8")) if self.file.exists() else {}
 
     def add(self, cell: str, seconds: float) -> None:
         self.seconds[cell] = round(seconds, 2)
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.file.write_text(json.dumps(self.seconds, indent=1) + "\n")
+        self.file.write_text(json.dumps(self.seconds, indent=1) + "\n", encoding="utf-8")
 
     def of(self, cell: str) -> float | None:
         """The last time of this cell, else the mean of its stage's, else the usual; None where nothing is known."""
@@ -34,4 +34,4 @@ class Costs:
 def usual(name: str) -> dict[str, float]:
     """stage -> seconds per cell, as measured for benchmarks/results.json with this preset, if it was."""
     file = Path("benchmarks/results.json")
-    return json.loads(file.read_text()).get("cells", {}).get(name, {}) if file.exists() else {}
+    return json.loads(file.read_text(encoding="utf-8")).get("cells", {}).get(name, {}) if file.exists() else {}

@@ -61,7 +61,7 @@ def main() -> int:
 def alone(path: Path, console):
     """Holds a lock of this clone, after another `make repro` that holds it, and what that has left running."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
+    with open(path, "w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

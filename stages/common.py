@@ -120,7 +120,7 @@ def note(**content) -> None:
     if "HRRL_LOGS" in os.environ and os.environ.get("RANK", "0") == "0":
         file = Path(os.environ["HRRL_LOGS"], f"{os.environ['DVC_STAGE']}.json")
         temporary = file.with_suffix(".new")
-        temporary.write_text(json.dumps({"began": float(os.environ["HRRL_BEGAN"])} | content))
+        temporary.write_text(json.dumps({"began": float(os.environ["HRRL_BEGAN"])} | content), encoding="utf-8")
         temporary.replace(file)
 
 

@@ -1,7 +1,6 @@
 """Gathers the results of all stages into reports/: claims.json, metrics.json, tables, plots, figures, a page."""
 
 import io
-import json
 from types import SimpleNamespace
 
 from stages.common import plain, run
@@ -44,13 +43,13 @@ def main(params):
     with replacing(folder / "figures") as figures:
         reporting.figures(results, figures)
     with replacing(folder / "report.html") as page:
-        page.write_text(reporting.page(results, folder / "figures", settings(params)))
+        page.write_text(reporting.page(results, folder / "figures", settings(params)), encoding="utf-8")
 
 
 def gather(params) -> reporting.Results:
     """Reads just the files of the seeds, variants and targets that params name; others may be left from before."""
     trained = [(variant, seed) for variant in params.runs.pretrain for seed in params.seeds]
-    robustness = {run: json.loads(measured("robustness", *run, ".json").read_text()) for run in trained}
+    robustness = {run: read_json(measured("robustness", *run, ".json")) for run in trained}
     steps = [row | tag(run) for run in trained for row in robustness[run]["steps"]]
     per_concept = [
         {"concept": concept, "accuracy": accuracy} | tag(run)

@@ -15,9 +15,9 @@ from hrrl.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 IN_CLONE = (ROOT / "dvc.yaml").is_file()  # else the package is installed, and what lies beside it is not ours
-HOME = os.path.expanduser("~")  # "~" itself for a user of a container who has none
-CACHE = Path(HOME, ".cache", "hrrl") if HOME != "~" else Path(tempfile.gettempdir(), f"hrrl-{os.getuid()}")
-PROJECT = (ROOT / "data" if IN_CLONE else CACHE) / "wordnet"
+if os.path.expanduser("~") == "~":  # a user of a container, who has no home: NLTK cannot be imported without
+    os.environ["HOME"] = str(Path(tempfile.gettempdir(), f"home-{os.getuid()}"))
+PROJECT = (ROOT / "data" if IN_CLONE else Path.home() / ".cache" / "hrrl") / "wordnet"
 DEBIAN = Path("/usr/share/wordnet")  # package wordnet-base
 
 # lexnames(5WN), a file that NLTK wants and Debian leaves out: the lexicographers' files, in order.
@@ -74,8 +74,6 @@ def open_wordnet() -> WordNet:
     Raises:
         UserError: none of them is there and whole, with what is wrong with each and what to install.
     """
-    if HOME == "~":
-        os.environ.setdefault("HOME", tempfile.gettempdir())  # NLTK cannot be imported without
     problems = []
     for name, find in _places():
         try:

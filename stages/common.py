@@ -13,18 +13,24 @@ import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+RESTARTED = "HRRL_RESTARTED"
 
 
 def use_project_environment() -> None:
-    """Restarts the stage with the project's .venv where `python` lacks the requirements.
+    """Restarts the stage with the project's .venv, where there is one, if another `python` is first on PATH.
 
     So ``.venv/bin/dvc repro`` works without activating the environment, also in a temporary copy of the project
-    below it (``dvc exp run --temp``). Stage scripts import this module before any other package.
+    below it (``dvc exp run --temp``): another Python lacks requirements, or has them in other versions, as conda's
+    own may. Stage scripts import this module before any other package.
     """
+    ours = [folder / ".venv" for folder in (ROOT, *ROOT.parents) if (folder / "stages/common.py").is_file()]
+    for environment in (folder for folder in ours if (folder / "bin/python").exists()):
+        if Path(sys.prefix).resolve() != environment.resolve() and RESTARTED not in os.environ:
+            os.environ[RESTARTED] = "1"  # once: PYTHONHOME, say, would take each to the same place
+            os.environ.pop("PYTHONHOME", None)
+            os.execv(environment / "bin/python", [str(environment / "bin/python"), *sys.orig_argv[1:]])
+        return
     if importlib.util.find_spec("dvc") is None:
-        for folder in (ROOT, *ROOT.parents):
-            if (python := folder / ".venv/bin/python").exists() and Path(sys.executable) != python:
-                os.execv(python, [str(python), *sys.orig_argv[1:]])
         sys.exit("python lacks the requirements: run `make setup`, or pip install -r requirements.txt")
 
 

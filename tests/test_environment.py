@@ -160,3 +160,81 @@ def test_without_a_home(tmp_path):
     command = [*nobody, sys.executable, "-c", program]
     done = subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, encoding="utf-8", timeout=120)
     assert done.stdout.splitlines() == ["torch.Size([1, 3, 2, 2])", "{'dog': 'dog'}"], done.stderr[-2000:]
+
+
+def test_a_stage_runs_in_the_projects_environment_whatever_python_comes_first(tmp_path):
+    project, other = tmp_path / "My Drive" / "hrrl", tmp_path / "other"
+    for folder in ("hrrl", "stages"):
+        shutil.copytree(ROOT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (project / ".venv").symlink_to(sys.prefix)
+    (project / "show.py").write_text("import stages.common, sys, torch; print(sys.prefix)", "utf-8")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", other], check=True)
+    (next(other.glob("lib/python*/site-packages")) / "dvc.py").touch()  # as in conda's own environment
+    given = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    for more in ({}, {"PYTHONHOME": sys.base_prefix}):
+        command = [other / "bin/python", "-m", "show"]
+        done = subprocess.run(command, cwd=project, env=given | more, capture_output=True, encoding="utf-8")
+        assert done.stdout.strip() == str(project / ".venv"), done.stderr[-2000:]
+
+
+def pythons() -> dict[tuple[int, int], str]:
+    """The Pythons of this machine, by their versions."""
+    places = [
+        *os.environ["PATH"].split(os.pathsep),
+        *map(str, Path.home().glob(".pyenv/versions/*/bin")),
+        sys.base_prefix,
+    ]
+    found = {sys.version_info[:2]: str(Path(sys.base_prefix, "bin/python3"))}
+    for name in (f"python3.{minor}" for minor in range(8, 15)):
+        if path := shutil.which(name, path=os.pathsep.join(reversed(places))):
+            shown = "import sys; print(*sys.version_info[:2])"
+            done = subprocess.run([path, "-c", shown], capture_output=True, encoding="utf-8")
+            if done.returncode == 0:
+                found[tuple(map(int, done.stdout.split()))] = path
+    return found
+
+
+def set_up(folder, python, **environment) -> subprocess.CompletedProcess:
+    """scripts/venv.sh in a project without requirements."""
+    shutil.copytree(ROOT / "scripts", folder / "scripts", dirs_exist_ok=True)
+    (folder / "requirements.txt").touch()
+    given = os.environ | environment | {"PYTHON": python}
+    return subprocess.run(["sh", "scripts/venv.sh"], cwd=folder, env=given, capture_output=True, encoding="utf-8")
+
+
+def version_in(folder) -> tuple[int, int]:
+    shown = "import sys; print(*sys.version_info[:2])"
+    done = subprocess.run([folder / ".venv/bin/python", "-c", shown], capture_output=True, encoding="utf-8", check=True)
+    return tuple(map(int, done.stdout.split()))
+
+
+def test_setup_says_which_python_it_needs_and_takes_the_right_one_afterwards(tmp_path):
+    found = pythons()
+    old = [version for version in found if version < (3, 11)]
+    if not old:
+        pytest.skip("this machine has no Python before 3.11")
+    done = set_up(tmp_path, found[old[-1]])
+    assert done.returncode == 1
+    assert re.fullmatch(r".* is Python 3\.\d+; the project needs 3.11 or newer .*\n", done.stderr)
+    subprocess.run([found[old[-1]], "-m", "venv", "--without-pip", tmp_path / ".venv"], check=True)  # as once was made
+    settings = tmp_path / "pip.conf"
+    settings.write_text("[install]\nuser = true\n", "utf-8")
+    new = found[sys.version_info[:2]]
+    done = set_up(tmp_path, new, PIP_CONFIG_FILE=str(settings), PIP_USER="1", PYTHONPATH="/nowhere")
+    assert done.returncode == 0, done.stderr
+    assert version_in(tmp_path) == sys.version_info[:2]
+    assert "making .venv anew" in done.stdout
+    (tmp_path / ".venv/kept").touch()
+    assert set_up(tmp_path, new).returncode == 0
+    assert (tmp_path / ".venv/kept").exists()
+
+
+def test_a_clone_with_crlf_has_the_same_bytes(tmp_path):
+    if subprocess.run(["git", "-C", ROOT, "rev-parse"], capture_output=True).returncode:
+        pytest.skip("this is no clone")
+    for name in ("plain", "windows"):
+        command = ["git", "clone", "--quiet", "-c", f"core.autocrlf={name == 'windows'}", ROOT, tmp_path / name]
+        subprocess.run(command, check=True, capture_output=True)
+    tracked = subprocess.run(["git", "-C", tmp_path / "plain", "ls-files", "-z"], capture_output=True, encoding="utf-8")
+    for file in tracked.stdout.rstrip("\0").split("\0"):
+        assert (tmp_path / "windows" / file).read_bytes() == (tmp_path / "plain" / file).read_bytes(), file

@@ -38,9 +38,12 @@ def main() -> int:
 
     from hrrl import machine
     from hrrl.errors import UserError
+    from scripts import commits
     from scripts.cells import Broken, advice
 
     console = Console(highlight=False, soft_wrap=True)
+    if reason := commits.let_dvc_do_without():
+        console.print(f"note: {reason}; the run goes on, and is compared with none", markup=False)
     try:
         with alone(Path(".work/repro.lock"), console) as holds:
             return run(arguments.jobs or machine.load().jobs, console, holds)

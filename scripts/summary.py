@@ -8,6 +8,7 @@ from rich.table import Table
 from ruamel.yaml import YAML
 
 from hrrl.progress import duration
+from scripts import commits
 
 MOST = 12  # changes that are shown
 
@@ -37,6 +38,8 @@ def score(found: dict | None) -> str:
 
 def changes(file: Path, name: str) -> list[str]:
     """How the headline's numbers differ from those of the last commit, if that has an experiment of this name."""
+    if reason := commits.none_because():
+        return [f"There is no commit to compare with: {reason}."]
     committed = {path: at_head(path) for path in ("params.yaml", str(file))}
     if None in committed.values() or YAML(typ="safe").load(committed["params.yaml"]).get("name") != name:
         return ["The last commit has no run of this preset to compare with."]

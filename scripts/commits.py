@@ -1,0 +1,41 @@
+"""Where git can tell no commit: a ZIP download, a clone of another user, a machine without git."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SETTING = "core.no_scm"  # of DVC: works without git
+NO_CLONE = "this is no git clone (a ZIP download?)"
+
+
+def none_because() -> str:
+    """Why there is no commit to compare with and what to do, in a line; empty where there is one."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "--verify", "HEAD"],
+            cwd=ROOT,
+            env=os.environ | {"LC_ALL": "C"},
+            capture_output=True,
+            encoding="utf-8",
+        )
+    except FileNotFoundError:
+        return "git is not installed"
+    if not done.returncode:
+        return ""
+    if "dubious ownership" in done.stderr:
+        return f'the clone is another user\'s; git config --global --add safe.directory "{ROOT}" lets git read it'
+    return NO_CLONE if "not a git repository" in done.stderr else "nothing is committed yet"
+
+
+def let_dvc_do_without() -> str:
+    """Tells DVC whether there is git, as it would end without; returns what :func:`none_because` does."""
+    reason, local = none_because(), ROOT / ".dvc/config.local"
+    told = local.exists() and "no_scm" in local.read_text(encoding="utf-8")
+    config = [sys.executable, "-m", "dvc", "config", "--quiet", "--local"]
+    if reason == NO_CLONE and not told:
+        subprocess.run([*config, SETTING, "true"], cwd=ROOT, check=True)
+    elif told and (ROOT / ".git").exists():
+        subprocess.run([*config, "--unset", SETTING], cwd=ROOT, check=True)
+    return reason

@@ -238,3 +238,25 @@ def test_a_clone_with_crlf_has_the_same_bytes(tmp_path):
     tracked = subprocess.run(["git", "-C", tmp_path / "plain", "ls-files", "-z"], capture_output=True, encoding="utf-8")
     for file in tracked.stdout.rstrip("\0").split("\0"):
         assert (tmp_path / "windows" / file).read_bytes() == (tmp_path / "plain" / file).read_bytes(), file
+
+
+@pytest.mark.parametrize("case", ["zip", "another_user", "clone"])
+def test_what_git_can_tell(case, tmp_path):
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    program = "from scripts import commits; print(commits.let_dvc_do_without())"
+    environment = {"GIT_CEILING_DIRECTORIES": str(tmp_path.parent), "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    who = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet", "--no-scm"], cwd=tmp_path, check=True)
+    (tmp_path / ".dvc/config").unlink()
+    for command in [] if case == "zip" else (["init"], ["commit", "--allow-empty", "--message=one"]):
+        subprocess.run(["git", *who, *command], cwd=tmp_path, check=True, capture_output=True)
+    if case == "another_user":
+        environment["GIT_TEST_ASSUME_DIFFERENT_OWNER"] = "1"
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n", "utf-8")
+    expected = {"zip": "this is no git clone", "another_user": "the clone is another user's; git config", "clone": ""}
+    for _ in range(2):
+        said = python("-c", program, folder=tmp_path, **environment).strip()
+        assert said.startswith(expected[case])
+        assert bool(said) == (case != "clone")
+        assert (tmp_path / ".dvc/config.local").exists() == (case == "zip")
+        python("-m", "dvc", "status", folder=tmp_path, **environment)

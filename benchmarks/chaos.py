@@ -117,7 +117,7 @@ def disturbed(folder: Path, rng: random.Random, longest: float, todo: int, found
 def mend(folder: Path) -> bool:
     """Whether DVC has left half a file, by which it refuses to work; does then what `make repro` advises."""
     words = subprocess.run(
-        [sys.executable, "-c", ADVICE], cwd=folder, check=True, capture_output=True, text=True
+        [sys.executable, "-c", ADVICE], cwd=folder, check=True, capture_output=True, encoding="utf-8"
     ).stdout
     if "dvc.lock" in words:
         (folder / "dvc.lock").unlink()  # the clone has no committed one: DVC's cache has all of it

@@ -19,12 +19,12 @@ def main(base: str) -> None:
     report = Path("reports")
     print(f"## Metrics: {base} and here\n\n{changes(base)}\n\n## Report: {name}")
     for table in TABLES:
-        print(f"\n{(report / f'tables/{table}.md').read_text().strip()}")
+        print(f"\n{(report / f'tables/{table}.md').read_text(encoding='utf-8').strip()}")
 
 
 def changes(base: str) -> str:
     command = [DVC, "metrics", "diff", "--md", "--precision", "3", base]
-    table = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    table = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout.strip()
     return table if len(table.splitlines()) > HEADER else "No metric differs."
 
 

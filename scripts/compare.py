@@ -48,7 +48,7 @@ def main() -> None:
 def listed(what: str) -> list[str]:
     """Of all experiments in this repository the names, or the commits, by `dvc exp list`."""
     command = [DVC, "exp", "list", "--all-commits", what]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout.split()
 
 
 def read(name: str, rev: str, base: dict, variant: str, keys: list[str]) -> dict | None:

@@ -15,7 +15,7 @@ MOST = 12  # changes that are shown
 
 def show(console, folder: Path, name: str, seconds: float) -> None:
     """Prints the SVM's accuracy, what changed against the last commit, and how long the run took."""
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     console.print(svm_table(metrics["svm"], f"{name}: accuracy (%) of the linear SVM, mean ± std over seeds"))
     for line in changes(folder / "headline.json", name):
         console.print(line, markup=False)
@@ -43,7 +43,7 @@ def changes(file: Path, name: str) -> list[str]:
     committed = {path: at_head(path) for path in ("params.yaml", str(file))}
     if None in committed.values() or YAML(typ="safe").load(committed["params.yaml"]).get("name") != name:
         return ["The last commit has no run of this preset to compare with."]
-    before, after = (flat(json.loads(text)) for text in (committed[str(file)], file.read_text()))
+    before, after = (flat(json.loads(text)) for text in (committed[str(file)], file.read_text(encoding="utf-8")))
     keys = [key for key in dict.fromkeys([*before, *after]) if before.get(key) != after.get(key)]
     if not keys:
         return ["The headline's numbers are those of the committed run."]
@@ -54,7 +54,7 @@ def changes(file: Path, name: str) -> list[str]:
 
 def at_head(path: str) -> str | None:
     """A file's text in the last commit."""
-    found = subprocess.run(["git", "show", f"HEAD:./{path}"], capture_output=True, text=True)
+    found = subprocess.run(["git", "show", f"HEAD:./{path}"], capture_output=True, encoding="utf-8")
     return None if found.returncode else found.stdout
 
 

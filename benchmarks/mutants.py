@@ -1,0 +1,459 @@
+"""How many small mistakes the tests would find: each is put into a module alone, and the module's tests must fail.
+
+    python -m benchmarks.mutants                       what differs from origin/main
+    python -m benchmarks.mutants --all --sample 60     every module, of each at most 60 mutants
+    python -m benchmarks.mutants hrrl/svm.py --show    one, with what survives as it is found
+
+mutmut and cosmic-ray were tried first. mutmut 3 leaves out every function with a decorator (here the evaluation and the
+extraction of features) and what stands outside of functions. cosmic-ray starts Python anew for each mutant, which to
+import torch takes longer than most tests here. Neither makes the mistakes that tests have missed: an argument left out,
+the other split, a call taken away. So the mutants are made here, in the syntax tree, and each runs in a fork of one
+process that has imported the libraries but nothing of the project.
+"""
+
+import argparse
+import ast
+import copy
+import importlib.abc
+import importlib.util
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+REPORT = ROOT / "reports/mutants.json"
+EQUIVALENT = ROOT / "benchmarks/equivalent.toml"
+SECONDS = 20  # of CPU beyond what the tests need, until a mutant hangs
+
+METHOD, OTHERS = 95, 90  # percent that are to be found
+TESTS = {  # what finds the mistakes of a module, the quickest and nearest first
+    "hrrl/simplex.py": "test_objective",
+    "hrrl/axes.py": "test_objective test_reference",
+    "hrrl/input_gradient.py": "test_objective test_inputgrad",
+    "hrrl/methods/concept/hrrl.py": "test_objective test_regret test_reference",
+    "hrrl/methods/concept/group_dro.py": "test_methods",
+    "hrrl/methods/concept/cvar.py": "test_methods",
+    "hrrl/methods/concept/balanced.py": "test_methods",
+    "hrrl/methods/example/gradient.py": "test_objective test_methods test_library",
+    "hrrl/methods/example/noise.py": "test_methods",
+    "hrrl/methods/example/pgd.py": "test_methods",
+    "hrrl/methods/example/wrm.py": "test_methods",
+    "hrrl/reporting/claims.py": "test_claims",
+    "hrrl/reporting/statistics.py": "test_claims",
+    "hrrl/training.py": "test_reference test_rounds test_trace test_training",
+    "hrrl/evaluation.py": "test_reference test_training",
+    "hrrl/robustness.py": "test_reference test_measurements",
+    "hrrl/rounds.py": "test_rounds",
+    "hrrl/trace.py": "test_trace",
+    "hrrl/svm.py": "test_svm",
+    "hrrl/search.py": "test_search",
+    "hrrl/theory.py": "test_theory test_regret",
+    "hrrl/regret.py": "test_regret",
+    "hrrl/data/augment.py": "test_augment test_data",
+    "hrrl/data/loading.py": "test_augment test_data",
+    "stages/search.py": "test_measurements",
+    "stages/robustness.py": "test_measurements",
+    "stages/pretrain.py": "test_measurements",
+    "stages/features.py": "test_measurements",
+    "stages/finetune.py": "test_measurements",
+    "stages/svm.py": "test_measurements",
+    "stages/theory.py": "test_measurements",
+}
+STRICT = ("hrrl/methods/", "hrrl/simplex.py", "hrrl/objective.py", "hrrl/axes.py", "hrrl/reporting/claims.py")
+
+OPERATORS: dict[type, type] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Add: ast.Sub, ast.Sub: ast.Add,
+    ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv, ast.Pow: ast.Mult,
+    ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr, ast.And: ast.Or, ast.Or: ast.And,
+}  # fmt: skip
+OTHER_NAMES = {"min": "max", "max": "min", "argmin": "argmax", "argmax": "argmin", "amax": "amin", "all": "any"}
+OTHER_NAMES |= {"any": "all", "floor": "ceil", "ceil": "floor", "mean": "sum", "sum": "mean", "train": "test"}
+OTHER_NAMES |= {"test": "train", "q0": "share", "cumsum": "sort"}
+OTHER_WORDS = {"train": "test", "test": "train", "sum": "mean", "none": "mean", "p": "p_holm"}
+NAMES_TO_TAKE_AWAY = ("torch", "np", "F", "math")  # and functions without a dot: f(x) -> x
+KEPT = {
+    "float",
+    "int",
+    "list",
+    "tuple",
+    "str",
+    "bool",
+    "dict",
+    "set",
+    "len",
+    "range",
+    "enumerate",
+}  # fail at once, or not
+METHODS_KEPT = {"items", "values", "keys", "tolist", "numpy", "cpu", "item", "float", "long", "__init__"}  # the same
+KEYWORDS_KEPT = {"strict", "device", "desc", "leave", "total", "mininterval", "stacklevel", "non_blocking", "title"}
+WORDS = {
+    "tqdm",
+    "UserError",
+    "ValueError",
+    "TypeError",
+    "FloatingPointError",
+    "replacing",
+    "print",
+    "warn",
+}  # no result
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A mistake: in which function of which module, and what it makes of what."""
+
+    module: str
+    function: str
+    line: int
+    before: str
+    after: str
+    code: ast.Module
+
+    @property
+    def name(self) -> tuple[str, ...]:
+        return self.module, self.function, self.before, self.after
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.line} {self.function}: {self.before}  ->  {self.after}"
+
+
+def mutants(module: str) -> list[Mutant]:
+    """All mistakes of our kinds that can be made in a module."""
+    tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
+    found = []
+    for path, node, function in places(tree, (), ""):
+        for i, changed in enumerate(changes(node)):
+            whole = copy.deepcopy(tree)
+            put(whole, path, list(changes(at(whole, path)))[i])
+            before, after = (ast.unparse(part).partition("\n")[0] for part in (node, changed))
+            found.append(Mutant(module, function, node.lineno, before, after, ast.fix_missing_locations(whole)))
+    return found
+
+
+def places(node: ast.AST, path: tuple, function: str) -> Iterator[tuple[tuple, ast.AST, str]]:
+    """(path from the root, node, function) of all that may be changed: code that runs, and no words."""
+    for field, value in ast.iter_fields(node):
+        if field in ("annotation", "returns", "decorator_list", "type_comment", "format_spec"):
+            continue
+        for i, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
+            if not isinstance(child, ast.AST) or wordy(child):
+                continue
+            inside = f"{function}.{child.name}".strip(".") if hasattr(child, "body") and hasattr(child, "name") else ""
+            here = (*path, (field, i))
+            if hasattr(child, "lineno"):
+                yield here, child, function
+            yield from places(child, here, inside or function)
+
+
+def wordy(node: ast.AST) -> bool:
+    """Whether it only says something: docstrings, errors, progress bars, and how a script is called."""
+    if isinstance(node, ast.keyword) and node.arg in KEYWORDS_KEPT:
+        return True
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return True
+    call = node.exc if isinstance(node, ast.Raise) else node
+    if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test):
+        return True
+    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("label", "symbols", "minor", "off", "__all__"):
+        return True
+    return isinstance(node, ast.Raise) or (
+        isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] in WORDS and not call.args
+    )
+
+
+def at(tree: ast.AST, path: tuple):
+    for field, i in path:
+        tree = getattr(tree, field) if i is None else getattr(tree, field)[i]
+    return tree
+
+
+def put(tree: ast.AST, path: tuple, new: ast.AST) -> None:
+    *way, (field, i) = path
+    parent = at(tree, tuple(way))
+    if i is None:
+        setattr(parent, field, new)
+    else:
+        getattr(parent, field)[i] = new
+
+
+def changes(node: ast.AST) -> Iterator[ast.AST]:
+    """What a slip of the pen may make of a node."""
+    kind = f"change_{type(node).__name__.lower()}"
+    if kind in globals():
+        yield from globals()[kind](node)
+
+
+def altered(node: ast.AST, **fields) -> ast.AST:
+    """A copy with other fields."""
+    new = copy.copy(node)
+    for field, value in fields.items():
+        setattr(new, field, value)
+    return ast.copy_location(new, node)
+
+
+def other(operator: ast.AST) -> ast.AST | None:
+    kind = OPERATORS.get(type(operator))
+    return kind() if kind else None
+
+
+def change_compare(node):
+    for i, operator in enumerate(node.ops):
+        if new := other(operator):
+            yield altered(node, ops=[*node.ops[:i], new, *node.ops[i + 1 :]])
+
+
+def change_binop(node):
+    if new := other(node.op):
+        yield altered(node, op=new)
+
+
+def change_augassign(node):
+    if new := other(node.op):
+        yield altered(node, op=new)
+    yield ast.copy_location(ast.Pass(), node)
+
+
+def change_boolop(node):
+    yield altered(node, op=other(node.op))
+
+
+def change_unaryop(node):
+    yield node.operand
+
+
+def change_constant(node):
+    value = node.value
+    if isinstance(value, bool):
+        yield altered(node, value=not value)
+    elif isinstance(value, int):
+        yield altered(node, value=value + 1)
+    elif isinstance(value, float):
+        yield altered(node, value=2 * value if value else 1.0)
+    elif value in OTHER_WORDS:
+        yield altered(node, value=OTHER_WORDS[value])
+
+
+def change_name(node):
+    if isinstance(node.ctx, ast.Load) and node.id in OTHER_NAMES:
+        yield altered(node, id=OTHER_NAMES[node.id])
+
+
+def change_attribute(node):
+    if isinstance(node.ctx, ast.Load) and node.attr in OTHER_NAMES:
+        yield altered(node, attr=OTHER_NAMES[node.attr])
+
+
+def change_call(node):
+    name = ast.unparse(node.func).rpartition(".")[2]
+    if name in WORDS:
+        return
+    for i, keyword in enumerate(node.keywords):
+        if keyword.arg and keyword.arg not in KEYWORDS_KEPT:
+            yield altered(node, keywords=[*node.keywords[:i], *node.keywords[i + 1 :]])
+    if len(node.args) > 1:
+        yield altered(node, args=node.args[:-1])
+    module = ast.unparse(node.func).rpartition(".")[0]
+    single = len(node.args) == 1 and not isinstance(node.args[0], (ast.Starred, ast.GeneratorExp))
+    if single and name not in KEPT and (not module or module in NAMES_TO_TAKE_AWAY):
+        yield node.args[0]
+    if not node.args and not node.keywords and isinstance(node.func, ast.Attribute) and name not in METHODS_KEPT:
+        yield node.func.value  # x.detach() -> x
+
+
+def change_ifexp(node):
+    yield node.body
+    yield node.orelse
+
+
+def change_if(node):
+    if not isinstance(node.test, (ast.Compare, ast.UnaryOp, ast.BoolOp)):
+        yield altered(node, test=ast.UnaryOp(ast.Not(), node.test))
+
+
+def change_while(node):
+    yield altered(node, test=ast.Constant(False))
+
+
+def change_expr(node):
+    if isinstance(node.value, ast.Call):
+        yield ast.copy_location(ast.Pass(), node)
+
+
+def change_slice(node):
+    for field in ("lower", "upper", "step"):
+        if getattr(node, field) is not None:
+            yield altered(node, **{field: None})
+
+
+# ------------------------------------------------------------------------------------------------- running the tests
+
+
+class Changed(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
+    """Imports a module with a mistake in it."""
+
+    def __init__(self, mutant: Mutant):
+        self.mutant, self.name = mutant, mutant.module.removesuffix(".py").replace("/", ".")
+
+    def find_spec(self, name, path=None, target=None):
+        return (
+            importlib.util.spec_from_file_location(name, self.get_filename(name), loader=self)
+            if (name == self.name)
+            else None
+        )
+
+    def get_filename(self, name):
+        return str(ROOT / self.mutant.module)
+
+    def get_data(self, path):
+        return Path(path).read_bytes()
+
+    def get_code(self, name):
+        return compile(self.mutant.code, self.get_filename(name), "exec")
+
+
+def warm_up() -> None:
+    """Imports the libraries, and nothing of the project."""
+    import dvc.repo
+    import pandas
+    import pytest
+    import scipy.stats
+    import sklearn.linear_model
+    import sklearn.model_selection
+    import sklearn.svm
+    import timm
+    import torch
+    import torchvision.transforms.v2  # noqa: F401
+
+    torch.set_num_threads(1)
+    assert not [name for name in sys.modules if name.split(".")[0] in ("hrrl", "stages")]
+
+
+def passes(tests: str, mutant: Mutant | None, limit: float) -> bool:
+    """Whether the tests pass, in a process of their own and an empty folder; one that hangs has failed."""
+    folder = tempfile.mkdtemp(prefix="mutant-")
+    pid = os.fork()
+    if not pid:
+        code = 3
+        try:
+            os.setsid()
+            os.chdir(folder)  # the tests' caches of images are relative to it
+            resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit) + 5))
+            null = os.open(os.path.join(folder, "log"), os.O_WRONLY | os.O_CREAT)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+            sys.path.insert(0, str(ROOT))
+            if mutant:
+                sys.meta_path.insert(0, Changed(mutant))
+            import pytest
+
+            files = [
+                str(ROOT / "tests" / f"{name}.py") for name in tests.split() if (ROOT / f"tests/{name}.py").exists()
+            ]
+            options = ["-x", "-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}", "-p", "no:cacheprovider"]
+            code = int(pytest.main([*options, f"--basetemp={folder}/tests", *files]))
+        finally:
+            os._exit(code)
+    deadline, status = time.monotonic() + 10 * limit, 0
+    while not (done := os.waitpid(pid, os.WNOHANG))[0]:
+        if time.monotonic() > deadline:
+            os.killpg(pid, signal.SIGKILL)
+            done = os.waitpid(pid, 0)
+            break
+        time.sleep(0.02)
+    status = done[1]
+    if mutant is None and status:
+        sys.exit(f"{tests} fail without any mutant:\n{Path(folder, 'log').read_text(encoding='utf-8')[-3000:]}")
+    shutil.rmtree(folder, ignore_errors=True)
+    return status == 0
+
+
+def measure(module: str, sample: int, show: bool) -> dict:
+    """The score of a module: of its mutants, or a sample of them, how many the tests find."""
+    tests, everything = TESTS[module], mutants(module)
+    alike = equivalent(module)
+    real = [mutant for mutant in everything if mutant.name[1:] not in alike]
+    chosen = real if len(real) <= sample else sorted(random.Random(0).sample(real, sample), key=lambda m: m.line)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    passes(tests, None, 1e6)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    limit = 3 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) + SECONDS
+    survivors = []
+    for mutant in chosen:
+        if passes(tests, mutant, limit):
+            survivors.append(str(mutant))
+            if show:
+                print(mutant, flush=True)
+    killed = len(chosen) - len(survivors)
+    return {
+        "mutants": len(everything),
+        "equivalent": len(everything) - len(real),
+        "tried": len(chosen),
+        "killed": killed,
+        "percent": round(100 * killed / len(chosen), 1) if chosen else None,
+        "target": METHOD if module.startswith(STRICT) else OTHERS,
+        "survivors": survivors,
+    }
+
+
+def equivalent(module: str) -> dict[tuple[str, ...], str]:
+    """(function, before, after) of the mutants that change nothing, with the reason."""
+    entries = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8")).get("mutant", []) if EQUIVALENT.exists() else []
+    return {(e["function"], e["before"], e["after"]): e["why"] for e in entries if e["module"] == module}
+
+
+def changed(base: str) -> list[str]:
+    """The modules that differ from where the branch left ``base``, or whose tests do."""
+    start = subprocess.run(["git", "merge-base", base, "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+    command = ["git", "diff", "--name-only", start.stdout.strip()]
+    names = set(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines())
+    return [module for module in TESTS if module in names]
+
+
+def write(scores: dict) -> None:
+    REPORT.write_text(json.dumps(scores, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    lines = ["| module | mutants | equivalent | tried | killed | target |", "|---|---:|---:|---:|---:|---:|"]
+    for module, score in scores.items():
+        percent = f"{score['percent']:.0f}%" if score["percent"] is not None else ""
+        percent = percent if score["percent"] is None or score["percent"] >= score["target"] else f"**{percent}**"
+        numbers = (score[key] for key in ("mutants", "equivalent", "tried"))
+        lines.append(f"| {module} | {' | '.join(map(str, numbers))} | {percent} | {score['target']}% |")
+    lines += ["", "Bold: the target is missed. Of a module with more mutants than were tried, a random sample was."]
+    REPORT.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("modules", nargs="*", help="in the place of those that changed")
+    parser.add_argument("--all", action="store_true", help="every module")
+    parser.add_argument("--base", default="origin/main", help="what a change is a difference from")
+    parser.add_argument("--sample", type=int, default=10**6, help="mutants to try of each module, at most")
+    parser.add_argument("--show", action="store_true", help="print what survives as it is found")
+    arguments = parser.parse_args()
+    modules = arguments.modules or (list(TESTS) if arguments.all else changed(arguments.base))
+    if not modules:
+        print("nothing that has mutants has changed; --all tries every module")
+        return
+    os.environ["OMP_NUM_THREADS"] = "1"
+    warm_up()
+    for module in modules:
+        score = measure(module, arguments.sample, arguments.show)
+        print(f"{module}: {score['killed']} of {score['tried']} killed", flush=True)
+        known = json.loads(REPORT.read_text(encoding="utf-8")) if REPORT.exists() else {}
+        known[module] = score
+        write({name: known[name] for name in TESTS if name in known})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""Training and its measurements against plain loops that share nothing with them (tests/reference.py)."""
+
+import copy
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import reference
+import torch
+from conftest import COMPUTE, method
+from torch import nn
+
+from hrrl import runtime, training
+from hrrl.axes import Perturbation, Weighting
+from hrrl.checkpoint import Checkpoint
+from hrrl.data import open_split
+from hrrl.datasets.manifest import prepare
+from hrrl.evaluation import Task, evaluate
+from hrrl.extraction import extract_features
+from hrrl.features import features
+from hrrl.methods.example.gradient import Gradient
+from hrrl.models import Classifier
+from hrrl.params import Dataset
+from hrrl.robustness import augmented_accuracy
+
+CONCEPTS, NAMES = [0, 0, 0, 0, 1, 0, 1, 1, 2, 0], ["many", "some", "few", "none"]
+COUNTS, SHARES = [60, 30, 10], [0.2, 0.5, 0.3]
+PLAIN = SimpleNamespace(crop="none", padding=0, scale=(1.0, 1.0), flip=False)
+SCHEDULE = SimpleNamespace(
+    epochs=3, batch_size=30, lr=0.1, milestones=[1, 2], momentum=0.8, weight_decay=0.05, augment=PLAIN
+)
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory) -> Task:
+    """Ten classes of digits as they are, 8 x 8, in concepts of 6, 3 and 1 classes; 100 images and 60 for validation."""
+    folder = tmp_path_factory.mktemp("digits")
+    prepare(Dataset(kind="digits", train="train[:10]", test="test[:6]"), "digits").write(folder)
+    train, test = (open_split(folder, None, split, 8) for split in ("train", "test"))
+    return Task(train, test, torch.tensor(CONCEPTS), NAMES[:3])
+
+
+def smooth() -> nn.Sequential:
+    """Batch norm, and no kinks, which would make rounding visible."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.Tanh(), nn.Conv2d(8, 12, 2), nn.BatchNorm2d(12), nn.Tanh(),
+        nn.Flatten(), nn.Linear(48, 10),
+    )  # fmt: skip
+
+
+def normalised(net: nn.Module) -> nn.Module:
+    """The same network behind the input normalisation, for the plain loops."""
+
+    class Behind(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net
+
+        def forward(self, x):
+            return self.net((x - reference.MEAN) / reference.STD)
+
+    return Behind()
+
+
+@pytest.fixture(scope="module")
+def trained() -> nn.Sequential:
+    """A network that tells most digits apart, in training mode."""
+    net, (x, y) = smooth(), reference.digits("train", 10)
+    loop = reference.Algorithm1(normalised(net), COUNTS, CONCEPTS)
+    for _ in range(15):
+        loop.step(x, y, 0.05)
+    return net.train()
+
+
+def fit(task, folder, chosen, seed=3, schedule=SCHEDULE, net=None, augment=None):
+    model = Classifier(net or smooth())
+    schedule = SimpleNamespace(**vars(schedule) | ({"augment": augment} if augment else {}))
+    with runtime.start(COMPUTE) as here:
+        run = training.Training(model, task, chosen, schedule, here, seed, "test")
+        run.fit(Checkpoint(folder, {"params": "p"}))
+    return run
+
+
+# --------------------------------------------------------------------------------------------------- images, measures
+
+
+def test_images_are_scikit_learns_digits(task):
+    for source, split, number in ((task.train, "train", 10), (task.test, "test", 6)):
+        x, y = reference.digits(split, number)
+        found, labels = (torch.cat(part) for part in zip(*source.eval_batches(7), strict=True))
+        assert torch.equal(labels, y)
+        torch.testing.assert_close(found / 255, x, rtol=0, atol=1e-6)
+    assert task.counts.tolist() == COUNTS
+
+
+@pytest.mark.parametrize("step", [None, 0.3])
+def test_evaluation_is_a_plain_loops(task, trained, step):
+    """On the validation images, moved or not, by concept; the network comes in training mode, as from an epoch."""
+    x, y = reference.digits("test", 6)
+    net = normalised(copy.deepcopy(trained))
+    expected = reference.measured(net, x if step is None else reference.moved(net, x, y, step), y, CONCEPTS, NAMES)
+    whole = Task(task.train, task.test, task.concepts, NAMES)  # one concept has no images
+    with runtime.start(COMPUTE) as here:
+        example = None if step is None else Gradient(step)
+        found = evaluate(Classifier(copy.deepcopy(trained)), whole, here, 7, example)
+    assert list(found) == list(expected)
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert 50 < expected["val_accuracy"] < 100 or step
+
+
+def test_augmented_accuracy_is_a_plain_loops(task, trained):
+    x, y = reference.digits("test", 6)
+    net, steps = normalised(copy.deepcopy(trained)), [0.0, 0.2, 0.6]
+    expected = [reference.measured(net, reference.moved(net, x, y, step), y, CONCEPTS, NAMES) for step in steps]
+    with runtime.start(COMPUTE) as here:
+        rows = augmented_accuracy(Classifier(copy.deepcopy(trained)), task, here, steps)
+    for step, row, values in zip(steps, rows, expected, strict=True):
+        assert row == pytest.approx({"step_size": step} | values, rel=1e-5)
+    accuracies = [row["val_accuracy"] for row in rows]
+    assert accuracies == sorted(set(accuracies), reverse=True)  # each step costs accuracy
+
+
+def test_features_are_what_the_last_layer_gets(task, trained):
+    """By a plain loop in evaluation mode; the network's own modes are left as they were."""
+    x, y = reference.digits("test", 6)
+    behind = normalised(copy.deepcopy(trained)).eval()
+    with torch.no_grad():
+        expected = behind.net[:-1]((x - reference.MEAN) / reference.STD).numpy()
+    rows = np.array([5, 2, 40])
+    with runtime.start(COMPUTE) as here:
+        model = Classifier(copy.deepcopy(trained))
+        found = features(model, task.test, here)
+        some = features(model, task.test, here, rows=rows)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(some, expected[rows], rtol=1e-4, atol=1e-5)
+    assert found.dtype == np.float32
+    assert all(module.training for module in model.modules())
+    batches = [(x[:30], y[:30]), (x[30:], y[30:])]
+    again, labels = extract_features(model, batches)
+    np.testing.assert_allclose(again, found, rtol=1e-5, atol=1e-6)
+    assert labels.tolist() == y.tolist()
+
+
+# ------------------------------------------------------------------------------------------------------------ training
+
+GRADIENT = {"gradient": {"tau": 0.4}}
+HRRL = {"hrrl": {"lam": 0.5, "c": 2.0, "s": 4, "q0": SHARES}}
+VARIANTS = {"erm": (None, None), "el": (GRADIENT, None), "cl": (None, HRRL), "hrrl": (GRADIENT, HRRL)}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_training_is_algorithm_1_written_plainly(task, tmp_path, variant):
+    """Three epochs of three steps, over both of q's learning rates and three of SGD's: weights, q and all records."""
+    example, concept = VARIANTS[variant]
+    run = fit(task, tmp_path, method(task, example, concept))
+    net = normalised(smooth())
+    settings = {"tau": example["gradient"]["tau"]} if example else {}
+    loop = reference.Algorithm1(
+        net, COUNTS, CONCEPTS, **settings | (concept or {}).get("hrrl", {}), momentum=0.8, decay=0.05
+    )
+    x, y = reference.digits("test", 6)
+    for epoch, row in enumerate(run.history):
+        losses = []
+        for images, labels, _ in task.train.train_batches(30, PLAIN, 3, epoch):
+            losses += loop.step(images / 255, labels, 0.1 / 10**epoch)
+        norms = [norm for *_, norm in loop.trace[3 * epoch :]]
+        expected = {"epoch": epoch + 1, "step": 3 * epoch + 3, "lr": 0.1 / 10**epoch, "train_loss": np.mean(losses)}
+        expected |= {"q_gradient_mean": np.mean(norms), "q_gradient_max": max(norms)}
+        expected |= reference.measured(net, x, y, CONCEPTS, NAMES[:3])
+        if concept:
+            expected["q_entropy"] = -sum(share * np.log(share) for share in loop.q if share > 0)
+            expected |= {f"q_{name}": share for name, share in zip(NAMES, loop.q, strict=False)}
+        assert list(row) == list(expected)
+        assert row == pytest.approx(expected, rel=2e-4, abs=1e-6)
+    assert len(run.history) == len(run.speed) == 3
+    for name, value in net.net.state_dict().items():
+        torch.testing.assert_close(run.model.backbone.state_dict()[name], value, rtol=1e-3, atol=2e-5)
+    trace = run.trace.arrays()
+    np.testing.assert_allclose(trace["terms"], [terms for terms, *_ in loop.trace], rtol=1e-4)
+    if concept:
+        np.testing.assert_allclose(trace["q"], [q for _, q, _ in loop.trace], atol=1e-5)
+
+
+def test_every_epoch_has_an_order_of_its_own_that_follows_from_the_seed(task, tmp_path):
+    """What a run trains on, in the order of scikit-learn's rows."""
+    everyone = {image.numpy().tobytes(): i for i, image in enumerate(reference.digits("train", 10)[0].mul(255).round())}
+
+    class Seen(Perturbation):
+        def __init__(self):
+            self.rows, self.draws = [], []
+
+        def __call__(self, model, x, y):
+            self.rows.append([everyone[image.contiguous().numpy().tobytes()] for image in (x * 255).round()])
+            self.draws.append(float(torch.rand(())))
+            return x
+
+    def seen(seed, folder) -> Seen:
+        torch.manual_seed(folder)  # what was drawn before decides nothing
+        found = Seen()
+        fit(task, tmp_path / str(folder), training.Variant(found, Weighting(task.counts)), seed)
+        return found
+
+    first, again, other = seen(3, 1), seen(3, 2), seen(4, 3)
+    assert (first.rows, first.draws) == (again.rows, again.draws)
+    orders = [sum(found.rows[3 * e : 3 * e + 3], []) for found in (first, other) for e in range(3)]
+    assert len({tuple(order) for order in orders}) == 6
+    assert all(len(set(order)) == 90 for order in orders)
+    assert all(set(order) != set(range(90)) for order in orders)
+    assert len({*first.draws, *other.draws}) == 18
+
+
+def test_each_process_draws_noise_of_its_own(task):
+    drawn = {}
+
+    class Draws(Perturbation):
+        def __call__(self, model, x, y):
+            drawn[rank] = float(torch.rand(()))
+            return x
+
+    for rank in (0, 1):
+        with runtime.start(COMPUTE) as here:
+            chosen = training.Variant(Draws(), Weighting(task.counts))
+            run = training.Training(
+                Classifier(smooth()), task, chosen, SCHEDULE, dataclasses.replace(here, rank=rank), 3, "test"
+            )
+            run._epoch(run.model, 0)
+    assert drawn[0] != drawn[1]
+
+
+def test_the_rate_falls_after_each_milestone():
+    schedule = SimpleNamespace(lr=0.4, milestones=[2, 3])
+    rates = [training.learning_rate(schedule, epoch) for epoch in range(5)]
+    assert rates == pytest.approx([0.4, 0.4, 0.04, 0.004, 0.004])
+
+
+def test_batch_norms_statistics_are_those_of_training_passes_alone(task, tmp_path):
+    """The perturbation's pass, the evaluation and the extraction of features leave them alone."""
+    run = fit(task, tmp_path, method(task, GRADIENT, None))
+    assert run.model.backbone[1].num_batches_tracked == 9

@@ -3,6 +3,8 @@
 What tests compare the project with. Nothing here may call it: a mistake in both would be none.
 """
 
+import functools
+
 import numpy as np
 import timm
 import torch
@@ -14,6 +16,7 @@ from torch import nn
 MEAN, STD = (torch.tensor(v).view(1, 3, 1, 1) for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
 
 
+@functools.cache
 def digits(split: str, number: int, classes=range(10)) -> tuple[torch.Tensor, torch.Tensor]:
     """(n, 3, 8, 8) images in [0, 1] and (n,) labels: the first ``number`` of each class, in scikit-learn's order.
 

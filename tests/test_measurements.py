@@ -1,0 +1,449 @@
+"""Every stage that trains or measures, on tiny real data, against plain loops over images and weights.
+
+The stages run here, one after the other as dvc.yaml has them, until the test parts of the targets are needed: so far
+the files of those are no images. What they write is compared with tests/reference.py.
+"""
+
+import contextlib
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+from stages import (
+    concepts,
+    features,
+    finetune,
+    manifest,
+    paths,
+    pretrain,
+    resolve,
+    robustness,
+    search,
+    search_model,
+    select,
+    svm,
+    theory,
+)
+from stages.common import read_params
+
+import numpy as np
+import pandas as pd
+import pytest
+import reference
+import torch
+from conftest import ROOT, edit
+from PIL import Image
+from safetensors.torch import load_file
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+from hrrl import params as schema
+from hrrl.data import open_split
+from hrrl.errors import UserError
+
+SEED, TUNING = 3, 7
+CONCEPTS, NAMES = [0, 0, 0, 0, 1, 0, 1, 1, 2, 0], ["many", "some", "few"]
+COUNTS = [60, 30, 10]
+CHANNELS = {"channels": [8, 8, 16, 16]}
+PLAIN = {"crop": "none", "padding": 0, "scale": [1.0, 1.0], "flip": False}
+GRID, STEPS = [0.0001, 0.001, 0.01, 0.1], [0.0, 0.2, 0.6]
+TARGETS = {"odd": [1, 3, 5, 7, 9], "large": [9, 8, 7, 6]}  # name -> digits, in the order of their labels
+TARGET_IMAGES = 12  # of each class for training
+SHOTS = {"odd": 9}
+
+pytestmark = pytest.mark.usefixtures("_there")
+
+
+def write_target(root: Path, digits: list[int]) -> None:
+    """A folder of images, as they are, of a training part of 12 of each class, and a test part of 20."""
+    for split, number in (("train", TARGET_IMAGES), ("test", 20)):
+        x, y = reference.digits(split, number, tuple(digits))
+        for i, (image, label) in enumerate(zip(x, y, strict=True)):
+            path = root / split / f"class{label}" / f"{i:04d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.mul(255).round().byte()[0].numpy()).save(path)
+
+
+def images_of(target: str, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """A target's images in the order of its files: by class."""
+    x, y = reference.digits(split, TARGET_IMAGES if split == "train" else 20, tuple(TARGETS[target]))
+    order = y.argsort(stable=True)
+    return x[order], y[order]
+
+
+def write_params(folder: Path) -> None:
+    content = (ROOT / "presets/smoke.yaml").read_text(encoding="utf-8")
+    (folder / "params.yaml").write_text(content, encoding="utf-8")
+    for target, digits in TARGETS.items():
+        write_target(folder / target, digits)
+    classes = "".join(f"{digit},{NAMES[k]}\n" for digit, k in enumerate(CONCEPTS))
+    (folder / "concepts.csv").write_text(f"class,concept\n{classes}", encoding="utf-8")
+    datasets = {"digits": {"kind": "digits", "train": "train[:10]", "test": "test[:6]"}}
+    datasets |= {target: {"kind": "imagefolder", "root": str(folder / target)} for target in TARGETS}
+    hrrl = {"lam": 0.5, "c": 2.0, "s": 4, "q0": "uniform"}
+    runs = {step: ["erm", "hrrl"] for step in ("pretrain", "svm", "finetune")}
+    edit(
+        folder,
+        seeds=[SEED],
+        benchmark="digits",
+        targets=list(TARGETS),
+        shifts=dict.fromkeys(TARGETS, "images"),
+        claims=[],
+        headline="hrrl",
+        datasets=datasets,
+        concepts={"csv": "concepts.csv"},
+        variants={"erm": {}, "hrrl": {"example": {"gradient": {"tau": "searched"}}, "concept": {"hrrl": hrrl}}},
+        runs=runs,
+        pretrain={
+            "backbone": "timm/resnet18",
+            "backbone_args": CHANNELS,
+            "image_size": 8,
+            "epochs": 4,
+            "batch_size": 25,
+            "lr": 0.05,
+            "milestones": [3],
+            "weight_decay": 0.01,
+            "momentum": 0.8,
+            "augment": {"crop": "none", "flip": False},
+        },
+        compute__precision="float32",
+        compute__device="cpu",
+        compute__channels_last=False,
+        compute__fast=False,
+        search={"seeds": [TUNING], "c": 2.0, "s": 4, "points": ["erm", "tau0.3_lam0.5", "tau0.1_lam0.5"]},
+        svm={"C": GRID, "folds": 3, "shots": SHOTS, "draws": 2, "max_iter": 10000},
+        finetune={
+            "steps": 6,
+            "every": 2,
+            "batch_size": 20,
+            "lr": 0.02,
+            "milestones": [4],
+            "weight_decay": 0.02,
+            "momentum": 0.7,
+            "augment": {"crop": "none", "flip": False},
+        },
+        robustness={"steps": STEPS},
+        theory={"mu": [50.0, 100.0], "s_max": 200, "batches": 5},
+    )
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A folder in which every stage has run; the targets' test images were none until the final scores."""
+    folder = tmp_path_factory.mktemp("project")
+    write_params(folder)
+    with contextlib.chdir(folder):
+        resolve.main(schema.load())
+        params = read_params()
+        for target in (None, *TARGETS):
+            manifest.main(params, target)
+        kept = {file: file.read_bytes() for target in TARGETS for file in (folder / target / "test").rglob("*.png")}
+        for file in kept:
+            file.write_bytes(b"no image")
+        concepts.main(params)
+        for point in params.search.points:
+            search_model.main(params, point, str(TUNING))
+            search.main(params, point, str(TUNING))
+        select.main(params)
+        for variant in params.runs.pretrain:
+            pretrain.main(params, variant, str(SEED))
+            robustness.main(params, variant, str(SEED))
+        theory.main(params)
+        with pytest.raises(UserError, match=r"has 8 bytes, the manifest says"):
+            features.main(params, "erm", str(SEED))
+        for file, content in kept.items():
+            file.write_bytes(content)
+        for variant in params.runs.svm:
+            features.main(params, variant, str(SEED))
+            svm.main(params, variant, str(SEED))
+            finetune.main(params, variant, str(SEED))
+    return folder
+
+
+@pytest.fixture
+def _there(project, monkeypatch):
+    monkeypatch.chdir(project)
+
+
+def model_in(folder: Path) -> reference.Net:
+    """The network that a stage has written, by timm and safetensors alone."""
+    net = reference.Net("resnet18", 10, **CHANNELS)
+    net.net.load_state_dict(load_file(folder / "model.safetensors"))
+    return net.eval()
+
+
+def model_of(variant: str) -> reference.Net:
+    return model_in(paths.model_folder(read_params(), variant, SEED))
+
+
+def features_by_loop(net: reference.Net, target: str, split: str) -> tuple[np.ndarray, np.ndarray]:
+    x, y = images_of(target, split)
+    with torch.no_grad():
+        return net.features(x).numpy(), y.numpy()
+
+
+def chosen(x, y, seed: int) -> GridSearchCV:
+    """C by scikit-learn's own cross-validation."""
+    pipeline = make_pipeline(StandardScaler(), LinearSVC(dual=False, max_iter=10_000))
+    folds = StratifiedKFold(3, shuffle=True, random_state=seed)
+    return GridSearchCV(pipeline, {"linearsvc__C": GRID}, cv=folds).fit(x, y)
+
+
+def draws_of(target: str, y: np.ndarray) -> list[np.ndarray]:
+    """The rows of each draw: what np.random gives for (shots, number), class by class."""
+    if target not in SHOTS:
+        return [np.arange(len(y))]
+    found = []
+    for i in range(2):
+        rng = np.random.default_rng([SHOTS[target], i])
+        rows = [rng.choice(np.flatnonzero(y == c), SHOTS[target], replace=False) for c in np.unique(y)]
+        found.append(np.sort(np.concatenate(rows)))
+    return found
+
+
+# ----------------------------------------------------------------------------------------------------------- training
+
+
+def trained_plainly(seed: int, **settings) -> tuple[reference.Algorithm1, list[float]]:
+    """Pretraining by the plain loop, from the weights that the seed gives; and the mean losses of its epochs."""
+    torch.manual_seed(seed)
+    net = reference.Net("resnet18", 10, **CHANNELS)
+    loop = reference.Algorithm1(net, COUNTS, CONCEPTS, momentum=0.8, decay=0.01, **settings)
+    source = open_split(paths.dataset_folder(read_params()), None, "train", 8)
+    losses = []
+    for epoch in range(4):
+        of_epoch = []
+        for x, y, _ in source.train_batches(25, SimpleNamespace(**PLAIN), seed, epoch):
+            of_epoch += loop.step(x / 255, y, 0.05 if epoch < 3 else 0.005)
+        losses.append(np.mean(of_epoch))
+    return loop, losses
+
+
+def same_weights(folder: Path, net: reference.Net) -> None:
+    found = load_file(folder / "model.safetensors")
+    expected = net.net.state_dict()
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=2e-2, atol=2e-3, msg=name)
+
+
+RUNS = {
+    "erm": {},
+    "hrrl": {"tau": None, "lam": 0.5, "c": 2.0, "s": 4, "q0": [1 / 3] * 3},
+}
+
+
+@pytest.mark.parametrize("variant", RUNS)
+def test_pretraining_is_algorithm_1_from_the_seeds_weights(variant):
+    params, settings = read_params(), dict(RUNS[variant])
+    if settings:
+        settings["tau"] = best_point()[0]
+    loop, losses = trained_plainly(SEED, **settings)
+    folder = paths.model_folder(params, variant, SEED)
+    same_weights(folder, loop.net)
+    history = pd.read_csv(folder / "history.csv")
+    assert history.train_loss.tolist() == pytest.approx(losses, rel=1e-3)
+    x, y = reference.digits("test", 6)
+    for name, value in reference.measured(loop.net, x, y, CONCEPTS, NAMES).items():
+        assert history[name].iloc[-1] == pytest.approx(value, rel=1e-2, abs=2), name
+    with np.load(folder / "trace.npz") as trace:
+        np.testing.assert_allclose(trace["terms"], [terms for terms, *_ in loop.trace], rtol=2e-2, atol=1e-3)
+        expected = [q for _, q, _ in loop.trace] if settings else [np.array(COUNTS) / 100] * 16
+        np.testing.assert_allclose(trace["q"], expected, atol=1e-3)
+    description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    assert (description["seed"], description["classes"]) == (SEED, [str(digit) for digit in range(10)])
+    assert (description["image_size"], list(description["variant"])) == (8, [variant])
+
+
+@pytest.mark.parametrize(
+    ("point", "settings"),
+    [("erm", {}), ("tau0.3_lam0.5", {"tau": 0.3, "lam": 0.5, "c": 2.0, "s": 4})],
+)
+def test_a_point_of_the_search_is_trained_with_its_numbers_and_seed(point, settings):
+    loop, _ = trained_plainly(TUNING, **settings)
+    same_weights(paths.search_model(read_params(), point, TUNING), loop.net)
+
+
+@pytest.mark.parametrize("variant", RUNS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_fine_tuning_is_sgd_from_the_pretrained_weights(variant, target):
+    """Each target alone, with a new head that the seed gives; test errors and mean losses of every two steps."""
+    table = pd.read_csv(paths.measured(read_params(), "finetune", variant, SEED, ".csv"))
+    assert table.target.tolist() == [name for name in TARGETS for _ in range(3)]
+    table = table[table.target == target]
+    net, classes = model_of(variant), len(TARGETS[target])
+    torch.manual_seed(SEED)
+    net.net.fc = torch.nn.Linear(16, classes)
+    train = reference.Algorithm1(net, [TARGET_IMAGES] * classes, range(classes), momentum=0.7, decay=0.02)
+    source = open_split(paths.dataset_folder(read_params(), target), str(Path(target).resolve()), "train", 8)
+    batches = [
+        batch for epoch in range(6) for batch in source.train_batches(20, SimpleNamespace(**PLAIN), SEED, epoch)
+    ][:6]
+    x, y = images_of(target, "test")
+    rows = []
+    for step, (images, labels, _) in enumerate(batches, 1):
+        losses = train.step(images / 255, labels, 0.02 if step <= 4 else 0.002)
+        last = [] if step % 2 else rows.pop()
+        rows.append(losses if step % 2 else [])
+        if step % 2 == 0:
+            error = 100 - reference.measured(net, x, y, [0] * classes, ["all"])["val_accuracy"]
+            rows[-1] = (step, np.mean(last + losses), error)
+    assert table.step.tolist() == [step for step, *_ in rows] == [2, 4, 6]
+    assert table.train_loss.tolist() == pytest.approx([loss for _, loss, _ in rows], rel=1e-3)
+    assert table.test_error.tolist() == pytest.approx([error for *_, error in rows], abs=1.1)  # of 80 images, or 100
+
+
+# --------------------------------------------------------------------------------------------------------- measurements
+
+
+@pytest.mark.parametrize("variant", RUNS)
+def test_robustness_is_accuracy_on_moved_images_and_by_concept_on_clean_ones(variant):
+    found = paths.read_json(paths.measured(read_params(), "robustness", variant, SEED, ".json"))
+    net, (x, y) = model_of(variant), reference.digits("test", 6)
+    rows = [reference.measured(net, reference.moved(net, x, y, step), y, CONCEPTS, NAMES) for step in STEPS]
+    assert [row["step_size"] for row in found["steps"]] == STEPS
+    assert [row["accuracy"] for row in found["steps"]] == pytest.approx([row["val_accuracy"] for row in rows])
+    assert found["concepts"] == pytest.approx({name: rows[0][f"accuracy_{name}"] for name in NAMES})
+    assert len({row["val_accuracy"] for row in rows}) == len(STEPS)  # each step moves images, and far enough
+    assert found["concepts"] != pytest.approx({name: rows[-1][f"accuracy_{name}"] for name in NAMES})
+
+
+@pytest.mark.parametrize("variant", RUNS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_features_are_what_the_last_layer_gets(variant, target):
+    with np.load(paths.measured(read_params(), "features", variant, SEED) / f"{target}.npz") as data:
+        for split in ("train", "test"):
+            x, y = features_by_loop(model_of(variant), target, split)
+            np.testing.assert_allclose(data[f"{split}_x"], x, rtol=1e-3, atol=1e-4)
+            np.testing.assert_array_equal(data[f"{split}_y"], y)
+
+
+@pytest.mark.parametrize("variant", RUNS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_scores_are_scikit_learns(variant, target):
+    """Of features from the files: C by cross-validation on each draw of the training part, accuracy on the test one."""
+    folder = paths.measured(read_params(), "svm", variant, SEED)
+    found = paths.read_json(folder / "scores.json")[target]
+    with np.load(paths.measured(read_params(), "features", variant, SEED) / f"{target}.npz") as data:
+        x, y, test_x, test_y = (data[name] for name in ("train_x", "train_y", "test_x", "test_y"))
+    draws, right = draws_of(target, y), []
+    assert len(found["draws"]) == len(draws)
+    for i, (rows, row) in enumerate(zip(draws, found["draws"], strict=True)):
+        best = chosen(x[rows], y[rows], i)
+        assert row["C"] == best.best_params_["linearsvc__C"]
+        assert row["edge"] == (row["C"] in (GRID[0], GRID[-1]))
+        assert list(row["validation"].values()) == pytest.approx(100 * best.cv_results_["mean_test_score"])
+        assert row["validation_accuracy"] == pytest.approx(100 * best.best_score_)
+        right.append(best.predict(test_x) == test_y)
+        assert row["accuracy"] == pytest.approx(100 * right[-1].mean())
+        assert (row["n_train"], row["n_test"]) == (len(rows), len(test_y))
+        assert all(row["converged"].values())
+        assert set(row["converged"]) == {"refit", *(f"{c:g}" for c in GRID)}
+    assert found["accuracy"] == pytest.approx(100 * np.mean(right))
+    assert found["validation"] == pytest.approx(np.mean([row["validation_accuracy"] for row in found["draws"]]))
+    with np.load(folder / "hits.npz") as hits:
+        np.testing.assert_allclose(hits[target], np.mean(right, axis=0))
+
+
+def best_point() -> tuple[float, float]:
+    """tau and lam of the point with both axes that scored best on the training parts."""
+    params, scores = read_params(), {}
+    for point in params.search.points[1:]:
+        found = paths.read_json(paths.searched(params, point, TUNING))
+        scores[found["tau"], found["lam"]] = np.mean(list(found["targets"].values()))
+    return max(scores, key=lambda point: (scores[point], -point[0]))
+
+
+@pytest.mark.parametrize("point", ["erm", "tau0.3_lam0.5"])
+def test_a_point_of_the_search_is_scored_on_training_parts(point):
+    params = read_params()
+    found = paths.read_json(paths.searched(params, point, TUNING))
+    net = model_in(paths.search_model(params, point, TUNING))
+    for target in TARGETS:
+        x, y = features_by_loop(net, target, "train")
+        scores = [100 * chosen(x[rows], y[rows], i).best_score_ for i, rows in enumerate(draws_of(target, y))]
+        assert found["targets"][target] == pytest.approx(np.mean(scores), abs=0.1)
+    x, y = reference.digits("test", 6)
+    rows = [reference.measured(net, reference.moved(net, x, y, step), y, CONCEPTS, NAMES) for step in STEPS]
+    assert [row["accuracy"] for row in found["steps"]] == pytest.approx([row["val_accuracy"] for row in rows])
+    assert found["concepts"] == pytest.approx({name: rows[0][f"accuracy_{name}"] for name in NAMES})
+    assert found["benchmark"] == pytest.approx(rows[0]["val_accuracy"])
+    assert found["loss"] == pytest.approx({name: rows[0][f"loss_{name}"] for name in NAMES}, rel=1e-3)
+    assert found["seed"] == TUNING
+    assert (found["tau"], found["lam"]) == ((None, None) if point == "erm" else (0.3, 0.5))
+
+
+def test_the_best_point_on_training_parts_is_selected():
+    spec = paths.read_json(paths.selected(read_params(), "hrrl"))
+    assert spec["example"] == {"gradient": {"tau": best_point()[0]}}
+    assert spec["concept"]["hrrl"]["lam"] == 0.5
+
+
+# --------------------------------------------------------------------------------------------------------------- theory
+
+
+def theory_table(name: str) -> pd.DataFrame:
+    [file] = [file for file in Path("data").rglob(f"theory/{name}.csv") if "resolved" not in file.parts]
+    return pd.read_csv(file)
+
+
+def recorded() -> tuple[np.ndarray, np.ndarray]:
+    with np.load(paths.model_folder(read_params(), "hrrl", SEED) / "trace.npz") as trace:
+        return trace["terms"], trace["q"]
+
+
+def test_theorem_3s_suggestions_are_of_the_longest_gradients():
+    terms, q = recorded()
+    norms = [np.sqrt(sum((g - 0.5 * (p - 1 / 3)) ** 2)) for g, p in zip(terms, q, strict=True)]
+    [row] = theory_table("suggestions").to_dict("records")
+    assert (row["variant"], row["lam"], row["s"], row["c"], row["batches"]) == ("hrrl", 0.5, 4, 2.0, 5)
+    assert (row["mu"], row["mu_run"]) == pytest.approx((max(norms[:5]), max(norms)))
+    assert row["implied_mu"] == pytest.approx(2.0 * 0.5 * np.sqrt(2 * 4 / np.log(4)))
+    s = np.arange(2, 10_000)
+    best = s[(row["mu"] * np.sqrt(np.log(s) / (2 * 0.5)) - np.sqrt(0.5 * s)).argmax()]
+    c = row["mu"] / 0.5 * np.sqrt(np.log(best) / (2 * best))
+    assert c > 1
+    assert (row["suggested_s"], row["suggested_c"]) == (best, pytest.approx(c))
+
+
+def test_regret_along_the_run_is_that_of_its_records():
+    """Of the q that it had, and of c = 1 on the same losses, replayed by the plain loop."""
+    terms, q = recorded()
+    loop = reference.Algorithm1(None, COUNTS, CONCEPTS, lam=0.5, q0=[1 / 3] * 3)
+    plain = []
+    for row in terms:
+        plain.append(loop.q.copy())
+        loop.t += 1
+        loop.q = reference.projection(loop.q + 1 / (0.5 * loop.t) * (row - 0.5 * (loop.q - loop.q0)))
+    table = theory_table("regret")
+    assert set(zip(table.c, table.s, strict=True)) == {(2.0, 4), (1.0, 0)}
+    for (c, s), course in {(2.0, 4): q, (1.0, 0): np.array(plain)}.items():
+        rows = table[(table.c == c) & (table.s == s)]
+        assert rows.steps.tolist() == list(range(1, 17))
+        mu = np.sqrt(((terms - 0.5 * (course - 1 / 3)) ** 2).sum(1)).max()
+        for T, regret, bound in zip(rows.steps, rows.regret, rows.bound, strict=True):
+            best = reference.projection(1 / 3 + terms[:T].mean(0) / 0.5)
+            value = [(p @ g - 0.25 * ((p - 1 / 3) ** 2).sum()) for p, g in zip(course[:T], terms[:T], strict=True)]
+            hindsight = [(best @ g - 0.25 * ((best - 1 / 3) ** 2).sum()) for g in terms[:T]]
+            assert regret == pytest.approx(np.mean(hindsight) - np.mean(value), abs=1e-6)
+            slow = min(s, T) if s else 1
+            gain = (1 - 1 / c) * np.log(slow)
+            assert bound == pytest.approx((mu**2 * (np.log(T) + 1 - gain) + (c - 1) * 0.5 * slow) / T)
+
+
+def test_curves_are_h_of_the_papers_and_the_measured_mu():
+    table, maxima = theory_table("curves"), theory_table("maxima")
+    mu = theory_table("suggestions").mu.item()
+    assert {(row.mu, row.lam) for row in table.itertuples()} == {(50.0, 1.0), (100.0, 1.0), (mu, 0.5)}
+    h = table.mu * np.sqrt(np.log(table.s) / (2 * table.lam)) - np.sqrt(table.s * table.lam)
+    np.testing.assert_allclose(table.h, h)
+    assert table.variant.isna().tolist() == (table.mu != mu).tolist()
+    assert (table.s.min(), table.s.max()) == (2, 200)
+    s = np.arange(2, 200_000)
+    for row in maxima.itertuples():
+        best = s[(row.mu * np.sqrt(np.log(s) / 2) - np.sqrt(s)).argmax()]
+        assert (row.s, row.c) == (best, pytest.approx(row.mu * np.sqrt(np.log(best) / (2 * best))))
+        assert row.h == pytest.approx(row.mu * np.sqrt(np.log(best) / 2) - np.sqrt(best))
+    assert maxima.mu.tolist() == [50.0, 100.0]

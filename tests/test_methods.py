@@ -45,6 +45,37 @@ def test_pgd_of_one_step_from_the_image_is_the_papers_step(setting):
     torch.testing.assert_close(one_step, Gradient(0.5)(*setting), rtol=0, atol=1e-5)
 
 
+def test_pgds_defaults_are_three_steps_of_two_thirds_of_its_radius(setting):
+    model, x, y = setting
+    moved = Pgd(eps=0.6)(model, x, y)
+    for i in range(len(x)):
+        z = x[i]
+        for _ in range(3):
+            g = gradient(model, z, y[i])
+            offset = z + 0.4 * g / g.norm() - x[i]
+            z = x[i] + offset * min(1.0, 0.6 / float(offset.norm()))
+        torch.testing.assert_close(moved[i], z, rtol=0, atol=1e-4)
+    assert not moved.requires_grad
+
+
+def test_a_random_start_is_uniform_in_the_ball():
+    """Of radius r, a share of r^d is within r of the image; and the steps go on from there."""
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3, 2))
+    x, y = torch.full((4000, 3, 1, 1), 0.5), torch.zeros(4000, dtype=torch.long)
+    torch.manual_seed(0)
+    start = Pgd(eps=0.5, steps=0, random_start=True)(net, x, y)
+    offsets = (start - x).flatten(1)
+    for share in (0.125, 0.5, 0.9):
+        within = (offsets.norm(dim=1) <= 0.5 * share ** (1 / 3)).double().mean()
+        assert float(within) == pytest.approx(share, abs=0.03)
+    assert offsets.mean(0).norm() < 0.02  # in all directions alike
+    torch.manual_seed(0)
+    moved = Pgd(eps=0.5, steps=1, step_size=0.01, random_start=True)(net, x, y)
+    inside = offsets.norm(dim=1) < 0.48
+    torch.testing.assert_close((moved - start)[inside].flatten(1).norm(dim=1), torch.full((int(inside.sum()),), 0.01))
+    assert (moved - x).flatten(1).norm(dim=1).max() <= 0.5 + 1e-6
+
+
 def test_random_start_is_inside_the_ball(setting):
     model, x, y = setting
     torch.manual_seed(3)

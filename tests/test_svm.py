@@ -5,7 +5,7 @@ import contextlib
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
@@ -96,12 +96,39 @@ def test_c_is_chosen_by_cross_validation(parts):
 
 def test_the_scaler_sees_the_fitting_part_only(parts):
     """One wild image flattens all others in the folds where the scaler sees it, and costs itself alone in its own."""
-    folds = svm.split(parts[1])
-    wild = parts[0].copy()
-    wild[folds[0][1][0]] *= 1e6
-    alone = [svm.fit(wild[fit], parts[1][fit], [0.01])[0].predict(wild[out]) == parts[1][out] for fit, out in folds]
-    shares = [100 * right.mean() for right in alone]
-    assert shares[0] > 60 > 40 > max(shares[1:])
+    x, y = parts[0].copy(), parts[1]
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    x[next(folds.split(x, y))[1][0]] *= 1e6
+
+    def accuracy(model, features):
+        return 100 * (cross_val_predict(model, features, y, cv=folds) == y).mean()
+
+    plain = LinearSVC(C=0.01, dual=False)
+    expected, leaking = (
+        accuracy(make_pipeline(StandardScaler(), plain), x),
+        accuracy(plain, StandardScaler().fit_transform(x)),
+    )
+    assert svm.cross_validate(x, y, [0.01]).accuracy == pytest.approx(expected, abs=0.5)
+    assert leaking < expected - 3
+
+
+@pytest.mark.parametrize(("seed", "folds"), [(0, 5), (3, 4)])
+def test_a_score_is_that_of_scikit_learns_grid_search(parts, seed, folds):
+    """To the bit where the solver is the same: C, its accuracy in each split, and every test image."""
+    x, y, test_x, test_y = (part[:400] for part in parts)
+    grid = [0.0003, 0.003, 0.03]
+    split = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    pipeline = make_pipeline(StandardScaler(), LinearSVC(dual=False, max_iter=3000))
+    search = GridSearchCV(pipeline, {"linearsvc__C": grid}, cv=split).fit(x, y)
+    with slow():
+        score = evaluate((x, y, test_x, test_y), grid=grid[::-1], folds=folds, seed=seed, max_iter=3000)
+    accuracies = 100 * search.cv_results_["mean_test_score"]
+    assert list(score.choice.validation) == ["0.0003", "0.003", "0.03"]
+    assert list(score.choice.validation.values()) == pytest.approx(accuracies)
+    assert score.choice.accuracy == pytest.approx(max(accuracies))
+    assert search.best_params_["linearsvc__C"] == score.choice.C
+    np.testing.assert_array_equal(score.hits, search.predict(test_x) == test_y)
+    assert score.accuracy == pytest.approx(100 * search.score(test_x, test_y))
 
 
 def test_nothing_but_accuracy_depends_on_the_test_part(parts):
@@ -138,6 +165,10 @@ def test_ties_go_to_the_smaller_c_and_edges_are_reported(parts):
     assert (score.accuracy, score.choice.C, score.choice.edge) == (100.0, 0.1, True)
     inner = evaluate(parts, grid=(1e-6, 1e-3, 1e3)).choice
     assert (inner.C, inner.edge) == (1e-3, False)
+    upper = evaluate(parts, grid=(1e-6, 1e-5, 1e-3)).choice
+    assert (upper.C, upper.edge) == (1e-3, True)
+    tied = svm.cross_validate(apart, y, (0.1, 1.0, 10.0))
+    assert (len(set(tied.validation.values())), tied.C) == (1, 0.1)
 
 
 def test_newton_stops_where_rounding_ends_its_progress(parts):

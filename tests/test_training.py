@@ -112,25 +112,6 @@ def test_variants_differ_otherwise(task, tmp_path):
         assert sum(chosen.concept.q.tolist()) == pytest.approx(1)
 
 
-def test_q_follows_the_losses_of_the_batches(task, tmp_path):
-    """The loop hands over each batch's own losses, once per step, and weights them with q from before the step."""
-    recorded = []
-    weighting = method(task, concept=HRRL).concept
-    update = weighting.update
-
-    def record(losses, concepts):
-        recorded.append((losses.clone(), concepts.clone()))
-        update(losses, concepts)
-
-    weighting.update = record
-    train(task, tmp_path / "run", weighting=weighting)
-    replayed = method(task, concept=HRRL).concept
-    for batch in recorded:
-        replayed.update(*batch)
-    assert torch.equal(replayed.q, weighting.q)
-    assert replayed.t == len(recorded) == 6
-
-
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_low_precision_trains(task, tmp_path, precision):
     compute = copy.copy(COMPUTE)
@@ -228,14 +209,27 @@ def test_damaged_and_foreign_checkpoints(tmp_path, capsys):
 
 
 def test_fingerprint_tells_what_changed(tmp_path):
+    """Any setting, and content or name of any file; nothing else, such as what Python leaves beside the code."""
     code, data = tmp_path / "code", tmp_path / "data"
     code.mkdir()
     (code / "loop.py").write_text("1")
     data.write_text("1")
-    before = fingerprint({"lr": 0.1}, [code], [data])
-    (code / "loop.py").write_text("2")
-    after = fingerprint({"lr": 0.1}, [code], [data])
-    assert [part for part in before if before[part] != after[part]] == ["code"]
+
+    def changed(change, settings=None) -> list[str]:
+        before = fingerprint({"lr": 0.1}, [code], [data])
+        change()
+        after = fingerprint(settings or {"lr": 0.1}, [code], [data])
+        return [part for part in before if before[part] != after[part]]
+
+    assert changed(lambda: None) == []
+    assert changed(lambda: None, {"lr": 0.2}) == ["params"]
+    assert changed(lambda: (code / "loop.py").write_text("2")) == ["code"]
+    assert changed(lambda: (code / "more.py").write_text("")) == ["code"]
+    assert changed(lambda: (code / "more.py").rename(code / "other.py")) == ["code"]
+    assert changed(lambda: data.write_text("2")) == ["data"]
+    cached = code / "__pycache__/loop.pyc"
+    cached.parent.mkdir()
+    assert changed(lambda: cached.write_text("2")) == []
 
 
 @pytest.mark.parametrize("world", [1, 2])

@@ -1,0 +1,176 @@
+"""Batches and their augmentation against loops over single images, with the same random numbers."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from test_data import PADDED, RESIZED, definition, everything, sources, write_tree
+from torchvision.transforms import v2
+
+from hrrl.data.augment import augment_batch, crop_boxes, flip_some, padded_crops, resized_crops
+
+ORDER, BATCH, IMAGE = 0, 1, 2  # the first number of a random stream's seed
+NONE = SimpleNamespace(crop="none", padding=0, scale=(1.0, 1.0), flip=False)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def box(areas, ratios, centre, height, width) -> list[int]:
+    """top, left, height, width of a random resized crop, as torchvision's documentation has it."""
+    for area, ratio in zip(areas, ratios, strict=True):
+        w, h = round((height * width * area * ratio) ** 0.5), round((height * width * area / ratio) ** 0.5)
+        if 0 < w <= width and 0 < h <= height:
+            return [int(centre[0] * (height - h + 1)), int(centre[1] * (width - w + 1)), h, w]
+    if width / height < 3 / 4:
+        w, h = width, round(width * 4 / 3)
+    elif width / height > 4 / 3:
+        w, h = round(height * 4 / 3), height
+    else:
+        w, h = width, height
+    return [(height - h) // 2, (width - w) // 2, h, w]
+
+
+def boxes(rng, n, height, width, scale) -> list[list[int]]:
+    areas = rng.uniform(*scale, (n, 10))
+    ratios = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3), (n, 10)))
+    centres = rng.random((2, n)).T
+    return [box(*draws, height, width) for draws in zip(areas, ratios, centres, strict=True)]
+
+
+SIZES = [(30, 40, (0.08, 1.0)), (9, 200, (0.5, 1.0)), (200, 9, (0.9, 1.0)), (11, 12, (1.0, 1.0)), (2, 1, (0.01, 0.3))]
+
+
+@pytest.mark.parametrize(("height", "width", "scale"), SIZES)
+def test_boxes_are_those_of_a_loop(height, width, scale):
+    found = crop_boxes(np.random.default_rng(5), 300, height, width, scale)
+    assert found.tolist() == boxes(np.random.default_rng(5), 300, height, width, scale)
+    assert found.dtype == np.int64
+
+
+def photos(n: int, size: int) -> torch.Tensor:
+    return torch.randint(0, 256, (n, 3, size, size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def shifted(image: torch.Tensor, padding: int, down: int, right: int) -> torch.Tensor:
+    """An image in a black frame, cut out again ``down`` and ``right`` of the frame's corner."""
+    _, S, _ = image.shape
+    out = torch.zeros_like(image)
+    for y in range(S):
+        for x in range(S):
+            a, b = y + down - padding, x + right - padding
+            if 0 <= a < S and 0 <= b < S:
+                out[:, y, x] = image[:, a, b]
+    return out
+
+
+def test_crops_and_flips_are_those_of_single_images():
+    images = photos(4, 6)
+    offsets = np.array([[0, 0], [4, 1], [2, 2], [3, 4]])
+    expected = torch.stack([shifted(image, 2, *where) for image, where in zip(images, offsets.tolist(), strict=True)])
+    assert torch.equal(padded_crops(images, 2, offsets), expected)
+    flipped = flip_some(images, np.array([0.0, 0.5, 0.49, 0.51]))
+    for i, mirrored in enumerate([True, False, True, False]):
+        assert torch.equal(
+            flipped[i], torch.stack([images[i, :, :, 5 - x] for x in range(6)], 2) if mirrored else images[i]
+        )
+    found = resized_crops(images, np.array([[0, 0, 6, 6], [1, 2, 3, 4], [5, 0, 1, 6], [2, 2, 2, 2]]))
+    assert torch.equal(found[0], images[0])
+    assert torch.equal(found[1], v2.functional.resized_crop(images[1], 1, 2, 3, 4, [6, 6]))
+
+
+@pytest.mark.parametrize("part", [slice(0, 8), slice(3, 6)])
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("crop", ["none", "padded", "padded by 0", "random_resized"])
+def test_a_batch_is_augmented_image_by_image(crop, flip, part):
+    augment = SimpleNamespace(
+        crop=crop.removesuffix(" by 0"), padding=0 if "0" in crop else 2, scale=(0.3, 0.9), flip=flip
+    )
+    images, rng = photos(8, 7), np.random.default_rng(3)
+    expected = images
+    if crop == "padded":
+        offsets = rng.integers(0, 5, (8, 2)).tolist()
+        expected = torch.stack([shifted(image, 2, *where) for image, where in zip(images, offsets, strict=True)])
+    if crop == "random_resized":
+        cut = boxes(rng, 8, 7, 7, (0.3, 0.9))
+        expected = torch.stack(
+            [v2.functional.resized_crop(image, *b, [7, 7]) for image, b in zip(images, cut, strict=True)]
+        )
+    if flip:
+        draws = rng.random(8)
+        expected = torch.stack([image.flip(2) if d < 0.5 else image for image, d in zip(expected, draws, strict=True)])
+    found = augment_batch(images[part], augment, np.random.default_rng(3), part, 8)
+    assert torch.equal(found, expected[part])
+
+
+# -------------------------------------------------------------------------------------------------------------- sources
+
+
+def bounds(m: int, world: int, rank: int) -> range:
+    """The positions in a batch that a process has: as torch.tensor_split divides it."""
+    return range(m)[slice(*torch.arange(m).tensor_split(world)[rank][[0, -1]].add(torch.tensor([0, 1])).tolist())]
+
+
+@pytest.mark.parametrize(("world", "rank"), [(1, 0), (3, 0), (3, 2)])
+@pytest.mark.parametrize("augment", [NONE, PADDED, RESIZED], ids=["none", "padded", "random_resized"])
+def test_small_images_come_in_batches_of_the_epochs_order(tmp_path, augment, world, rank):
+    """21 images in batches of 8: two, and five images are left out. Each batch is augmented by numbers of its own."""
+    source, _ = sources(definition("imagefolder", write_tree(tmp_path)), 24)
+    images = everything(source)
+    for seed, epoch in ((3, 0), (3, 2), (5, 0)):
+        order = np.random.default_rng((ORDER, seed, epoch)).permutation(21)
+        found = list(source.train_batches(8, augment, seed, epoch, rank, world))
+        assert len(found) == source.steps(8) == 2
+        for step, (x, y, m) in enumerate(found):
+            batch, part = order[8 * step : 8 * step + 8], list(bounds(8, world, rank))
+            rng = np.random.default_rng((BATCH, seed, epoch, step))
+            expected = augment_batch(images[batch], augment, rng, slice(None), 8)
+            assert torch.equal(x, expected[part])
+            assert torch.equal(y, source.labels[batch][part])
+            assert m == 8
+    [(_, late, _)] = source.train_batches(8, augment, 5, 0, rank, world, slice(1, 2))
+    assert torch.equal(late, found[1][1])
+
+
+@pytest.mark.parametrize("crop", ["none", "padded", "random_resized"])
+@pytest.mark.parametrize("flip", [True, False])
+def test_large_images_are_augmented_one_by_one(tmp_path, crop, flip):
+    """Resized crops from the image as it is, everything else from its centre; by numbers of the image's own."""
+    source, _ = sources(definition("imagefolder", write_tree(tmp_path, train=2, size=(90, 120))), 72)
+    augment = SimpleNamespace(crop=crop, padding=5, scale=(0.2, 0.8), flip=flip)
+    plain = everything(source)
+    order = np.random.default_rng((ORDER, 4, 1)).permutation(6)
+    [(x, y, m)] = source.train_batches(6, augment, 4, 1)
+    assert (m, y.tolist()) == (6, source.labels[order].tolist())
+    for image, i in zip(x, order.tolist(), strict=True):
+        rng = np.random.default_rng((IMAGE, 4, 1, i))
+        expected = plain[i]
+        if crop == "padded":
+            expected = shifted(expected, 5, *rng.integers(0, 11, (1, 2))[0].tolist())
+        if crop == "random_resized":
+            [cut] = boxes(rng, 1, 90, 120, (0.2, 0.8))
+            expected = v2.functional.resized_crop(source.pixels[i], *cut, [72, 72])
+        if flip and rng.random() < 0.5:
+            expected = expected.flip(2)
+        assert torch.equal(image, expected), i
+
+
+@pytest.mark.parametrize("size", [(90, 120), (130, 75), (80, 80)])
+def test_evaluation_of_large_images_takes_the_centre(tmp_path, size):
+    """The short side is 256/224 of the network's, as torchvision does it."""
+    source, _ = sources(definition("imagefolder", write_tree(tmp_path, train=1, size=size)), 72)
+    expected = v2.Compose([v2.Resize(round(72 * 256 / 224)), v2.CenterCrop(72)])
+    for i, image in enumerate(everything(source)):
+        assert torch.equal(image, expected(source.pixels[i]))
+
+
+def test_a_line_of_pixels_is_cut_to_its_middle(tmp_path):
+    """Of a long side more than 32 times the short one only the centre counts, either way."""
+    for size, middle in (((3, 200), (slice(None), slice(52, 148))), ((200, 3), (slice(52, 148), slice(None)))):
+        source, _ = sources(definition("imagefolder", write_tree(tmp_path / f"{size}", train=1, size=size)), 72)
+        image = source.pixels[0][:, middle[0], middle[1]]
+        expected = v2.Compose([v2.Resize(round(72 * 256 / 224)), v2.CenterCrop(72)])(image)
+        assert torch.equal(everything(source)[0], expected)

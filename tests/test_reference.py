@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import math
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -77,9 +79,13 @@ def trained() -> nn.Sequential:
 def fit(task, folder, chosen, seed=3, schedule=SCHEDULE, net=None, augment=None):
     model = Classifier(net or smooth())
     schedule = SimpleNamespace(**vars(schedule) | ({"augment": augment} if augment else {}))
+    started = time.perf_counter()
     with runtime.start(COMPUTE) as here:
         run = training.Training(model, task, chosen, schedule, here, seed, "test")
         run.fit(Checkpoint(folder, {"params": "p"}))
+    images = schedule.batch_size * (100 // schedule.batch_size)
+    assert [row["epoch"] for row in run.speed] == list(range(1, schedule.epochs + 1))
+    assert 0 < sum(images / row["images_per_second"] for row in run.speed) < time.perf_counter() - started
     return run
 
 
@@ -93,6 +99,7 @@ def test_images_are_scikit_learns_digits(task):
         assert torch.equal(labels, y)
         torch.testing.assert_close(found / 255, x, rtol=0, atol=1e-6)
     assert task.counts.tolist() == COUNTS
+    assert Task(task.train, task.test, task.concepts, NAMES).counts.tolist() == [*COUNTS, 0]
 
 
 @pytest.mark.parametrize("step", [None, 0.3])
@@ -108,6 +115,28 @@ def test_evaluation_is_a_plain_loops(task, trained, step):
     assert list(found) == list(expected)
     assert found == pytest.approx(expected, rel=1e-5)
     assert 50 < expected["val_accuracy"] < 100 or step
+
+
+def test_a_loss_of_one_concept_that_is_not_finite_is_an_error(task, trained):
+    net = copy.deepcopy(trained)
+    net[-1].bias.data[8] = -float("inf")
+    with runtime.start(COMPUTE) as here, pytest.raises(FloatingPointError, match="held-out images is not finite"):
+        evaluate(Classifier(net), task, here, 60)
+
+
+def test_each_process_evaluates_its_own_images(task, trained):
+    """Parts of three processes, whose sums are the whole's."""
+    with runtime.start(COMPUTE) as here:
+        whole = evaluate(Classifier(copy.deepcopy(trained)), task, here, 7)
+        parts = [
+            evaluate(Classifier(copy.deepcopy(trained)), task, dataclasses.replace(here, rank=rank, world_size=3), 7)
+            for rank in range(3)
+        ]
+    for name in NAMES[:3]:
+        for measure in ("accuracy", "loss"):
+            shares = [part[f"{measure}_{name}"] for part in parts]
+            assert sum(shares) == pytest.approx(whole[f"{measure}_{name}"])
+    assert np.mean([part["val_accuracy"] for part in parts]) == pytest.approx(whole["val_accuracy"])
 
 
 def test_augmented_accuracy_is_a_plain_loops(task, trained):
@@ -181,6 +210,45 @@ def test_training_is_algorithm_1_written_plainly(task, tmp_path, variant):
     np.testing.assert_allclose(trace["terms"], [terms for terms, *_ in loop.trace], rtol=1e-4)
     if concept:
         np.testing.assert_allclose(trace["q"], [q for _, q, _ in loop.trace], atol=1e-5)
+
+
+class Overflows(torch.amp.GradScaler):
+    """The first loss is scaled to infinity, or each."""
+
+    each = False
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs | {"enabled": True})
+        self.factor = math.inf
+
+    def scale(self, loss):
+        scaled = super().scale(loss) * self.factor
+        self.factor = math.inf if self.each else 1
+        return scaled
+
+
+def test_a_step_that_overflows_is_no_step(task, tmp_path, monkeypatch):
+    """Neither of the weights, nor of their momentum, nor of q, nor of the trace."""
+    monkeypatch.setattr(torch.amp, "GradScaler", Overflows)
+    run = fit(task, tmp_path, method(task, None, HRRL))
+    loop = reference.Algorithm1(normalised(smooth()), COUNTS, CONCEPTS, **HRRL["hrrl"], momentum=0.8, decay=0.05)
+    for epoch in range(3):
+        for step, (images, labels, _) in enumerate(task.train.train_batches(30, PLAIN, 3, epoch)):
+            if epoch == step == 0:
+                loop.net.train()(images / 255)  # whose statistics count
+            else:
+                loop.step(images / 255, labels, 0.1 / 10**epoch)
+    for name, value in loop.net.net.state_dict().items():
+        torch.testing.assert_close(run.model.backbone.state_dict()[name], value, rtol=1e-3, atol=2e-5)
+    assert [row["step"] for row in run.history] == [2, 5, 8]
+    np.testing.assert_allclose(run.trace.arrays()["q"], [q for _, q, _ in loop.trace], atol=1e-5)
+
+
+def test_a_run_whose_steps_all_overflow_is_none(task, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.amp, "GradScaler", Overflows)
+    monkeypatch.setattr(Overflows, "each", True)
+    with pytest.raises(FloatingPointError, match=r"test: every step overflowed; set compute\.precision to bfloat16"):
+        fit(task, tmp_path, method(task, None, HRRL))
 
 
 def test_every_epoch_has_an_order_of_its_own_that_follows_from_the_seed(task, tmp_path):

@@ -50,13 +50,14 @@ class Net(nn.Module):
 
 
 def moved(net: nn.Module, x: torch.Tensor, y: torch.Tensor, step: float) -> torch.Tensor:
-    """x + step g / |g| of each image's own loss (Theorem 2), by the network in evaluation mode."""
+    """x + step g / |g| of each image's own loss (Theorem 2), by the network in evaluation mode; x where g is 0."""
     training, out = net.training, []
     net.eval()
     for image, label in zip(x, y, strict=True):
         image = image.clone().requires_grad_()
         (g,) = torch.autograd.grad(F.cross_entropy(net(image[None]), label[None]), image)
-        out.append((image + step * g / g.square().sum().sqrt()).detach())
+        norm = g.double().square().sum().sqrt()
+        out.append((image + step * g / norm if norm > 0 else image).detach().float())
     net.train(training)
     return torch.stack(out)
 

@@ -120,6 +120,7 @@ def test_small_images_come_in_batches_of_the_epochs_order(tmp_path, augment, wor
     """21 images in batches of 8: two, and five images are left out. Each batch is augmented by numbers of its own."""
     source, _ = sources(definition("imagefolder", write_tree(tmp_path)), 24)
     images = everything(source)
+    assert torch.equal(images[4], v2.functional.resize(source.pixels[4], [24, 24]))
     for seed, epoch in ((3, 0), (3, 2), (5, 0)):
         order = np.random.default_rng((ORDER, seed, epoch)).permutation(21)
         found = list(source.train_batches(8, augment, seed, epoch, rank, world))
@@ -174,3 +175,14 @@ def test_a_line_of_pixels_is_cut_to_its_middle(tmp_path):
         image = source.pixels[0][:, middle[0], middle[1]]
         expected = v2.Compose([v2.Resize(round(72 * 256 / 224)), v2.CenterCrop(72)])(image)
         assert torch.equal(everything(source)[0], expected)
+
+
+@pytest.mark.parametrize("size", [28, 72])
+def test_a_resolution_is_that_of_the_images_before_they_are_enlarged(tmp_path, size):
+    source, _ = sources(definition("imagefolder", write_tree(tmp_path, train=1, size=(40, 40)), resolution=7), size)
+    for i, image in enumerate(everything(source)):
+        low = v2.functional.resize(source.pixels[i], [7, 7])
+        if size == 28:
+            assert torch.equal(image, v2.functional.resize(low, [28, 28]))
+        else:
+            assert torch.equal(image, v2.Compose([v2.Resize(82), v2.CenterCrop(72)])(low))

@@ -6,6 +6,7 @@ the files of those are no images. What they write is compared with tests/referen
 
 import contextlib
 import json
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -34,11 +35,13 @@ import torch
 from conftest import ROOT, edit
 from PIL import Image
 from safetensors.torch import load_file
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
-from sklearn.pipeline import make_pipeline
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
+from hrrl import models, runtime
 from hrrl import params as schema
 from hrrl.data import open_split
 from hrrl.errors import UserError
@@ -50,27 +53,35 @@ CHANNELS = {"channels": [8, 8, 16, 16]}
 PLAIN = {"crop": "none", "padding": 0, "scale": [1.0, 1.0], "flip": False}
 GRID, STEPS = [0.0001, 0.001, 0.01, 0.1], [0.0, 0.2, 0.6]
 TARGETS = {"odd": [1, 3, 5, 7, 9], "large": [9, 8, 7, 6]}  # name -> digits, in the order of their labels
-TARGET_IMAGES = 12  # of each class for training
-SHOTS = {"odd": 9}
+TRAIN, TEST = [12, 11, 10, 10, 9], 20  # images of a target's classes
+SHOTS = {"odd": 8}
+LARGE_Q0 = np.array(
+    [(12 + 1) / (43 + 3), (10 + 10 + 1) / (43 + 3), (11 + 1) / (43 + 3)]
+)  # as if each concept had an image more
 
 pytestmark = pytest.mark.usefixtures("_there")
 
 
 def write_target(root: Path, digits: list[int]) -> None:
-    """A folder of images, as they are, of a training part of 12 of each class, and a test part of 20."""
-    for split, number in (("train", TARGET_IMAGES), ("test", 20)):
-        x, y = reference.digits(split, number, tuple(digits))
-        for i, (image, label) in enumerate(zip(x, y, strict=True)):
-            path = root / split / f"class{label}" / f"{i:04d}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image.mul(255).round().byte()[0].numpy()).save(path)
+    """A folder of images, as they are, of a training and a test part of other shares of the classes."""
+    for split in ("train", "test"):
+        for label, digit in enumerate(digits):
+            folder = root / split / str(digit)
+            folder.mkdir(parents=True)
+            x, _ = reference.digits(split, TRAIN[label] if split == "train" else TEST, (digit,))
+            for i, image in enumerate(x):
+                Image.fromarray(image.mul(255).round().byte()[0].numpy()).save(folder / f"{i:04d}.png")
 
 
 def images_of(target: str, split: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """A target's images in the order of its files: by class."""
-    x, y = reference.digits(split, TARGET_IMAGES if split == "train" else 20, tuple(TARGETS[target]))
-    order = y.argsort(stable=True)
-    return x[order], y[order]
+    """A target's images in the order of its files: by class, as folders are sorted."""
+    found = []
+    for label, digit in enumerate(sorted(TARGETS[target])):
+        number = TRAIN[TARGETS[target].index(digit)] if split == "train" else TEST
+        x, _ = reference.digits(split, number, (digit,))
+        found.append((x, torch.full((len(x),), label)))
+    x, y = zip(*found, strict=True)
+    return torch.cat(x), torch.cat(y)
 
 
 def write_params(folder: Path) -> None:
@@ -78,11 +89,15 @@ def write_params(folder: Path) -> None:
     (folder / "params.yaml").write_text(content, encoding="utf-8")
     for target, digits in TARGETS.items():
         write_target(folder / target, digits)
-    classes = "".join(f"{digit},{NAMES[k]}\n" for digit, k in enumerate(CONCEPTS))
-    (folder / "concepts.csv").write_text(f"class,concept\n{classes}", encoding="utf-8")
-    datasets = {"digits": {"kind": "digits", "train": "train[:10]", "test": "test[:6]"}}
-    datasets |= {target: {"kind": "imagefolder", "root": str(folder / target)} for target in TARGETS}
-    hrrl = {"lam": 0.5, "c": 2.0, "s": 4, "q0": "uniform"}
+    kinds = ["mammal.n.01", "bird.n.01", "fish.n.01"]  # what stands for the digits of each concept
+
+    def named(definition: dict, digits) -> dict:
+        return definition | {"synsets": {str(digit): kinds[CONCEPTS[digit]] for digit in digits}}
+
+    datasets = {"digits": named({"kind": "digits", "train": "train[:10]", "test": "test[:6]"}, range(10))}
+    for target, digits in TARGETS.items():
+        datasets[target] = named({"kind": "imagefolder", "root": str(folder / target)}, digits)
+    hrrl = {"lam": 0.5, "c": 2.0, "s": 4, "q0": "target:large"}
     runs = {step: ["erm", "hrrl"] for step in ("pretrain", "svm", "finetune")}
     edit(
         folder,
@@ -93,7 +108,7 @@ def write_params(folder: Path) -> None:
         claims=[],
         headline="hrrl",
         datasets=datasets,
-        concepts={"csv": "concepts.csv"},
+        concepts=[{"name": name, "synset": synset} for name, synset in zip(NAMES, kinds, strict=True)],
         variants={"erm": {}, "hrrl": {"example": {"gradient": {"tau": "searched"}}, "concept": {"hrrl": hrrl}}},
         runs=runs,
         pretrain={
@@ -184,11 +199,14 @@ def features_by_loop(net: reference.Net, target: str, split: str) -> tuple[np.nd
         return net.features(x).numpy(), y.numpy()
 
 
-def chosen(x, y, seed: int) -> GridSearchCV:
-    """C by scikit-learn's own cross-validation."""
-    pipeline = make_pipeline(StandardScaler(), LinearSVC(dual=False, max_iter=10_000))
+def pipeline(C: float, max_iter: int = 10_000) -> Pipeline:
+    return make_pipeline(StandardScaler(), LinearSVC(C=C, dual=False, max_iter=max_iter))
+
+
+def cross_validated(x, y, seed: int, grid=GRID, max_iter: int = 10_000) -> list[float]:
+    """For each C the share (%) of images that are right when their fold is left out, by scikit-learn."""
     folds = StratifiedKFold(3, shuffle=True, random_state=seed)
-    return GridSearchCV(pipeline, {"linearsvc__C": GRID}, cv=folds).fit(x, y)
+    return [100 * (cross_val_predict(pipeline(C, max_iter), x, y, cv=folds) == y).mean() for C in grid]
 
 
 def draws_of(target: str, y: np.ndarray) -> list[np.ndarray]:
@@ -231,7 +249,7 @@ def same_weights(folder: Path, net: reference.Net) -> None:
 
 RUNS = {
     "erm": {},
-    "hrrl": {"tau": None, "lam": 0.5, "c": 2.0, "s": 4, "q0": [1 / 3] * 3},
+    "hrrl": {"tau": None, "lam": 0.5, "c": 2.0, "s": 4, "q0": LARGE_Q0},
 }
 
 
@@ -276,7 +294,7 @@ def test_fine_tuning_is_sgd_from_the_pretrained_weights(variant, target):
     net, classes = model_of(variant), len(TARGETS[target])
     torch.manual_seed(SEED)
     net.net.fc = torch.nn.Linear(16, classes)
-    train = reference.Algorithm1(net, [TARGET_IMAGES] * classes, range(classes), momentum=0.7, decay=0.02)
+    train = reference.Algorithm1(net, [1] * classes, range(classes), momentum=0.7, decay=0.02)
     source = open_split(paths.dataset_folder(read_params(), target), str(Path(target).resolve()), "train", 8)
     batches = [
         batch for epoch in range(6) for batch in source.train_batches(20, SimpleNamespace(**PLAIN), SEED, epoch)
@@ -296,6 +314,42 @@ def test_fine_tuning_is_sgd_from_the_pretrained_weights(variant, target):
 
 
 # --------------------------------------------------------------------------------------------------------- measurements
+
+
+def test_concepts_are_counted_on_training_parts():
+    folder = paths.concepts_folder(read_params())
+    table = pd.read_csv(folder / "concepts.csv")
+    assert table.concept.tolist() == NAMES
+    assert (table.classes.tolist(), table.images.tolist()) == ([6, 3, 1], COUNTS)
+    assert table.q0.tolist() == pytest.approx([0.6, 0.3, 0.1])
+    assert paths.read_json(folder / "benchmark.json") == {"names": NAMES, "ids": CONCEPTS}
+    assert paths.read_json(paths.q0_file(read_params(), "hrrl")) == pytest.approx(LARGE_Q0.tolist())
+    shares = pd.read_csv(folder / "targets.csv")
+    for target, digits in TARGETS.items():
+        expected = dict.fromkeys(NAMES, 0.0)
+        for digit, number in zip(digits, TRAIN, strict=False):
+            expected[NAMES[CONCEPTS[digit]]] += number / sum(TRAIN[: len(digits)])
+        found = shares[shares.target == target].set_index("concept").share.to_dict()
+        assert found == pytest.approx({name: share for name, share in expected.items() if share})
+
+
+@pytest.mark.parametrize("max_iter", [1, 10_000])
+def test_the_most_iterations_are_those_of_the_settings(max_iter):
+    """With one, nothing converges, and the classifiers are scikit-learn's after one."""
+    params = read_params()
+    settings = SimpleNamespace(C=[0.1, 1.0], folds=3, draws=1, shots={}, max_iter=max_iter)
+    with np.load(paths.measured(params, "features", "erm", SEED) / "large.npz") as data:
+        [score] = svm.scores(settings, data, None)
+    assert score.converged == all(score.choice.converged.values()) == (max_iter > 1)
+    source = open_split(paths.dataset_folder(params, "large"), str(Path("large").resolve()), "train", 8)
+    x, y = features_by_loop(model_of("erm"), "large", "train")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        best = max(cross_validated(x, y, 0, settings.C, max_iter))
+    changed = SimpleNamespace(svm=settings, compute=params.compute)
+    with runtime.start(params.compute) as here:
+        model, _ = models.load(paths.model_folder(params, "erm", SEED))
+        assert search.accuracy(changed, here, model, source, "large") == pytest.approx(best)
 
 
 @pytest.mark.parametrize("variant", RUNS)
@@ -331,12 +385,12 @@ def test_scores_are_scikit_learns(variant, target):
     draws, right = draws_of(target, y), []
     assert len(found["draws"]) == len(draws)
     for i, (rows, row) in enumerate(zip(draws, found["draws"], strict=True)):
-        best = chosen(x[rows], y[rows], i)
-        assert row["C"] == best.best_params_["linearsvc__C"]
+        accuracies = cross_validated(x[rows], y[rows], i)
+        assert row["C"] == GRID[accuracies.index(max(accuracies))]
         assert row["edge"] == (row["C"] in (GRID[0], GRID[-1]))
-        assert list(row["validation"].values()) == pytest.approx(100 * best.cv_results_["mean_test_score"])
-        assert row["validation_accuracy"] == pytest.approx(100 * best.best_score_)
-        right.append(best.predict(test_x) == test_y)
+        assert list(row["validation"].values()) == pytest.approx(accuracies)
+        assert row["validation_accuracy"] == pytest.approx(max(accuracies))
+        right.append(pipeline(row["C"]).fit(x[rows], y[rows]).predict(test_x) == test_y)
         assert row["accuracy"] == pytest.approx(100 * right[-1].mean())
         assert (row["n_train"], row["n_test"]) == (len(rows), len(test_y))
         assert all(row["converged"].values())
@@ -363,8 +417,8 @@ def test_a_point_of_the_search_is_scored_on_training_parts(point):
     net = model_in(paths.search_model(params, point, TUNING))
     for target in TARGETS:
         x, y = features_by_loop(net, target, "train")
-        scores = [100 * chosen(x[rows], y[rows], i).best_score_ for i, rows in enumerate(draws_of(target, y))]
-        assert found["targets"][target] == pytest.approx(np.mean(scores), abs=0.1)
+        scores = [max(cross_validated(x[rows], y[rows], i)) for i, rows in enumerate(draws_of(target, y))]
+        assert found["targets"][target] == pytest.approx(np.mean(scores))
     x, y = reference.digits("test", 6)
     rows = [reference.measured(net, reference.moved(net, x, y, step), y, CONCEPTS, NAMES) for step in STEPS]
     assert [row["accuracy"] for row in found["steps"]] == pytest.approx([row["val_accuracy"] for row in rows])
@@ -396,7 +450,7 @@ def recorded() -> tuple[np.ndarray, np.ndarray]:
 
 def test_theorem_3s_suggestions_are_of_the_longest_gradients():
     terms, q = recorded()
-    norms = [np.sqrt(sum((g - 0.5 * (p - 1 / 3)) ** 2)) for g, p in zip(terms, q, strict=True)]
+    norms = [np.sqrt(sum((g - 0.5 * (p - LARGE_Q0)) ** 2)) for g, p in zip(terms, q, strict=True)]
     [row] = theory_table("suggestions").to_dict("records")
     assert (row["variant"], row["lam"], row["s"], row["c"], row["batches"]) == ("hrrl", 0.5, 4, 2.0, 5)
     assert (row["mu"], row["mu_run"]) == pytest.approx((max(norms[:5]), max(norms)))
@@ -411,7 +465,7 @@ def test_theorem_3s_suggestions_are_of_the_longest_gradients():
 def test_regret_along_the_run_is_that_of_its_records():
     """Of the q that it had, and of c = 1 on the same losses, replayed by the plain loop."""
     terms, q = recorded()
-    loop = reference.Algorithm1(None, COUNTS, CONCEPTS, lam=0.5, q0=[1 / 3] * 3)
+    loop = reference.Algorithm1(None, COUNTS, CONCEPTS, lam=0.5, q0=LARGE_Q0)
     plain = []
     for row in terms:
         plain.append(loop.q.copy())
@@ -422,11 +476,11 @@ def test_regret_along_the_run_is_that_of_its_records():
     for (c, s), course in {(2.0, 4): q, (1.0, 0): np.array(plain)}.items():
         rows = table[(table.c == c) & (table.s == s)]
         assert rows.steps.tolist() == list(range(1, 17))
-        mu = np.sqrt(((terms - 0.5 * (course - 1 / 3)) ** 2).sum(1)).max()
+        mu = np.sqrt(((terms - 0.5 * (course - LARGE_Q0)) ** 2).sum(1)).max()
         for T, regret, bound in zip(rows.steps, rows.regret, rows.bound, strict=True):
-            best = reference.projection(1 / 3 + terms[:T].mean(0) / 0.5)
-            value = [(p @ g - 0.25 * ((p - 1 / 3) ** 2).sum()) for p, g in zip(course[:T], terms[:T], strict=True)]
-            hindsight = [(best @ g - 0.25 * ((best - 1 / 3) ** 2).sum()) for g in terms[:T]]
+            best = reference.projection(LARGE_Q0 + terms[:T].mean(0) / 0.5)
+            value = [(p @ g - 0.25 * ((p - LARGE_Q0) ** 2).sum()) for p, g in zip(course[:T], terms[:T], strict=True)]
+            hindsight = [(best @ g - 0.25 * ((best - LARGE_Q0) ** 2).sum()) for g in terms[:T]]
             assert regret == pytest.approx(np.mean(hindsight) - np.mean(value), abs=1e-6)
             slow = min(s, T) if s else 1
             gain = (1 - 1 / c) * np.log(slow)

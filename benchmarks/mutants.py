@@ -170,8 +170,9 @@ def wordy(node: ast.AST) -> bool:
     call = node.exc if isinstance(node, ast.Raise) else node
     if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test):
         return True
-    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in ("label", "symbols", "minor", "off", "__all__"):
-        return True
+    if isinstance(node, (ast.Assign, ast.AnnAssign)):
+        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+        return ast.unparse(target).partition(",")[0].strip("(") in ("label", "off", "columns")
     return isinstance(node, ast.Raise) or (
         isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] in WORDS and not call.args
     )

@@ -43,8 +43,10 @@ from sklearn.svm import LinearSVC
 
 from hrrl import models, runtime
 from hrrl import params as schema
+from hrrl import theory as theorem
 from hrrl.data import open_split
 from hrrl.errors import UserError
+from hrrl.methods.concept.hrrl import ConceptDistribution
 
 SEED, TUNING = 3, 7
 CONCEPTS, NAMES = [0, 0, 0, 0, 1, 0, 1, 1, 2, 0], ["many", "some", "few"]
@@ -433,6 +435,11 @@ def test_the_best_point_on_training_parts_is_selected():
     spec = paths.read_json(paths.selected(read_params(), "hrrl"))
     assert spec["example"] == {"gradient": {"tau": best_point()[0]}}
     assert spec["concept"]["hrrl"]["lam"] == 0.5
+    params = read_params()
+    point = params.search.points[1]
+    assert select.cell(params, point, TUNING) == paths.read_json(paths.searched(params, point, TUNING))
+    fewer = select.cell(SimpleNamespace(**params | {"targets": ["large"]}), point, TUNING)
+    assert list(fewer["targets"]) == ["large"]
 
 
 # --------------------------------------------------------------------------------------------------------------- theory
@@ -460,6 +467,23 @@ def test_theorem_3s_suggestions_are_of_the_longest_gradients():
     c = row["mu"] / 0.5 * np.sqrt(np.log(best) / (2 * best))
     assert c > 1
     assert (row["suggested_s"], row["suggested_c"]) == (best, pytest.approx(c))
+
+
+def test_mu_is_of_the_first_batches_and_of_the_longest_of_several_seeds():
+    params = SimpleNamespace(theory=SimpleNamespace(batches=3))
+    q = np.tile([0.6, 0.4], (5, 1))
+    rising = np.arange(1, 6)[:, None] * [3.0, 4.0]  # norms of 5, 10, ...
+    runs = [
+        ("v", seed, ConceptDistribution([6, 4], 0.5, 2.0, 4), rising * scale, q) for seed, scale in ((0, 1), (1, 0.5))
+    ]
+    for order in (runs, runs[::-1]):
+        [row] = theory.suggestions(params, order).to_dict("records")
+        assert (row["mu"], row["mu_run"], row["batches"]) == (pytest.approx(15), pytest.approx(25), 3)
+        assert row["suggested_s"] == theorem.best_s(15, 0.5)
+    few = [("v", 0, ConceptDistribution([6, 4], 0.5, 2.0, 1), rising[:2], q[:2])]
+    [row] = theory.suggestions(params, few).to_dict("records")
+    assert (row["mu"], row["batches"]) == (pytest.approx(10), 2)
+    assert np.isnan(row["implied_mu"])  # Theorem 3 has none for s = 1
 
 
 def test_regret_along_the_run_is_that_of_its_records():

@@ -96,12 +96,13 @@ def test_wrm_is_ascent_on_the_penalised_loss(setting):
         torch.testing.assert_close(moved[i], z.detach(), rtol=0, atol=1e-4)
 
 
-def test_noise_has_the_size_of_the_perturbation(setting):
+def test_noise_is_gaussian_and_has_the_size_of_the_perturbation(setting):
     model, x, y = setting
     torch.manual_seed(0)
-    offsets = (Noise(0.7)(model, x, y) - x).flatten(1)
-    torch.testing.assert_close(offsets.norm(dim=1), torch.full((4,), 0.7))
-    assert (torch.corrcoef(offsets) - torch.eye(4)).abs().max() < 0.15
+    moved = Noise(0.7)(model, x, y)
+    torch.manual_seed(0)
+    for image, found, noise in zip(x, moved, torch.randn_like(x), strict=True):
+        torch.testing.assert_close(found, image + 0.7 * noise / noise.square().sum().sqrt())
 
 
 def test_group_dro_is_algorithm_1_on_group_means():
@@ -119,6 +120,10 @@ def test_group_dro_is_algorithm_1_on_group_means():
         assert float((weights * torch.from_numpy(losses)).mean()) == pytest.approx(objective)
         method.update(torch.from_numpy(losses), torch.from_numpy(groups))
         np.testing.assert_allclose(method.q.numpy(), q)
+        assert method.t == step + 1
+    assert (GroupDro(counts).eta, GroupDro(counts).adjustment.tolist()) == (0.01, [0.0] * 3)
+    with pytest.raises(TypeError, match="by their losses"):
+        method.weights(torch.tensor([0]))
 
 
 def test_group_dro_neither_overflows_nor_forgets_a_concept(setting):
@@ -150,6 +155,17 @@ def test_cvar_is_the_minimum_of_its_dual_form(alpha):
     dual = min(float(eta + (losses - eta).clamp_min(0).mean() / alpha) for eta in losses)
     assert float((weights * losses).mean()) == pytest.approx(dual)
     assert weights.sum() == pytest.approx(13)
+
+
+def test_cvar_takes_ties_in_the_order_of_the_batch():
+    method = Cvar([3, 1], 0.5)
+    weights = method.weights(torch.tensor([0, 1] * 20), torch.ones(40))
+    assert weights.tolist() == [2.0] * 20 + [0.0] * 20
+    assert weights.dtype == torch.float64
+    method.update(torch.ones(4), torch.tensor([0, 0, 1, 0]))
+    assert (method.t, method.q.tolist()) == (1, [0.75, 0.25])
+    with pytest.raises(TypeError, match="by their losses"):
+        method.weights(torch.tensor([0]))
 
 
 def test_balanced_weights_are_proportional_to_one_over_n_k():

@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import brentq
 
 from hrrl import models
-from hrrl.objective import ConceptDistribution, Weighting, perturb
+from hrrl.objective import ConceptDistribution, Weighting, normalised, perturb
 from hrrl.simplex import project_simplex
 
 
@@ -33,8 +33,13 @@ def test_projection_keeps_dtype_and_points_of_the_simplex():
     assert project_simplex(w).dtype == torch.float32
     torch.testing.assert_close(project_simplex(w), w)
     torch.testing.assert_close(project_simplex(torch.tensor([3e8, -3e8])), torch.tensor([1.0, 0.0]))
-    with pytest.raises(ValueError, match="vector"):
-        project_simplex(torch.zeros(2, 2))
+    large = torch.tensor([1e16, 1e16, -1e16], dtype=torch.float64)
+    assert project_simplex(large).tolist() == [0.5, 0.5, 0.0]
+    v = torch.from_numpy(np.random.default_rng(0).normal(size=1000)).float()
+    assert torch.equal(project_simplex(v), project_simplex(v.double()).float())
+    for wrong in (torch.zeros(2, 2), torch.zeros(0)):
+        with pytest.raises(ValueError, match="vector"):
+            project_simplex(wrong)
 
 
 def test_q_follows_equation_6_written_as_a_loop():
@@ -56,6 +61,31 @@ def test_q_follows_equation_6_written_as_a_loop():
         q.update(torch.from_numpy(losses), torch.from_numpy(concepts))
         np.testing.assert_allclose(q.q.numpy(), expected, atol=1e-10)
     assert q.t == 11
+
+
+def test_the_defaults_are_the_papers_slow_start():
+    q = ConceptDistribution([3, 1], 1.0)
+    assert (q.c, q.s, q.t) == (10.0, 1000, 0)
+    assert ConceptDistribution([3, 1], 1.0, s=0).s == 0
+    assert q.q.tolist() == q.q0.tolist() == [0.75, 0.25]
+    assert q.q.dtype == torch.float64
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
+def test_q_moves_back_to_q0_where_losses_are_equal(precision):
+    """Eq. 6 with a q0 that is not N_k/N: its regulariser alone, as each concept's terms are the same."""
+    counts, q0 = [60, 30, 10], [0.2, 0.5, 0.3]
+    q = ConceptDistribution(counts, 2.0, c=1.0, s=0, q0=q0)
+    assert q.q.tolist() == q0
+    q.q = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
+    q.t = 3
+    concepts = torch.tensor([0] * 6 + [1] * 3 + [2])
+    q.update(torch.full((10,), 0.7, dtype=precision), concepts)
+    moved = [a + 1 / (2.0 * 4) * -2.0 * (a - b) for a, b in zip([0.6, 0.3, 0.1], q0, strict=True)]
+    np.testing.assert_allclose(q.q.numpy(), moved, atol=1e-6)
+    np.testing.assert_allclose(q.gradient(torch.zeros(3), torch.tensor(q0)).numpy(), 0, atol=1e-7)
+    weights = q.weights(torch.tensor([2, 0, 1]))
+    np.testing.assert_allclose(weights, [moved[2] / 0.1, moved[0] / 0.6, moved[1] / 0.3], atol=1e-6)
 
 
 def test_state_goes_on_where_it_was():
@@ -139,6 +169,9 @@ def test_weighted_batches_give_an_unbiased_gradient():
         ({"lam": 1.0, "c": 0.0}, "c must"),
         ({"lam": 1.0, "s": -1}, "s counts"),
         ({"lam": 1.0, "q0": [0.5, 0.6]}, "q0"),
+        ({"lam": 1.0, "q0": [0.5, 0.4]}, "q0"),
+        ({"lam": 1.0, "q0": [1.5, -0.5]}, "q0"),
+        ({"lam": 1.0, "q0": [0.5, 0.3, 0.2]}, "q0"),
     ],
 )
 def test_bad_settings_are_refused(arguments, message):
@@ -200,6 +233,37 @@ def test_perturbation_leaves_the_model_alone(classifier, batch):
     assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
     assert all(parameter.grad is None and parameter.requires_grad for parameter in classifier.parameters())
     classifier.train()
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-3, 1e30])
+def test_a_gradient_of_any_size_is_normalised(size):
+    """Whose squares float32 cannot hold; and a zero one stays zero."""
+    g = torch.tensor([[[[3.0, 0.0], [0.0, -4.0]]], [[[0.0, 0.0], [0.0, 0.0]]]]) * size
+    expected = torch.tensor([[[[0.6, 0.0], [0.0, -0.8]]], [[[0.0, 0.0], [0.0, 0.0]]]])
+    torch.testing.assert_close(normalised(g), expected)
+    assert normalised(torch.full((1, 3, 2, 2), 0.5, dtype=torch.bfloat16)).dtype == torch.float32
+
+
+class Denormalised(torch.nn.Module):
+    def __init__(self, inner, std):
+        super().__init__()
+        self.inner, self.std = copy.deepcopy(inner), std
+
+    def forward(self, z):
+        return self.inner(z * self.std + 0.1)
+
+
+def test_a_change_of_a_normalised_image_has_its_length_in_pixels(classifier, batch):
+    """Outside of the model: x = (p - mean) / std, for a number per channel and for one number."""
+    x, y = batch
+    for std in ((0.2, 0.3, 0.25), 0.4):
+        wide = torch.as_tensor(std).view(-1, 1, 1)
+        model = Denormalised(classifier, wide)
+        moved = perturb(model, (x - 0.1) / wide, y, 0.5, mean=0.1, std=std) * wide + 0.1
+        torch.testing.assert_close(moved, perturb(classifier, x, y, 0.5), rtol=0, atol=2e-4)
+    for wrong in ((0.2, 0.3), (0.2, 0.0, 0.3), -1.0):
+        with pytest.raises(ValueError, match="std takes a positive number for each of 3 channels"):
+            perturb(classifier, x, y, 0.5, std=wrong)
 
 
 def test_no_step_and_no_gradient_leave_the_images(classifier, batch):

@@ -89,3 +89,6 @@ def test_the_most_steps_are_whole_numbers():
     with pytest.raises(ValueError, match="2 steps and more"):
         theory.implied_mu(1, 3.0)
     assert theory.h(1, 5.0, 0.25) == -0.5  # log(1) is 0
+    for function in (theory.h, theory.c, theory.beta):
+        with pytest.raises(ValueError, match="from 1"):
+            function(np.array([5, 0]), 10.0)

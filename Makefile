@@ -3,7 +3,7 @@ JOBS ?=                   # cells that run side by side; without it as machine.y
 BASE ?= origin/main       # what a pull request is compared with
 BIN := .venv/bin
 
-.PHONY: repro open verify keep experiments compare relist test lint smoke comment setup setup-test bench bench-compare chaos fuzz
+.PHONY: repro open verify keep experiments compare relist test lint smoke comment setup setup-test bench bench-compare chaos fuzz mutants
 
 repro: setup
 	@$(BIN)/python -m scripts.repro $(addprefix --jobs ,$(JOBS))
@@ -40,6 +40,9 @@ fuzz: setup              # damaged and hostile files for a minute a test, or FUZ
 
 chaos: setup             # kills a running pipeline at random moments, 50 times: benchmarks/chaos.json
 	@$(BIN)/python -m benchmarks.chaos
+
+mutants: setup           # mistakes put into the modules that differ from BASE, or ALL=1: reports/mutants.json; SAMPLE=40 of each
+	@$(BIN)/python -m benchmarks.mutants --base $(BASE) $(if $(ALL),--all) $(if $(SAMPLE),--sample $(SAMPLE))
 
 compare:                  # experiments by validation accuracy; VARIANT=el: of another variant than the headline
 	@$(BIN)/python -m scripts.compare $(VARIANT)

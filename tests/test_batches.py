@@ -1,5 +1,6 @@
 """Batches and their augmentation against loops over single images, with the same random numbers."""
 
+import contextlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,9 +15,22 @@ ORDER, BATCH, IMAGE = 0, 1, 2  # the first number of a random stream's seed
 NONE = SimpleNamespace(crop="none", padding=0, scale=(1.0, 1.0), flip=False)
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def opened(folder, pixels, **settings):
+    """The training images of a tree of photographs; what is cached lies in the folder."""
+    with contextlib.chdir(folder):
+        resolution = settings.pop("resolution", None)
+        given = definition("imagefolder", write_tree(folder / "tree", **settings), resolution=resolution)
+        return sources(given, pixels)[0]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return opened(tmp_path_factory.mktemp("small"), 24)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    return opened(tmp_path_factory.mktemp("large"), 72, train=2)
 
 
 def box(areas, ratios, centre, height, width) -> list[int]:
@@ -116,10 +130,9 @@ def bounds(m: int, world: int, rank: int) -> range:
 
 @pytest.mark.parametrize(("world", "rank"), [(1, 0), (3, 0), (3, 2)])
 @pytest.mark.parametrize("augment", [NONE, PADDED, RESIZED], ids=["none", "padded", "random_resized"])
-def test_small_images_come_in_batches_of_the_epochs_order(tmp_path, augment, world, rank):
+def test_small_images_come_in_batches_of_the_epochs_order(small, augment, world, rank):
     """21 images in batches of 8: two, and five images are left out. Each batch is augmented by numbers of its own."""
-    source, _ = sources(definition("imagefolder", write_tree(tmp_path)), 24)
-    images = everything(source)
+    source, images = small, everything(small)
     assert torch.equal(images[4], v2.functional.resize(source.pixels[4], [24, 24]))
     for seed, epoch in ((3, 0), (3, 2), (5, 0)):
         order = np.random.default_rng((ORDER, seed, epoch)).permutation(21)
@@ -138,9 +151,9 @@ def test_small_images_come_in_batches_of_the_epochs_order(tmp_path, augment, wor
 
 @pytest.mark.parametrize("crop", ["none", "padded", "random_resized"])
 @pytest.mark.parametrize("flip", [True, False])
-def test_large_images_are_augmented_one_by_one(tmp_path, crop, flip):
+def test_large_images_are_augmented_one_by_one(large, crop, flip):
     """Resized crops from the image as it is, everything else from its centre; by numbers of the image's own."""
-    source, _ = sources(definition("imagefolder", write_tree(tmp_path, train=2, size=(90, 120))), 72)
+    source = large
     augment = SimpleNamespace(crop=crop, padding=5, scale=(0.2, 0.8), flip=flip)
     plain = everything(source)
     order = np.random.default_rng((ORDER, 4, 1)).permutation(6)
@@ -162,7 +175,7 @@ def test_large_images_are_augmented_one_by_one(tmp_path, crop, flip):
 @pytest.mark.parametrize("size", [(90, 120), (130, 75), (80, 80)])
 def test_evaluation_of_large_images_takes_the_centre(tmp_path, size):
     """The short side is 256/224 of the network's, as torchvision does it."""
-    source, _ = sources(definition("imagefolder", write_tree(tmp_path, train=1, size=size)), 72)
+    source = opened(tmp_path, 72, train=1, size=size)
     expected = v2.Compose([v2.Resize(round(72 * 256 / 224)), v2.CenterCrop(72)])
     for i, image in enumerate(everything(source)):
         assert torch.equal(image, expected(source.pixels[i]))
@@ -171,7 +184,8 @@ def test_evaluation_of_large_images_takes_the_centre(tmp_path, size):
 def test_a_line_of_pixels_is_cut_to_its_middle(tmp_path):
     """Of a long side more than 32 times the short one only the centre counts, either way."""
     for size, middle in (((3, 200), (slice(None), slice(52, 148))), ((200, 3), (slice(52, 148), slice(None)))):
-        source, _ = sources(definition("imagefolder", write_tree(tmp_path / f"{size}", train=1, size=size)), 72)
+        (tmp_path / f"{size}").mkdir()
+        source = opened(tmp_path / f"{size}", 72, train=1, size=size)
         image = source.pixels[0][:, middle[0], middle[1]]
         expected = v2.Compose([v2.Resize(round(72 * 256 / 224)), v2.CenterCrop(72)])(image)
         assert torch.equal(everything(source)[0], expected)
@@ -179,7 +193,7 @@ def test_a_line_of_pixels_is_cut_to_its_middle(tmp_path):
 
 @pytest.mark.parametrize("size", [28, 72])
 def test_a_resolution_is_that_of_the_images_before_they_are_enlarged(tmp_path, size):
-    source, _ = sources(definition("imagefolder", write_tree(tmp_path, train=1, size=(40, 40)), resolution=7), size)
+    source = opened(tmp_path, size, train=1, size=(40, 40), resolution=7)
     for i, image in enumerate(everything(source)):
         low = v2.functional.resize(source.pixels[i], [7, 7])
         if size == 28:

@@ -447,46 +447,6 @@ def test_evaluation_sees_the_rows_that_are_asked_for(tmp_path, size):
     assert torch.equal(x, everything(source)[rows])
 
 
-def test_augmentation_moves_and_mirrors_the_image_and_nothing_else(tmp_path):
-    source, _ = sources(definition("imagefolder", write_tree(tmp_path, size=(32, 32))), 32)
-    images = everything(source)
-    padded = torch.nn.functional.pad(images, (4, 4, 4, 4))
-    views = {}
-    for k, image in enumerate(padded):
-        for y in range(9):
-            for x in range(9):
-                view = image[:, y : y + 32, x : x + 32]
-                views[view.numpy().tobytes()] = k, y, x, False
-                views[view.flip(2).numpy().tobytes()] = k, y, x, True
-    found = [views[x.numpy().tobytes()] for n in range(12) for x in epoch(source, PADDED, number=n)[0].flatten(0, 1)]
-    assert {y for _, y, _, _ in found} == {x for _, _, x, _ in found} == set(range(9))
-    assert len({(y, x) for _, y, x, _ in found}) > 60
-    assert 0.3 < np.mean([flip for *_, flip in found]) < 0.7
-
-
-def test_random_resized_crops_have_the_areas_and_ratios_asked_for():
-    from hrrl.data.augment import crop_boxes
-
-    top, left, h, w = crop_boxes(np.random.default_rng(0), 20_000, 100, 200, (0.1, 0.5)).T
-    area = h * w / 20_000
-    assert min(top.min(), left.min()) == 0
-    assert ((top + h <= 100) & (left + w <= 200)).all()
-    assert area.min() == pytest.approx(0.1, abs=0.01)
-    assert area.max() == pytest.approx(0.5, abs=0.01)
-    assert (w / h).min() > 0.72
-    assert (w / h).max() < 1.38
-    assert abs(np.log(w / h).mean()) < 0.02
-
-
-def test_low_resolution_copies_lose_detail(tmp_path):
-    root = write_tree(tmp_path, size=(56, 56))
-    sharp, _ = sources(definition("imagefolder", root), 28)
-    low, _ = sources(definition("imagefolder", root, resolution=7), 28)
-    detail = [everything(s).float().diff(dim=3).abs().mean() for s in (sharp, low)]
-    assert detail[1] < 0.7 * detail[0]
-    assert sorted(low.images.shape) == [3, 21, 28, 28]
-
-
 def test_evaluation_at_224_is_torchvisions_resize_and_centre_crop(tmp_path):
     from torchvision.transforms import v2
 

@@ -86,6 +86,7 @@ def test_random_start_is_inside_the_ball(setting):
 
 def test_wrm_is_ascent_on_the_penalised_loss(setting):
     model, x, y = setting
+    assert Wrm(gamma=3.0).steps == 15
     moved = Wrm(gamma=3.0, steps=5)(model, x, y)
     for i in range(len(x)):
         z = x[i].clone()
@@ -108,6 +109,8 @@ def test_noise_is_gaussian_and_has_the_size_of_the_perturbation(setting):
 def test_group_dro_is_algorithm_1_on_group_means():
     counts, eta, C = [80, 15, 5], 0.3, 2.0
     method = GroupDro(counts, eta, C)
+    assert method.adaptive
+    np.testing.assert_allclose(method.q.numpy(), 1 / 3)
     q, rng = np.full(3, 1 / 3), np.random.default_rng(0)
     for step in range(6):
         losses, groups = rng.exponential(size=10), rng.integers(0, 3 if step % 2 else 2, size=10)

@@ -79,21 +79,6 @@ def test_both_solvers_give_one_score(parts):
     assert newton.choice.validation == pytest.approx(liblinear.choice.validation, abs=0.3)  # three of 1,000 images
 
 
-def test_c_is_chosen_by_cross_validation(parts):
-    """As scikit-learn does it with LinearSVC; the refit is on all training images."""
-    x, y, test_x, test_y = parts
-    folds, score = StratifiedKFold(5, shuffle=True, random_state=0), evaluate(parts)
-    for c, accuracy in zip(svm.GRID, score.choice.validation.values(), strict=True):
-        pipeline = make_pipeline(StandardScaler(), LinearSVC(C=c, dual=False))
-        predicted = cross_val_predict(pipeline, x, y, cv=folds)
-        assert accuracy == pytest.approx(100 * (predicted == y).mean(), abs=0.2)  # two of 1,000 images
-    best = max(score.choice.validation.values())
-    assert score.choice.validation[f"{score.choice.C:g}"] == score.choice.accuracy == best
-    hits = svm.fit(x, y, [score.choice.C])[0].predict(test_x) == test_y
-    np.testing.assert_array_equal(score.hits, hits)
-    assert (score.accuracy, score.n_train) == (100 * hits.mean(), len(y))
-
-
 def test_the_scaler_sees_the_fitting_part_only(parts):
     """One wild image flattens all others in the folds where the scaler sees it, and costs itself alone in its own."""
     x, y = parts[0].copy(), parts[1]

@@ -3,7 +3,6 @@
 import copy
 
 import numpy as np
-import torch
 from conftest import COMPUTE, SCHEDULE, method, network
 from test_training import GRADIENT, HRRL
 
@@ -27,12 +26,6 @@ def test_q_follows_from_the_trace_to_the_bit(task, tmp_path):
     assert {name: array.shape for name, array in trace.items()} == {"terms": (6, 3), "q": (6, 3)}
     np.testing.assert_array_equal(replay(method(task, concept=HRRL).concept, trace["terms"]), trace["q"])
     assert len({tuple(q) for q in trace["q"]}) == 6
-
-
-def test_erm_has_norms_at_q0(task, tmp_path):
-    run = fit(task, tmp_path / "erm")
-    norms = torch.from_numpy(run.trace.arrays()["terms"]).norm(dim=1)
-    assert run.history[0]["q_gradient_max"] == float(norms[:3].max())
 
 
 def test_resumed_run_has_the_same_trace(task, tmp_path):

@@ -103,15 +103,6 @@ def test_variants_reduce_to_erm_to_the_bit(task, tmp_path):
     assert equal(erm, cl)
 
 
-def test_variants_differ_otherwise(task, tmp_path):
-    erm, _, _ = train(task, tmp_path / "erm")
-    for name, axes in {"el": (GRADIENT, None), "cl": (None, HRRL), "hrrl": (GRADIENT, HRRL)}.items():
-        state, history, chosen = train(task, tmp_path / name, *axes)
-        assert not equal(erm, state)
-        assert chosen.concept.t == history[-1]["step"] == 2 * (100 // 30)
-        assert sum(chosen.concept.q.tolist()) == pytest.approx(1)
-
-
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_low_precision_trains(task, tmp_path, precision):
     compute = copy.copy(COMPUTE)

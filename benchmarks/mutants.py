@@ -220,7 +220,7 @@ def change_compare(node):
 
 
 def change_binop(node):
-    if new := other(node.op):
+    if new := None if "None" in (ast.unparse(node.left), ast.unparse(node.right)) else other(node.op):
         yield altered(node, op=new)
 
 

@@ -40,6 +40,9 @@ def test_the_best_mean_over_targets_and_seeds_is_chosen():
 def test_of_equals_the_nearest_to_erm():
     found = cells({"tau1_lam1": [70], "tau0.1_lam1": [70], "tau0.1_lam10": [70]})
     assert list(search.ranking(found)) == [(0.1, 10.0), (0.1, 1.0), (1.0, 1.0)]
+    found = cells({name: [70] for name in ("tau0.1_lam10", "tau0.1", "lam1", "tau1", "lam10", "erm")})
+    expected = [(None, None), (None, 10.0), (None, 1.0), (0.1, None), (0.1, 10.0), (1.0, None)]
+    assert list(search.ranking(found)) == expected
 
 
 def test_axes_that_were_searched_alone_are_put_together():

@@ -1,6 +1,7 @@
 """The protocol of the linear SVM, and its solver against scikit-learn's."""
 
 import contextlib
+from inspect import Parameter, signature
 
 import numpy as np
 import pytest
@@ -97,10 +98,11 @@ def test_the_scaler_sees_the_fitting_part_only(parts):
     assert leaking < expected - 3
 
 
-@pytest.mark.parametrize(("seed", "folds"), [(0, 5), (3, 4)])
-def test_a_score_is_that_of_scikit_learns_grid_search(parts, seed, folds):
+@pytest.mark.parametrize(("seed", "folds", "classes"), [(0, 5, 10), (3, 4, 2)])
+def test_a_score_is_that_of_scikit_learns_grid_search(parts, seed, folds, classes):
     """To the bit where the solver is the same: C, its accuracy in each split, and every test image."""
     x, y, test_x, test_y = (part[:400] for part in parts)
+    y, test_y = y % classes, test_y % classes
     grid = [0.0003, 0.003, 0.03]
     split = StratifiedKFold(folds, shuffle=True, random_state=seed)
     pipeline = make_pipeline(StandardScaler(), LinearSVC(dual=False, max_iter=3000))
@@ -143,6 +145,28 @@ def test_folds_and_draws_depend_on_labels_and_seed_only(parts):
         svm.draws(y, 200, 1)
 
 
+def test_the_protocol_is_that_of_the_results():
+    """Five folds of seed 0, C = 10^i for i = -3..1; what liblinear is given are scikit-learn's own defaults."""
+    assert svm.GRID == (0.001, 0.01, 0.1, 1.0, 10.0)
+    for function in (svm.evaluate, svm.cross_validate, svm.split, svm.fit, svm.liblinear):
+        defaults = {name: value.default for name, value in signature(function).parameters.items()}
+        expected = {"grid": svm.GRID, "folds": 5, "seed": 0, "max_iter": 1000, "tol": LinearSVC().tol}
+        given = {name: value for name, value in defaults.items() if value is not Parameter.empty}
+        assert given == {name: expected[name] for name in given}
+
+
+def test_the_fewest_images_that_can_be_split_and_drawn(parts):
+    y = np.repeat([4, 7], 3)
+    for folds in (2, 3):
+        assert len(svm.split(y, folds)) == folds
+    assert [len(rows) for rows in svm.draws(y, 3, 2)] == [6, 6]
+    assert svm.draws(y, 3, 1)[0].tolist() == list(range(6))
+    with pytest.raises(UserError, match="4 images of each class, but class 7 has 3"):
+        svm.draws(np.append(y, 4), 4, 1)
+    x = [[0.0, 1.0], [0.1, 1.0], [0.2, 0.9], [1.0, 0.0], [1.0, 0.1], [0.9, 0.2]]
+    assert svm.cross_validate(x, y.tolist(), [1.0], folds=3).accuracy == 100
+
+
 def test_ties_go_to_the_smaller_c_and_edges_are_reported(parts):
     y = parts[1]
     apart = np.eye(10, dtype=np.float32)[y]  # every C separates these
@@ -171,6 +195,7 @@ def test_convergence_is_reported(parts, solver):
     assert set(score.choice.converged) == {"0.001", "0.01", "0.1", "1", "10"}
     assert not score.choice.converged["10"]
     assert score.choice.iterations["10"] == 5  # one in each fold
+    assert not score.converged
     assert all(long.choice.converged.values())
     assert long.converged
 
@@ -187,6 +212,12 @@ def test_scores_do_not_depend_on_the_number_of_threads(parts):
         np.testing.assert_array_equal(a.intercept, b.intercept)
 
 
+def one_wrong(n: int) -> np.ndarray:
+    features = np.ones((n, 64))
+    features[7, 3] = np.inf
+    return features
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -198,6 +229,11 @@ def test_scores_do_not_depend_on_the_number_of_threads(parts):
         ({"train_y": np.zeros(1000, int)}, "one class"),
         ({"train_y": np.zeros(10, int)}, "do not match"),
         ({"train_x": np.full((1000, 64), np.nan)}, "not finite"),
+        ({"train_x": one_wrong(1000)}, "1 of 1000 training features are not finite, first in row 7"),
+        ({"test_x": one_wrong(797)}, "1 of 797 test features are not finite, first in row 7"),
+        ({"train_x": np.zeros((1000, 8, 8))}, r"training features \(1000, 8, 8\) and labels \(1000,\) do not match"),
+        ({"train_x": np.zeros((0, 64)), "train_y": np.zeros(0)}, "do not match"),
+        ({"grid": (1.0, np.inf)}, "svm.C"),
         ({"test_x": np.zeros((797, 63))}, "63 test features"),
         ({"test_y": np.full(797, 12)}, r"\[12\]"),
     ],

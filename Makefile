@@ -41,7 +41,7 @@ fuzz: setup              # damaged and hostile files for a minute a test, or FUZ
 chaos: setup             # kills a running pipeline at random moments, 50 times: benchmarks/chaos.json
 	@$(BIN)/python -m benchmarks.chaos
 
-mutants: setup           # mistakes put into the modules that differ from BASE, or ALL=1: reports/mutants.json; SAMPLE=40 of each
+mutants: setup           # mistakes put into the modules that differ from BASE, or ALL=1: benchmarks/mutants.json; SAMPLE=40 of each
 	@$(BIN)/python -m benchmarks.mutants --base $(BASE) $(if $(ALL),--all) $(if $(SAMPLE),--sample $(SAMPLE))
 
 compare:                  # experiments by validation accuracy; VARIANT=el: of another variant than the headline

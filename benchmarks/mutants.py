@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-REPORT = ROOT / "reports/mutants.json"
+REPORT = ROOT / "benchmarks/mutants.json"
 EQUIVALENT = ROOT / "benchmarks/equivalent.toml"
 SECONDS = 20  # of CPU beyond what the tests need, until a mutant hangs
 

@@ -14,6 +14,7 @@ from stages import (
     concepts,
     features,
     finetune,
+    given,
     manifest,
     paths,
     pretrain,
@@ -127,6 +128,7 @@ def write_params(folder: Path) -> None:
         },
         compute__precision="float32",
         compute__device="cpu",
+        compute__arithmetic="native",
         compute__channels_last=False,
         compute__fast=False,
         search={"seeds": [TUNING], "c": 2.0, "s": 4, "points": ["erm", "tau0.3_lam0.5", "tau0.1_lam0.5"]},
@@ -163,7 +165,8 @@ def project(tmp_path_factory) -> Path:
         for point in params.search.points:
             search_model.main(params, point, str(TUNING))
             search.main(params, point, str(TUNING))
-        select.main(params)
+        given.main(params, "erm")
+        select.main(params, "hrrl")
         for variant in params.runs.pretrain:
             pretrain.main(params, variant, str(SEED))
             robustness.main(params, variant, str(SEED))
@@ -192,7 +195,7 @@ def model_in(folder: Path) -> reference.Net:
 
 
 def model_of(variant: str) -> reference.Net:
-    return model_in(paths.model_folder(read_params(), variant, SEED))
+    return model_in(paths.model_folder(variant, SEED))
 
 
 def features_by_loop(net: reference.Net, target: str, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -231,7 +234,7 @@ def trained_plainly(seed: int, **settings) -> tuple[reference.Algorithm1, list[f
     torch.manual_seed(seed)
     net = reference.Net("resnet18", 10, **CHANNELS)
     loop = reference.Algorithm1(net, COUNTS, CONCEPTS, momentum=0.8, decay=0.01, **settings)
-    source = open_split(paths.dataset_folder(read_params()), None, "train", 8)
+    source = open_split(paths.dataset_folder(), None, "train", 8)
     losses = []
     for epoch in range(4):
         of_epoch = []
@@ -257,11 +260,11 @@ RUNS = {
 
 @pytest.mark.parametrize("variant", RUNS)
 def test_pretraining_is_algorithm_1_from_the_seeds_weights(variant):
-    params, settings = read_params(), dict(RUNS[variant])
+    settings = dict(RUNS[variant])
     if settings:
         settings["tau"] = best_point()[0]
     loop, losses = trained_plainly(SEED, **settings)
-    folder = paths.model_folder(params, variant, SEED)
+    folder = paths.model_folder(variant, SEED)
     same_weights(folder, loop.net)
     history = pd.read_csv(folder / "history.csv")
     assert history.train_loss.tolist() == pytest.approx(losses, rel=1e-3)
@@ -283,21 +286,21 @@ def test_pretraining_is_algorithm_1_from_the_seeds_weights(variant):
 )
 def test_a_point_of_the_search_is_trained_with_its_numbers_and_seed(point, settings):
     loop, _ = trained_plainly(TUNING, **settings)
-    same_weights(paths.search_model(read_params(), point, TUNING), loop.net)
+    same_weights(paths.search_model(point, TUNING), loop.net)
 
 
 @pytest.mark.parametrize("variant", RUNS)
 @pytest.mark.parametrize("target", TARGETS)
 def test_fine_tuning_is_sgd_from_the_pretrained_weights(variant, target):
     """Each target alone, with a new head that the seed gives; test errors and mean losses of every two steps."""
-    table = pd.read_csv(paths.measured(read_params(), "finetune", variant, SEED, ".csv"))
+    table = pd.read_csv(paths.measured("finetune", variant, SEED, ".csv"))
     assert table.target.tolist() == [name for name in TARGETS for _ in range(3)]
     table = table[table.target == target]
     net, classes = model_of(variant), len(TARGETS[target])
     torch.manual_seed(SEED)
     net.net.fc = torch.nn.Linear(16, classes)
     train = reference.Algorithm1(net, [1] * classes, range(classes), momentum=0.7, decay=0.02)
-    source = open_split(paths.dataset_folder(read_params(), target), str(Path(target).resolve()), "train", 8)
+    source = open_split(paths.dataset_folder(target), str(Path(target).resolve()), "train", 8)
     batches = [
         batch for epoch in range(6) for batch in source.train_batches(20, SimpleNamespace(**PLAIN), SEED, epoch)
     ][:6]
@@ -319,13 +322,13 @@ def test_fine_tuning_is_sgd_from_the_pretrained_weights(variant, target):
 
 
 def test_concepts_are_counted_on_training_parts():
-    folder = paths.concepts_folder(read_params())
+    folder = paths.CONCEPTS
     table = pd.read_csv(folder / "concepts.csv")
     assert table.concept.tolist() == NAMES
     assert (table.classes.tolist(), table.images.tolist()) == ([6, 3, 1], COUNTS)
     assert table.q0.tolist() == pytest.approx([0.6, 0.3, 0.1])
     assert paths.read_json(folder / "benchmark.json") == {"names": NAMES, "ids": CONCEPTS}
-    assert paths.read_json(paths.q0_file(read_params(), "hrrl")) == pytest.approx(LARGE_Q0.tolist())
+    assert paths.read_json(paths.q0_file("hrrl")) == pytest.approx(LARGE_Q0.tolist())
     shares = pd.read_csv(folder / "targets.csv")
     for target, digits in TARGETS.items():
         expected = dict.fromkeys(NAMES, 0.0)
@@ -340,23 +343,23 @@ def test_the_most_iterations_are_those_of_the_settings(max_iter):
     """With one, nothing converges, and the classifiers are scikit-learn's after one."""
     params = read_params()
     settings = SimpleNamespace(C=[0.1, 1.0], folds=3, draws=1, shots={}, max_iter=max_iter)
-    with np.load(paths.measured(params, "features", "erm", SEED) / "large.npz") as data:
+    with np.load(paths.measured("features", "erm", SEED) / "large.npz") as data:
         [score] = svm.scores(settings, data, None)
     assert score.converged == all(score.choice.converged.values()) == (max_iter > 1)
-    source = open_split(paths.dataset_folder(params, "large"), str(Path("large").resolve()), "train", 8)
+    source = open_split(paths.dataset_folder("large"), str(Path("large").resolve()), "train", 8)
     x, y = features_by_loop(model_of("erm"), "large", "train")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         best = max(cross_validated(x, y, 0, settings.C, max_iter))
     changed = SimpleNamespace(svm=settings, compute=params.compute)
     with runtime.start(params.compute) as here:
-        model, _ = models.load(paths.model_folder(params, "erm", SEED))
+        model, _ = models.load(paths.model_folder("erm", SEED))
         assert search.accuracy(changed, here, model, source, "large") == pytest.approx(best)
 
 
 @pytest.mark.parametrize("variant", RUNS)
 def test_robustness_is_accuracy_on_moved_images_and_by_concept_on_clean_ones(variant):
-    found = paths.read_json(paths.measured(read_params(), "robustness", variant, SEED, ".json"))
+    found = paths.read_json(paths.measured("robustness", variant, SEED, ".json"))
     net, (x, y) = model_of(variant), reference.digits("test", 6)
     rows = [reference.measured(net, reference.moved(net, x, y, step), y, CONCEPTS, NAMES) for step in STEPS]
     assert [row["step_size"] for row in found["steps"]] == STEPS
@@ -369,7 +372,7 @@ def test_robustness_is_accuracy_on_moved_images_and_by_concept_on_clean_ones(var
 @pytest.mark.parametrize("variant", RUNS)
 @pytest.mark.parametrize("target", TARGETS)
 def test_features_are_what_the_last_layer_gets(variant, target):
-    with np.load(paths.measured(read_params(), "features", variant, SEED) / f"{target}.npz") as data:
+    with np.load(paths.measured("features", variant, SEED) / f"{target}.npz") as data:
         for split in ("train", "test"):
             x, y = features_by_loop(model_of(variant), target, split)
             np.testing.assert_allclose(data[f"{split}_x"], x, rtol=1e-3, atol=1e-4)
@@ -380,9 +383,9 @@ def test_features_are_what_the_last_layer_gets(variant, target):
 @pytest.mark.parametrize("target", TARGETS)
 def test_scores_are_scikit_learns(variant, target):
     """Of features from the files: C by cross-validation on each draw of the training part, accuracy on the test one."""
-    folder = paths.measured(read_params(), "svm", variant, SEED)
+    folder = paths.measured("svm", variant, SEED)
     found = paths.read_json(folder / "scores.json")[target]
-    with np.load(paths.measured(read_params(), "features", variant, SEED) / f"{target}.npz") as data:
+    with np.load(paths.measured("features", variant, SEED) / f"{target}.npz") as data:
         x, y, test_x, test_y = (data[name] for name in ("train_x", "train_y", "test_x", "test_y"))
     draws, right = draws_of(target, y), []
     assert len(found["draws"]) == len(draws)
@@ -407,16 +410,15 @@ def best_point() -> tuple[float, float]:
     """tau and lam of the point with both axes that scored best on the training parts."""
     params, scores = read_params(), {}
     for point in params.search.points[1:]:
-        found = paths.read_json(paths.searched(params, point, TUNING))
+        found = paths.read_json(paths.searched(point, TUNING))
         scores[found["tau"], found["lam"]] = np.mean(list(found["targets"].values()))
     return max(scores, key=lambda point: (scores[point], -point[0]))
 
 
 @pytest.mark.parametrize("point", ["erm", "tau0.3_lam0.5"])
 def test_a_point_of_the_search_is_scored_on_training_parts(point):
-    params = read_params()
-    found = paths.read_json(paths.searched(params, point, TUNING))
-    net = model_in(paths.search_model(params, point, TUNING))
+    found = paths.read_json(paths.searched(point, TUNING))
+    net = model_in(paths.search_model(point, TUNING))
     for target in TARGETS:
         x, y = features_by_loop(net, target, "train")
         scores = [max(cross_validated(x[rows], y[rows], i)) for i, rows in enumerate(draws_of(target, y))]
@@ -432,12 +434,12 @@ def test_a_point_of_the_search_is_scored_on_training_parts(point):
 
 
 def test_the_best_point_on_training_parts_is_selected():
-    spec = paths.read_json(paths.selected(read_params(), "hrrl"))
+    spec = paths.read_json(paths.selected("hrrl"))
     assert spec["example"] == {"gradient": {"tau": best_point()[0]}}
     assert spec["concept"]["hrrl"]["lam"] == 0.5
     params = read_params()
     point = params.search.points[1]
-    assert select.cell(params, point, TUNING) == paths.read_json(paths.searched(params, point, TUNING))
+    assert select.cell(params, point, TUNING) == paths.read_json(paths.searched(point, TUNING))
     fewer = select.cell(SimpleNamespace(**params | {"targets": ["large"]}), point, TUNING)
     assert list(fewer["targets"]) == ["large"]
 
@@ -446,12 +448,11 @@ def test_the_best_point_on_training_parts_is_selected():
 
 
 def theory_table(name: str) -> pd.DataFrame:
-    [file] = [file for file in Path("data").rglob(f"theory/{name}.csv") if "resolved" not in file.parts]
-    return pd.read_csv(file)
+    return pd.read_csv(paths.DATA / "theory" / f"{name}.csv")
 
 
 def recorded() -> tuple[np.ndarray, np.ndarray]:
-    with np.load(paths.model_folder(read_params(), "hrrl", SEED) / "trace.npz") as trace:
+    with np.load(paths.model_folder("hrrl", SEED) / "trace.npz") as trace:
         return trace["terms"], trace["q"]
 
 

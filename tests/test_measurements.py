@@ -101,7 +101,10 @@ def write_params(folder: Path) -> None:
     for target, digits in TARGETS.items():
         datasets[target] = named({"kind": "imagefolder", "root": str(folder / target)}, digits)
     hrrl = {"lam": 0.5, "c": 2.0, "s": 4, "q0": "target:large"}
-    runs = {step: ["erm", "hrrl"] for step in ("pretrain", "svm", "finetune")}
+    runs = {step: ["erm", "hrrl"] for step in ("pretrain", "svm", "finetune")} | {
+        "given": ["erm"],
+        "searched": ["hrrl"],
+    }
     edit(
         folder,
         seeds=[SEED],

@@ -8,7 +8,8 @@ mutmut and cosmic-ray were tried first. mutmut 3 leaves out every function with 
 extraction of features) and what stands outside of functions. cosmic-ray starts Python anew for each mutant, which to
 import torch takes longer than most tests here. Neither makes the mistakes that tests have missed: an argument left out,
 the other split, a call taken away. So the mutants are made here, in the syntax tree, and each runs in a fork of one
-process that has imported the libraries but nothing of the project.
+process that has collected the tests: a function there is given the code with the mistake. What only the import of a
+module runs (defaults, constants, classes) takes a fork of a process that has imported the libraries alone.
 """
 
 import argparse
@@ -18,17 +19,18 @@ import copy
 import gc
 import importlib.abc
 import importlib.util
+import itertools
 import json
 import os
 import random
 import resource
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
+import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REPORT = ROOT / "benchmarks/mutants.json"
 EQUIVALENT = ROOT / "benchmarks/equivalent.toml"
 SECONDS = 20  # of CPU beyond what the tests need, until a mutant hangs
+PASSED, FAILED, IMPORT = 0, 1, 9  # how a fork ends: IMPORT, where the module has to be imported with the mistake
 
 METHOD, OTHERS = 95, 90  # percent that are to be found
 TESTS = {  # what finds the mistakes of a module, the quickest and nearest first
@@ -99,19 +102,10 @@ KEPT = {
     "len",
     "range",
     "enumerate",
-}  # fail at once, or not
+}  # if taken away, fails
 METHODS_KEPT = {"items", "values", "keys", "tolist", "numpy", "cpu", "item", "float", "long", "__init__"}  # the same
 KEYWORDS_KEPT = {"strict", "device", "desc", "leave", "total", "mininterval", "stacklevel", "non_blocking", "title"}
-WORDS = {
-    "tqdm",
-    "UserError",
-    "ValueError",
-    "TypeError",
-    "FloatingPointError",
-    "replacing",
-    "print",
-    "warn",
-}  # no result
+WORDS = {"tqdm", "UserError", "ValueError", "TypeError", "FloatingPointError", "replacing", "print", "warn"}
 
 
 @dataclass(frozen=True)
@@ -124,6 +118,7 @@ class Mutant:
     before: str
     after: str
     code: ast.Module
+    outer: str = ""  # the function or method that it is in the body of; none where it is run by the import
 
     @property
     def name(self) -> tuple[str, ...]:
@@ -142,8 +137,21 @@ def mutants(module: str) -> list[Mutant]:
             whole = copy.deepcopy(tree)
             put(whole, path, list(changes(at(whole, path)))[i])
             before, after = (ast.unparse(part).partition("\n")[0] for part in (node, changed))
-            found.append(Mutant(module, function, node.lineno, before, after, ast.fix_missing_locations(whole)))
+            ast.fix_missing_locations(whole)
+            found.append(Mutant(module, function, node.lineno, before, after, whole, outer(tree, path)))
     return found
+
+
+def outer(tree: ast.Module, path: tuple) -> str:
+    """The qualified name of the outermost function whose body a path leads into."""
+    names: list[str] = []
+    for n, (field, _) in enumerate(path):
+        node = at(tree, path[:n])
+        if isinstance(node, ast.ClassDef):
+            names.append(node.name)
+        if isinstance(node, ast.FunctionDef):
+            return ".".join([*names, node.name]) if field == "body" else ""
+    return ""
 
 
 def places(node: ast.AST, path: tuple, function: str) -> Iterator[tuple[tuple, ast.AST, str]]:
@@ -312,11 +320,9 @@ class Changed(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
         self.mutant, self.name = mutant, mutant.module.removesuffix(".py").replace("/", ".")
 
     def find_spec(self, name, path=None, target=None):
-        return (
-            importlib.util.spec_from_file_location(name, self.get_filename(name), loader=self)
-            if (name == self.name)
-            else None
-        )
+        if name == self.name:
+            return importlib.util.spec_from_file_location(name, self.get_filename(name), loader=self)
+        return None
 
     def get_filename(self, name):
         return str(ROOT / self.mutant.module)
@@ -328,6 +334,132 @@ class Changed(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
         return compile(self.mutant.code, self.get_filename(name), "exec")
 
 
+def put_into_functions(mutant: Mutant) -> bool:
+    """Gives the functions that are there the code with the mistake; False where that takes an import."""
+    file = str(ROOT / mutant.module)
+    codes = [compile(mutant.code, file, "exec")]
+    for code in codes:
+        codes += [part for part in code.co_consts if isinstance(part, types.CodeType)]
+    [new] = [code for code in codes if code.co_qualname == mutant.outer] or [None]
+    functions = [thing for thing in gc.get_objects() if isinstance(thing, types.FunctionType)]
+    there = [f for f in functions if (f.__code__.co_filename, f.__code__.co_qualname) == (file, mutant.outer)]
+    if new is None or not there or any(f.__code__.co_freevars != new.co_freevars for f in there):
+        return False
+    for function in there:
+        function.__code__ = new
+    return True
+
+
+class Loop:
+    """In the place of pytest's loop over the tests: one for each mutant, in a fork that stops at the first failure."""
+
+    def __init__(self, chosen: list[Mutant], folder: Path):
+        self.chosen, self.folder, self.found = chosen, folder, []
+
+    def pytest_runtestloop(self, session):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert self.tried(session, None, 1e6) == PASSED, "the tests fail without any mutant"
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        limit = 3 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) + SECONDS
+        for mutant in self.chosen:
+            self.found.append(self.tried(session, mutant, limit) if mutant.outer else IMPORT)
+            (self.folder / "found").write_text(json.dumps([self.found, limit]), encoding="utf-8")
+        return True
+
+    def tried(self, session, mutant: Mutant | None, limit: float) -> int:
+        pid = os.fork()
+        if not pid:
+            apart(self.folder, limit)
+            if mutant and not put_into_functions(mutant):
+                os._exit(IMPORT)
+            code = FAILED
+            try:
+                for item, following in itertools.zip_longest(session.items, session.items[1:]):
+                    item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                    if session.testsfailed:
+                        break
+                else:
+                    code = PASSED
+                if not mutant:
+                    (self.folder / "modules").write_text("\n".join(list(sys.modules)), encoding="utf-8")
+            finally:
+                os._exit(code)
+        return ended(pid, limit)
+
+
+def apart(folder: Path, limit: float) -> None:
+    """In a fork: no output, no more CPU than this many seconds, and caches of images of its own."""
+    os.setsid()
+    os.chdir(tempfile.mkdtemp(dir=folder))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit) + 5))
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.dup2(nothing, 2)
+
+
+def ended(pid: int, limit: float) -> int:
+    """The exit code of a fork; one that hangs is killed, and has failed."""
+    deadline = time.monotonic() + 20 * limit
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return FAILED
+
+
+def run_pytest(tests: str, folder: Path, plugins: list) -> int:
+    import pytest
+
+    files = [
+        "::".join([f"{ROOT}/tests/{file}.py", *one]) for file, *one in (test.split("::") for test in tests.split())
+    ]
+    options = ["-x", "-s", f"--config-file={ROOT}/pyproject.toml", f"--rootdir={ROOT}", f"--basetemp={folder}/tests"]
+    options += ["-p", "no:cacheprovider", "-p", "no:unraisableexception", "-p", "no:threadexception"]
+    options += ["-q", "--no-header", "--no-summary", "--disable-warnings", "--color=no"]
+    return int(pytest.main([*options, *files], plugins))
+
+
+def passes(tests: str, mutant: Mutant, folder: Path, limit: float) -> bool:
+    """Whether the tests pass where the module is imported with the mistake."""
+    pid = os.fork()
+    if not pid:
+        code = FAILED
+        try:
+            apart(folder, limit)
+            sys.meta_path.insert(0, Changed(mutant))
+            code = run_pytest(tests, folder, [])
+        finally:
+            os._exit(code)
+    return ended(pid, limit) == PASSED
+
+
+def survivors(tests: str, chosen: list[Mutant], show: bool) -> list[str]:
+    """Those of the mutants with which the tests pass."""
+    found = []
+    with tempfile.TemporaryDirectory(prefix="mutants-") as name:
+        folder = Path(name)
+        pid = os.fork()
+        if not pid:
+            code = FAILED
+            try:
+                sys.path.insert(0, str(ROOT))
+                code = run_pytest(tests, folder, [Loop(chosen, folder)])
+            finally:
+                os._exit(code)
+        os.waitpid(pid, 0)
+        codes, limit = json.loads((folder / "found").read_text(encoding="utf-8"))
+        warm_up((folder / "modules").read_text(encoding="utf-8").split())
+        for mutant, code in zip(chosen, codes, strict=True):
+            if code == PASSED or (code == IMPORT and passes(tests, mutant, folder, limit)):
+                found.append(str(mutant))
+                if show:
+                    print(mutant, flush=True)
+    return found
+
+
 def warm_up(names: list[str]) -> None:
     """Imports the libraries that tests have imported, and nothing of the project."""
     for name in names:
@@ -336,69 +468,15 @@ def warm_up(names: list[str]) -> None:
                 importlib.import_module(name)
     gc.collect()
     gc.freeze()  # or each child goes through all of it
-    assert not (PROJECT - {"benchmarks"}) & {name.partition(".")[0] for name in sys.modules}
-
-
-def passes(tests: str, mutant: Mutant | None, limit: float) -> bool:
-    """Whether the tests pass, in a process of their own and an empty folder; one that hangs has failed."""
-    folder = tempfile.mkdtemp(prefix="mutant-")
-    pid = os.fork()
-    if not pid:
-        code = 3
-        try:
-            os.setsid()
-            os.chdir(folder)  # the tests' caches of images are relative to it
-            resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit) + 5))
-            null = os.open(os.path.join(folder, "log"), os.O_WRONLY | os.O_CREAT)
-            os.dup2(null, 1)
-            os.dup2(null, 2)
-            sys.path.insert(0, str(ROOT))
-            if mutant:
-                sys.meta_path.insert(0, Changed(mutant))
-            import pytest
-
-            files = [
-                str(ROOT / "tests" / f"{name}.py") for name in tests.split() if (ROOT / f"tests/{name}.py").exists()
-            ]
-            options = ["-x", f"--config-file={ROOT}/pyproject.toml", f"--rootdir={ROOT}"]
-            options += ["-p", "no:cacheprovider", "-p", "no:unraisableexception", "-p", "no:threadexception"]
-            code = int(pytest.main([*options, f"--basetemp={folder}/tests", *files]))
-            Path(folder, "modules").write_text("\n".join(list(sys.modules)), encoding="utf-8")
-        finally:
-            os._exit(code)
-    deadline, status = time.monotonic() + 10 * limit, 0
-    while not (done := os.waitpid(pid, os.WNOHANG))[0]:
-        if time.monotonic() > deadline:
-            os.killpg(pid, signal.SIGKILL)
-            done = os.waitpid(pid, 0)
-            break
-        time.sleep(0.02)
-    status = done[1]
-    if mutant is None and status:
-        sys.exit(f"{tests} fail without any mutant:\n{Path(folder, 'log').read_text(encoding='utf-8')[-3000:]}")
-    if mutant is None:
-        warm_up(Path(folder, "modules").read_text(encoding="utf-8").split())
-    shutil.rmtree(folder, ignore_errors=True)
-    return status == 0
 
 
 def measure(module: str, sample: int, show: bool) -> dict:
     """The score of a module: of its mutants, or a sample of them, how many the tests find."""
-    tests, everything = TESTS[module], mutants(module)
-    alike = equivalent(module)
+    everything, alike = mutants(module), equivalent(module)
     real = [mutant for mutant in everything if mutant.name[1:] not in alike]
     chosen = real if len(real) <= sample else sorted(random.Random(0).sample(real, sample), key=lambda m: m.line)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    passes(tests, None, 1e6)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    limit = 3 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) + SECONDS
-    survivors = []
-    for mutant in chosen:
-        if passes(tests, mutant, limit):
-            survivors.append(str(mutant))
-            if show:
-                print(mutant, flush=True)
-    killed = len(chosen) - len(survivors)
+    left = survivors(TESTS[module], chosen, show)
+    killed = len(chosen) - len(left)
     return {
         "mutants": len(everything),
         "equivalent": len(everything) - len(real),
@@ -406,7 +484,7 @@ def measure(module: str, sample: int, show: bool) -> dict:
         "killed": killed,
         "percent": round(100 * killed / len(chosen), 1) if chosen else None,
         "target": METHOD if module.startswith(STRICT) else OTHERS,
-        "survivors": survivors,
+        "survivors": left,
     }
 
 

@@ -447,16 +447,6 @@ def test_evaluation_sees_the_rows_that_are_asked_for(tmp_path, size):
     assert torch.equal(x, everything(source)[rows])
 
 
-def test_evaluation_at_224_is_torchvisions_resize_and_centre_crop(tmp_path):
-    from torchvision.transforms import v2
-
-    source, _ = sources(definition("imagefolder", write_tree(tmp_path, size=(200, 310))), 224)
-    path = tmp_path / read_manifest("manifest").paths("train")[0]
-    photo = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)
-    expected = v2.Compose([v2.Resize(256), v2.CenterCrop(224)])(photo)
-    assert torch.equal(next(source.eval_batches(1))[0][0], expected)
-
-
 # ---------------------------------------------------------------------------------------------- what can go wrong later
 
 

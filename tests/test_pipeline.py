@@ -47,6 +47,7 @@ def test_results_of_every_stage_are_there(clone):
 
 
 def test_claims_are_recomputed_from_the_files_of_each_run(clone):
+    """That those files are right is for test_measurements.py, which goes back to images and weights."""
     data, report = clone / "data", clone / "reports"
 
     def accuracy(variant, target):

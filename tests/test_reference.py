@@ -251,6 +251,31 @@ def test_a_run_whose_steps_all_overflow_is_none(task, tmp_path, monkeypatch):
         fit(task, tmp_path, method(task, None, HRRL))
 
 
+def test_a_weighting_gets_each_steps_own_losses_once_and_without_their_graph(task, tmp_path):
+    class Kept(Weighting):
+        def __init__(self, counts):
+            super().__init__(counts)
+            self.calls = []
+
+        def weights(self, concepts, losses=None):
+            self.calls.append((concepts, losses))
+            return super().weights(concepts, losses)
+
+        def update(self, losses, concepts):
+            assert not losses.requires_grad
+            before = self.calls[self.t]
+            assert torch.equal(before[0], concepts)
+            assert torch.equal(before[1], losses)
+            super().update(losses, concepts)
+
+    chosen = training.Variant(Perturbation(), Kept(task.counts))
+    run = fit(task, tmp_path, chosen)
+    assert len(chosen.concept.calls) == chosen.concept.t == 9
+    assert len({tuple(losses.tolist()) for _, losses in chosen.concept.calls}) == 9
+    of_epoch = [losses for _, losses in chosen.concept.calls[6:]]
+    assert run.history[2]["train_loss"] == pytest.approx(float(torch.cat(of_epoch).double().mean()), rel=1e-6)
+
+
 def test_every_epoch_has_an_order_of_its_own_that_follows_from_the_seed(task, tmp_path):
     """What a run trains on, in the order of scikit-learn's rows."""
     everyone = {image.numpy().tobytes(): i for i, image in enumerate(reference.digits("train", 10)[0].mul(255).round())}

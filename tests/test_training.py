@@ -157,13 +157,15 @@ def test_compiled_training_is_the_same_to_rounding(task, tmp_path):
 # ------------------------------------------------------------------------------------------------- checkpoints
 
 
-def test_resumed_run_has_the_same_bytes(task, tmp_path, capsys):
-    whole, history, _ = train(task, tmp_path / "whole", {"noise": {"tau": 0.3}}, HRRL)
-    half = copy.copy(SCHEDULE)
-    half.epochs = 1
-    train(task, tmp_path / "cut", {"noise": {"tau": 0.3}}, HRRL, half)
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_resumed_run_has_the_same_bytes(task, tmp_path, capsys, precision):
+    compute, half = copy.copy(COMPUTE), copy.copy(SCHEDULE)
+    compute.precision, half.epochs = precision, 1
+    axes = {"noise": {"tau": 0.3}}, HRRL
+    whole, history, _ = train(task, tmp_path / "whole", *axes, compute=compute)
+    train(task, tmp_path / "cut", *axes, half, compute)
     assert "going on" not in capsys.readouterr().err
-    resumed, history_resumed, _ = train(task, tmp_path / "cut", {"noise": {"tau": 0.3}}, HRRL)
+    resumed, history_resumed, _ = train(task, tmp_path / "cut", *axes, compute=compute)
     assert "going on after epoch 1" in capsys.readouterr().err
     assert equal(whole, resumed)
     assert history == history_resumed

@@ -57,7 +57,8 @@ TESTS = {  # what finds the mistakes of a module, the quickest and nearest first
     "hrrl/reporting/claims.py": "test_decisions test_claims",
     "hrrl/reporting/statistics.py": "test_decisions test_claims",
     "hrrl/training.py": "test_reference test_rounds test_trace test_training::test_resumed_run_has_the_same_bytes "
-    "test_training::test_the_course_of_a_run_can_be_read_while_it_goes test_training::test_low_precision_trains",
+    "test_training::test_the_course_of_a_run_can_be_read_while_it_goes test_training::test_low_precision_trains "
+    "test_training::test_live_curves_are_the_runs_and_change_nothing",
     "hrrl/evaluation.py": "test_reference",
     "hrrl/robustness.py": "test_reference test_measurements",
     "hrrl/rounds.py": "test_rounds",

@@ -2,10 +2,12 @@
 
 import io
 import os
+import struct
 import subprocess
 import sys
 import unicodedata
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -255,6 +257,23 @@ def test_images_that_would_be_black_are_refused(case):
     values, kind, message = REFUSED[case]
     with pytest.raises(ValueError, match=message):
         decode(encoded(values, kind))
+
+
+def coloured_png(values: np.ndarray) -> bytes:
+    """(H, W) values as the three equal channels of a PNG of 16 bits, which Pillow does not write."""
+    height, width = values.shape
+    rows = np.repeat(values.astype(">u2")[..., None], 3, 2).reshape(height, -1)
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)), (b"IDAT", pixels), (b"IEND", b"")]
+    packed = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+def test_colours_of_16_bits(tmp_path):
+    assert np.abs(decode(coloured_png(ramp(65535, "u2"))).int().numpy() - np.arange(256).reshape(16, 16)).max() <= 1
+    for most in (255, 4095):
+        with pytest.raises(ValueError, match="comes out black: of 16 bits"):
+            decode(coloured_png(ramp(most, "u2")))
 
 
 def test_black_is_no_depth(tmp_path, capsys):

@@ -55,4 +55,4 @@ class GroupDro(Weighting):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self.log_q = self.moved = state["log_q"].to(self.q).clone()
+        self.log_q = self.moved = state.get("log_q", self.q.log()).to(self.q).clone()

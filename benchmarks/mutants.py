@@ -486,9 +486,13 @@ def equivalent(module: str) -> dict[tuple[str, ...], str]:
 
 def changed(base: str) -> list[str]:
     """The modules that differ from where the branch left ``base``, or whose tests do."""
-    start = subprocess.run(["git", "merge-base", base, "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+    start = subprocess.run(
+        ["git", "merge-base", base, "HEAD"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
+    )
     command = ["git", "diff", "--name-only", start.stdout.strip()]
-    names = set(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines())
+    names = set(
+        subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout.splitlines()
+    )
     return [module for module in TESTS if module in names]
 
 

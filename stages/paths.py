@@ -81,12 +81,17 @@ def remove_unnamed(params) -> list[Path]:
     named = {DATA / stage: [key(*run) for run in product(variants, params.seeds)] for stage, variants in stages.items()}
     named[MODELS] = named[DATA / "robustness"]
     named |= {DATA / folder: [key(*cell) for cell in search_cells(params)] for folder in ("search", "search_models")}
-    found = [path for folder, names in named.items() for path in folder.glob("[a-z]*-*") if path.stem not in names]
+    found = [path for folder, names in named.items() for path in folder.glob("[a-z]*-*") if run_of(path) not in names]
     found += [path for path in (DATA / "selected").glob("[!.]*") if path.stem not in runs.pretrain]
     found += [path for path in (DATA / "targets").glob("[!.]*") if path.name not in params.targets]
     for path in found:
         remove(path)
     return found
+
+
+def run_of(path: Path) -> str:
+    """The name of the run, or point, that a file or folder is of: "tau0.5-100" of "tau0.5-100.json"."""
+    return path.name.removesuffix(".json").removesuffix(".csv")
 
 
 def read_json(path: Path):

@@ -16,6 +16,17 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
+from stages.common import STOP, read_params
+from stages.paths import REPORTS, WORK, remove_unnamed
+
+from rich.console import Console
+
+from hrrl import machine
+from hrrl.errors import UserError
+from scripts import cells, commits, committed, overview, plots_page, relist, summary
+from scripts.cells import Broken, Call, advice
+from scripts.costs import Costs, usual
+
 ROOT = Path(__file__).resolve().parent.parent
 LINES = 15  # of the log of a cell that failed
 INTERRUPTED = 130  # exit status after Ctrl-C
@@ -34,13 +45,6 @@ def main() -> int:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.environ["TQDM_DISABLE"] = "1"  # a bar in a log is noise
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    from rich.console import Console
-
-    from hrrl import machine
-    from hrrl.errors import UserError
-    from scripts import commits
-    from scripts.cells import Broken, advice
-
     console = Console(highlight=False, soft_wrap=True)
     if reason := commits.let_dvc_do_without():
         console.print(f"note: {reason}; the run goes on, and is compared with none", markup=False)
@@ -61,7 +65,7 @@ def main() -> int:
 
 
 @contextmanager
-def alone(path: Path, console):
+def alone(path: Path, console: Console):
     """Holds a lock of this clone, after another `make repro` that holds it, and what that has left running."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
@@ -73,12 +77,8 @@ def alone(path: Path, console):
         yield file.fileno()
 
 
-def run(jobs: int, console, holds: int) -> int:
+def run(jobs: int, console: Console, holds: int) -> int:
     """Brings everything up to date and says so; returns the exit status."""
-    from stages.paths import REPORTS, WORK
-
-    from scripts import committed, plots_page, summary
-
     began = time.monotonic()
     plots_page.main()
     params = opened()
@@ -107,8 +107,6 @@ def run(jobs: int, console, holds: int) -> int:
 
 def opened():
     """params.yaml, or an end with a line for each mistake in it."""
-    from stages.common import read_params
-
     try:
         params = read_params()
         if not params.name.isidentifier():
@@ -129,8 +127,6 @@ class Run:
     """
 
     def __init__(self, params, jobs: int, logs: Path, holds: int):
-        from stages.common import STOP
-
         self.params, self.jobs, self.logs, self.holds = params, jobs, logs, holds
         self.seconds: dict[str, float] = {}
         self.failures: dict[str, Path] = {}
@@ -141,11 +137,6 @@ class Run:
 
     def everything(self, console) -> dict[str, Path]:
         """Brings all cells up to date; returns those that failed."""
-        from stages.paths import WORK, remove_unnamed
-
-        from scripts import cells, overview, relist
-        from scripts.costs import Costs, usual
-
         name = self.params.name
         outdated = cells.outdated()
         if "resolve" in outdated:  # what else is outdated shows when it has run
@@ -173,8 +164,6 @@ class Run:
 
     def work(self, state, needs: dict[str, set[str]], view) -> None:
         """Reproduces the pending cells in the order of dvc.yaml, each as soon as those are done that it needs."""
-        from scripts import cells
-
         try:
             while self.calls or self.ready(state, needs):
                 while len(self.calls) < self.jobs and (ready := self.ready(state, needs)):
@@ -213,8 +202,6 @@ class Run:
         return chosen
 
     def start(self, chosen: list[str], state) -> None:
-        from scripts.cells import Call
-
         state.pending -= set(chosen)
         state.waiting |= set(chosen)
         self.calls.append(Call(chosen, self.logs, chosen[0] in self.forced, self.holds))
@@ -273,8 +260,6 @@ def stage(cell: str) -> str:
 
 
 def show_failure(console, cell: str, log: Path) -> None:
-    from scripts.cells import advice
-
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     console.print(f"{cell} failed. The end of its log, {log}:", markup=False)
     for line in lines[-LINES:]:

@@ -45,7 +45,7 @@ def test_an_interrupted_run_leaves_nothing_running_and_says_how_to_go_on(restore
     shutil.rmtree(checkpoints, ignore_errors=True)
     command = [BIN / "python", "-m", "scripts.repro"]
     with subprocess.Popen(command, cwd=restored, **OUTPUT) as run:
-        wait_for(lambda: list(checkpoints.glob("*/*.pt")), 120)
+        wait_for(lambda: list(checkpoints.glob("*/*.pt")), 900)
         run.send_signal(how)
         out = run.communicate(timeout=30)[0]
     assert run.returncode == {signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}[how]
@@ -100,7 +100,7 @@ def test_two_at_once_take_turns_also_to_go_on_from_a_third(restored):
     shutil.rmtree(checkpoints, ignore_errors=True)
     options = {"cwd": restored, **OUTPUT}
     with subprocess.Popen(command, **options) as killed:
-        wait_for(lambda: list(checkpoints.glob("finetune-*/epoch-*.pt")), 120)
+        wait_for(lambda: list(checkpoints.glob("finetune-*/epoch-*.pt")), 900)
         killed.kill()
     wait_for(lambda: not processes(restored), 10)
     whole = (restored / "dvc.lock").read_text()
@@ -142,7 +142,7 @@ def test_killed_dvc_leaves_nothing_running_and_goes_on(restored, nproc, shell):
     shutil.rmtree(restored / "data/cache")  # one process fills it anew, and what it imports for that is its own affair
     command, environment = [BIN / "dvc", "repro", "-q", "--single-item", stage], os.environ | {"SHELL": shell}
     with subprocess.Popen(command, cwd=restored, env=environment, stderr=subprocess.DEVNULL) as dvc:
-        wait_for(lambda: list(checkpoints.glob("epoch-*.pt")), 60)
+        wait_for(lambda: list(checkpoints.glob("epoch-*.pt")), 900)
         running = processes(restored, b"stages.")
         dvc.kill()
     assert len(running) >= nproc

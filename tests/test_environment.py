@@ -260,3 +260,14 @@ def test_what_git_can_tell(case, tmp_path):
         assert bool(said) == (case != "clone")
         assert (tmp_path / ".dvc/config.local").exists() == (case == "zip")
         python("-m", "dvc", "status", folder=tmp_path, **environment)
+
+
+def test_make_repro_is_somebody(tmp_path):
+    nobody = ["unshare", "--user", "--map-user=54321", "env", "--unset=HOME", "--unset=USER", "--unset=LOGNAME"]
+    if subprocess.run([*nobody, "true"], capture_output=True).returncode:
+        pytest.skip("this system gives nobody another uid")
+    program = "import getpass, pathlib, scripts; print(getpass.getuser(), pathlib.Path.home().is_dir())"
+    given = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [*nobody, sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, encoding="utf-8")
+    assert done.stdout.split() == ["user54321", "True"], done.stderr

@@ -107,8 +107,15 @@ class Mutant:
     line: int
     before: str
     after: str
-    code: ast.Module
-    outer: str = ""  # the function or method that it is in the body of; none where it is run by the import
+    outer: str  # the function or method that it is in the body of; none where it is run by the import
+    place: tuple  # of the changed node, and which of its changes it is
+    number: int
+
+    def compiled(self) -> types.CodeType:
+        """The module with the mistake."""
+        tree = ast.parse((ROOT / self.module).read_text(encoding="utf-8"))
+        put(tree, self.place, list(changes(at(tree, self.place)))[self.number])
+        return compile(ast.fix_missing_locations(tree), str(ROOT / self.module), "exec")
 
     @property
     def name(self) -> tuple[str, ...]:
@@ -124,11 +131,8 @@ def mutants(module: str) -> list[Mutant]:
     found = []
     for path, node, function in places(tree, (), ""):
         for i, changed in enumerate(changes(node)):
-            whole = copy.deepcopy(tree)
-            put(whole, path, list(changes(at(whole, path)))[i])
             before, after = (ast.unparse(part).partition("\n")[0] for part in (node, changed))
-            ast.fix_missing_locations(whole)
-            found.append(Mutant(module, function, node.lineno, before, after, whole, outer(tree, path)))
+            found.append(Mutant(module, function, node.lineno, before, after, outer(tree, path), path, i))
     return found
 
 
@@ -321,13 +325,13 @@ class Changed(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
         return Path(path).read_bytes()
 
     def get_code(self, name):
-        return compile(self.mutant.code, self.get_filename(name), "exec")
+        return self.mutant.compiled()
 
 
 def put_into_functions(mutant: Mutant) -> bool:
     """Gives the functions that are there the code with the mistake; False where that takes an import."""
     file = str(ROOT / mutant.module)
-    codes = [compile(mutant.code, file, "exec")]
+    codes = [mutant.compiled()]
     for code in codes:
         codes += [part for part in code.co_consts if isinstance(part, types.CodeType)]
     [new] = [code for code in codes if code.co_qualname == mutant.outer] or [None]

@@ -1,0 +1,45 @@
+"""The mutants of `make mutants`: what it lists is there, and its mistakes are what they say."""
+
+import ast
+import tomllib
+
+import pytest
+from conftest import ROOT
+
+from benchmarks import mutants
+
+
+def test_modules_tests_and_equivalent_mutants_are_there():
+    for module, tests in mutants.TESTS.items():
+        assert (ROOT / module).is_file()
+        assert all((ROOT / f"tests/{name.partition('::')[0]}.py").is_file() for name in tests.split())
+    entries = tomllib.loads(mutants.EQUIVALENT.read_text(encoding="utf-8"))["mutant"]
+    made = {module: [mutant.name for mutant in mutants.mutants(module)] for module in {e["module"] for e in entries}}
+    for entry in entries:
+        name = tuple(entry[key] for key in ("module", "function", "before", "after"))
+        assert made[entry["module"]].count(name) == 1, name
+        assert entry["why"]
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("a < b", ["a <= b"]),
+        ("f(x, k=1)", ["f(x)", "f(x, k=2)", "x"]),
+        ("g(x, y)", ["g(x)"]),
+        ("x.detach()", ["x"]),
+        ("a if b else c", ["a", "c"]),
+        ("y = open_split('train')", ["y = 'train'", "y = open_split('test')"]),
+        ("-x[:2]", ["x[:2]", "-x[:]", "-x[:3]"]),
+        ("raise UserError(f'{1 + 1}')", []),
+    ],
+)
+def test_mistakes(code, expected):
+    tree = ast.parse(code)
+    found = []
+    for path, node, _ in mutants.places(tree, (), ""):
+        for i, _ in enumerate(mutants.changes(node)):
+            whole = ast.parse(code)
+            mutants.put(whole, path, list(mutants.changes(mutants.at(whole, path)))[i])
+            found.append(ast.unparse(whole))
+    assert sorted(text for text in found if text != "pass") == sorted(expected)

@@ -137,8 +137,8 @@ def few_seeds(n: int) -> list[str]:
 def trend(values: np.ndarray) -> float | None:
     """One-sided p of Page's test (1963) that (seeds, doses) values rise with the dose; exact, seed by seed.
 
-    L is the sum over seeds and doses of dose number times rank; p the share of all orders with an L as large. None where
-    there are fewer than three doses. Few doses have few orders: of one seed and four doses the least p is 1/24.
+    L is the sum over seeds and doses of dose number times rank; p the share of all orders with an L as large. None
+    where there are fewer than three doses. Few doses have few orders: of one seed and four the least p is 1/24.
     """
     seeds, doses = values.shape
     if doses < 3 or not seeds:

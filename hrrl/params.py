@@ -20,15 +20,17 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
+    ValidationInfo,
     WrapValidator,
     create_model,
+    field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails
 
 from hrrl import concepts, methods, params_file, search
 from hrrl.bounds import Shares
-from hrrl.datasets import kinds
+from hrrl.datasets import kinds, synsets
 from hrrl.errors import UserError
 from hrrl.params_file import shown
 
@@ -95,14 +97,26 @@ class Dataset(Section):
     test: Split | None = None  # the held-out part; None: the published one
     classes: Annotated[list[Text], Field(min_length=2), AfterValidator(_distinct)] | None = None
     resolution: Annotated[int, Field(ge=1, le=SIZE_MAX)] | None = None
-    synsets: dict[Text, Text] = {}
+    synsets: Annotated[
+        dict[Text, Text], Field(validate_default=True)
+    ] = {}  # of classes without a wnid, or a name of hrrl.datasets.synsets; the kind's beside
     skip_unreadable: bool = False
 
-    @model_validator(mode="after")
-    def synsets_are_of_its_classes(self) -> Self:
-        if unknown := [name for name in self.synsets if name not in (self.classes or self.synsets)]:
-            raise ValueError(f"synsets: {unknown[0]!r} is none of its classes: {', '.join(self.classes or ())}")
-        return self
+    @field_validator("synsets", mode="before")
+    @classmethod
+    def synsets_are_there_and_of_its_classes(cls, given: Any, found: ValidationInfo) -> Any:
+        kind, classes = found.data.get("kind", ""), found.data.get("classes")
+        if isinstance(given, str) and given not in synsets.SHIPPED:
+            raise ValueError(
+                f"takes a synset for each class, or one of {', '.join(synsets.SHIPPED)}; got {shown(given)}"
+            )
+        if not isinstance(given, str | dict) or (
+            isinstance(given, dict) and not all(isinstance(value, str) for value in given.values())
+        ):
+            return given
+        if not isinstance(given, str) and (unknown := [name for name in given if name not in (classes or given)]):
+            raise ValueError(f"{unknown[0]!r} is none of its classes: {', '.join(classes or ())}")
+        return synsets.of_classes(kind, given, classes)
 
 
 class NamedSynset(Section):

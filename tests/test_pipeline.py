@@ -86,7 +86,7 @@ def test_claims_are_recomputed_from_the_files_of_each_run(clone):
     )
     assert images.mean() == pytest.approx(row["difference"])
     moved = {v: np.load(data / f"robustness/{v}-0.npz") for v in ("el", "cl")}
-    right = np.unpackbits(moved["el"]["0.5"], count=len(moved["el"]["concepts"]))
+    right = np.unpackbits(moved["el"]["0.1"], count=len(moved["el"]["concepts"]))
     assert 100 * right.mean() == pytest.approx(measured("el")["augmented"])
     clean = np.unpackbits(moved["cl"]["0"], count=len(right))
     of = [clean[moved["cl"]["concepts"] == k].mean() for k in range(3)]

@@ -32,7 +32,6 @@ def folder(tmp_path):
     (folder / "figures").mkdir(parents=True)
     reporting.write_tables(reporting.tables(results), folder / "tables")
     reporting.write_runs(results, folder / "tables")
-    reporting.figures(results, folder / "figures")
     (folder / "claims.json").write_text(json.dumps(reporting.claims(results)), encoding="utf-8")
     (folder / "metrics.json").write_text(json.dumps(reporting.metrics(results)), encoding="utf-8")
     (folder / "report.html").write_text(reporting.page(results, folder / "figures"), encoding="utf-8")

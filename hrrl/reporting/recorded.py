@@ -23,7 +23,7 @@ def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[
         folder: what a run's report was written to.
         claims: what is to be decided; those that the folder's claims.json names where None. Of these, what the run has
             not measured is left out.
-        shifts: target -> what differs on it from the benchmark.
+        shifts: target -> what differs on it from the benchmark; as the table of the premise has it where None.
     Raises:
         UserError: there is no runs.csv, or it is none.
     """
@@ -46,7 +46,7 @@ def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[
         targets=list(dict.fromkeys(values.target[values.measure == "svm"])),
         variants={name: {"example": None, "concept": None} for name in trained},
         compared=scored,
-        shifts=shifts or {},
+        shifts=shifts or _shifts(tables / "premise_targets.csv"),
         concepts=concepts,
         target_concepts=_optional(tables / "target_concepts.csv", ["target", "concept", "share"]),
         search=_search(tables / "search.csv"),
@@ -121,6 +121,11 @@ def _search(path: Path) -> pd.DataFrame | None:
         scores = {f"accuracy_{target}": float(row[target]) for target in table.columns[2:-3]}
         rows.append({"tau": tau, "lam": lam, "seed": 0, "benchmark": float(row["Benchmark (%)"])} | scores)
     return pd.DataFrame(rows)
+
+
+def _shifts(path: Path) -> dict[str, str]:
+    table = _optional(path, ["Target", "Differs in"])
+    return dict(zip(table.Target, table["Differs in"], strict=True))
 
 
 def _optional(path: Path, columns: list[str]) -> pd.DataFrame:

@@ -53,18 +53,21 @@ def decide(folder: Path, source: params.Params | None) -> None:
     values = values[~values.measure.str.startswith("q_")] if "q_" not in _text(folder / "tables/runs.csv") else values
     values.to_csv(folder / "tables/runs.csv", index=False, lineterminator="\n")
     made = {name: table for name, table in reporting.tables(results).items() if name in TABLES}
-    for name in TABLES:
-        for end in ("csv", "md"):
-            (folder / f"tables/{name}.{end}").unlink(missing_ok=True)
-    reporting.write_tables(made, folder / "tables")
     _update_metrics(folder, results)
     with tempfile.TemporaryDirectory() as temporary:
-        reporting.figures(results, temporary)
-        if (folder / "figures").is_dir():
-            for figure in Path(temporary).glob("claims.*"):
-                shutil.copy(figure, folder / "figures" / figure.name)
+        new = Path(temporary)
+        reporting.figures(results, new)
+        reporting.write_tables(made, new)
+        there = {".md"} | {file.suffix for file in folder.glob("tables/claims.*")}
+        for name in TABLES:
+            for end in (".csv", ".md"):
+                (folder / f"tables/{name}{end}").unlink(missing_ok=True)
+        for file in (file for file in new.iterdir() if file.stem in made and file.suffix in there):
+            shutil.copy(file, folder / "tables" / file.name)
+        for figure in folder.glob("figures/claims.*"):
+            shutil.copy(new / figure.name, figure)
         if (folder / "report.html").is_file():
-            page = reporting.page(results, folder / "figures" if (folder / "figures").is_dir() else temporary)
+            page = reporting.page(results, new)
             (folder / "report.html").write_text(_patched(_text(folder / "report.html"), page), encoding="utf-8")
     for row in rows:
         if row["primary"]:

@@ -1,4 +1,4 @@
-"""The numbers of an earlier run, from its tables/runs.csv and what stands beside it: for claims to be decided anew."""
+"""The numbers of a finished run, from its tables/runs.csv and what stands beside it: for claims to be decided anew."""
 
 import json
 import re
@@ -31,14 +31,13 @@ def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[
     try:
         values = pd.read_csv(tables / "runs.csv", keep_default_na=False)
         values = values.astype({"seed": int, "value": float})
-        svm = pd.read_csv(tables / "svm.csv", keep_default_na=False)
-        shares = pd.read_csv(tables / "concepts.csv", keep_default_na=False)
+        svm, shares = _table(tables / "svm.md"), _table(tables / "concepts.md")
+        concepts = shares.set_axis(["concept", "classes", "images", "q0"], axis=1).astype({"classes": int, "q0": float})
     except (OSError, ValueError, AttributeError, KeyError) as error:
         raise UserError(f"{folder}: holds no numbers of a run ({error}); takes a folder with tables/runs.csv") from None
     rows = _json(Path(folder, "claims.json"))
     scored = list(dict.fromkeys(values.variant[values.measure == "svm"]))
     trained = [name for name in dict.fromkeys(values.variant) if not name.startswith("search:")]
-    concepts = shares.set_axis(["concept", "classes", "images", "q0"], axis=1)
     results = Results(
         name=Path(folder).name,
         headline=scored[-1],
@@ -46,14 +45,14 @@ def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[
         targets=list(dict.fromkeys(values.target[values.measure == "svm"])),
         variants={name: {"example": None, "concept": None} for name in trained},
         compared=scored,
-        shifts=shifts or _shifts(tables / "premise_targets.csv"),
+        shifts=shifts or _shifts(tables / "premise_targets.md"),
         concepts=concepts,
         target_concepts=_optional(tables / "target_concepts.csv", ["target", "concept", "share"]),
-        search=_search(tables / "search.csv"),
+        search=_search(tables / "search.md"),
     )
     titles = [title.removeprefix("SVM_") for title in svm.Method]
     results.labels |= dict(zip(scored, titles, strict=True))
-    results.recorded = pd.concat([values, _q(tables / "q.csv", results, values)], ignore_index=True)
+    results.recorded = pd.concat([values, _q(tables / "q.md", results, values)], ignore_index=True)
     results.image_errors = dict(item for row in rows for item in _image_errors(row))
     asked = claims if claims is not None else [_claim(row) for row in rows if row["primary"]]
     results.claims = [claim for claim in asked if _measured(claim, results, values)]
@@ -98,7 +97,7 @@ def _q(path: Path, results: Results, values: pd.DataFrame) -> pd.DataFrame:
     names = {label: name for name, label in results.labels.items()}
     if values.measure.str.startswith("q_").any() or not path.is_file():
         return pd.DataFrame(columns=columns)
-    table = pd.read_csv(path, keep_default_na=False).set_index("Method")
+    table = _table(path).set_index("Method")
     return pd.DataFrame(
         [
             (f"q_{concept}", "", names[label], seed, float(cell.split()[0]))
@@ -114,7 +113,7 @@ def _search(path: Path) -> pd.DataFrame | None:
     """The points of a search as its table has them, one row for the mean over tuning seeds."""
     if not path.is_file():
         return None
-    table, rows = pd.read_csv(path, keep_default_na=False), []
+    table, rows = _table(path), []
     for _, row in table.iterrows():
         found = LABEL.search(row.Method)
         tau, lam = (float(number) if number else float("nan") for number in (found.groups() if found else (None, None)))
@@ -124,8 +123,15 @@ def _search(path: Path) -> pd.DataFrame | None:
 
 
 def _shifts(path: Path) -> dict[str, str]:
-    table = _optional(path, ["Target", "Differs in"])
+    table = _table(path) if path.is_file() else pd.DataFrame(columns=["Target", "Differs in"])
     return dict(zip(table.Target, table["Differs in"], strict=True))
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """A table of the report, as Markdown."""
+    lines = [line.strip("|").split("|") for line in path.read_text(encoding="utf-8").splitlines()]
+    title, _, *rows = [[cell.strip() for cell in line] for line in lines]
+    return pd.DataFrame(rows, columns=title)
 
 
 def _optional(path: Path, columns: list[str]) -> pd.DataFrame:

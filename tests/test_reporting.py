@@ -272,7 +272,7 @@ def test_a_page_has_the_papers_numbers_beside_each_claim(tmp_path):
     assert table.count("<tr><th") == 1 + len(CLAIMS)
     assert "Features of EL (τ=0.5) transfer to lowres (other images, same concepts) better than those of ERM." in table
     assert "+0.85 on CIFAR-10 (86.62 against 85.77)" in table
-    assert 'class="verdict undecided" title="the interval reaches over both sides' in table
+    assert 'class="verdict undecided" title="the interval reaches over both' in table
     assert "Accuracy on moved images rises with a larger τ in the search." in table
 
 

@@ -20,9 +20,9 @@ SHIFTS = {
 }
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 VERDICTS = {  # what the words mean, for the page
-    HOLDS: "the whole 95% interval is on the claimed side",
-    FAILS: "the whole 95% interval is on the other side: the opposite is seen",
-    UNDECIDED: "the interval reaches over both sides: this run cannot tell, which is no evidence against the claim",
+    HOLDS: "the whole 95% interval is where the claim says",
+    FAILS: "the whole 95% interval is where the claim says it is not",
+    UNDECIDED: "the interval reaches over both: this run cannot tell, which is no evidence against the claim",
 }
 LEVEL = (1 - statistics.CONFIDENCE) / 2  # one-sided, as the intervals are on each side
 PAPERS_TARGETS = {"images": "cifar10", "concepts": "sop", "both": "svhn"}  # shift -> the paper's target that has it

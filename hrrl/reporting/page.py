@@ -211,6 +211,8 @@ def _which(results: Results, fits: Any, most: int = 6) -> str:
 
 
 def _seeds(results: Results) -> int:
+    if results.recorded is not None:
+        return results.recorded.seed[results.recorded.measure == "svm"].nunique()
     runs = results.svm if len(results.svm) else results.history
     return runs.seed.nunique()
 

@@ -123,7 +123,7 @@ def seeds_needed(std: float, difference: float, image_error: float = 0.0, most: 
 
 def few_seeds(n: int) -> list[str]:
     """What a reader must know of a run with n seeds, where they are few."""
-    if n >= FEW:
+    if n >= FEW or n == 0:
         return []
     if n < TWO:
         return ["One seed only: there is no standard deviation, no confidence interval, and no verdict."]

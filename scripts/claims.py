@@ -93,6 +93,8 @@ def _patched(old: str, new: str) -> str:
     start, end = re.search('<h2 id="claims">', old), re.search('<h2 id="(?!claims|premise)', old)
     part = new[new.index('<h2 id="claims">') : re.search('<h2 id="(?!claims|premise)', new).start()]
     old = old[: start.start()] + part.replace("</h2>\n", "</h2>\n" + NOTE, 1) + old[end.start() :]
+    said = [re.search(r'<h2 id="protocol">.*?</ul>', page, re.DOTALL)[0] for page in (old, new)]
+    old = old.replace(*said)
     style = re.search(r"table\.claims th,.*?cursor: help; \}\n", new, re.DOTALL)[0]
     old = old if style in old else old.replace("</style>", style + "</style>", 1)
     warned = [re.findall("<li>.*?</li>", page[: page.index('<h2 id="claims">')]) for page in (old, new)]

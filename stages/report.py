@@ -149,7 +149,7 @@ def finetune(params) -> pd.DataFrame:
 def finetune_hits(params) -> dict:
     found = {}
     for cell in ((variant, seed) for variant in params.runs.finetune for seed in params.seeds):
-        with np.load(measured(params, "finetune", *cell, ".npz")) as arrays:
+        with np.load(measured("finetune", *cell, ".npz")) as arrays:
             found |= {(target, *cell): arrays[target] for target in params.targets}
     return found
 
@@ -158,7 +158,7 @@ def moved_hits(params) -> dict:
     """Which validation images are right after each step, and the concept of each image, the same in all runs."""
     found, concepts = {}, None
     for cell in ((variant, seed) for variant in params.runs.pretrain for seed in params.seeds):
-        with np.load(measured(params, "robustness", *cell, ".npz")) as arrays:
+        with np.load(measured("robustness", *cell, ".npz")) as arrays:
             concepts = arrays["concepts"]
             steps = [name for name in arrays.files if name != "concepts"]
             found[cell] = {float(s): np.unpackbits(arrays[s], count=len(concepts)).astype(bool) for s in steps}

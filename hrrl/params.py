@@ -20,15 +20,17 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
+    ValidationInfo,
     WrapValidator,
     create_model,
+    field_validator,
     model_validator,
 )
 from pydantic_core import ErrorDetails
 
 from hrrl import concepts, methods, params_file, search
 from hrrl.bounds import Shares
-from hrrl.datasets import kinds
+from hrrl.datasets import kinds, synsets
 from hrrl.errors import UserError, escape_what_stdout_lacks
 from hrrl.params_file import shown
 
@@ -95,14 +97,26 @@ class Dataset(Section):
     test: Split | None = None  # the held-out part; None: the published one
     classes: Annotated[list[Text], Field(min_length=2), AfterValidator(_distinct)] | None = None
     resolution: Annotated[int, Field(ge=1, le=SIZE_MAX)] | None = None
-    synsets: dict[Text, Text] = {}
+    synsets: Annotated[
+        dict[Text, Text], Field(validate_default=True)
+    ] = {}  # of classes without a wnid, or a name of hrrl.datasets.synsets; the kind's beside
     skip_unreadable: bool = False
 
-    @model_validator(mode="after")
-    def synsets_are_of_its_classes(self) -> Self:
-        if unknown := [name for name in self.synsets if name not in (self.classes or self.synsets)]:
-            raise ValueError(f"synsets: {unknown[0]!r} is none of its classes: {', '.join(self.classes or ())}")
-        return self
+    @field_validator("synsets", mode="before")
+    @classmethod
+    def synsets_are_there_and_of_its_classes(cls, given: Any, found: ValidationInfo) -> Any:
+        kind, classes = found.data.get("kind", ""), found.data.get("classes")
+        if isinstance(given, str) and given not in synsets.SHIPPED:
+            raise ValueError(
+                f"takes a synset for each class, or one of {', '.join(synsets.SHIPPED)}; got {shown(given)}"
+            )
+        if not isinstance(given, str | dict) or (
+            isinstance(given, dict) and not all(isinstance(value, str) for value in given.values())
+        ):
+            return given
+        if not isinstance(given, str) and (unknown := [name for name in given if name not in (classes or given)]):
+            raise ValueError(f"{unknown[0]!r} is none of its classes: {', '.join(classes or ())}")
+        return synsets.of_classes(kind, given, classes)
 
 
 class NamedSynset(Section):
@@ -352,7 +366,7 @@ class Svm(Section):
 
 
 # endpoint of a claim -> the runs that are measured for it
-MEASURED_RUNS = {"svm": "svm", "finetune": "finetune", "augmented": "pretrain", "concept_gap": "pretrain"}
+MEASURED_RUNS = {"svm": "svm", "finetune": "finetune", "augmented": "pretrain", "worst_concept": "pretrain"}
 
 
 class Claim(Section):
@@ -363,8 +377,10 @@ class Claim(Section):
     better: str
     than: Annotated[
         str | Annotated[list[str], Field(min_length=2)], _one_message("a variant, or a list of two and more")
-    ]  # a list: the best of them, less the noise
-    endpoint: Literal["svm", "finetune", "augmented", "concept_gap"]
+    ]  # a list: each of them
+    relation: Literal["better", "no_worse", "similar"] = "better"
+    margin: Positive | None = None  # in points: how much worse is no worse, how different is similar
+    endpoint: Literal["svm", "finetune", "augmented", "worst_concept"]
     target: str | None = None  # of svm and finetune: the primary endpoint; on the other targets it is secondary
 
     @model_validator(mode="after")
@@ -373,9 +389,35 @@ class Claim(Section):
             raise ValueError(f"{self.name}: endpoints svm and finetune take a target, and no other does")
         return self
 
+    @model_validator(mode="after")
+    def relation_has_what_it_takes(self) -> Self:
+        several = not isinstance(self.than, str)
+        if several and ("relation" not in self.model_fields_set or self.relation == "similar"):
+            raise ValueError(f"{self.name}: a list takes relation better (than each) or no_worse (than any of them)")
+        if (self.margin is None) == (self.relation != "better"):
+            raise ValueError(f"{self.name}: relations no_worse and similar take a margin in points, and better none")
+        return self
+
     @property
     def others(self) -> list[str]:
         return [self.than] if isinstance(self.than, str) else self.than
+
+
+class Trend(Section):
+    """A claim about the points of the search: the stronger the method, the more of the endpoint (Figs. 4 and 5)."""
+
+    name: Name
+    source: Text
+    trend: Literal["tau", "lam"]  # along tau upwards, or lam downwards, from ERM on
+    endpoint: Literal["augmented", "worst_concept"]
+
+
+def _claim_or_trend(value: Any) -> str:
+    return TREND if isinstance(value, Trend) or (isinstance(value, dict) and "trend" in value) else ""
+
+
+TREND = "[trend]"  # a part of an error's place that is no key
+ClaimOrTrend = Annotated[Annotated[Claim, Tag("")] | Annotated[Trend, Tag(TREND)], Discriminator(_claim_or_trend)]
 
 
 class Search(Section):
@@ -406,7 +448,7 @@ class Params(Section):
     benchmark: str
     targets: list[str] = Field(min_length=1)
     shifts: dict[str, Literal["none", "images", "concepts", "both"]]  # what differs from the benchmark, per target
-    claims: list[Claim]
+    claims: list[ClaimOrTrend]
     headline: str
     datasets: dict[Name, Dataset]
     concepts: Concepts
@@ -429,7 +471,7 @@ class Params(Section):
         uses += [(f"runs.{step}", names, self.runs.pretrain) for step, names in self.runs]
         uses += self._references()
         uses += [("shifts", list(self.shifts), self.targets)]
-        uses += [use for claim in self.claims for use in self._uses(claim)]
+        uses += [use for claim in self.claims if isinstance(claim, Claim) for use in self._uses(claim)]
         for key, names, defined in uses:
             for name in names:
                 if name not in defined:
@@ -449,6 +491,10 @@ class Params(Section):
                 raise ValueError(f"variants.{name}: {error}") from None
         if missing := [target for target in self.targets if target not in self.shifts]:
             raise ValueError(f"shifts: {missing[0]!r} is missing; every target takes none, images, concepts or both")
+        for claim in (claim for claim in self.claims if isinstance(claim, Trend)):
+            alone = [p for p in points if p[1 if claim.trend == "tau" else 0] is None]  # without the other axis
+            if len(alone) < 3 or (None, None) not in alone:
+                raise ValueError(f"claims.{claim.name}: takes erm and two or more {claim.trend} in search.points")
         names = [claim.name for claim in self.claims]
         if len(set(names)) < len(names):
             raise ValueError(f"claims: every name may appear only once, got {', '.join(names)}")
@@ -523,7 +569,7 @@ def load(path: str | Path = "params.yaml") -> Params:
 
 def _problem(path: str | Path, error: ErrorDetails) -> str:
     """One line: file, dotted key, what is wrong or expected, what was found."""
-    key = ".".join(str(part) for part in error["loc"] if part not in ("", "[key]"))
+    key = ".".join(str(part) for part in error["loc"] if part not in ("", "[key]", TREND))
     if error["type"] == "extra_forbidden":
         return f"{path}: {params_file.cut(key)}: unknown key; {_known_keys(error['loc'])}"
     return f"{path}: {params_file.cut(key) + ': ' if key else ''}{_message(error)}"
@@ -541,7 +587,7 @@ def _known_keys(loc: tuple) -> str:
     for part in loc[:-1]:
         field = getattr(model, "model_fields", {}).get(part)
         candidates = [field.annotation] if field else list(getattr(model, "__args__", ()))
-        model = _section_in(candidates) or model
+        model = Trend if part == TREND else _section_in(candidates) or model
     return f"known: {', '.join(model.model_fields)}" if hasattr(model, "model_fields") else "see presets/quick.yaml"
 
 

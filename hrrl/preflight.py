@@ -8,12 +8,14 @@ import torch
 from hrrl import concepts, models, runtime
 from hrrl.datasets import kinds
 from hrrl.datasets.locate import given_root
+from hrrl.datasets.trees import note
 from hrrl.errors import UserError
 from hrrl.wordnet import open_wordnet
 
 if TYPE_CHECKING:
     from hrrl.params import Dataset, Params
 
+FEW = 5  # seeds: with fewer, intervals are right but wide (hrrl/reporting/statistics.py)
 CLASSES = 10  # of the networks that are built to see whether they can be
 
 
@@ -30,6 +32,8 @@ def check(params: "Params") -> None:
 def check_named(params: "Params", datasets: Mapping[str, "Dataset"], grouping: Any) -> None:
     """Checks the datasets in use, the grouping into concepts (the section ``concepts``), device and network.
 
+    Says on stderr where there are so few seeds that the run will decide little.
+
     Raises:
         UserError: one line with the key: a folder, file, synset, kind, backbone or device that is not there, or a
             network that cannot be trained on images and batches of these sizes.
@@ -39,6 +43,9 @@ def check_named(params: "Params", datasets: Mapping[str, "Dataset"], grouping: A
         _dataset(definition, f"datasets.{name}")
     _concepts(grouping)
     _backbone(params)
+    if len(params.seeds) < FEW:
+        decided = "no claim" if len(params.seeds) == 1 else "a claim only by a large difference"
+        note(f"seeds: {len(params.seeds)} decide {decided}; python -m hrrl.reporting.power says how many it takes")
 
 
 def _dataset(definition: "Dataset", key: str) -> None:

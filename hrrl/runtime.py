@@ -139,6 +139,8 @@ def start(compute: Compute) -> Iterator[Runtime]:
     torch.use_deterministic_algorithms(True, warn_only=True)
     # A tenth of a step, and we read none of it.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    # On recent GPUs PyTorch rounds convolutions' float32 inputs to TF32's ten bits: too coarse for a step of tau 0.01.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.set_num_threads(compute.threads)
     _keep_freed_memory()
     before = fast.is_on()

@@ -1,7 +1,7 @@
 """Keeps of the experiment in data/, models/ and reports/ what the documents show: python -m scripts.keep (`make keep`).
 
-Into results/<name>/ go params.yaml, dvc.lock, claims.json, tables/runs.csv, and each file of results/<name>/ that a
-document names: as a table that it includes, as a figure, or as a link.
+Into results/<name>/ go params.yaml, dvc.lock, claims.json, tables/runs.csv with four small tables, and each file of
+results/<name>/ that a document names: as a table that it includes, as a figure, or as a link.
 """
 
 import re
@@ -18,7 +18,10 @@ from scripts import cells
 from scripts.readme import READMES, ROOT
 
 RESULTS, REPORTS = Path("results"), Path("reports")
-ALWAYS = ["claims.json", "tables/runs.csv"]  # from which every number of a run follows
+ALWAYS = [  # from which every number of a run follows, and its claims can be decided anew (scripts/claims.py)
+    *("claims.json", "tables/runs.csv", "tables/target_concepts.csv"),
+    *("tables/concepts.md", "tables/premise_targets.md", "tables/svm.md"),
+]
 
 
 def main() -> None:

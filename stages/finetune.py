@@ -5,6 +5,8 @@ from stages.common import run
 from stages.inputs import open_data
 from stages.paths import course, dataset_folder, key, measured, model_folder
 
+import numpy as np
+
 from hrrl import launch, machine
 from hrrl.files import replacing
 from hrrl.rows import write_rows
@@ -16,10 +18,12 @@ def main(params, variant, seed):
 
     checkpoints = {target: checkpoint(params, variant, seed, target) for target in params.targets}
     with runtime.start(params.compute) as here:
-        curves = [curve(params, here, variant, int(seed), *item) for item in checkpoints.items()]
+        found = {item[0]: curve(params, here, variant, int(seed), *item) for item in checkpoints.items()}
         if here.writes:
             with replacing(measured("finetune", variant, seed, ".csv")) as file:
-                write_rows(file, [row for curve in curves for row in curve])
+                write_rows(file, [row for curve, _ in found.values() for row in curve])
+            with replacing(measured("finetune", variant, seed, ".npz")) as file, open(file, "wb") as content:
+                np.savez(content, **{target: hits for target, (_, hits) in found.items()})
             for used in checkpoints.values():
                 used.clear()
 
@@ -31,13 +35,17 @@ def checkpoint(params, variant, seed, target):
     return open_checkpoint(params, f"finetune-{key(variant, seed)}-{target}", settings, data)
 
 
-def curve(params, here, variant, seed, target, checkpoint) -> list[dict]:
-    """target, step, train_loss (since the row before) and test_error (percent) of each evaluation."""
+def curve(params, here, variant, seed, target, checkpoint) -> tuple:
+    """target, step, train_loss (since the row before) and test_error (percent) of each evaluation.
+
+    And whether each test image is classified right after the last; None in a process that writes nothing.
+    """
     import torch
 
     from hrrl import models, training
     from hrrl.evaluation import Task
     from hrrl.progress import watching
+    from hrrl.robustness import right
     from hrrl.rounds import in_rounds
 
     model, description = models.load(model_folder(variant, seed))
@@ -54,10 +62,11 @@ def curve(params, here, variant, seed, target, checkpoint) -> list[dict]:
     run = training.Training(model, task, training.erm(task), schedule, here, seed, title, watch)
     run.fit(checkpoint)
     kept = ("step", "train_loss")
-    return [
+    rows = [
         {"target": target} | {key: row[key] for key in kept} | {"test_error": 100 - row["val_accuracy"]}
         for row in run.history
     ]
+    return rows, right(model, test, here, schedule.batch_size) if here.writes else None
 
 
 if __name__ == "__main__":

@@ -71,6 +71,8 @@ def gather(params) -> reporting.Results:
         hits=hits(params),
         history=stack(trained, lambda *run: model_folder(*run) / "history.csv"),
         finetune=finetune(params),
+        finetune_hits=finetune_hits(params),
+        **moved_hits(params),
         robustness=pd.DataFrame(steps),
         concept_accuracy=pd.DataFrame(per_concept),
         table1=pd.read_csv(CONCEPTS / "table1.csv"),
@@ -141,6 +143,25 @@ def finetune(params) -> pd.DataFrame:
     runs = [(variant, seed) for variant in params.runs.finetune for seed in params.seeds]
     frame = stack(runs, lambda *run: measured("finetune", *run, ".csv"))
     return frame[frame.target.isin(params.targets)]
+
+
+def finetune_hits(params) -> dict:
+    found = {}
+    for cell in ((variant, seed) for variant in params.runs.finetune for seed in params.seeds):
+        with np.load(measured("finetune", *cell, ".npz")) as arrays:
+            found |= {(target, *cell): arrays[target] for target in params.targets}
+    return found
+
+
+def moved_hits(params) -> dict:
+    """Which validation images are right after each step, and the concept of each image, the same in all runs."""
+    found, concepts = {}, None
+    for cell in ((variant, seed) for variant in params.runs.pretrain for seed in params.seeds):
+        with np.load(measured("robustness", *cell, ".npz")) as arrays:
+            concepts = arrays["concepts"]
+            steps = [name for name in arrays.files if name != "concepts"]
+            found[cell] = {float(s): np.unpackbits(arrays[s], count=len(concepts)).astype(bool) for s in steps}
+    return {"moved_hits": found, "validation_concepts": concepts}
 
 
 def stack(runs, path) -> pd.DataFrame:

@@ -17,9 +17,9 @@ GRADIENT, *OTHERS = (f"hrrl.methods.example.{name}" for name in ("gradient", "no
 ADVERSARIAL = "hrrl.methods.concept.hrrl"
 STAGES = {  # the keys of params.yaml that decide what a stage writes; dvc.yaml lists what else does
     "preflight": [
-        *("benchmark", "targets", "concepts", "pretrain.backbone", "pretrain.backbone_args", "pretrain.image_size"),
-        *("pretrain.batch_size", "finetune.batch_size", "compute.device", "compute.precision", "compute.compile"),
-        *("compute.sync_batchnorm", "launch"),
+        *("seeds", "benchmark", "targets", "concepts", "pretrain.backbone", "pretrain.backbone_args"),
+        *("pretrain.image_size", "pretrain.batch_size", "finetune.batch_size", "compute.device"),
+        *("compute.precision", "compute.compile", "compute.sync_batchnorm", "launch"),
     ],
     "manifest": [],
     "concepts": ["benchmark", "targets", "concepts", "runs.pretrain"],

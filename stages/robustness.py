@@ -4,23 +4,38 @@ from stages.common import run
 from stages.paths import measured, model_folder, write_json
 from stages.tasks import benchmark_task
 
+import numpy as np
+
 from hrrl import models, runtime
-from hrrl.robustness import augmented_accuracy
+from hrrl.files import replacing
+from hrrl.robustness import right_when_moved
 
 
 def main(params, variant, seed):
     model, description = models.load(model_folder(variant, seed))
+    task = benchmark_task(params, description["image_size"])
     with runtime.start(params.compute) as here:
-        found = measure(params, here, model, benchmark_task(params, description["image_size"]))
-    write_json(measured("robustness", variant, seed, ".json"), found)
+        hits = measure(params, here, model, task)
+    write_json(measured("robustness", variant, seed, ".json"), accuracies(hits, task))
+    with replacing(measured("robustness", variant, seed, ".npz")) as file, open(file, "wb") as content:
+        concepts = task.concepts[task.test.labels].numpy().astype(np.int32)
+        np.savez(content, concepts=concepts, **{f"{step:g}": np.packbits(those) for step, those in hits.items()})
 
 
 def measure(params, here, model, task) -> dict:
-    """Accuracies in percent: of all images for each step size, and of each concept on clean images."""
-    rows = augmented_accuracy(model, task, here, [0.0, *(step for step in params.robustness.steps if step)])
-    concepts = {name: rows[0][key] for name in task.names if (key := f"accuracy_{name}") in rows[0]}
-    steps = [{"step_size": row["step_size"], "accuracy": row["val_accuracy"]} for row in rows]
-    return {"steps": steps, "concepts": concepts}
+    """Step size -> which validation images are classified right; 0 is the first."""
+    return right_when_moved(model, task.test, here, [0.0, *(step for step in params.robustness.steps if step)])
+
+
+def accuracies(hits, task) -> dict:
+    """In percent: of all images for each step size, and of each concept that has images on clean ones."""
+    of = task.concepts[task.test.labels].numpy()
+    concepts = {name: share(hits[0.0][of == k]) for k, name in enumerate(task.names) if (of == k).any()}
+    return {"steps": [{"step_size": s, "accuracy": share(those)} for s, those in hits.items()], "concepts": concepts}
+
+
+def share(hits) -> float:
+    return 100 * float(hits.sum()) / len(hits)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from statistics import fmean
 from stages.common import run
 from stages.inputs import open_data
 from stages.paths import search_model, searched, write_json
-from stages.robustness import measure
+from stages.robustness import accuracies, measure
 from stages.tasks import benchmark_task
 
 import numpy as np
@@ -25,7 +25,7 @@ def main(params, point, seed):
     [*_, last] = pd.read_csv(folder / "history.csv").to_dict("records")
     with runtime.start(params.compute) as here:
         task = benchmark_task(params, description["image_size"])
-        measured = measure(params, here, model, task)
+        measured = accuracies(measure(params, here, model, task), task)
         targets = {}
         for target in params.targets:
             source = open_data(params, "train", description["image_size"], target)

@@ -15,7 +15,9 @@ import pytest
 from hrrl import concepts, concepts_table, wordnet
 from hrrl.datasets.manifest import Manifest, Rows
 from hrrl.datasets.stores import Paths
+from hrrl.datasets.synsets import SHIPPED
 from hrrl.errors import UserError
+from hrrl.params import Dataset
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -344,3 +346,33 @@ def test_install_unpacks_whole_files_that_only_the_owner_can_write(files, tmp_pa
     assert (wordnet.PROJECT / "data.noun").read_bytes() == (files / "data.noun").read_bytes()
     assert (wordnet.PROJECT / "data.noun").stat().st_mode & 0o777 == 0o644
     assert list(wordnet.PROJECT.parent.iterdir()) == [wordnet.PROJECT]
+
+
+# ------------------------------------------------------------------------------------------- shipped synsets
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_synsets_are_wordnets_and_give_every_class_a_concept(name):
+    shares = concepts.concept_shares(list(SHIPPED[name]), None, SHIPPED[name], range(len(SHIPPED[name])), "table1")
+    assert concepts.UNKNOWN not in shares
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_shipped_synsets_say_what_the_papers_targets_are():
+    def shares(name):
+        return concepts.concept_shares(list(SHIPPED[name]), None, SHIPPED[name], range(len(SHIPPED[name])), "table1")
+
+    assert shares("cifar10") == {"vehicle": 0.4, "mammal": 0.3, "bird": 0.1, "dog": 0.1, "animal": 0.1}
+    assert set(shares("sop")) <= {"instrumentality", "artifact", "device", "container", "vehicle"}
+    assert set(shares("grocery")) == {"others"}  # food
+
+
+def test_a_kinds_classes_have_the_shipped_synsets_and_a_params_file_may_change_them():
+    assert Dataset(kind="cifar10").synsets == SHIPPED["cifar10"]
+    assert Dataset(kind="torchvision/CIFAR10").synsets == SHIPPED["cifar10"]
+    assert Dataset(kind="imagefolder", synsets="sop").synsets == SHIPPED["sop"]
+    assert Dataset(kind="imagefolder").synsets == Dataset(kind="digits").synsets == {}
+    bags = Dataset(kind="fashion_mnist", classes=["Bag", "Coat"], synsets={"Bag": "backpack.n.01"})
+    assert bags.synsets == {"Bag": "backpack.n.01", "Coat": "coat.n.01"}
+    with pytest.raises(ValueError, match="one of cifar10, sop, fashion_mnist, grocery; got 'imagenet'"):
+        Dataset(kind="imagefolder", synsets="imagenet")

@@ -18,6 +18,8 @@ PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 
 CLAIM = {"name": "a", "source": "Table 4", "better": "hrrl", "than": "erm", "endpoint": "svm", "target": "digits"}
 
+TREND = {"name": "a", "source": "Fig. 4", "trend": "tau", "endpoint": "augmented"}
+
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_presets_load(preset):
@@ -146,7 +148,18 @@ def change(content, key, value):
         ("claims", [CLAIM | {"better": "erm"}], "claims.a: every name may appear only once"),
         ("claims", [CLAIM | {"target": "mnist"}], "claims.a.target: 'mnist' is not defined; known: same"),
         ("claims", [CLAIM | {"target": None}], "claims.0: a: endpoints svm and finetune take a target"),
-        ("claims", [CLAIM | {"endpoint": "concept_gap"}], "claims.0: a: .* no other does"),
+        ("claims", [CLAIM | {"endpoint": "worst_concept"}], "claims.0: a: .* no other does"),
+        ("claims", [CLAIM | {"endpoint": "concept_gap"}], "claims.0.endpoint: .*'worst_concept', got 'concept_gap'"),
+        ("claims", [CLAIM | {"than": ["el", "cl"]}], "claims.0: a: a list takes relation better .* or no_worse"),
+        ("claims", [CLAIM | {"relation": "similar"}], "claims.0: a: relations no_worse and similar take a margin"),
+        ("claims", [CLAIM | {"margin": 0.5}], "claims.0: a: .* take a margin in points, and better none"),
+        ("claims", [TREND | {"target": "digits"}], "claims.0.target: unknown key; known: name, source, trend"),
+        ("claims", [TREND | {"trend": "c"}], "claims.0.trend: Input should be 'tau' or 'lam', got 'c'"),
+        (
+            "search.points",
+            ["erm", "tau0.1", "lam1", "lam10"],
+            "claims.el_dose: takes erm and two or more tau in search",
+        ),
         (
             "claims",
             [CLAIM | {"better": "el", "endpoint": "finetune"}],

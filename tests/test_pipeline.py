@@ -59,24 +59,24 @@ def test_claims_are_recomputed_from_the_files_of_each_run(clone):
 
     def measured(variant):
         found = json.loads((data / f"robustness/{variant}-0.json").read_text())
-        (still, moved), concepts = [row["accuracy"] for row in found["steps"]], found["concepts"].values()
-        return {"augmented": moved - still, "concept_gap": max(concepts) - min(concepts)}
+        (_, moved), concepts = [row["accuracy"] for row in found["steps"]], found["concepts"].values()
+        return {"augmented": moved, "worst_concept": min(concepts)}
 
     rows = json.loads((report / "claims.json").read_text())
     differences = {(row["claim"], row["target"]): row["difference"] for row in rows}
-    best = max(accuracy("el", "lowres"), accuracy("cl", "lowres"))
+    best = {target: max(accuracy("el", target), accuracy("cl", target)) for target in ("lowres", "digits")}
     assert differences == pytest.approx(
         {
             ("el_images", "lowres"): accuracy("el", "lowres") - accuracy("erm", "lowres"),
+            ("cl_images", "lowres"): accuracy("cl", "lowres") - accuracy("erm", "lowres"),
+            ("hrrl_images", "lowres"): accuracy("hrrl", "lowres") - best["lowres"],
             ("hrrl_both", "digits"): accuracy("hrrl", "digits") - accuracy("erm", "digits"),
-            ("hrrl_images", "lowres"): accuracy("hrrl", "lowres") - best,
+            ("hrrl_complementary", "digits"): accuracy("hrrl", "digits") - best["digits"],
             ("hrrl_finetune", "digits"): error("hrrl", "digits") - error("erm", "digits"),
             ("el_augmented", None): measured("el")["augmented"] - measured("erm")["augmented"],
-            ("cl_gap", None): measured("cl")["concept_gap"] - measured("erm")["concept_gap"],
+            ("cl_worst", None): measured("cl")["worst_concept"] - measured("erm")["worst_concept"],
             ("el_images", "digits"): accuracy("el", "digits") - accuracy("erm", "digits"),
             ("hrrl_both", "lowres"): accuracy("hrrl", "lowres") - accuracy("erm", "lowres"),
-            ("hrrl_images", "digits"): accuracy("hrrl", "digits")
-            - max(accuracy("el", "digits"), accuracy("cl", "digits")),
             ("hrrl_finetune", "lowres"): error("hrrl", "lowres") - error("erm", "lowres"),
         }
     )
@@ -86,6 +86,14 @@ def test_claims_are_recomputed_from_the_files_of_each_run(clone):
         [r for r in rows if (r["claim"], r["target"]) == ("el_images", "lowres")],
     )
     assert images.mean() == pytest.approx(row["difference"])
+    moved = {v: np.load(data / f"robustness/{v}-0.npz") for v in ("el", "cl")}
+    right = np.unpackbits(moved["el"]["0.1"], count=len(moved["el"]["concepts"]))
+    assert 100 * right.mean() == pytest.approx(measured("el")["augmented"])
+    clean = np.unpackbits(moved["cl"]["0"], count=len(right))
+    of = [clean[moved["cl"]["concepts"] == k].mean() for k in range(3)]
+    assert 100 * min(of) == pytest.approx(measured("cl")["worst_concept"])
+    tuned = np.load(data / "finetune/hrrl-0.npz")
+    assert 100 * (1 - tuned["digits"].mean()) == pytest.approx(error("hrrl", "digits"))
     half = 1.96 * images.std(ddof=1) / len(images) ** 0.5
     assert row["ci95_test"] == pytest.approx([row["difference"] - half, row["difference"] + half], abs=0.3)
     assert (row["ci95_seeds"], row["verdict"], row["seeds"]) == (None, "undecided", 1)  # one seed
@@ -93,7 +101,7 @@ def test_claims_are_recomputed_from_the_files_of_each_run(clone):
         pd.read_csv(report / "tables/runs.csv", keep_default_na=False).set_index(["measure", "target", "variant"]).value
     )
     assert values["svm", "digits", "hrrl"].item() == pytest.approx(accuracy("hrrl", "digits"), rel=1e-15)
-    assert values["concept_gap", "", "cl"].item() == measured("cl")["concept_gap"]
+    assert values["worst_concept", "", "cl"].item() == measured("cl")["worst_concept"]
 
 
 def test_the_same_run_gives_the_same_bytes(restored):

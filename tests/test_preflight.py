@@ -7,13 +7,24 @@ import pytest
 from hrrl import preflight
 from hrrl.errors import UserError
 from hrrl.params import Params, load
+from hrrl.reporting import statistics
 
 ROOT = Path(__file__).parent.parent
 SMOKE = load(ROOT / "presets/smoke.yaml")
 
 
-def test_the_smoke_preset_is_fine():
+def test_the_smoke_preset_is_fine_but_for_its_one_seed(capsys):
     preflight.check(SMOKE)
+    assert "seeds: 1 decide no claim" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("seeds", "said"), [([0, 1, 2], "3 decide a claim only by a large"), ([0, 1, 2, 3, 4], "")])
+def test_few_seeds_are_said_to_be_few(seeds, said, capsys):
+    preflight.check(Params.model_validate(SMOKE.as_dict() | {"seeds": seeds}))
+    found = capsys.readouterr().err
+    assert said in found
+    assert bool(said) == ("seeds:" in found)
+    assert preflight.FEW == statistics.FEW
 
 
 @pytest.mark.parametrize(

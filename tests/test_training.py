@@ -348,3 +348,11 @@ def test_a_concept_of_one_image_trains(tmp_path):
     _, history, method = train(task, tmp_path / "checkpoint", GRADIENT, {"hrrl": {"lam": 0.1, "s": 0}})
     assert all(math.isfinite(value) for row in history for value in row.values())
     assert float(method.concept.q.sum()) == pytest.approx(1)
+
+
+def test_float32_is_not_tf32():
+    """PyTorch's default lets convolutions on recent GPUs round float32 to ten bits."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    with runtime.start(COMPUTE):
+        assert not torch.backends.cudnn.allow_tf32
+        assert not torch.backends.cuda.matmul.allow_tf32

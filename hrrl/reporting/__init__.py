@@ -19,13 +19,14 @@ from hrrl.reporting.page import page
 from hrrl.reporting.results import PAPER, Results, label, labels
 from hrrl.reporting.runs import runs, write_runs
 from hrrl.reporting.summary import headline, metrics, plot_data, write_plot_data
-from hrrl.reporting.tables import headline_changes, tables, write_tables
+from hrrl.reporting.tables import difference, headline_changes, tables, write_tables
 
 __all__ = [
     "PAPER",
     "Results",
     "claims",
     "curves",
+    "difference",
     "figures",
     "headline",
     "headline_changes",

@@ -209,7 +209,7 @@ def _legend(figure: Figure, axis: Axes, columns: int = 4) -> None:
 
 def _claims(results: Results, data: Frames, look: Look) -> Figure | None:
     """A row per claim: the difference with its interval, on the claimed side to the right."""
-    rows = [row for row in claims(results) if row["primary"]]
+    rows = [row for row in claims(results) if row["primary"] and row["relation"] != "trend"]
     if not rows:
         return None
     figure, (axis,) = _panels(1, 1, 0.9 + 0.34 * len(rows))
@@ -217,10 +217,12 @@ def _claims(results: Results, data: Frames, look: Look) -> Figure | None:
         sign, color = ENDPOINTS[row["endpoint"]].sign, VERDICT_COLORS[row["verdict"]]
         if row["ci95"]:
             axis.plot([sign * bound for bound in row["ci95"]], [place] * 2, color=color, linewidth=3, alpha=0.55)
-        axis.plot([sign * row["difference"]], [place], "o", color=color)
-        axis.plot([sign * row["margin"]] * 2, [place - 0.35, place + 0.35], color="#333333", linewidth=1.4)
+        if row["difference"] is not None:
+            axis.plot([sign * row["difference"]], [place], "o", color=color)
+        for tick in {"better": (0,), "no_worse": (-1,), "similar": (-1, 1)}[row["relation"]]:
+            axis.plot([tick * (row["margin"] or 0)] * 2, [place - 0.35, place + 0.35], color="#333333", linewidth=1.4)
     pairs = [f"{results.labels[row['better']]} against {results.labels[row['compared']]}" for row in rows]
-    where = [" ".join(filter(None, [row["endpoint"], row["target"]])) for row in rows]
+    where = [" ".join(filter(None, [row["endpoint"].replace("_", " "), row["target"]])) for row in rows]
     axis.set_yticks(
         range(len(rows)), [f"{pair}\n{place}" for pair, place in zip(pairs, where, strict=True)], fontsize=7.5
     )
@@ -493,9 +495,9 @@ CHARTS = {
     "claims": Chart(
         _claims,
         "What the run decides",
-        "Dots are differences, bars their 95% intervals: green where a claim holds, that is where the bar is right of "
-        "the tick as a whole, orange where it fails, grey where the run leaves it undecided.",
-        "Dot plot with a row for each claim; the list above has the numbers.",
+        "Dots are differences, bars their 95% intervals: green where a claim holds, that is where the whole bar is "
+        "right of the tick, or between two ticks; orange where it fails, grey where the run leaves it undecided.",
+        "Dot plot with a row for each claim; the table above has the numbers.",
     ),
     "svm_accuracy": Chart(
         _svm,

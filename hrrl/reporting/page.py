@@ -10,12 +10,12 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from hrrl.reporting import premise, summary, tables
-from hrrl.reporting.claims import ENDPOINTS, claims, statement
+from hrrl.reporting import premise, search, statistics, summary, tables
+from hrrl.reporting.claims import ENDPOINTS, PAPERS_NAMES, UNDECIDED, VERDICTS, claims, of_paper, statement
 from hrrl.reporting.figures import CHARTS, looks
 from hrrl.reporting.pictures import pictures
-from hrrl.reporting.results import Results
-from hrrl.reporting.statistics import CONFIDENCE, ENOUGH, quantile
+from hrrl.reporting.results import PAPER, Results
+from hrrl.reporting.statistics import CONFIDENCE, TWO, quantile
 from hrrl.reporting.summary import Column
 
 
@@ -37,7 +37,8 @@ def page(results: Results, figures: str | Path, params: str = "") -> str:
         results=results,
         baseline=results.labels[results.baseline],
         verdicts=verdicts(results),
-        enough=ENOUGH,
+        words=VERDICTS,
+        enough=TWO,
         svm=grid(results, summary.svm_columns(results), "SVM_{}"),
         comparison=grid(results, summary.comparison_columns(results)),
         finetune=grid(results, summary.finetune_columns(results)),
@@ -49,7 +50,7 @@ def page(results: Results, figures: str | Path, params: str = "") -> str:
         pictures=pictures(results),
         members={name: rows.to_dict("records") for name, rows in results.members.groupby("dataset")},
         baselines={variant: results.labels[variant] for variant in results.compared},
-        statistics={"t": quantiles(results), "enough": ENOUGH},
+        statistics={"t": quantiles(results), "enough": TWO},
         script=(here / "page.js").read_text(encoding="utf-8"),
         versions=versions(),
     )
@@ -100,27 +101,52 @@ def _score(results: Results, variant: str, column: Column) -> dict | None:
 
 
 def verdicts(results: Results) -> list[dict]:
-    """The claims on their primary endpoints, each with its sentence, its verdict and the evidence."""
+    """The claims on their primary endpoints: what is claimed, what the paper says, what this run says, its verdict."""
     return [
-        {"statement": statement(results, row), "evidence": _evidence(results, row), **row}
+        {
+            "statement": statement(results, row),
+            "paper": _paper(results, row),
+            "ours": tables.difference(row),
+            "evidence": _evidence(results, row),
+            "meaning": VERDICTS[row["verdict"]],
+            **row,
+        }
         for row in claims(results)
         if row["primary"]
     ]
 
 
+def _paper(results: Results, row: dict) -> str:
+    """The paper's numbers on the target that has the same shift."""
+    found = of_paper(results, row)
+    if not found:
+        return "no number printed"
+    target, difference = found
+    numbers = [PAPER[target][row[name]][0] for name in ("better", "compared")]
+    return f"{difference:+.2f} on {PAPERS_NAMES[target]} ({numbers[0]:.2f} against {numbers[1]:.2f})"
+
+
 def _evidence(results: Results, row: dict) -> str:
+    """How the difference came about, in words."""
+    if row["difference"] is None:
+        return "Nothing was measured that could decide it."
     title, seeds = ENDPOINTS[row["endpoint"]].title, f"{row['seeds']} seed{'s' if row['seeds'] > 1 else ''}"
-    measured = f"{title}: {row['difference']:+.2f} points"
-    if not isinstance(row["than"], str):
-        measured += f" against {results.labels[row['compared']]}, the better (noise {abs(row['margin']):.2f})"
-    if row["ci95"]:
-        over = f"the test images, {seeds}" if row["ci95"] == row["ci95_test"] else seeds
-        measured += f", 95% interval {tables.bounds(row['ci95'])} over {over}"
-    few = "" if row["seeds"] >= ENOUGH else f" {seeds} {'are' if row['seeds'] > 1 else 'is'} too few to decide."
-    found = (
-        "" if row["detectable"] is None else f" A true difference of {row['detectable']:.2f} would be found in 80% of"
-    )
-    return f"{measured}.{few}{found and found + ' such runs.'}"
+    if row["relation"] == "trend":
+        doses = ", ".join(f"{name} {value:.2f}" for name, value in row["doses"].items())
+        least = f", at least {row['least_p']:.3f} with so few" if row["verdict"] == UNDECIDED else ""
+        return f"{title} (%): {doses}; {seeds}, p = {tables.number(row['p'], '.3f')}{least}."
+    parts = [f"{title}, {tables.compared(results, row)}, {seeds}."]
+    if row["relation"] != "better":
+        parts += [f"Judged against {tables.against(row)}."]
+    others = [pair for pair in row["pairs"] if pair["compared"] != row["compared"]]
+    parts += [f"Against {results.labels[other['compared']]}: {tables.difference(other)}." for other in others]
+    beside = {name: found for name, found in row["beside"].items() if found["difference"] is not None}
+    parts += [f"{name.replace('_', ' ').capitalize()}: {tables.difference(found)}." for name, found in beside.items()]
+    if row["detectable"] is not None and row["verdict"] == UNDECIDED:
+        parts += [f"A true difference of {row['detectable']:.2f} would be found in 80% of such runs."]
+    if row["ci95"] and row["ci95_test"] is None:
+        parts += ["Without a part for test images."]
+    return " ".join(parts)
 
 
 def charts(folder: str | Path) -> dict[str, dict]:
@@ -150,8 +176,20 @@ def problems(results: Results) -> list[str]:
     for row in premise.target_premise(results).itertuples():
         if row.premise == premise.FAILS:
             found.append(_not_hard(results, row))
-    if _seeds(results) == 1:
-        found.append("One seed only: there is no standard deviation and no confidence interval.")
+    return found + _edges(results) + statistics.few_seeds(_seeds(results))
+
+
+def _edges(results: Results) -> list[str]:
+    """Where the search took the least or the greatest number of its grid."""
+    points, found = search.points(results), []
+    for row in points[points.chosen].itertuples():
+        for axis, symbol in (("tau", "τ"), ("lam", "λ")):
+            value, grid = getattr(row, axis), points[points.family == row.family][axis]
+            if value == value and grid.nunique() > 1 and value in (grid.min(), grid.max()):
+                side = "least" if value == grid.min() else "greatest"
+                found.append(
+                    f"The search took {row.label}, the {side} {symbol} of its grid: the best may lie beyond it."
+                )
     return found
 
 
@@ -173,6 +211,8 @@ def _which(results: Results, fits: Any, most: int = 6) -> str:
 
 
 def _seeds(results: Results) -> int:
+    if results.recorded is not None:
+        return results.recorded.seed[results.recorded.measure == "svm"].nunique()
     runs = results.svm if len(results.svm) else results.history
     return runs.seed.nunique()
 

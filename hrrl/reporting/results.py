@@ -54,6 +54,10 @@ class Results:
             cross-validated accuracy of the C chosen on the training part, that C, whether it is at the edge of
             its grid, whether the fit converged.
         hits: (target, variant, seed) -> (n,) floats, for each test image the share of draws in which the SVM is right.
+        finetune_hits: as ``hits``, after the last step of fine-tuning; right or not.
+        moved_hits: (variant, seed) -> step size -> (n,) whether each of the benchmark's validation images is classified
+            right after a step of that size against the model; 0 is among them.
+        validation_concepts: (n,) integers, the concept of each of these images.
         history: one row per variant, seed and epoch; per concept ``q_<concept>``, and ``accuracy_<concept>`` and
             ``loss_<concept>`` on its validation images.
         finetune: one row per target, variant, seed and evaluated step.
@@ -75,6 +79,9 @@ class Results:
         search_steps, search_concepts: of the same models, as ``robustness`` and ``concept_accuracy``.
         members: per dataset ("benchmark", "ilsvrc12") and concept its classes in words and WordNet's way to one.
         gallery: the folder with gallery.json and its pictures.
+        recorded: the runs.csv of a run whose other results are gone, in the place of all that it follows from.
+        image_errors: of such a run: (endpoint, target, better, other) -> standard error of their difference in points
+            over test images.
     Attributes:
         labels: variant -> how the paper would call it.
         scores: ``svm`` averaged over draws, which is what is reported: target, variant, seed, accuracy, validation.
@@ -92,6 +99,9 @@ class Results:
     shifts: dict[str, str] = field(default_factory=dict)
     claims: list[dict] = field(default_factory=list)
     hits: dict[tuple, np.ndarray] = field(default_factory=dict)
+    finetune_hits: dict[tuple, np.ndarray] = field(default_factory=dict)
+    moved_hits: dict[tuple, dict[float, np.ndarray]] = field(default_factory=dict)
+    validation_concepts: np.ndarray | None = None
     svm: pd.DataFrame = None
     history: pd.DataFrame = None
     finetune: pd.DataFrame = None
@@ -109,6 +119,8 @@ class Results:
     search_concepts: pd.DataFrame = None
     members: pd.DataFrame = None
     gallery: Path | None = None
+    recorded: pd.DataFrame | None = None
+    image_errors: dict[tuple, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, columns in COLUMNS.items():

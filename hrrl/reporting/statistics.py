@@ -7,11 +7,12 @@ import pandas as pd
 from scipy import special  # scipy.stats takes a second to import
 
 Numbers = Sequence[float] | np.ndarray
+Interval = tuple[float, float]
 
 CONFIDENCE = 0.95
 POWER = 0.8
-ENOUGH = 5  # seeds; with fewer, nothing is called better or worse
-RESAMPLES = 5_000
+TWO = 2  # seeds: fewer have no spread, and decide nothing
+FEW = 5  # seeds: with fewer, an interval is right but so wide that a reader is told
 
 
 def spread(values: Numbers) -> dict:
@@ -31,37 +32,58 @@ def paired(a: pd.Series, b: pd.Series) -> dict:
     return {"mean": score["mean"]} | ({"low": interval[0], "high": interval[1]} if interval else {})
 
 
-def over_seeds(differences: Numbers) -> tuple[float, float] | None:
-    """The 95% interval of the mean of (n,) differences by Student's t with n - 1 degrees of freedom; None for n < 2."""
-    mean, error = np.mean(differences), _error(differences)
+def over_seeds(differences: Numbers, image_error: float = 0.0) -> Interval | None:
+    """The 95% interval of the mean of (n,) differences; None for n < 2.
+
+    By Student's t with n - 1 degrees of freedom for other seeds. ``image_error`` is the mean's standard error over
+    other test images; the two are independent, their variances add, and with them the squares of their half widths
+    (Zou and Donner 2008), each with its own quantile.
+    """
+    error = seed_error(differences)
     if error is None:
         return None
-    half = quantile((1 + CONFIDENCE) / 2, len(differences)) * error
-    return float(mean - half), float(mean + half)
+    half = _half_width((1 - CONFIDENCE) / 2, error, len(differences), image_error)
+    mean = float(np.mean(differences))
+    return mean - half, mean + half
 
 
-def over_images(differences: Numbers, seed: int = 0) -> tuple[float, float]:
-    """The 95% percentile bootstrap interval of the mean of (n,) differences, one for each image of the test part.
+def over_images(mean: float, image_error: float) -> Interval:
+    """The 95% interval of a mean over test images alone, by the normal distribution."""
+    half = quantile((1 + CONFIDENCE) / 2, None) * image_error
+    return mean - half, mean + half
 
-    n images are drawn with replacement 5,000 times. Which of the images with the same difference are drawn makes no
-    difference, so the draws are multinomial counts of the distinct values.
+
+def image_error(parts: Numbers, strata: Numbers | None = None) -> float:
+    """The standard error of a sum of (n,) parts, one for each test image, over other images of the same kinds.
+
+    ``strata``: the kind of each image, as integers; how many there are of each is taken as given. An accuracy is the
+    sum of parts hit / n over images of one kind.
     """
-    values, counts = np.unique(np.round(differences, 9), return_counts=True)  # equal but for rounding
-    n = counts.sum()
-    drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=RESAMPLES)
-    low, high = np.quantile(drawn @ values / n, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+    parts = np.asarray(parts, dtype=float)
+    kinds = np.zeros(len(parts), int) if strata is None else np.asarray(strata)
+    groups = [parts[kinds == kind] for kind in np.unique(kinds)]
+    return float(np.sqrt(sum(len(group) * group.var(ddof=1) for group in groups if len(group) > 1)))
 
 
-def p_value(differences: Numbers, margin: float = 0.0) -> float | None:
-    """Of the two-sided t-test that the mean of (n,) differences is ``margin``; None for n < 2."""
-    error = _error(differences)
+def p_value(differences: Numbers, margin: float = 0.0, image_error: float = 0.0) -> float | None:
+    """Of the two-sided test that the true mean of (n,) differences is ``margin``; None for n < 2.
+
+    The p for which the interval of :func:`over_seeds` at level 1 - p reaches just to the margin; without a part for
+    test images that is the paired t-test's.
+    """
+    error, n = seed_error(differences), len(differences)
     if error is None:
         return None
     distance = abs(float(np.mean(differences)) - margin)
-    if error == 0:
+    if not error and not image_error:
         return float(distance == 0)
-    return float(2 * special.stdtr(len(differences) - 1, -distance / error))
+    if not image_error:
+        return float(2 * special.stdtr(n - 1, -distance / error))
+    low, high = 0.0, 0.5  # of the tail; the half width falls from infinity to 0
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _half_width(middle, error, n, image_error) > distance else (low, middle)
+    return 2 * high
 
 
 def holm(p_values: Numbers) -> list[float]:
@@ -73,14 +95,78 @@ def holm(p_values: Numbers) -> list[float]:
     return adjusted.tolist()
 
 
-def detectable(half_width: float, seeds: int | None = None) -> float:
-    """The true difference that a 95% interval of this half width leaves 0 out for in 80% of runs.
+def detectable(seed_error: float, seeds: int, image_error: float = 0.0) -> float:
+    """The true difference for which the 95% interval leaves out 0, on its side, in 80% of such runs.
 
-    (q(0.975) + q(0.8)) standard errors, where the half width is q(0.975) of them, and q are the quantiles of Student's
-    t over ``seeds``, or of the normal distribution where None.
+    ``seed_error``: the standard error over ``seeds``; its part by the noncentral t distribution, that of test images by
+    the normal one, and their squares add as those of the interval do.
     """
-    outer, inner = quantile((1 + CONFIDENCE) / 2, seeds), quantile(POWER, seeds)
-    return half_width * (outer + inner) / outer
+    of_seeds = seed_error * special.nctdtrinc(seeds - 1, 1 - POWER, quantile((1 + CONFIDENCE) / 2, seeds))
+    of_images = image_error * (quantile((1 + CONFIDENCE) / 2, None) + quantile(POWER, None))
+    return float(np.hypot(of_seeds, of_images))
+
+
+def seeds_needed(std: float, difference: float, image_error: float = 0.0, most: int = 10_000) -> int | None:
+    """The fewest seeds for which ``difference`` is :func:`detectable`, where paired differences have this ``std``.
+
+    None: no number up to ``most`` is enough, as where the test images alone leave more uncertain.
+    """
+    if detectable(std / np.sqrt(most), most, image_error) > difference:
+        return None
+    low, high = TWO - 1, most  # the first is not known to be enough, the second is
+    while high - low > 1:
+        middle = (low + high) // 2
+        enough = detectable(std / np.sqrt(middle), middle, image_error) <= difference
+        low, high = (low, middle) if enough else (middle, high)
+    return high
+
+
+def few_seeds(n: int) -> list[str]:
+    """What a reader must know of a run with n seeds, where they are few."""
+    if n >= FEW or n == 0:
+        return []
+    if n < TWO:
+        return ["One seed only: there is no standard deviation, no confidence interval, and no verdict."]
+    sizes = [f"{detectable(several**-0.5, several):.1f}" for several in (n, FEW)]
+    return [
+        f"{n} seeds only: intervals are right but wide. To be found in 80% of runs, a difference must be {sizes[0]} "
+        f"times as large as differences vary from seed to seed; with {FEW} seeds {sizes[1]} times."
+    ]
+
+
+def trend(values: np.ndarray) -> float | None:
+    """One-sided p of Page's test (1963) that (seeds, doses) values rise with the dose; exact, seed by seed.
+
+    L is the sum over seeds and doses of dose number times rank; p the share of all orders with an L as large. None
+    where there are fewer than three doses. Few doses have few orders: of one seed and four the least p is 1/24.
+    """
+    seeds, doses = values.shape
+    if doses < 3 or not seeds:
+        return None
+    ranks = pd.DataFrame(values).rank(axis=1).to_numpy()  # equal ones get the mean of their ranks: L is rounded down
+    found = int(np.floor((ranks * np.arange(1, doses + 1)).sum()))
+    ways = np.ones(1)
+    for _ in range(seeds):
+        ways = np.convolve(ways, _orders(doses))
+    return float(ways[found:].sum() / ways.sum())
+
+
+def _orders(doses: int) -> np.ndarray:
+    """How many orders of the ranks 1 .. doses have each value of the sum of dose number times rank."""
+    ways = {0: np.eye(1, doses * (doses + 1) * (2 * doses + 1) // 6 + 1)[0]}  # by the set of ranks that are given
+    for dose in range(1, doses + 1):
+        longer: dict[int, np.ndarray] = {}
+        for given, counts in ways.items():
+            for rank in (rank for rank in range(1, doses + 1) if not given >> rank & 1):
+                longer[given | 1 << rank] = longer.get(given | 1 << rank, 0) + np.roll(counts, dose * rank)
+        ways = longer
+    [counts] = ways.values()
+    return counts
+
+
+def least_p_of_a_trend(seeds: int, doses: int) -> float:
+    """The p of :func:`trend` where all seeds are in perfect order."""
+    return float(special.factorial(doses) ** -float(seeds))
 
 
 def quantile(share: float, n: int | None) -> float:
@@ -88,7 +174,11 @@ def quantile(share: float, n: int | None) -> float:
     return float(special.ndtri(share) if n is None else special.stdtrit(n - 1, share))
 
 
-def _error(differences: Numbers) -> float | None:
-    """The standard error of the mean."""
+def seed_error(differences: Numbers) -> float | None:
+    """The standard error of the mean over seeds; None for fewer than two."""
     n = len(differences)
-    return None if n < 2 else float(np.std(differences, ddof=1) / np.sqrt(n))
+    return None if n < TWO else float(np.std(differences, ddof=1) / np.sqrt(n))
+
+
+def _half_width(tail: float, error: float, n: int, image_error: float) -> float:
+    return float(np.hypot(quantile(1 - tail, n) * error, quantile(1 - tail, None) * image_error))

@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 
 from hrrl.reporting import premise, search, summary
-from hrrl.reporting.claims import claims
+from hrrl.reporting.claims import ENDPOINTS, PAPERS_NAMES, STRONGER, claims, of_paper
 from hrrl.reporting.results import Results
-from hrrl.reporting.statistics import ENOUGH
+from hrrl.reporting.statistics import TWO
 from hrrl.reporting.summary import Column
 
 MISSING = "–"
@@ -37,7 +37,7 @@ def interval(score: dict | None) -> str:
 def clear(score: dict) -> bool:
     """Whether there are enough seeds, and the confidence interval of the difference leaves out 0."""
     difference = score.get("difference", {})
-    return score["n"] >= ENOUGH and "low" in difference and difference["low"] * difference["high"] > 0
+    return score["n"] >= TWO and "low" in difference and difference["low"] * difference["high"] > 0
 
 
 def bounds(interval: Any, digits: int = 2) -> str:
@@ -67,9 +67,11 @@ def tables(results: Results) -> dict[str, pd.DataFrame]:
     decided = claims(results)
     named = {
         "claims": claim_table(results, [row for row in decided if row["primary"]]),
+        "claims_beside": beside_table(results, decided),
         "claims_secondary": secondary_table(results, [row for row in decided if not row["primary"]]),
         "premise_concepts": premise_concepts(results),
         "premise_targets": premise_targets(results),
+        "premise_weights": premise_weights(results),
         "search": searched(results),
         "svm": means(results, transfer, "SVM_{}"),
         **{f"svm_{target}": svm_target(results, target, scores) for target, scores, *_ in transfer},
@@ -116,15 +118,63 @@ def write_tables(tables: dict[str, pd.DataFrame], folder: str | Path) -> None:
 
 
 def claim_table(results: Results, rows: list[dict]) -> pd.DataFrame:
-    """The verdicts on the primary endpoints; differences in points."""
-    return _judged(results, rows, lambda row: {"Detectable": number(row["detectable"])})
+    """The verdicts on the primary endpoints, each against what the paper says of its own target; in points."""
+    return _judged(
+        results,
+        rows,
+        lambda row: {
+            "Paper": paper_difference(results, row),
+            "Seeds": row["seeds"],
+            "Detectable": number(row["detectable"]),
+            "p (Holm)": number(row["p_holm"], ".3f"),
+        },
+    )
 
 
 def secondary_table(results: Results, rows: list[dict]) -> pd.DataFrame:
     """The same comparisons on the other targets, with p-values after Holm's correction over all of them."""
     return _judged(
-        results, rows, lambda row: {"p": number(row["p"], ".3f"), "p (Holm)": number(row.get("p_holm"), ".3f")}
+        results,
+        rows,
+        lambda row: {"Seeds": row["seeds"], "p": number(row["p"], ".3f"), "p (Holm)": number(row["p_holm"], ".3f")},
     )
+
+
+def beside_table(results: Results, rows: list[dict]) -> pd.DataFrame:
+    """What else changes in a comparison, such as the accuracy on images that are not moved; in points."""
+    return pd.DataFrame(
+        [
+            {
+                "Claim": row["claim"],
+                "Compared": compared(results, row),
+                "Measure": measure.replace("_", " "),
+                "Difference [95% CI]": f"{found['difference']:+.2f} {bounds(found['ci95'])}".rstrip(),
+            }
+            for row in rows
+            for measure, found in row["beside"].items()
+            if found["difference"] is not None
+        ]
+    )
+
+
+def compared(results: Results, row: dict) -> str:
+    """ "EL (τ=0.1) − ERM", or the doses of a trend."""
+    if row["relation"] == "trend":
+        return f"{STRONGER[row['trend']]}: " + (" < ".join(row["doses"]) or "no runs")
+    return f"{results.labels[row['better']]} − {results.labels[row['compared']]}"
+
+
+def paper_difference(results: Results, row: dict) -> str:
+    """ "+0.85 (CIFAR-10)" """
+    found = of_paper(results, row)
+    return f"{found[1]:+.2f} ({PAPERS_NAMES[found[0]]})" if found else MISSING
+
+
+def against(row: dict) -> str:
+    """What a difference is judged against."""
+    sign = ENDPOINTS[row["endpoint"]].sign
+    bound = {"no_worse": f"{-sign * (row['margin'] or 0):+.2f}", "similar": f"±{row['margin'] or 0:.2f}"}
+    return {"better": "0", "trend": "chance", **bound}[row["relation"]]
 
 
 def _judged(results: Results, rows: list[dict], more: Any) -> pd.DataFrame:
@@ -133,17 +183,21 @@ def _judged(results: Results, rows: list[dict], more: Any) -> pd.DataFrame:
             {
                 "Claim": row["claim"],
                 "Source": row["source"],
-                "Compared": f"{results.labels[row['better']]} − {results.labels[row['compared']]}",
-                "Endpoint": " ".join(filter(None, [row["endpoint"], row["target"]])),
+                "Compared": compared(results, row),
+                "Endpoint": " ".join(filter(None, [row["endpoint"].replace("_", " "), row["target"]])),
                 "Verdict": row["verdict"],
-                "Difference [95% CI]": f"{row['difference']:+.2f} {bounds(row['ci95'])}".rstrip(),
-                "Judged against": f"{row['margin'] + 0.0:+.2f}" if row["margin"] else "0",
-                "Seeds": row["seeds"],
+                "Difference [95% CI]": difference(row),
+                "Judged against": against(row),
             }
             | more(row)
             for row in rows
         ]
     )
+
+
+def difference(row: dict) -> str:
+    """ "+0.85 [+0.50, +1.20]" """
+    return MISSING if row["difference"] is None else f"{row['difference']:+.2f} {bounds(row['ci95'])}".rstrip()
 
 
 def premise_concepts(results: Results) -> pd.DataFrame:
@@ -171,6 +225,23 @@ def premise_targets(results: Results) -> pd.DataFrame:
             "Loss on its concepts": rows.loss.map(lambda loss: number(loss, ".3f")),
             "Loss on the benchmark": rows.benchmark_loss.map(lambda loss: number(loss, ".3f")),
             "Premise": rows.premise.replace("", MISSING),
+        }
+    )
+
+
+def premise_weights(results: Results) -> pd.DataFrame:
+    """Whether a method that moves q did what the premise asks it to."""
+    rows = premise.target_weights(results)
+    differences = [
+        interval({"difference": {"mean": r.difference} | ({"low": r.low, "high": r.high} if r.low == r.low else {})})
+        for r in rows.itertuples()
+    ]
+    return pd.DataFrame(
+        {
+            "Target": rows.target,
+            "Method": rows.variant.map(results.labels),
+            "Weight of its mix of concepts": rows.weight.map("{:.2f}".format),
+            f"Accuracy on that mix, difference to {results.labels[results.baseline]} [95% CI]": differences,
         }
     )
 

@@ -1,0 +1,115 @@
+"""Decides a finished run's claims anew, by today's definitions: python -m scripts.claims FOLDER [--params FILE].
+
+From FOLDER/tables/runs.csv and claims.json; writes claims.json, the tables of claims and premise, the figure, and what
+metrics.json, headline.json and report.html say of them. Claims are those of presets/<name of the folder>.yaml, of the
+params file that is given, or those that claims.json names. What runs.csv lacks is left out and named.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from hrrl import params, reporting
+from hrrl.errors import UserError
+from hrrl.reporting.claims import HOLDS
+from hrrl.reporting.recorded import recorded
+
+ROOT = Path(__file__).resolve().parent.parent
+TABLES = ("claims", "claims_beside", "claims_secondary", "premise_targets", "premise_weights")
+NOTE = (
+    '<p class="soft">The verdicts and the premise were computed anew from tables/runs.csv, by the definitions of '
+    "docs/evidence.md; the search, and which images a network itself gets right, were not recorded then.</p>\n"
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--params", type=Path, metavar="FILE", help="whose claims are decided")
+    options = parser.parse_args(arguments)
+    preset = ROOT / "presets" / f"{options.folder.resolve().name}.yaml"
+    try:
+        source = params.load(options.params or preset) if options.params or preset.is_file() else None
+        decide(options.folder, source)
+    except UserError as error:
+        sys.exit(str(error))
+
+
+def decide(folder: Path, source: params.Params | None) -> None:
+    """Writes the verdicts into a folder, by the claims of params, or those that its claims.json names."""
+    asked = source and source.as_dict()["claims"]
+    asked = asked and [{key: value for key, value in claim.items() if value is not None} for claim in asked]
+    results = recorded(folder, asked, source and source.as_dict()["shifts"])
+    left = [claim["name"] for claim in asked or [] if claim not in results.claims]
+    if left:
+        print(f"{folder}: not measured, or not recorded: {', '.join(left)}")
+    rows = reporting.claims(results)
+    (folder / "claims.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    values = reporting.runs(results)
+    values = values[~values.measure.str.startswith("q_")] if "q_" not in _text(folder / "tables/runs.csv") else values
+    values.to_csv(folder / "tables/runs.csv", index=False, lineterminator="\n")
+    made = {name: table for name, table in reporting.tables(results).items() if name in TABLES}
+    _update_metrics(folder, results)
+    with tempfile.TemporaryDirectory() as temporary:
+        new = Path(temporary)
+        reporting.figures(results, new)
+        reporting.write_tables(made, new)
+        there = {".md"} | {file.suffix for file in folder.glob("tables/claims.*")}
+        for name in TABLES:
+            for end in (".csv", ".md"):
+                (folder / f"tables/{name}{end}").unlink(missing_ok=True)
+        for file in (file for file in new.iterdir() if file.stem in made and file.suffix in there):
+            shutil.copy(file, folder / "tables" / file.name)
+        for figure in folder.glob("figures/claims.*"):
+            shutil.copy(new / figure.name, figure)
+        if (folder / "report.html").is_file():
+            page = reporting.page(results, new)
+            (folder / "report.html").write_text(_patched(_text(folder / "report.html"), page), encoding="utf-8")
+    for row in rows:
+        if row["primary"]:
+            print(f"{row['claim']:<20} {row['verdict']:<10} {reporting.difference(row)}")
+
+
+def _update_metrics(folder: Path, results: reporting.Results) -> None:
+    """The parts of metrics.json and headline.json that say what was decided."""
+    found = reporting.metrics(results)
+    verdicts = [claim["verdict"] for claim in found["claims"].values()]
+    parts = {
+        "metrics.json": {name: found[name] for name in ("claims", "premise") if name in found},
+        "headline.json": {"claims": f"{verdicts.count(HOLDS)}/{len(verdicts)}"},
+    }
+    for name, new in parts.items():
+        if (folder / name).is_file():
+            content = json.loads(_text(folder / name)) | new
+            (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _patched(old: str, new: str) -> str:
+    """A page with the claims and the premise of another, and what that warns of besides."""
+    start, end = re.search('<h2 id="claims">', old), re.search('<h2 id="(?!claims|premise)', old)
+    part = new[new.index('<h2 id="claims">') : re.search('<h2 id="(?!claims|premise)', new).start()]
+    old = old[: start.start()] + part.replace("</h2>\n", "</h2>\n" + NOTE, 1) + old[end.start() :]
+    said = [re.search(r'<h2 id="protocol">.*?</ul>', page, re.DOTALL)[0] for page in (old, new)]
+    old = old.replace(*said)
+    style = re.search(r"table\.claims th,.*?cursor: help; \}\n", new, re.DOTALL)[0]
+    old = old if style in old else old.replace("</style>", style + "</style>", 1)
+    warned = [re.findall("<li>.*?</li>", page[: page.index('<h2 id="claims">')]) for page in (old, new)]
+    more = "".join(line for line in warned[1] if line not in warned[0])
+    if not more:
+        return old
+    if warned[0]:
+        return old.replace(warned[0][-1], warned[0][-1] + more, 1)
+    box = f'<div class="problems" role="note"><b>Before you trust the numbers</b>\n<ul>{more}</ul></div>\n\n'
+    return old.replace('<h2 id="claims">', box + '<h2 id="claims">', 1)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,7 @@
 # Creates .venv with the pinned requirements, by $PYTHON or the first Python on PATH that the project runs on. Debian's
 # python3 comes without venv: it is installed where that is allowed.
 set -eu
-tested="3.11, 3.12 and 3.13"
+tested="3.11 and 3.13"
 fits() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo "(not there)"; }
 

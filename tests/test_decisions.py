@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from hrrl.reporting import Results, claims, statistics
+from hrrl.reporting.claims import ENDPOINTS
 
 VARIANTS = {
     "erm": {"example": None, "concept": None},
@@ -107,6 +108,13 @@ def test_of_several_the_best_is_compared(endpoint, best):
     assert row["difference"] == pytest.approx(differences.mean())
     assert row["p"] == pytest.approx(stats.ttest_1samp(differences, row["margin"]).pvalue)
     assert row["verdict"] == ("holds" if endpoint == "svm" else "fails")
+
+
+def test_the_best_has_the_best_mean_however_many_seeds_it_has():
+    numbers = {("a", "erm"): CLEAR, ("a", "cl"): [8.0, 9.0], ("a", "el"): [v + 40 for v in NOISY]}
+    row = claims(results(numbers, [claim(than=["erm", "cl"])]))[0]
+    assert (row["compared"], row["seeds"]) == ("cl", 2)
+    assert {endpoint.sign for endpoint in ENDPOINTS.values()} <= {1, -1}
 
 
 @pytest.mark.parametrize("n", [2, 5, 9])

@@ -127,6 +127,8 @@ def test_intervals_and_p_values_are_two_sided_students(n, margin):
         expected = stats.ttest_1samp(sign * differences, sign * margin).pvalue
         assert statistics.p_value(sign * differences, sign * margin) == pytest.approx(expected)
     assert statistics.spread(differences) == pytest.approx({"mean": differences.mean(), "std": stats.tstd(differences)})
+    assert statistics.spread([1, 2, 6]) == pytest.approx({"mean": 3.0, "std": 7**0.5})
+    assert statistics.spread([4]) == {"mean": 4.0}
     assert statistics.quantile(0.9, n) == pytest.approx(stats.t(n - 1).ppf(0.9))
     assert statistics.quantile(0.9, None) == pytest.approx(stats.norm.ppf(0.9))
     power = stats.t(n - 1).ppf(0.975), stats.t(n - 1).ppf(0.8)

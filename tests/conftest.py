@@ -55,7 +55,7 @@ CLONE_ALONE = ["test_tutorial", "test_pipeline", "test_interruptions"]  # files 
 
 def pytest_collection_modifyitems(items):
     """What takes longest comes first, so that workers (pytest -n) end at about the same time."""
-    long = ["test_training", *CLONE_ALONE, "test_graph", "test_examples"]
+    long = ["test_training", *CLONE_ALONE, "test_graph", "test_examples", "test_measurements"]
     ranks = {name: rank for rank, name in enumerate(long)}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 

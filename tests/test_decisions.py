@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from hrrl.reporting import Results, claims, statistics
+from hrrl.reporting.claims import ENDPOINTS
 
 VARIANTS = {
     "erm": {"example": None, "concept": None},
@@ -109,6 +110,13 @@ def test_of_several_the_best_is_compared(endpoint, best):
     assert row["verdict"] == ("holds" if endpoint == "svm" else "fails")
 
 
+def test_the_best_has_the_best_mean_however_many_seeds_it_has():
+    numbers = {("a", "erm"): CLEAR, ("a", "cl"): [8.0, 9.0], ("a", "el"): [v + 40 for v in NOISY]}
+    row = claims(results(numbers, [claim(than=["erm", "cl"])]))[0]
+    assert (row["compared"], row["seeds"]) == ("cl", 2)
+    assert {endpoint.sign for endpoint in ENDPOINTS.values()} <= {1, -1}
+
+
 @pytest.mark.parametrize("n", [2, 5, 9])
 @pytest.mark.parametrize("margin", [0.0, -0.7])
 def test_intervals_and_p_values_are_two_sided_students(n, margin):
@@ -119,6 +127,8 @@ def test_intervals_and_p_values_are_two_sided_students(n, margin):
         expected = stats.ttest_1samp(sign * differences, sign * margin).pvalue
         assert statistics.p_value(sign * differences, sign * margin) == pytest.approx(expected)
     assert statistics.spread(differences) == pytest.approx({"mean": differences.mean(), "std": stats.tstd(differences)})
+    assert statistics.spread([1, 2, 6]) == pytest.approx({"mean": 3.0, "std": 7**0.5})
+    assert statistics.spread([4]) == {"mean": 4.0}
     assert statistics.quantile(0.9, n) == pytest.approx(stats.t(n - 1).ppf(0.9))
     assert statistics.quantile(0.9, None) == pytest.approx(stats.norm.ppf(0.9))
     power = stats.t(n - 1).ppf(0.975), stats.t(n - 1).ppf(0.8)

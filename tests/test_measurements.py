@@ -318,6 +318,8 @@ def test_fine_tuning_is_sgd_from_the_pretrained_weights(variant, target):
             rows[-1] = (step, np.mean(last + losses), error)
     assert table.step.tolist() == [step for step, *_ in rows] == [2, 4, 6]
     assert table.train_loss.tolist() == pytest.approx([loss for _, loss, _ in rows], rel=1e-3)
+    with np.load(paths.measured("finetune", variant, SEED, ".npz")) as kept:
+        assert 100 * (1 - kept[target].mean()) == pytest.approx(table.test_error.iloc[-1])
     assert table.test_error.tolist() == pytest.approx([error for *_, error in rows], abs=1.1)  # of 80 images, or 100
 
 
@@ -370,6 +372,11 @@ def test_robustness_is_accuracy_on_moved_images_and_by_concept_on_clean_ones(var
     assert found["concepts"] == pytest.approx({name: rows[0][f"accuracy_{name}"] for name in NAMES})
     assert len({row["val_accuracy"] for row in rows}) == len(STEPS)  # each step moves images, and far enough
     assert found["concepts"] != pytest.approx({name: rows[-1][f"accuracy_{name}"] for name in NAMES})
+    with np.load(paths.measured("robustness", variant, SEED, ".npz")) as kept:
+        assert kept["concepts"].tolist() == [CONCEPTS[label] for label in y.tolist()]
+        for step, row in zip(STEPS, rows, strict=True):
+            right = np.unpackbits(kept[f"{step:g}"], count=len(y))
+            assert 100 * right.mean() == pytest.approx(row["val_accuracy"])
 
 
 @pytest.mark.parametrize("variant", RUNS)

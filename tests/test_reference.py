@@ -24,7 +24,7 @@ from hrrl.features import features
 from hrrl.methods.example.gradient import Gradient
 from hrrl.models import Classifier
 from hrrl.params import Dataset
-from hrrl.robustness import augmented_accuracy
+from hrrl.robustness import right_when_moved
 
 CONCEPTS, NAMES = [0, 0, 0, 0, 1, 0, 1, 1, 2, 0], ["many", "some", "few", "none"]
 COUNTS, SHARES = [60, 30, 10], [0.2, 0.5, 0.3]
@@ -139,15 +139,21 @@ def test_each_process_evaluates_its_own_images(task, trained):
     assert np.mean([part["val_accuracy"] for part in parts]) == pytest.approx(whole["val_accuracy"])
 
 
-def test_augmented_accuracy_is_a_plain_loops(task, trained):
+def test_accuracy_on_moved_images_is_a_plain_loops(task, trained):
     x, y = reference.digits("test", 6)
     net, steps = normalised(copy.deepcopy(trained)), [0.0, 0.2, 0.6]
     expected = [reference.measured(net, reference.moved(net, x, y, step), y, CONCEPTS, NAMES) for step in steps]
     with runtime.start(COMPUTE) as here:
-        rows = augmented_accuracy(Classifier(copy.deepcopy(trained)), task, here, steps)
-    for step, row, values in zip(steps, rows, expected, strict=True):
-        assert row == pytest.approx({"step_size": step} | values, rel=1e-5)
-    accuracies = [row["val_accuracy"] for row in rows]
+        hits = right_when_moved(Classifier(copy.deepcopy(trained)), task.test, here, steps)
+    assert list(hits) == steps
+    concepts = np.array(CONCEPTS)[y.numpy()]
+    for those, values in zip(hits.values(), expected, strict=True):
+        assert 100 * those.mean() == pytest.approx(values["val_accuracy"])
+        for k, name in enumerate(NAMES):
+            assert f"accuracy_{name}" not in values or 100 * those[concepts == k].mean() == pytest.approx(
+                values[f"accuracy_{name}"]
+            )
+    accuracies = [those.mean() for those in hits.values()]
     assert accuracies == sorted(set(accuracies), reverse=True)  # each step costs accuracy
 
 

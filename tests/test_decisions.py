@@ -67,12 +67,14 @@ def test_what_the_correction_takes_away_is_undecided():
     for t in targets:
         accuracies[t, "el"] = [z + d for z, d in zip(zero, CLEAR if t in "ah" else NOISY, strict=True)]
     rows = claims(results(accuracies, [claim()]))
-    corrected = [row for row in rows if "p_holm" in row]
-    assert [row["p_holm"] for row in corrected] == pytest.approx(closed_testing([row["p"] for row in corrected]))
+    for primary in (True, False):
+        corrected = [row for row in rows if row["primary"] == primary]
+        assert [row["p_holm"] for row in corrected] == pytest.approx(closed_testing([row["p"] for row in corrected]))
     found = {row["target"]: row for row in rows}
     assert (found["h"]["verdict"], found["a"]["verdict"]) == ("holds", "holds")
     for t in "bcdefg":
-        assert found[t]["ci95"][0] > found[t]["margin"] == 0
+        assert found[t]["ci95"][0] > 0
+        assert not found[t]["margin"]
         assert found[t]["p"] < 0.05 < found[t]["p_holm"]
         assert found[t]["verdict"] == "undecided"
 
@@ -106,7 +108,8 @@ def test_of_several_the_best_is_compared(endpoint, best):
     assert row["compared"] == best
     differences = np.array(numbers["a", "el"]) - numbers["a", best]
     assert row["difference"] == pytest.approx(differences.mean())
-    assert row["p"] == pytest.approx(stats.ttest_1samp(differences, row["margin"]).pvalue)
+    if endpoint == "svm":  # test errors have test images' part, which test_claims.py works out
+        assert row["p"] == pytest.approx(stats.ttest_1samp(differences, row["margin"] or 0.0).pvalue)
     assert row["verdict"] == ("holds" if endpoint == "svm" else "fails")
 
 
@@ -131,5 +134,3 @@ def test_intervals_and_p_values_are_two_sided_students(n, margin):
     assert statistics.spread([4]) == {"mean": 4.0}
     assert statistics.quantile(0.9, n) == pytest.approx(stats.t(n - 1).ppf(0.9))
     assert statistics.quantile(0.9, None) == pytest.approx(stats.norm.ppf(0.9))
-    power = stats.t(n - 1).ppf(0.975), stats.t(n - 1).ppf(0.8)
-    assert statistics.detectable(3.0, n) == pytest.approx(3 * sum(power) / power[0])

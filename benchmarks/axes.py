@@ -9,11 +9,13 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.steps import stepper
-from hrrl import evaluation, methods, models, objective, params, runtime, training
-from hrrl.checkpoint import Checkpoint
+from hrrl import methods, objective
 from hrrl.fast.convolution import Conv2d
+from hrrl.settings import schema
+from hrrl.train import evaluation, models, runtime, training
+from hrrl.train.checkpoint import Checkpoint
 
-QUICK = params.load("presets/quick.yaml").pretrain
+QUICK = schema.load("presets/quick.yaml").pretrain
 NETS = {  # image size, backbone, its arguments
     "32px": (32, "resnet18", {}),
     "64px": (64, "resnet18", {}),
@@ -31,7 +33,7 @@ VARIANTS = {
 
 def compute(threads: int | None = None, **changes):
     """The settings of ``compute`` at their fastest, in one thread. ``threads`` for the whole machine."""
-    settings = params.load("presets/quick.yaml").compute
+    settings = schema.load("presets/quick.yaml").compute
     fastest = {"arithmetic": "native", "precision": "bfloat16", "threads": threads or settings.threads}
     return settings.model_copy(update=fastest | changes)
 

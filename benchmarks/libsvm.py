@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from hrrl.svm import GRID, draws, evaluate
+from hrrl.transfer.svm import GRID, draws, evaluate
 
 
 def libsvm(train_x, train_y, test_x, test_y, folds: int, seed: int) -> float:

@@ -1,4 +1,4 @@
-"""What curves for TensorBoard cost while training (hrrl/live.py)."""
+"""What curves for TensorBoard cost while training (hrrl/train/live.py)."""
 
 import tempfile
 import time
@@ -7,9 +7,10 @@ import torch
 
 from benchmarks.axes import BATCH, CONCEPTS, NETS, compute, seconds
 from benchmarks.steps import stepper
-from hrrl import methods, models, runtime, training
-from hrrl.live import Live
-from hrrl.trace import Trace
+from hrrl import methods
+from hrrl.methods.q_history import Trace
+from hrrl.train import models, runtime, training
+from hrrl.train.live import Live
 
 STEPS = 1000
 

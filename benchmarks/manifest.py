@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from benchmarks.memory import peak_megabytes
-from hrrl.datasets.manifest import prepare
-from hrrl.params import Dataset
+from hrrl.data.manifest import prepare
+from hrrl.settings.schema import Dataset
 
 FILES = (25_000, 50_000, 100_000)
 VALIDATION = 25  # one file of so many

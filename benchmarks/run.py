@@ -262,7 +262,7 @@ def markdown(report: dict) -> str:
 
 def plot(report: dict, path: Path) -> None:
     """Ratios beside their targets, and time and memory against N, K and the number of classes."""
-    from hrrl.reporting.figures import only_style
+    from hrrl.report.figures import only_style
 
     with only_style({}):
         _plot(report, path)

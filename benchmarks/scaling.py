@@ -16,8 +16,9 @@ import torch
 from benchmarks.axes import BATCH, NETS, VARIANTS, compute
 from benchmarks.memory import peak_megabytes
 from benchmarks.steps import stepper
-from hrrl import methods, models, runtime, training
+from hrrl import methods
 from hrrl.data.augment import augment_batch
+from hrrl.train import models, runtime, training
 
 POINTS = {
     "images": [(n, 11, 100) for n in (8_000, 16_000, 32_000)],

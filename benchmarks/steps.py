@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import torch
 
-from hrrl import runtime, training
+from hrrl.train import runtime, training
 
 
 def stepper(model, concepts: torch.Tensor, variant: training.Variant, lr: float, decay: float, here: runtime.Runtime):

@@ -6,7 +6,7 @@
     python -m benchmarks.svm --fit              one fit at C = 1, of the estimator hrrl.LinearSVM
 
 Almost all of the time of either is in passes over the features: products with them and with their transpose.
-``LinearSVC`` makes them for one class and one C at a time, on one core, on rows of (index, double) pairs. hrrl.svm
+``LinearSVC`` makes them for one class and one C at a time, on one core, on rows of (index, double) pairs. Ours
 makes them for all classes at once, as float32 matrix products on blocks that stay in cache, on all cores; and the
 Gram matrix as preconditioner and warm starts over C leave some 200 passes for all five C's and the refit.
 """
@@ -22,8 +22,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from hrrl.linear_svm import LinearSVM
-from hrrl.svm import GRID, evaluate
+from hrrl.transfer.linear_svm import LinearSVM
+from hrrl.transfer.svm import GRID, evaluate
 
 FOLDS = 2  # the pipeline's five only take longer, both ways
 

@@ -17,9 +17,11 @@ from torchvision import datasets, io, transforms
 
 from benchmarks.axes import compute, plain_net
 from benchmarks.steps import stepper
-from hrrl import data, models, objective, params, runtime, training
-from hrrl.datasets.manifest import prepare
-from hrrl.decode import resize
+from hrrl import data, objective
+from hrrl.data.decode import resize
+from hrrl.data.manifest import prepare
+from hrrl.settings import schema
+from hrrl.train import models, runtime, training
 
 BATCH = {32: 128, 64: 128, 224: 32}
 STEPS = {32: 12, 64: 8, 224: 4}
@@ -27,7 +29,7 @@ WARM = 2  # steps before the clock starts
 
 
 def source(folder: Path, definition: dict, size: int, split: str = "train"):
-    definition = params.Dataset(**definition)
+    definition = schema.Dataset(**definition)
     if not (folder / "dataset.json").exists():
         prepare(definition, folder.name).write(folder)
     return data.open_split(folder, definition.root, split, size, workers=2)
@@ -152,7 +154,7 @@ def trainer(images, size: int, here: runtime.Runtime):
 
 
 def extractor(images, size: int, here: runtime.Runtime):
-    """hrrl.features.features, batch by batch."""
+    """hrrl.transfer.features.features, batch by batch."""
     torch.manual_seed(0)
     model = models.build("resnet18", len(images.classes)).to(memory_format=here.memory_format).eval()
     features = []

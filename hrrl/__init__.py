@@ -19,13 +19,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hrrl import theory
     from hrrl.concepts import group_classes, group_wnids
-    from hrrl.extraction import extract_features
-    from hrrl.linear_svm import LinearSVM
+    from hrrl.methods import theory
+    from hrrl.methods.simplex import project_simplex
     from hrrl.objective import ConceptDistribution, perturb
-    from hrrl.simplex import project_simplex
-    from hrrl.svm import evaluate as svm_score
+    from hrrl.transfer.extraction import extract_features
+    from hrrl.transfer.linear_svm import LinearSVM
+    from hrrl.transfer.svm import evaluate as svm_score
 
 __version__ = "1.0.0"
 __all__ = [
@@ -42,14 +42,14 @@ __all__ = [
 
 _PLACES = {
     "ConceptDistribution": "hrrl.objective:ConceptDistribution",
-    "LinearSVM": "hrrl.linear_svm:LinearSVM",
-    "extract_features": "hrrl.extraction:extract_features",
+    "LinearSVM": "hrrl.transfer.linear_svm:LinearSVM",
+    "extract_features": "hrrl.transfer.extraction:extract_features",
     "group_classes": "hrrl.concepts:group_classes",
     "group_wnids": "hrrl.concepts:group_wnids",
     "perturb": "hrrl.objective:perturb",
-    "project_simplex": "hrrl.simplex:project_simplex",
-    "svm_score": "hrrl.svm:evaluate",
-    "theory": "hrrl.theory:",
+    "project_simplex": "hrrl.methods.simplex:project_simplex",
+    "svm_score": "hrrl.transfer.svm:evaluate",
+    "theory": "hrrl.methods.theory:",
 }
 
 

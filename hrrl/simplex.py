@@ -1,26 +1,5 @@
-"""Euclidean projection on the probability simplex (Duchi et al. 2008), step 4 of Algorithm 1."""
+"""The nearest distribution to a vector (Eq. 6): see :mod:`hrrl.methods.simplex`."""
 
-import torch
+from hrrl.methods.simplex import project_simplex
 
-
-def project_simplex(v: torch.Tensor) -> torch.Tensor:
-    """Nearest point to ``v`` of the simplex {w : sum w = 1, w >= 0}, in L2 (Eq. 6; Duchi et al. 2008, Fig. 1).
-
-    Args:
-        v: (K,) floating-point tensor, K >= 1, finite.
-    Returns:
-        (K,) tensor of the dtype and device of ``v``.
-    Raises:
-        ValueError: ``v`` is not a vector of at least one number.
-
-    >>> project_simplex(torch.tensor([0.75, 0.5, -1.0]))
-    tensor([0.6250, 0.3750, 0.0000])
-    """
-    if v.ndim != 1 or len(v) == 0:
-        raise ValueError(f"project_simplex takes a vector of at least one number, got shape {tuple(v.shape)}")
-    # The projection does not change when all entries move together; without it, large entries would cancel.
-    u = v.double() - v.max().double()
-    descending = u.sort(descending=True).values
-    excess = (descending.cumsum(0) - 1) / torch.arange(1, len(u) + 1, device=u.device, dtype=u.dtype)
-    support = int((descending > excess).sum())  # a prefix: the entries that stay positive
-    return (u - excess[support - 1]).clamp_(min=0).to(v.dtype)
+__all__ = ["project_simplex"]

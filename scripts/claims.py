@@ -13,10 +13,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hrrl import params, reporting
+from hrrl import report
 from hrrl.errors import UserError
-from hrrl.reporting.claims import HOLDS
-from hrrl.reporting.recorded import recorded
+from hrrl.report.claims import HOLDS
+from hrrl.report.recorded import recorded
+from hrrl.settings import schema
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ("claims", "claims_beside", "claims_secondary", "premise_targets", "premise_weights")
@@ -33,13 +34,13 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     preset = ROOT / "presets" / f"{options.folder.resolve().name}.yaml"
     try:
-        source = params.load(options.params or preset) if options.params or preset.is_file() else None
+        source = schema.load(options.params or preset) if options.params or preset.is_file() else None
         decide(options.folder, source)
     except UserError as error:
         sys.exit(str(error))
 
 
-def decide(folder: Path, source: params.Params | None) -> None:
+def decide(folder: Path, source: schema.Params | None) -> None:
     """Writes the verdicts into a folder, by the claims of params, or those that its claims.json names."""
     asked = source and source.as_dict()["claims"]
     asked = asked and [{key: value for key, value in claim.items() if value is not None} for claim in asked]
@@ -47,17 +48,17 @@ def decide(folder: Path, source: params.Params | None) -> None:
     left = [claim["name"] for claim in asked or [] if claim not in results.claims]
     if left:
         print(f"{folder}: not measured, or not recorded: {', '.join(left)}")
-    rows = reporting.claims(results)
+    rows = report.claims(results)
     (folder / "claims.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    values = reporting.runs(results)
+    values = report.runs(results)
     values = values[~values.measure.str.startswith("q_")] if "q_" not in _text(folder / "tables/runs.csv") else values
     values.to_csv(folder / "tables/runs.csv", index=False, lineterminator="\n")
-    made = {name: table for name, table in reporting.tables(results).items() if name in TABLES}
+    made = {name: table for name, table in report.tables(results).items() if name in TABLES}
     _update_metrics(folder, results)
     with tempfile.TemporaryDirectory() as temporary:
         new = Path(temporary)
-        reporting.figures(results, new)
-        reporting.write_tables(made, new)
+        report.figures(results, new)
+        report.write_tables(made, new)
         there = {".md"} | {file.suffix for file in folder.glob("tables/claims.*")}
         for name in TABLES:
             for end in (".csv", ".md"):
@@ -67,16 +68,16 @@ def decide(folder: Path, source: params.Params | None) -> None:
         for figure in folder.glob("figures/claims.*"):
             shutil.copy(new / figure.name, figure)
         if (folder / "report.html").is_file():
-            page = reporting.page(results, new)
+            page = report.page(results, new)
             (folder / "report.html").write_text(_patched(_text(folder / "report.html"), page), encoding="utf-8")
     for row in rows:
         if row["primary"]:
-            print(f"{row['claim']:<20} {row['verdict']:<10} {reporting.difference(row)}")
+            print(f"{row['claim']:<20} {row['verdict']:<10} {report.difference(row)}")
 
 
-def _update_metrics(folder: Path, results: reporting.Results) -> None:
+def _update_metrics(folder: Path, results: report.Results) -> None:
     """The parts of metrics.json and headline.json that say what was decided."""
-    found = reporting.metrics(results)
+    found = report.metrics(results)
     verdicts = [claim["verdict"] for claim in found["claims"].values()]
     parts = {
         "metrics.json": {name: found[name] for name in ("claims", "premise") if name in found},

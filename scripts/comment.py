@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hrrl.params import load
+from hrrl.settings.schema import load
 from scripts.cells import DVC
 
 HEADER = 2  # lines of a table without rows

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from hrrl.common.files import replacing
 from hrrl.errors import UserError
-from hrrl.files import replacing
-from hrrl.params import load
+from hrrl.settings.schema import load
 from scripts import cells
 from scripts.readme import READMES, ROOT
 

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hrrl.progress import duration
+from hrrl.train.progress import duration
 from scripts.costs import Costs
 
 MINUTE = 60.0  # seconds between two lines of text about cells that run
@@ -26,7 +26,7 @@ class State:
     Attributes:
         order: all cells; pending: those that are to be looked at; waiting: those whose turn comes in a running call.
         running: cell -> when it began, as time.time(); ended: cell -> "ran", "kept" (nothing to do) or "failed".
-        course: the folder with the progress of cells that train (hrrl/progress.py).
+        course: the folder with the progress of cells that train (hrrl/train/progress.py).
     """
 
     order: list[str]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hrrl.files import replacing
+from hrrl.common.files import replacing
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">

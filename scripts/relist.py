@@ -14,7 +14,7 @@ from stages.common import plain, read_params
 from stages.paths import CONCEPTS, dataset_folder, read_json, resolved
 
 from hrrl.concepts import csv_hash
-from hrrl.datasets.manifest import relisted
+from hrrl.data.manifest import relisted
 from scripts import cells
 
 ROOT = Path(__file__).resolve().parent.parent

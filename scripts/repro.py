@@ -21,8 +21,8 @@ from stages.paths import REPORTS, WORK, remove_unnamed
 
 from rich.console import Console
 
-from hrrl import machine
 from hrrl.errors import UserError
+from hrrl.settings import machine
 from scripts import cells, commits, committed, overview, plots_page, relist, summary
 from scripts.cells import Broken, Call, advice
 from scripts.costs import Costs, usual

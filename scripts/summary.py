@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 from ruamel.yaml import YAML
 
-from hrrl.progress import duration
+from hrrl.train.progress import duration
 from scripts import commits
 
 MOST = 12  # changes that are shown

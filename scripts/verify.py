@@ -27,8 +27,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from hrrl import search
-from hrrl.progress import duration
+from hrrl.train.progress import duration
+from hrrl.transfer import search
 from scripts import committed
 
 ROOT = committed.ROOT

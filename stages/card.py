@@ -6,14 +6,14 @@ from itertools import product
 from stages.common import run
 from stages.paths import REPORTS, dataset_folder, key, model_folder, read_json
 
-from hrrl.datasets import kinds
-from hrrl.files import replacing
-from hrrl.model_card import model_card
+from hrrl.common.files import replacing
+from hrrl.data import readers
+from hrrl.train.model_card import model_card
 
 
 def main(params):
     data = read_json(dataset_folder() / "dataset.json")
-    kind = kinds.load(data["kind"])
+    kind = readers.load(data["kind"])
     with replacing(REPORTS / "cards") as folder:
         for run_ in product(params.runs.pretrain, params.seeds):
             model = model_folder(*run_)

@@ -13,8 +13,8 @@ def open_checkpoint(params, name: str, settings: dict, data: list[Path]):
     The code is that of all modules that are imported by now, but for those that find and list images: only a process
     that decodes them into the cache imports their kind, and what they are is in the data.
     """
-    from hrrl import runtime
-    from hrrl.checkpoint import Checkpoint, fingerprint
+    from hrrl.train import runtime
+    from hrrl.train.checkpoint import Checkpoint, fingerprint
 
     settings = settings | {"compute": params.compute.as_dict(), "launch": params.launch.as_dict()}
     settings["computed"] = runtime.computed(params.compute)

@@ -36,7 +36,9 @@ def use_project_environment() -> None:
 
 use_project_environment()
 
-from hrrl import arithmetic, launch, params_file  # noqa: E402
+from hrrl import arithmetic  # noqa: E402
+from hrrl.settings import params_file  # noqa: E402
+from hrrl.train import launch  # noqa: E402
 
 launch.end_with_parent()  # before the imports that take longest: the parent may be killed at any moment
 
@@ -44,7 +46,7 @@ from hrrl.errors import UserError, escape_what_stdout_lacks  # noqa: E402
 
 
 def use_portable_arithmetic() -> None:
-    """Before NumPy and torch are loaded, which a stage does next; elsewhere hrrl.runtime says that it is too late."""
+    """Before NumPy and torch are loaded, which a stage does next; elsewhere the runtime says that it is too late."""
     with contextlib.suppress(UserError):  # the stage itself says what is wrong with params.yaml
         compute = params_file.read(ROOT / "params.yaml").get("compute")
         if isinstance(compute, dict) and compute.get("arithmetic") == "portable" and not arithmetic.libraries_loaded():
@@ -86,7 +88,7 @@ def plain(value):
 
 
 def read_params() -> Settings:
-    """params.yaml as it stands: the stage ``resolve`` has checked it (hrrl/params.py), and it holds no defaults.
+    """params.yaml as it stands: the stage ``resolve`` has checked it, and it holds no defaults.
 
     Stages that change with every key of the schema would run again with every new one.
     """

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from hrrl import concepts
-from hrrl.datasets.manifest import read_manifest
+from hrrl.common.files import replacing
+from hrrl.data.manifest import read_manifest
 from hrrl.errors import UserError
-from hrrl.files import replacing
 
 
 def main(params):

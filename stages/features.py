@@ -6,9 +6,9 @@ from stages.paths import measured, model_folder
 
 import numpy as np
 
-from hrrl import models, runtime
-from hrrl.features import features
-from hrrl.files import replacing
+from hrrl.common.files import replacing
+from hrrl.train import models, runtime
+from hrrl.transfer.features import features
 
 
 def main(params, variant, seed):

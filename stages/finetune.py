@@ -7,14 +7,15 @@ from stages.paths import course, dataset_folder, key, measured, model_folder
 
 import numpy as np
 
-from hrrl import launch, machine
-from hrrl.files import replacing
-from hrrl.rows import write_rows
+from hrrl.common.files import replacing
+from hrrl.common.rows import write_rows
+from hrrl.settings import machine
+from hrrl.train import launch
 
 
 def main(params, variant, seed):
     launch.join(params.launch, machine.load())
-    from hrrl import runtime
+    from hrrl.train import runtime
 
     checkpoints = {target: checkpoint(params, variant, seed, target) for target in params.targets}
     with runtime.start(params.compute) as here:
@@ -42,11 +43,11 @@ def curve(params, here, variant, seed, target, checkpoint) -> tuple:
     """
     import torch
 
-    from hrrl import models, training
-    from hrrl.evaluation import Task
-    from hrrl.progress import watching
-    from hrrl.robustness import right
-    from hrrl.rounds import in_rounds
+    from hrrl.train import models, training
+    from hrrl.train.evaluation import Task
+    from hrrl.train.fixed_step_batches import in_rounds
+    from hrrl.train.progress import watching
+    from hrrl.transfer.robustness import right
 
     model, description = models.load(model_folder(variant, seed))
     train, test = (open_data(params, split, description["image_size"], target) for split in ("train", "test"))

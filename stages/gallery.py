@@ -8,10 +8,11 @@ from stages.tasks import benchmark_task
 import numpy as np
 import pandas as pd
 
-from hrrl import methods, models, runtime
-from hrrl.files import replacing
+from hrrl import methods
+from hrrl.common.files import replacing
 from hrrl.gallery import views
 from hrrl.gallery.sheets import Album
+from hrrl.train import models, runtime
 
 
 def main(params):

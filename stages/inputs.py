@@ -2,12 +2,12 @@
 
 from stages.paths import dataset_folder
 
-from hrrl import machine
+from hrrl.settings import machine
 
 
 def open_data(params, split: str, image_size: int, target: str | None = None):
     """A source of the images of a target, or (None) of the benchmark; ``split`` is train or test."""
-    from hrrl.data import open_split
+    from hrrl.data.loading import open_split
 
     root = params.datasets[target or params.benchmark].get("root")
     return open_split(dataset_folder(target), root, split, image_size, machine.load().workers)

@@ -7,7 +7,7 @@ from stages.paths import dataset_folder, read_json, resolved
 
 
 def main(params, target):
-    from hrrl.datasets.manifest import prepare
+    from hrrl.data.manifest import prepare
 
     dataset = target or params.benchmark
     definition = SimpleNamespace(**read_json(resolved("datasets", dataset)))

@@ -4,7 +4,7 @@ import json
 from itertools import product
 from pathlib import Path
 
-from hrrl.files import remove, replacing
+from hrrl.common.files import remove, replacing
 
 DATA, MODELS, REPORTS = Path("data"), Path("models"), Path("reports")  # of the experiment that params.yaml describes
 CONCEPTS = DATA / "concepts"

@@ -5,7 +5,9 @@ from types import SimpleNamespace
 from stages.common import plain, run
 from stages.paths import PREFLIGHT, read_json, resolved, write_json
 
-from hrrl import arithmetic, precision, preflight
+from hrrl import arithmetic
+from hrrl.settings import preflight
+from hrrl.train import precision
 
 FOUND = {"found": "all that params.yaml names"}  # always the same, so that it makes nothing outdated
 

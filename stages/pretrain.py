@@ -8,14 +8,15 @@ from stages.variants import variant_spec
 
 import numpy as np
 
-from hrrl import launch, machine
-from hrrl.files import replacing
-from hrrl.rows import write_rows
+from hrrl.common.files import replacing
+from hrrl.common.rows import write_rows
+from hrrl.settings import machine
+from hrrl.train import launch
 
 
 def main(params, variant, seed):
     launch.join(params.launch, machine.load())
-    from hrrl import runtime
+    from hrrl.train import runtime
 
     spec, seed = variant_spec(variant), int(seed)
     with runtime.start(params.compute) as here:
@@ -31,8 +32,9 @@ def train(params, here, spec: dict, stage: str, name: str, seed: int):
     """The finished training on the benchmark that a cell of a stage asks for, and its checkpoint."""
     import torch
 
-    from hrrl import methods, models, training
-    from hrrl.progress import watching
+    from hrrl import methods
+    from hrrl.train import models, training
+    from hrrl.train.progress import watching
 
     settings = params.pretrain
     task = benchmark_task(params, settings.image_size)
@@ -53,7 +55,7 @@ def train(params, here, spec: dict, stage: str, name: str, seed: int):
 
 def save(params, training, name: str, spec: dict, seed: int, folder) -> None:
     """Writes a trained model, what it is, and how it was trained."""
-    from hrrl import models
+    from hrrl.train import models
 
     settings = params.pretrain
     description = {

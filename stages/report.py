@@ -22,31 +22,32 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
-from hrrl import reporting, runtime
-from hrrl.files import replacing
+from hrrl import report
+from hrrl.common.files import replacing
+from hrrl.train import runtime
 
 
 def main(params):
     results, folder = gather(params), REPORTS
-    metrics = reporting.metrics(results)
-    write_json(folder / "claims.json", reporting.claims(results))
+    metrics = report.metrics(results)
+    write_json(folder / "claims.json", report.claims(results))
     write_json(folder / "metrics.json", metrics)
-    write_json(folder / "headline.json", reporting.headline(metrics, params.headline))
+    write_json(folder / "headline.json", report.headline(metrics, params.headline))
     with replacing(folder / "tables") as tables:
-        changes = reporting.headline_changes(metrics, results.baseline, params.headline)
-        reporting.write_tables(reporting.tables(results) | {"headline": changes}, tables)
-        reporting.write_runs(results, tables)
+        changes = report.headline_changes(metrics, results.baseline, params.headline)
+        report.write_tables(report.tables(results) | {"headline": changes}, tables)
+        report.write_runs(results, tables)
     with replacing(folder / "plots") as plots:
-        reporting.write_plot_data(reporting.plot_data(results), plots)
+        report.write_plot_data(report.plot_data(results), plots)
     with replacing(folder / "curves") as plots:
-        reporting.write_plot_data(reporting.curves(results), plots)
+        report.write_plot_data(report.curves(results), plots)
     with replacing(folder / "figures") as figures:
-        reporting.figures(results, figures)
+        report.figures(results, figures)
     with replacing(folder / "report.html") as page:
-        page.write_text(reporting.page(results, folder / "figures", settings(params)), encoding="utf-8")
+        page.write_text(report.page(results, folder / "figures", settings(params)), encoding="utf-8")
 
 
-def gather(params) -> reporting.Results:
+def gather(params) -> report.Results:
     """Reads just the files of the seeds, variants and targets that params name; others may be left from before."""
     trained = [(variant, seed) for variant in params.runs.pretrain for seed in params.seeds]
     robustness = {run: read_json(measured("robustness", *run, ".json")) for run in trained}
@@ -57,7 +58,7 @@ def gather(params) -> reporting.Results:
         for concept, accuracy in robustness[run]["concepts"].items()
     ]
     theory = {name: table(params, "theory", f"{name}.csv") for name in ("curves", "maxima", "suggestions", "regret")}
-    return reporting.Results(
+    return report.Results(
         name=params.name,
         headline=params.headline,
         benchmark=params.benchmark,

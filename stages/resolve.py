@@ -5,13 +5,14 @@ One file for each: what changes one of them makes just what uses it outdated.
 
 import json
 
+from stages import code_hash
 from stages.common import plain, read_params, run
 from stages.paths import DATA, remove_unnamed
 
-from hrrl import arithmetic, identity
-from hrrl.datasets import kinds
-from hrrl.files import replacing
-from hrrl.params import load
+from hrrl import arithmetic
+from hrrl.common.files import replacing
+from hrrl.data import readers
+from hrrl.settings.schema import load
 
 GRADIENT, *OTHERS = (f"hrrl.methods.example.{name}" for name in ("gradient", "noise", "pgd", "wrm"))
 ADVERSARIAL = "hrrl.methods.concept.hrrl"
@@ -56,7 +57,7 @@ def main(params):
     given = read_params()
     for stage, keys in STAGES.items():
         settings = {key: setting(given, key) for key in keys}
-        code = identity.code(f"stages.{stage}", *FOUND.get(stage, ()))
+        code = code_hash.code(f"stages.{stage}", *FOUND.get(stage, ()))
         files[f"stages/{stage}.json"] = {"settings": settings, "arithmetic": computed, "code": code}
     with replacing(DATA / "resolved") as folder:
         for name, content in files.items():
@@ -76,12 +77,12 @@ def variant(spec: dict) -> dict:
     code = {}
     for axis, point in spec.items():
         for name in point or ():
-            code |= identity.code(f"hrrl.methods.{axis}.{name}")
+            code |= code_hash.code(f"hrrl.methods.{axis}.{name}")
     return spec | {"code": code}
 
 
 def dataset(definition) -> dict:
-    return definition.model_dump(mode="json") | {"code": identity.code(kinds.module(definition.kind))}
+    return definition.model_dump(mode="json") | {"code": code_hash.code(readers.module(definition.kind))}
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ from stages.tasks import benchmark_task
 
 import numpy as np
 
-from hrrl import models, runtime
-from hrrl.files import replacing
-from hrrl.robustness import right_when_moved
+from hrrl.common.files import replacing
+from hrrl.train import models, runtime
+from hrrl.transfer.robustness import right_when_moved
 
 
 def main(params, variant, seed):

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from hrrl import models, runtime, search, svm
-from hrrl.features import features
+from hrrl.train import models, runtime
+from hrrl.transfer import search, svm
+from hrrl.transfer.features import features
 
 
 def main(params, point, seed):

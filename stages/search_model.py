@@ -4,12 +4,14 @@ from stages.common import run
 from stages.paths import search_model
 from stages.pretrain import save, train
 
-from hrrl import launch, machine, search
+from hrrl.settings import machine
+from hrrl.train import launch
+from hrrl.transfer import search
 
 
 def main(params, point, seed):
     launch.join(params.launch, machine.load())
-    from hrrl import runtime
+    from hrrl.train import runtime
 
     spec, seed = search.spec(search.parse(point), params.search.c, params.search.s), int(seed)
     with runtime.start(params.compute) as here:

@@ -4,7 +4,7 @@ from stages.common import run
 from stages.paths import read_json, search_cells, searched, selected, write_json
 from stages.variants import axes
 
-from hrrl import search
+from hrrl.transfer import search
 
 
 def main(params, variant):

@@ -9,8 +9,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from hrrl import fast, svm
-from hrrl.files import replacing
+from hrrl import fast
+from hrrl.common.files import replacing
+from hrrl.transfer import svm
 
 
 def main(params, variant, seed):

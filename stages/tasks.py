@@ -8,7 +8,7 @@ def benchmark_task(params, image_size: int):
     """The benchmark's images with the concept of each class."""
     import torch
 
-    from hrrl.evaluation import Task
+    from hrrl.train.evaluation import Task
 
     concepts = read_json(CONCEPTS / "benchmark.json")
     train, test = (open_data(params, split, image_size) for split in ("train", "test"))

@@ -7,10 +7,10 @@ from stages.variants import variant_spec
 import numpy as np
 import pandas as pd
 
-from hrrl import theory
-from hrrl.files import replacing
+from hrrl.common.files import replacing
+from hrrl.methods import theory
 from hrrl.methods.concept.hrrl import ConceptDistribution
-from hrrl.regret import gradient_norms, mean_regret, replay
+from hrrl.methods.regret import gradient_norms, mean_regret, replay
 
 
 def main(params):

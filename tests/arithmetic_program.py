@@ -19,11 +19,14 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 
-from hrrl import methods, models, runtime, svm, theory
-from hrrl.decode import decode, resize
-from hrrl.extraction import extract_features
-from hrrl.reporting import statistics
-from hrrl.simplex import project_simplex
+from hrrl import methods
+from hrrl.data.decode import decode, resize
+from hrrl.methods import theory
+from hrrl.methods.simplex import project_simplex
+from hrrl.report import statistics
+from hrrl.train import models, runtime
+from hrrl.transfer import svm
+from hrrl.transfer.extraction import extract_features
 
 COMPUTE = SimpleNamespace(
     arithmetic="portable",

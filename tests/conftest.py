@@ -16,12 +16,13 @@ import torch
 from ruamel.yaml import YAML
 from xdist.scheduler import LoadScopeScheduling
 
-from hrrl import methods, models, training
-from hrrl.data import open_split
-from hrrl.datasets.manifest import prepare
-from hrrl.datasets.stores import locked
-from hrrl.evaluation import Task
-from hrrl.params import Dataset
+from hrrl import methods
+from hrrl.data.loading import open_split
+from hrrl.data.manifest import prepare
+from hrrl.data.sources import locked
+from hrrl.settings.schema import Dataset
+from hrrl.train import models, training
+from hrrl.train.evaluation import Task
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent

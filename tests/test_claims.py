@@ -9,11 +9,11 @@ from scipy import stats
 from sklearn.datasets import load_digits
 from sklearn.linear_model import RidgeClassifier
 
-from hrrl.params import MEASURED_RUNS
-from hrrl.reporting import Results, claims, metrics, runs, statistics, tables
-from hrrl.reporting.claims import ENDPOINTS, statement
-from hrrl.reporting.page import problems
-from hrrl.reporting.premise import concept_losses, target_premise, target_weights
+from hrrl.report import Results, claims, metrics, runs, statistics, tables
+from hrrl.report.claims import ENDPOINTS, statement
+from hrrl.report.concept_difficulty import concept_losses, target_premise, target_weights
+from hrrl.report.page import problems
+from hrrl.settings.schema import MEASURED_RUNS
 
 VARIANTS = {
     "erm": {"example": None, "concept": None},

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hrrl import concepts, concepts_table, wordnet
-from hrrl.datasets.manifest import Manifest, Rows
-from hrrl.datasets.stores import Paths
-from hrrl.datasets.synsets import SHIPPED
+from hrrl import concepts
+from hrrl.concepts import wordnet
+from hrrl.data.manifest import Manifest, Rows
+from hrrl.data.sources import Paths
+from hrrl.data.synsets import SHIPPED
 from hrrl.errors import UserError
-from hrrl.params import Dataset
+from hrrl.settings.schema import Dataset
+from scripts import concepts_table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -221,7 +223,9 @@ def test_shares_of_a_target_count_what_is_known(tmp_path):
 
 
 def test_command_line_shows_table_1():
-    table = subprocess.run([sys.executable, "-m", "hrrl.concepts"], cwd=ROOT, capture_output=True, text=True).stdout
+    table = subprocess.run(
+        [sys.executable, "-m", "scripts.concepts_table"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
     rows = [line.split() for line in table.splitlines() if not line.startswith(" ")]
     assert rows[1:] == [[name, str(n), str(n)] for name, n in concepts.TABLE1.items()]
     assert "tench, goldfish" in table

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from hrrl import models
 from hrrl.fast.convolution import Conv2d, is_tiny, speed_up
+from hrrl.train import models
 
 
 @pytest.mark.parametrize("bias", [True, False])

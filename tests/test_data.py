@@ -19,8 +19,8 @@ from PIL import Image
 from scipy.io import savemat
 from sklearn.datasets import load_digits, load_sample_images
 
-from hrrl.data import open_split
-from hrrl.datasets.manifest import prepare, read_manifest, relisted
+from hrrl.data.loading import open_split
+from hrrl.data.manifest import prepare, read_manifest, relisted
 from hrrl.errors import UserError
 
 PHOTOS = load_sample_images().images  # china.jpg, flower.jpg: (427, 640, 3) uint8
@@ -523,7 +523,7 @@ def test_a_full_disk_leaves_no_cache_behind(tmp_path, monkeypatch):
 
 
 def test_decoding_damaged_content_is_a_value_error():
-    from hrrl.decode import decode
+    from hrrl.data.decode import decode
 
     buffer = io.BytesIO()
     Image.fromarray(PHOTOS[0]).save(buffer, "PNG")
@@ -533,7 +533,7 @@ def test_decoding_damaged_content_is_a_value_error():
 
 
 def test_a_bomb_is_refused_by_its_header():
-    from hrrl.decode import decode
+    from hrrl.data.decode import decode
 
     buffer = io.BytesIO()
     Image.new("1", (11_000, 11_000)).save(buffer, "PNG")

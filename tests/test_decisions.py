@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from hrrl.reporting import Results, claims, statistics
-from hrrl.reporting.claims import ENDPOINTS
+from hrrl.report import Results, claims, statistics
+from hrrl.report.claims import ENDPOINTS
 
 VARIANTS = {
     "erm": {"example": None, "concept": None},

@@ -17,14 +17,14 @@ ROOT = Path(__file__).parent.parent
 PROGRAM = {
     "add-a-method.md": """
 from hrrl.params import Variant
-from hrrl.reporting import label
+from hrrl.report import label
 spec = Variant.model_validate({"example": {"brightness": {}}, "concept": {"hrrl": {"lam": 1.0}}}).spec()
 assert spec["example"] == {"brightness": {"shift": 0.1}}
 assert label(spec) == "Brightness (b=0.1) + CL (λ=1)", label(spec)
 """,
     "add-a-dataset.md": """
 from hrrl.data import open_split
-from hrrl.datasets.manifest import prepare
+from hrrl.data.manifest import prepare
 from hrrl.params import Dataset
 prepare(Dataset(kind="npz", root="images"), "mine").write("manifest")
 assert len(open_split("manifest", "images", "train", 8)) == 20

@@ -46,7 +46,7 @@ def test_figures_are_those_of_no_settings(tmp_path):
 def test_names_that_the_locale_lacks_are_printed_as_escapes(environment, tmp_path):
     lines = "".join(f"{wnid},τ-things\n" for wnid in ilsvrc12_wnids())
     (tmp_path / "mine.csv").write_text("class,concept\n" + lines, "utf-8")
-    printed = python("-m", "hrrl.concepts", "--concepts", "mine.csv", folder=tmp_path, **environment)
+    printed = python("-m", "scripts.concepts_table", "--concepts", "mine.csv", folder=tmp_path, **environment)
     assert "\\u03c4-things" in printed
 
 
@@ -69,7 +69,7 @@ RANKS |= {"MASTER_PORT": "29513", "PET_NNODES": "2", "PET_NODE_RANK": "1", "TORC
 PLACE = """
 from conftest import COMPUTE
 from hrrl import launch, runtime
-from hrrl.distributed import all_reduce
+from hrrl.common.distributed import all_reduce
 import torch
 
 with runtime.start(COMPUTE) as here:
@@ -85,7 +85,7 @@ with runtime.start(COMPUTE) as here:
 def test_ranks_count_only_where_our_launcher_set_them(processes, name, tmp_path):
     (tmp_path / "place.py").write_text(PLACE, "utf-8")
     paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests", tmp_path)))
-    started = ["hrrl.launch", "--standalone", "--nproc-per-node=2", "--module"] if processes == 2 else []
+    started = ["hrrl.train.launch", "--standalone", "--nproc-per-node=2", "--module"] if processes == 2 else []
     command = [sys.executable, "-m", *started, "place"]
     if name:  # a host name that nothing resolves
         command = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', name, *command]
@@ -108,7 +108,7 @@ import numpy as np
 from PIL import Image
 
 from hrrl.data import loading, open_split
-from hrrl.datasets.manifest import prepare
+from hrrl.data.manifest import prepare
 from hrrl.params import Dataset
 
 for split in ("train", "val"):
@@ -152,7 +152,8 @@ def test_without_a_home(tmp_path):
     if subprocess.run([*nobody, "true"], capture_output=True).returncode:
         pytest.skip("this system gives nobody another uid")
     program = (
-        "import hrrl, torch; from hrrl.wordnet import open_wordnet; from hrrl import params, runtime, training;"
+        "import hrrl, torch; from hrrl.concepts.wordnet import open_wordnet; from hrrl import params;"
+        "from hrrl.train import runtime, training;"
         "net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2));"
         "print(hrrl.perturb(net, torch.ones(1, 3, 2, 2), torch.zeros(1).long(), 1.0).shape);"
         "print(hrrl.group_classes(['dog'], synsets={'dog': 'dog.n.01'}))"

@@ -16,14 +16,15 @@ import torch
 from conftest import COMPUTE, ROOT, SCHEDULE, method
 from PIL import Image
 
-from hrrl import group_wnids, models, runtime, training
-from hrrl.checkpoint import Checkpoint
+from hrrl import group_wnids
 from hrrl.concepts import class_concepts
-from hrrl.data import open_split
-from hrrl.datasets.manifest import prepare
-from hrrl.evaluation import Task
-from hrrl.params import Dataset
-from hrrl.wordnet import open_wordnet
+from hrrl.concepts.wordnet import open_wordnet
+from hrrl.data.loading import open_split
+from hrrl.data.manifest import prepare
+from hrrl.settings.schema import Dataset
+from hrrl.train import models, runtime, training
+from hrrl.train.checkpoint import Checkpoint
+from hrrl.train.evaluation import Task
 
 SYNSETS = {
     "T-shirt/top": "jersey.n.03",

@@ -25,11 +25,11 @@ from PIL import Image
 from scipy.io import savemat
 from test_data import PHOTOS, WNIDS, crops, definition, idx, save, write_cifar, write_tree
 
-import hrrl.decode
-from hrrl import apart
-from hrrl.data import loading, open_split
-from hrrl.datasets.manifest import prepare, read_manifest, relisted
-from hrrl.decode import check, decode
+import hrrl.data.decode
+from hrrl.data import apart, loading
+from hrrl.data.decode import check, decode
+from hrrl.data.loading import open_split
+from hrrl.data.manifest import prepare, read_manifest, relisted
 from hrrl.errors import UserError
 
 SECONDS = float(os.environ.get("FUZZ", 4))  # of each test
@@ -443,7 +443,7 @@ def test_a_decoder_that_crashes_while_listing_names_the_file_or_skips_it(tmp_pat
     root = tree(tmp_path)
     file = sorted((root / "train" / WNIDS[1]).iterdir())[0]
     bad = file.read_bytes()
-    monkeypatch.setattr(hrrl.decode, "check", lambda data: crash(data) if data == bad else check(data))
+    monkeypatch.setattr(hrrl.data.decode, "check", lambda data: crash(data) if data == bad else check(data))
     with pytest.raises(UserError, match=rf"^{file}: ends the process that reads it \(SIGSEGV"):
         prepare(definition("imagefolder", root), "x")
     found = prepare(definition("imagefolder", root, skip_unreadable=True), "x")

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from conftest import COMPUTE, network
 
-from hrrl import runtime
-from hrrl.axes import Perturbation
 from hrrl.gallery import views
 from hrrl.gallery.choice import evenly, spread
 from hrrl.gallery.sheets import Album
 from hrrl.methods.example.gradient import Gradient
+from hrrl.methods.interfaces import Perturbation
+from hrrl.train import runtime
 
 
 def test_images_are_spread_over_classes_and_drawn_by_the_seed():

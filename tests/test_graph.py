@@ -3,17 +3,17 @@
 import json
 from pathlib import Path
 
+from stages import code_hash
+
 import pytest
 from conftest import call
 from ruamel.yaml import YAML
 
-from hrrl import identity
-
 # What a stage's code has that a run of the smoke preset does not need: it decides bytes elsewhere.
 ELSEWHERE = {
-    "hrrl/decode.py": ("manifest", "concepts", "preflight"),  # of datasets whose images are files
+    "hrrl/data/decode.py": ("manifest", "concepts", "preflight"),  # of datasets whose images are files
     "hrrl/concepts_table.py": ("concepts", "preflight"),  # python -m hrrl.concepts
-    **{f"hrrl/datasets/{name}.py": ("preflight",) for name in ("manifest", "stores", "trees", "unpack")},
+    **{f"hrrl/data/{name}.py": ("preflight",) for name in ("manifest", "stores", "trees", "unpack")},
 }
 NO_RESULT_PARAMS = ("name",)  # of checkpoints, speeds and logs
 WITH_CODE = ("compute.arithmetic",)  # resolve writes it beside the hashes of each stage's code
@@ -96,7 +96,7 @@ def test_a_stage_lists_what_it_imports_and_reads_and_no_more(clone, stages, trac
         assert {"hrrl", "stages"} <= set(deps)
         return
     resolved = [dep for dep in deps if dep.startswith("data/resolved")]
-    needed = {file for file in files if file not in identity.NO_RESULT and not through_manifest(file, deps)}
+    needed = {file for file in files if file not in code_hash.NO_RESULT and not through_manifest(file, deps)}
     assert needed - {file for dep in resolved for file in code_in(clone / dep)} == set()
     stage = stages[cell]["cmd"].rpartition(".")[2]
     [own] = [dep for dep in resolved if dep.startswith("data/resolved/stages")]
@@ -120,5 +120,5 @@ def code_in(path: Path) -> set[str]:
 
 def through_manifest(file: str, deps: list[str]) -> bool:
     """A kind's reader decides pixels through the manifest, which has the hash of what it reads."""
-    kind = file.startswith(("hrrl/datasets/kinds/", "hrrl/datasets/torchvision.py", "hrrl/datasets/arrays.py"))
+    kind = file.startswith(("hrrl/data/readers/", "hrrl/data/torchvision.py", "hrrl/data/array_dataset.py"))
     return kind and any(dep.startswith(("data/benchmark", "data/targets")) for dep in deps)

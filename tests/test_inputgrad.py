@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hrrl import models
 from hrrl.fast import folding
 from hrrl.objective import input_gradient, perturb
+from hrrl.train import models
 
 NETS = {
     "resnet18": ("resnet18", {}, 32),

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import hrrl
-from hrrl import models
+from hrrl.train import models
 
 MEAN, STD = (0.5, 0.4, 0.6), (0.2, 0.25, 0.3)
 NARROW = {"channels": (8, 16, 16, 32)}

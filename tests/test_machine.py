@@ -3,8 +3,8 @@
 import pytest
 from conftest import ROOT
 
-from hrrl import machine
 from hrrl.errors import UserError
+from hrrl.settings import machine
 
 
 def test_the_example_has_the_values_without_a_file(tmp_path):

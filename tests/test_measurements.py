@@ -42,12 +42,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from hrrl import models, runtime
-from hrrl import params as schema
-from hrrl import theory as theorem
-from hrrl.data import open_split
+from hrrl.data.loading import open_split
 from hrrl.errors import UserError
+from hrrl.methods import theory as theorem
 from hrrl.methods.concept.hrrl import ConceptDistribution
+from hrrl.settings import schema as schema
+from hrrl.train import models, runtime
 
 SEED, TUNING = 3, 7
 CONCEPTS, NAMES = [0, 0, 0, 0, 1, 0, 1, 1, 2, 0], ["many", "some", "few"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hrrl import methods, models
+from hrrl import methods
 from hrrl.methods.concept.balanced import Balanced
 from hrrl.methods.concept.cvar import Cvar
 from hrrl.methods.concept.group_dro import GroupDro
@@ -12,6 +12,7 @@ from hrrl.methods.example.noise import Noise
 from hrrl.methods.example.pgd import Pgd
 from hrrl.methods.example.wrm import Wrm
 from hrrl.objective import Gradient
+from hrrl.train import models
 
 
 @pytest.fixture(scope="module")
@@ -178,10 +179,10 @@ def test_balanced_weights_are_proportional_to_one_over_n_k():
 
 
 def test_every_method_of_the_params_can_be_built():
-    from hrrl import params
+    from hrrl.settings import schema
 
-    assert methods.names("example") == list(params.ExampleAxis.model_fields)
-    assert methods.names("concept") == list(params.ConceptAxis.model_fields)
-    variant = params.Variant.model_validate({"example": {"pgd": {"eps": 1.0}}, "concept": {"cvar": {"alpha": 0.2}}})
+    assert methods.names("example") == list(schema.ExampleAxis.model_fields)
+    assert methods.names("concept") == list(schema.ConceptAxis.model_fields)
+    variant = schema.Variant.model_validate({"example": {"pgd": {"eps": 1.0}}, "concept": {"cvar": {"alpha": 0.2}}})
     assert methods.example_axis(variant.spec()["example"]).step_size == pytest.approx(2 / 3)
     assert methods.concept_axis(variant.spec()["concept"], [1, 2]).alpha == 0.2

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from hrrl import concepts
-from hrrl.data import open_split
-from hrrl.datasets.manifest import prepare, read_manifest
+from hrrl.data.loading import open_split
+from hrrl.data.manifest import prepare, read_manifest
 from hrrl.errors import UserError
-from hrrl.reporting import page, tables, write_tables
+from hrrl.report import page, tables, write_tables
 from tests.test_reporting import VARIANTS, made
 
 CLASSES = [

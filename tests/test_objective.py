@@ -7,9 +7,9 @@ import pytest
 import reference
 import torch
 
-from hrrl import models
+from hrrl.methods.simplex import project_simplex
 from hrrl.objective import ConceptDistribution, Weighting, normalised, perturb
-from hrrl.simplex import project_simplex
+from hrrl.train import models
 
 
 @pytest.mark.parametrize("scale", [1e-6, 0.1, 1.0, 1e3])

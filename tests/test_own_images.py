@@ -15,12 +15,12 @@ import pytest
 from PIL import Image
 
 from hrrl.concepts import group_classes
-from hrrl.data import open_split
-from hrrl.datasets.manifest import prepare, read_manifest
-from hrrl.decode import decode
+from hrrl.data.decode import decode
+from hrrl.data.loading import open_split
+from hrrl.data.manifest import prepare, read_manifest
 from hrrl.errors import UserError
-from hrrl.params import Dataset
-from hrrl.params_file import read
+from hrrl.settings.params_file import read
+from hrrl.settings.schema import Dataset
 
 ROOT = Path(__file__).parent.parent
 COMPOSED, APART = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
@@ -115,7 +115,7 @@ def test_two_folders_of_one_name_are_refused(tmp_path):
 def test_names_of_files_do_not_depend_on_the_locale(tmp_path):
     tree(tmp_path / "ü", (COMPOSED, "dog"))
     program = (
-        "from hrrl.datasets.manifest import prepare; from hrrl.params import Dataset; from hrrl.data import open_split;"
+        "from hrrl.data.manifest import prepare; from hrrl.params import Dataset; from hrrl.data import open_split;"
         f"root = {str(tmp_path / 'ü')!a}; prepare(Dataset(kind='imagefolder', root=root), 'm').write('m');"
         "print(open_split('m', root, 'test', 8).images.sum())"
     )
@@ -193,7 +193,7 @@ LIBRARY = {"EuroSAT": eurosat, "Caltech101": caltech101, "SUN397": sun397, "EMNI
 
 @pytest.mark.parametrize("name", LIBRARY)
 def test_torchvisions_datasets_without_a_split(tmp_path, monkeypatch, capsys, name):
-    monkeypatch.setattr("hrrl.datasets.torchvision.EVERY", 3)  # they have three images of a class here
+    monkeypatch.setattr("hrrl.data.torchvision.EVERY", 3)  # they have three images of a class here
     LIBRARY[name](tmp_path)
     manifest = prepare(Dataset(kind=f"torchvision/{name}", root=str(tmp_path)), "mine")
     assert len(manifest.classes) == 3

@@ -9,8 +9,8 @@ from conftest import call
 from ruamel.yaml import YAML
 
 from hrrl.errors import UserError
-from hrrl.params import load
-from hrrl.search import parse
+from hrrl.settings.schema import load
+from hrrl.transfer.search import parse
 
 ROOT = Path(__file__).parent.parent
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from hrrl import preflight
 from hrrl.errors import UserError
-from hrrl.params import load
+from hrrl.settings import preflight
+from hrrl.settings.schema import load
 
 ROOT = Path(__file__).parent.parent
 SMOKE = load(ROOT / "presets/smoke.yaml").as_dict()

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from hrrl import preflight
 from hrrl.errors import UserError
-from hrrl.params import Params, load
-from hrrl.reporting import statistics
+from hrrl.report import statistics
+from hrrl.settings import preflight
+from hrrl.settings.schema import Params, load
 
 ROOT = Path(__file__).parent.parent
 SMOKE = load(ROOT / "presets/smoke.yaml")

@@ -11,11 +11,11 @@ import pytest
 from scipy import stats
 from test_reporting import made
 
-from hrrl import reporting
+from hrrl import report
 from hrrl.errors import UserError
-from hrrl.params import load
-from hrrl.reporting import power, statistics
-from hrrl.reporting.recorded import recorded
+from hrrl.report import power, statistics
+from hrrl.report.recorded import recorded
+from hrrl.settings.schema import load
 from scripts import claims as command
 
 ROOT = Path(__file__).parent.parent
@@ -30,11 +30,11 @@ def folder(tmp_path):
     results.hits = {cell: (random.random(400) < 0.8).astype(float) for cell in cells if cell[0] == "lowres"}
     folder = tmp_path / "made"
     (folder / "figures").mkdir(parents=True)
-    reporting.write_tables(reporting.tables(results), folder / "tables")
-    reporting.write_runs(results, folder / "tables")
-    (folder / "claims.json").write_text(json.dumps(reporting.claims(results)), encoding="utf-8")
-    (folder / "metrics.json").write_text(json.dumps(reporting.metrics(results)), encoding="utf-8")
-    (folder / "report.html").write_text(reporting.page(results, folder / "figures"), encoding="utf-8")
+    report.write_tables(report.tables(results), folder / "tables")
+    report.write_runs(results, folder / "tables")
+    (folder / "claims.json").write_text(json.dumps(report.claims(results)), encoding="utf-8")
+    (folder / "metrics.json").write_text(json.dumps(report.metrics(results)), encoding="utf-8")
+    (folder / "report.html").write_text(report.page(results, folder / "figures"), encoding="utf-8")
     return folder
 
 

@@ -13,18 +13,18 @@ import torch
 from conftest import COMPUTE, method
 from torch import nn
 
-from hrrl import runtime, training
-from hrrl.axes import Perturbation, Weighting
-from hrrl.checkpoint import Checkpoint
-from hrrl.data import open_split
-from hrrl.datasets.manifest import prepare
-from hrrl.evaluation import Task, evaluate
-from hrrl.extraction import extract_features
-from hrrl.features import features
+from hrrl.data.loading import open_split
+from hrrl.data.manifest import prepare
 from hrrl.methods.example.gradient import Gradient
-from hrrl.models import Classifier
-from hrrl.params import Dataset
-from hrrl.robustness import right_when_moved
+from hrrl.methods.interfaces import Perturbation, Weighting
+from hrrl.settings.schema import Dataset
+from hrrl.train import runtime, training
+from hrrl.train.checkpoint import Checkpoint
+from hrrl.train.evaluation import Task, evaluate
+from hrrl.train.models import Classifier
+from hrrl.transfer.extraction import extract_features
+from hrrl.transfer.features import features
+from hrrl.transfer.robustness import right_when_moved
 
 CONCEPTS, NAMES = [0, 0, 0, 0, 1, 0, 1, 1, 2, 0], ["many", "some", "few", "none"]
 COUNTS, SHARES = [60, 30, 10], [0.2, 0.5, 0.3]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import reference
 
-from hrrl import theory
+from hrrl.methods import theory
 from hrrl.methods.concept.hrrl import ConceptDistribution
-from hrrl.regret import gradient_norms, mean_regret, replay
+from hrrl.methods.regret import gradient_norms, mean_regret, replay
 
 COUNTS, LAM = [60, 30, 10], 0.7
 Q0 = np.array(COUNTS) / 100

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from hrrl import theory
-from hrrl.reporting import (
+from hrrl.methods import theory
+from hrrl.report import (
     Results,
     curves,
     figures,
@@ -28,10 +28,10 @@ from hrrl.reporting import (
     write_plot_data,
     write_tables,
 )
-from hrrl.reporting.figures import CHARTS, looks
-from hrrl.reporting.statistics import paired
-from hrrl.reporting.summary import compare, final
-from hrrl.reporting.tables import interval
+from hrrl.report.figures import CHARTS, looks
+from hrrl.report.statistics import paired
+from hrrl.report.summary import compare, final
+from hrrl.report.tables import interval
 
 GRADIENT, HRRL = {"gradient": {"tau": 0.5}}, {"hrrl": {"lam": 1.0, "c": 10.0, "s": 100}}
 VARIANTS = {

@@ -7,10 +7,10 @@ import pytest
 import torch
 from conftest import COMPUTE, SCHEDULE, network
 
-from hrrl import runtime, training
-from hrrl.checkpoint import Checkpoint
-from hrrl.evaluation import Task
-from hrrl.rounds import Rounds, in_rounds
+from hrrl.train import runtime, training
+from hrrl.train.checkpoint import Checkpoint
+from hrrl.train.evaluation import Task
+from hrrl.train.fixed_step_batches import Rounds, in_rounds
 
 
 def take(source, epochs: range) -> list:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hrrl import search
 from hrrl.errors import UserError
+from hrrl.transfer import search
 
 HRRL = {"example": {"gradient": {"tau": "searched"}}, "concept": {"hrrl": {"lam": "searched", "c": 5.0, "s": 3}}}
 

@@ -9,8 +9,8 @@ from conftest import call
 from huggingface_hub import ModelCard
 from pages import ROOT, commands
 
-from hrrl import models
-from hrrl.datasets import kinds
+from hrrl.data import readers
+from hrrl.train import models
 
 MODEL, CARD = "models/hrrl-0", "reports/cards/hrrl-0/README.md"
 
@@ -40,7 +40,7 @@ def test_the_readmes_recipe_takes_a_models_features(restored):
 
 
 def test_a_change_of_the_card_trains_nothing(restored):
-    template = restored / "hrrl/model_card.md.j2"
+    template = restored / "hrrl/train/model_card.md.j2"
     template.write_text(template.read_text() + "\nMore.\n")
     lines = call(restored, "dvc", "repro", "--dry").splitlines()
     stages = {line.split("'")[1].split("@")[0] for line in lines if line.startswith("Running stage")}
@@ -48,7 +48,7 @@ def test_a_change_of_the_card_trains_nothing(restored):
 
 
 def test_every_kind_says_where_its_images_are_from():
-    assert [name for name in kinds.names() if kinds.load(name).source == "not stated"] == []
+    assert [name for name in readers.names() if readers.load(name).source == "not stated"] == []
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
-from hrrl import fast, svm
+from hrrl import fast
 from hrrl.errors import UserError
 from hrrl.fast.newton import newton
+from hrrl.transfer import svm
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hrrl import theory
+from hrrl.methods import theory
 
 
 @pytest.mark.parametrize(("mu", "lam"), [(1.0, 1.0), (2.5, 1.0), (50.0, 1.0), (200.0, 1.0), (30.0, 0.1)])

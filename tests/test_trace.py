@@ -6,9 +6,9 @@ import numpy as np
 from conftest import COMPUTE, SCHEDULE, method, network
 from test_training import GRADIENT, HRRL
 
-from hrrl import runtime, training
-from hrrl.checkpoint import Checkpoint
-from hrrl.regret import replay
+from hrrl.methods.regret import replay
+from hrrl.train import runtime, training
+from hrrl.train.checkpoint import Checkpoint
 
 
 def fit(task, folder, example=None, concept=None, epochs=2) -> training.Training:

@@ -22,12 +22,12 @@ from conftest import COMPUTE, PATIENCE, SCHEDULE, digits_task, method, network
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from hrrl import launch, models, precision, runtime, training
-from hrrl.checkpoint import Checkpoint, fingerprint
-from hrrl.datasets.manifest import prepare
+from hrrl.data.manifest import prepare
 from hrrl.errors import UserError
-from hrrl.params import Dataset
-from hrrl.progress import Course, Watch, watching
+from hrrl.settings.schema import Dataset
+from hrrl.train import launch, models, precision, runtime, training
+from hrrl.train.checkpoint import Checkpoint, fingerprint
+from hrrl.train.progress import Course, Watch, watching
 
 GRADIENT, HRRL = {"gradient": {"tau": 0.3}}, {"hrrl": {"lam": 1.0, "s": 3}}
 CONCEPT_AXIS = {"hrrl": HRRL, "group_dro": {"group_dro": {"eta": 0.1}}, "cvar": {"cvar": {"alpha": 0.3}}}
@@ -70,7 +70,7 @@ def test_the_course_of_a_run_can_be_read_while_it_goes(task, tmp_path, capsys):
 def test_live_curves_are_the_runs_and_change_nothing(task, tmp_path, monkeypatch):
     plain, history, _ = train(task, tmp_path / "plain", GRADIENT, HRRL)
     monkeypatch.setenv("HRRL_LIVE", "tensorboard")
-    monkeypatch.setattr("hrrl.live.EVERY", 2)
+    monkeypatch.setattr("hrrl.train.live.EVERY", 2)
     watch = watching(SimpleNamespace(rank=0), "test", tmp_path / "course")
     state, live_history, _ = train(task, tmp_path / "live", GRADIENT, HRRL, watch=watch)
     assert equal(plain, state)
@@ -265,14 +265,14 @@ def smooth_network():
     net = torch.nn.Sequential(
         torch.nn.Conv2d(3, 8, 5, 2), torch.nn.Tanh(), torch.nn.Flatten(), torch.nn.Linear(288, 10)
     )
-    from hrrl.models import Classifier
+    from hrrl.train.models import Classifier
 
     return Classifier(net)
 
 
 def program(world: int, *arguments) -> dict:
     """Calls ``main`` in processes of its own, as arguments of subprocess's functions."""
-    launcher = ["-m", "hrrl.launch", "--standalone", f"--nproc-per-node={world}"] if world > 1 else []
+    launcher = ["-m", "hrrl.train.launch", "--standalone", f"--nproc-per-node={world}"] if world > 1 else []
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     return {"args": [sys.executable, *launcher, __file__, *map(str, arguments)], "env": environment}
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from hrrl.decode import resize
+from hrrl.data.decode import resize
 
 RATIO = (3 / 4, 4 / 3)  # width to height of a random resized crop
 ATTEMPTS = 10

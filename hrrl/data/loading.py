@@ -22,15 +22,15 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from hrrl import apart
+from hrrl.common.files import replacing
+from hrrl.data import apart
 from hrrl.data.augment import Augment, augment_batch, crop_boxes, flip_some
-from hrrl.datasets.locate import locate
-from hrrl.datasets.manifest import UNKNOWN, Manifest, Rows, read_manifest
-from hrrl.datasets.stores import Paths, locked
-from hrrl.datasets.trees import ArrayFile, InArrays, Store, in_files, note
-from hrrl.decode import decode, resize
+from hrrl.data.decode import decode, resize
+from hrrl.data.image_folder import ArrayFile, InArrays, Store, in_files, note
+from hrrl.data.locate import locate
+from hrrl.data.manifest import UNKNOWN, Manifest, Rows, read_manifest
+from hrrl.data.sources import Paths, locked
 from hrrl.errors import UserError, reason
-from hrrl.files import replacing
 
 SMALL = 64  # pixels up to which images are held in memory at the network's size
 CACHE = Path("data/cache")

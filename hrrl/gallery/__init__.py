@@ -2,5 +2,5 @@
 
 All are made from the real files, draw images by a seed and never by a result, unless their text says so. Each view
 writes sheets of images into an :class:`hrrl.gallery.sheets.Album` and returns what is in them as plain values, which
-the report shows (:mod:`hrrl.reporting`).
+the report shows (:mod:`hrrl.report`).
 """

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hrrl.decode import resize
+from hrrl.data.decode import resize
 
 COLUMNS = 4  # images side by side: a phone is about 350 pixels wide
 LEAST, MOST = 84, 112  # pixels of an image on a sheet: smaller ones are enlarged in whole steps, larger ones reduced

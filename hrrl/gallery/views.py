@@ -6,13 +6,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from hrrl.axes import Perturbation
 from hrrl.data.images import Images
-from hrrl.evaluation import Task
 from hrrl.gallery.choice import evenly, pixels, some, spread
 from hrrl.gallery.sheets import Album
-from hrrl.models import Classifier
-from hrrl.runtime import Runtime
+from hrrl.methods.interfaces import Perturbation
+from hrrl.train.evaluation import Task
+from hrrl.train.models import Classifier
+from hrrl.train.runtime import Runtime
 
 PER_SHEET = 8  # images of a concept or a target
 CONCEPTS = 24  # most that are shown
@@ -86,7 +86,7 @@ def moves(album: Album, model: Classifier, task: Task, here: Runtime, points: li
     """What each perturbation does to a few validation images: the model moves its own images, as in Fig. 4.
 
     Args:
-        points: (point as :func:`points` gives it, its :class:`hrrl.axes.Perturbation`) pairs.
+        points: (point as :func:`points` gives it, its :class:`hrrl.methods.interfaces.Perturbation`) pairs.
     Returns:
         Per image its class and rows: point (None: the image as it is), sheet of the moved image and its difference,
         ``amplified`` (factor of the difference; grey is none), ``length`` (L2, pixel units), and the model's

@@ -1,6 +1,6 @@
 """The points of both axes, found by their files: hrrl/methods/<axis>/<name>.py holds one class.
 
-The class is a :class:`hrrl.axes.Perturbation` (axis ``example``) or :class:`hrrl.axes.Weighting` (axis ``concept``).
+The class is a Perturbation (axis ``example``) or a Weighting (axis ``concept``) of hrrl.methods.interfaces.
 The annotated arguments of its constructor are its settings, with their defaults; its docstring names its source.
 docs/add-a-method.md shows how to add one.
 """
@@ -8,8 +8,8 @@ docs/add-a-method.md shows how to add one.
 import inspect
 from typing import Any
 
-from hrrl import registry
-from hrrl.axes import Counts, Perturbation, Weighting
+from hrrl.common import registry
+from hrrl.methods.interfaces import Counts, Perturbation, Weighting
 
 AXES = ("example", "concept")
 

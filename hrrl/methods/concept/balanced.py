@@ -2,7 +2,7 @@
 
 import torch
 
-from hrrl.axes import Counts, Weighting
+from hrrl.methods.interfaces import Counts, Weighting
 
 
 class Balanced(Weighting):

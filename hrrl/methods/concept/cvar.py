@@ -2,9 +2,9 @@
 
 import torch
 
-from hrrl.axes import Counts, Weighting
-from hrrl.bounds import Fraction
-from hrrl.distributed import gather
+from hrrl.common.distributed import gather
+from hrrl.methods.constraints import Fraction
+from hrrl.methods.interfaces import Counts, Weighting
 
 
 class Cvar(Weighting):

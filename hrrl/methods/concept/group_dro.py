@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 
-from hrrl.axes import Counts, Weighting
-from hrrl.bounds import NonNegative, Positive
-from hrrl.distributed import concept_sums
+from hrrl.common.distributed import concept_sums
+from hrrl.methods.constraints import NonNegative, Positive
+from hrrl.methods.interfaces import Counts, Weighting
 
 
 class GroupDro(Weighting):

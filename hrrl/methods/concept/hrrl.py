@@ -2,10 +2,10 @@
 
 import torch
 
-from hrrl.axes import Counts, Weighting
-from hrrl.bounds import Natural, Positive, Shares
-from hrrl.distributed import concept_sums
-from hrrl.simplex import project_simplex
+from hrrl.common.distributed import concept_sums
+from hrrl.methods.constraints import Natural, Positive, Shares
+from hrrl.methods.interfaces import Counts, Weighting
+from hrrl.methods.simplex import project_simplex
 
 
 class ConceptDistribution(Weighting):

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from hrrl.axes import Perturbation
-from hrrl.bounds import NonNegative
-from hrrl.input_gradient import input_gradient, normalised
+from hrrl.methods.constraints import NonNegative
+from hrrl.methods.input_gradient import input_gradient, normalised
+from hrrl.methods.interfaces import Perturbation
 
 Channels = Sequence[float] | torch.Tensor | float
 

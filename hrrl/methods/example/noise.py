@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from hrrl.axes import Perturbation
-from hrrl.bounds import NonNegative
-from hrrl.input_gradient import normalised
+from hrrl.methods.constraints import NonNegative
+from hrrl.methods.input_gradient import normalised
+from hrrl.methods.interfaces import Perturbation
 
 
 class Noise(Perturbation):

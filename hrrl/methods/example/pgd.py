@@ -5,9 +5,9 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from hrrl.axes import Perturbation
-from hrrl.bounds import Count, NonNegative, Positive
-from hrrl.input_gradient import input_gradient, normalised
+from hrrl.methods.constraints import Count, NonNegative, Positive
+from hrrl.methods.input_gradient import input_gradient, normalised
+from hrrl.methods.interfaces import Perturbation
 
 
 class Pgd(Perturbation):

@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from hrrl.axes import Perturbation
-from hrrl.bounds import Count, Positive
-from hrrl.input_gradient import input_gradient
+from hrrl.methods.constraints import Count, Positive
+from hrrl.methods.input_gradient import input_gradient
+from hrrl.methods.interfaces import Perturbation
 
 
 class Wrm(Perturbation):

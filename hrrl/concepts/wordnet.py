@@ -1,0 +1,185 @@
+"""WordNet 3.0, whose noun offsets are ImageNet's wnids, read by NLTK from wherever this machine has it."""
+
+import functools
+import io
+import os
+import sys
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+from hrrl.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+IN_CLONE = (ROOT / "dvc.yaml").is_file()  # else the package is installed, and what lies beside it is not ours
+if os.path.expanduser("~") == "~":  # a user of a container, who has no home: NLTK cannot be imported without
+    os.environ["HOME"] = str(Path(tempfile.gettempdir(), f"home-{os.getuid()}"))
+PROJECT = (ROOT / "data" if IN_CLONE else Path.home() / ".cache" / "hrrl") / "wordnet"
+DEBIAN = Path("/usr/share/wordnet")  # package wordnet-base
+
+# lexnames(5WN), a file that NLTK wants and Debian leaves out: the lexicographers' files, in order.
+LEXICOGRAPHER_FILES = """
+adj.all adj.pert adv.all
+noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body noun.cognition noun.communication
+noun.event noun.feeling noun.food noun.group noun.location noun.motive noun.object noun.person noun.phenomenon
+noun.plant noun.possession noun.process noun.quantity noun.relation noun.shape noun.state noun.substance
+noun.time
+verb.body verb.change verb.cognition verb.communication verb.competition verb.consumption verb.contact
+verb.creation verb.emotion verb.motion verb.perception verb.possession verb.social verb.stative verb.weather
+adj.ppl
+"""
+
+
+class Synset(Protocol):
+    """What is used of an NLTK synset; equal ones are one concept, and hash alike."""
+
+    def __hash__(self) -> int: ...
+    def name(self) -> str: ...
+    def definition(self) -> str: ...
+    def lemma_names(self) -> list[str]: ...
+    def hypernyms(self) -> "list[Synset]": ...
+    def instance_hypernyms(self) -> "list[Synset]": ...
+    def hypernym_paths(self) -> "list[list[Synset]]": ...
+
+
+class WordNet(Protocol):
+    """What is used of NLTK's ``WordNetCorpusReader``."""
+
+    def synset(self, name: str) -> Synset: ...
+    def synsets(self, lemma: str, pos: str) -> list[Synset]: ...
+    def synset_from_pos_and_offset(self, pos: str, offset: int) -> Synset | None: ...
+    def all_lemma_names(self, pos: str) -> Iterable[str]: ...
+    def get_version(self) -> str: ...
+
+
+def lexnames() -> str:
+    """The 45 lines of WordNet's file ``lexnames``: number, lexicographers' file, part of speech."""
+    pos = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
+    files = LEXICOGRAPHER_FILES.split()
+    return "".join(f"{i:02d}\t{file}\t{pos[file.partition('.')[0]]}\n" for i, file in enumerate(files))
+
+
+@functools.cache
+def open_wordnet() -> WordNet:
+    """An NLTK ``WordNetCorpusReader`` over WordNet 3.0. The first call takes 2 to 3 s, half of it the import.
+
+    Takes the first of these that is WordNet 3.0: the folder that the environment variable WORDNET names
+    (then no other is tried), data/wordnet in the project (~/.cache/hrrl/wordnet for an installed package), Debian's
+    /usr/share/wordnet (package wordnet-base), NLTK's data folders (a folder or a zip), a download by NLTK into the
+    first of these folders. Writes nothing but the last.
+
+    Raises:
+        UserError: none of them is there and whole, with what is wrong with each and what to install.
+    """
+    problems = []
+    for name, find in _places():
+        try:
+            root = find()
+            reader = root and _open(root)
+        except Exception as error:  # whatever NLTK raises over a damaged, foreign or unreadable folder
+            problems.append(f"{name}: {error}")
+            continue
+        if reader:
+            return reader
+        problems.append(f"{name}: not there")
+    raise UserError(
+        f"WordNet 3.0 was not found ({'; '.join(problems)}); install Debian's package wordnet-base, or run "
+        "python -m nltk.downloader wordnet, or set WORDNET to a folder with its files (data.noun, ...)"
+    )
+
+
+def _places() -> list[tuple[str, Callable[[], Any]]]:
+    """(name, function that gives the root or None), in order."""
+    if "WORDNET" in os.environ:
+        folder = Path(os.path.expanduser(os.environ["WORDNET"])).absolute()
+        return [(f"WORDNET={folder}", lambda: _folder(folder) or _folder(folder / "dict"))]
+    return [
+        (str(PROJECT), lambda: _folder(PROJECT)),
+        (str(DEBIAN), lambda: _folder(DEBIAN)),
+        ("NLTK's data folders", _nltk_data),
+        ("download", _download),
+    ]
+
+
+def _folder(path: Path) -> str | None:
+    return str(path.resolve()) if (path / "data.noun").is_file() else None
+
+
+def _nltk_data() -> Any:
+    import nltk
+
+    with warnings.catch_warnings(record=True) as refusals:  # of folders that others can write to
+        warnings.simplefilter("always")
+        for place in ("corpora/wordnet", "corpora/wordnet.zip/wordnet/"):
+            try:
+                return nltk.data.find(place)
+            except LookupError:
+                pass
+    if refusals:
+        raise PermissionError(str(refusals[0].message))
+    return None
+
+
+def _download() -> str:
+    """Unpacks NLTK's package to ``PROJECT``, under a name of its own until it is whole."""
+    import nltk
+
+    print(f"downloading WordNet 3.0 (NLTK's package wordnet) to {PROJECT}", file=sys.stderr, flush=True)
+    PROJECT.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=PROJECT.parent, prefix=".wordnet-") as temporary:
+        nltk.download("wordnet", temporary, quiet=True, raise_on_error=True, print_error_to=io.StringIO())
+        return install(Path(temporary, "corpora", "wordnet.zip"))
+
+
+def install(archive: Path) -> str:
+    """Unpacks an archive with a folder ``wordnet`` to ``PROJECT``; several processes may do so at once."""
+    with tempfile.TemporaryDirectory(dir=PROJECT.parent, prefix=".wordnet-") as temporary:
+        with zipfile.ZipFile(archive) as content:
+            content.extractall(temporary)
+        unpacked = Path(temporary, "wordnet")
+        unpacked.chmod(0o755)
+        for file in unpacked.iterdir():
+            file.chmod(0o644)  # NLTK refuses what others than the owner can write, as some umasks make it
+        try:
+            os.replace(unpacked, PROJECT)
+        except OSError:
+            if _folder(PROJECT) is None:  # else another process was first
+                raise
+    return str(PROJECT)
+
+
+def _open(root: Any) -> WordNet:
+    reader = _reader(root)
+    if not _is_30(reader):
+        raise ValueError(f"its noun offsets are not those of WordNet 3.0 (it says {reader.get_version()})")
+    return reader
+
+
+def _reader(root: Any) -> WordNet:
+    """NLTK's reader over a folder (str) or a path pointer, less what English does not need."""
+    import nltk
+    from nltk.corpus.reader.wordnet import WordNetCorpusReader
+
+    class Reader(WordNetCorpusReader):
+        def open(self, file: str) -> Any:
+            return io.StringIO(lexnames()) if file == "lexnames" else super().open(file)
+
+        def map_wn(self, version: str = "wordnet") -> None:
+            return None  # serves other languages, and needs index.sense, which Debian leaves out
+
+    if isinstance(root, str) and root not in nltk.data.path:
+        nltk.data.path.append(root)  # NLTK reads nothing outside of these
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "multilingual functions are not available"
+        return Reader(root, None)
+
+
+def _is_30(reader: WordNet) -> bool:
+    """Whether ImageNet's n02084071 is the dog: offsets differ in every release of WordNet."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dog = reader.synset_from_pos_and_offset("n", 2084071)
+    return dog is not None and dog.name() == "dog.n.01"

@@ -1,0 +1,139 @@
+"""Datasets whose publishers keep all images in a few array files."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+import numpy as np
+
+from hrrl.data import apart
+from hrrl.data.image_folder import ArrayFile, NotHereError, note
+from hrrl.data.sources import Paths
+from hrrl.errors import UserError
+
+T = TypeVar("T")
+DIGITS = [str(digit) for digit in range(10)]
+
+
+class Arrays:
+    """Common to these datasets: images and labels come file by file, and an image is ``<file>#<position>``.
+
+    A subclass says which files a split has (``files``), and reads one (``read``).
+
+    Attributes:
+        source, licence: of the images: who published them and where, and on which terms; for model cards.
+        classes: names of all classes.
+        splits: names of the published splits.
+        root: the folder that holds the files.
+        kept: what :meth:`images` returned for each file that ``rows`` has read.
+    """
+
+    needs: ClassVar[str]
+    source = licence = "not stated"
+    rootless = False  # it comes with a package
+    places: tuple[str, ...] = ("",)  # folders of the root that may hold the files
+    files: ClassVar[dict[str, list[str]]]  # published split -> names of its files
+    classes: list[str]
+
+    def __init__(self, root: Path, train: str = "train"):
+        if not root.is_dir():
+            raise NotHereError("not a folder")
+        present = {p: self._present(root / p) for p in self.places}
+        place = max(present, key=lambda p: sum(map(len, present[p].values())))
+        self.present = {split: files for split, files in present[place].items() if files}
+        self.root, self.splits = root / place, list(self.present)
+        self.kept: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        needed = train if train in self.files else "train"
+        if needed not in self.splits:
+            raise NotHereError(f"no {self.files[needed][0]} in it")
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def _present(self, folder: Path) -> dict[str, list[str]]:
+        return {split: [f for f in files if self.find(f, folder)] for split, files in self.files.items()}
+
+    def find(self, name: str, folder: Path | None = None) -> Path | None:
+        """The file of this name, if it is there."""
+        path = (folder or self.root) / name
+        return path if path.is_file() else None
+
+    @property
+    def wnids(self) -> list[str | None]:
+        return [None] * len(self.classes)
+
+    def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
+        """Paths and labels (positions in ``self.classes``) of a split's images.
+
+        Reads everything, so that a damaged file is found before any training starts.
+        """
+        paths, labels = Paths(), []
+        if missing := [file for file in self.files[split] if file not in self.present[split]]:
+            note(f"{self.root}: {split} without {', '.join(missing)}; reading what is there")
+        for file in self.present[split]:
+            images, numbers = self.kept[file] = self.images(file)
+            if len(images) != len(numbers) or not np.isin(numbers, range(len(self.classes))).all():
+                raise UserError(
+                    f"{self.root / file}: {len(images)} images, {len(numbers)} labels up to {numbers.max(initial=0)}; "
+                    f"expected as many labels as images, all below {len(self.classes)}"
+                )
+            paths.extend(f"{file}#{i}" for i in range(len(images)))
+            labels.append(numbers)
+        return paths, np.concatenate(labels)
+
+    def images(self, file: str) -> tuple[np.ndarray, np.ndarray]:
+        """(N, C, H, W) uint8 images, C = 1 or 3, and (N,) int64 labels of one file, read in a process of its own.
+
+        Raises:
+            UserError: the file is damaged or not in the official format.
+        """
+        images, labels = self.apart(lambda: self.read(file), file)
+        if (images.dtype, images.ndim) != (np.uint8, 4) or images.shape[1] not in (1, 3) or labels.ndim != 1:
+            raise UserError(
+                f"{self.find(file)}: images are {images.dtype} {images.shape}, labels {labels.shape}; "
+                f"expected the published {self.needs}"
+            )
+        return images, labels
+
+    def apart(self, read: Callable[[], T], file: str) -> T:
+        """What ``read()`` returns, called in a process of its own.
+
+        Raises:
+            UserError: names the file where it is damaged, not in the official format, or too large for the memory.
+        """
+        found = self.find(file) or self.root / file
+        try:
+            return apart.once(read, [path for path in self.behind(file) if path.is_file()])
+        except OSError as error:
+            if error.errno:  # the file system's
+                raise
+            problem = str(error)
+        except Exception as error:  # every format's parser has errors of its own
+            problem = str(error)
+        raise UserError(f"{found}: cannot be read ({problem}); expected the published {self.needs}")
+
+    def read(self, file: str) -> tuple[np.ndarray, np.ndarray]:
+        """What :meth:`images` returns; raises whatever a damaged file leads to."""
+        raise NotImplementedError
+
+    def behind(self, file: str) -> list[Path]:
+        """The files on disk that ``read(file)`` reads."""
+        return self.there(file)
+
+    def there(self, *names: str) -> list[Path]:
+        """Where files of these names are, as far as they are there."""
+        return [path for name in names if (path := self.find(name)) is not None]
+
+    def sources(self, files: Iterable[str]) -> list[ArrayFile]:
+        """Name, size and MD5 of the files on disk that some files of the dataset are read from."""
+        found: list[ArrayFile] = []
+        for path in dict.fromkeys(path for file in files for path in self.behind(file)):
+            with open(path, "rb") as content:
+                md5 = hashlib.file_digest(content, "md5").hexdigest()
+            found.append({"name": path.name, "bytes": path.stat().st_size, "md5": md5})
+        return found
+
+    def checksums(self) -> dict[str, str]:
+        """The published MD5 of each file name, as torchvision knows them."""
+        return {}

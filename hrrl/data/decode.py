@@ -1,0 +1,210 @@
+"""Image files to pixels. No content takes more memory than LARGEST pixels, or is read by halves.
+
+Decoders are programs in C, and some content ends the process: what is not yet known to be harmless is decoded apart
+(hrrl/data/apart.py).
+"""
+
+import io
+import re
+import warnings
+import zlib
+
+import numpy as np
+import simplejpeg
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "PPM", "TIFF", "WEBP")  # Pillow has others, which run programs
+LARGEST = 100_000_000  # pixels: more is no photograph but an attack on the memory
+BITS_PER_SAMPLE, LARGEST_VALUE, SAMPLE_FORMAT, LARGEST_NUMBER = 258, 281, 339, 341  # tags of TIFF
+DARK = 16  # white may be so many times the highest value of an image of more than 8 bits
+ROWS = 256  # of an image that are converted to RGB at a time
+
+# What libjpeg warns of and goes on, with grey or shifted pixels. Its other warnings are about unusual headers.
+DAMAGE = re.compile(r"premature end|bad huffman|bad arithmetic|found marker|(\d+) extraneous bytes before marker", re.I)
+JPEG_END = b"\xff\xd9"
+
+
+# For libjpeg, at an eighth of the size: it reads and checks all of the content, and computes little.
+EIGHTH = {"colorspace": "GRAY", "min_height": 1, "min_width": 1, "min_factor": 8}
+
+
+def decode(data: bytes) -> torch.Tensor:
+    """A (3, H, W) uint8 RGB image from a file's content: grey, CMYK, palette and transparent images become RGB.
+
+    JPEG by simplejpeg, which tells what libjpeg warns of, all else by Pillow.
+    Of an animation the first image; of more than 8 bits the upper 8 of as many as the file says; as stored, whatever
+    orientation a camera noted.
+
+    Raises:
+        ValueError: the content is cut off, damaged, too large, no image, or of values that have no known white.
+    """
+    return _decode(data, {"colorspace": "RGB"})
+
+
+def check(data: bytes) -> bool:
+    """Raises a ValueError where :func:`decode` does; a JPEG file, as nearly all photographs are, takes less time.
+
+    Returns:
+        Whether the image is of one colour all over.
+    """
+    return _is_constant(_decode(data, EIGHTH)) and _is_constant(decode(data))
+
+
+def _is_constant(image: torch.Tensor) -> bool:
+    return bool((image == image[:, :1, :1]).all())
+
+
+def _decode(data: bytes, as_: dict) -> torch.Tensor:
+    """The image, a JPEG file decoded ``as_`` simplejpeg's arguments say."""
+    if not data:
+        raise ValueError("is empty")
+    if data.startswith(PNG):
+        _check_png(data)
+    return _decode_jpeg(data, as_) if data.startswith(JPEG) else _decode_by_pillow(data)
+
+
+def _decode_jpeg(data: bytes, as_: dict) -> torch.Tensor:
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:  # CMYK with some samplings, and unusual headers
+        return _decode_by_pillow(data)
+    _refuse_size(width, height)
+    if space in ("CMYK", "YCCK"):
+        return _decode_by_pillow(data)
+    try:
+        return torch.from_numpy(simplejpeg.decode_jpeg(data, **as_, strict=True)).permute(2, 0, 1)
+    except ValueError as error:
+        found = DAMAGE.search(str(error))
+        if found and not _is_padding(data, found[1]):
+            raise ValueError(f"is damaged or cut off: {error}") from None
+    return _decode_by_pillow(data)
+
+
+def _is_padding(data: bytes, extraneous: str | None) -> bool:
+    """Whether the bytes that libjpeg found behind a whole image are one value all over, as some cameras write them."""
+    end = data.rfind(JPEG_END)
+    return extraneous is not None and end > 0 and len(set(data[end - int(extraneous) : end])) == 1
+
+
+def _refuse_size(width: int, height: int) -> None:
+    if not 0 < width * height <= LARGEST:
+        raise ValueError(f"has {width} x {height} pixels; 1 to {LARGEST:,} are decoded")
+
+
+def _check_png(data: bytes) -> None:
+    """Every chunk whole and with its CRC, to the last one: Pillow and libpng look at most of them, and not the end."""
+    start = len(PNG)
+    while True:
+        end = start + 8 + int.from_bytes(data[start : start + 4], "big")
+        crc = data[end : end + 4]
+        if len(crc) < 4:
+            raise ValueError("is cut off")
+        if zlib.crc32(memoryview(data)[start + 4 : end]) != int.from_bytes(crc, "big"):
+            raise ValueError("is damaged: the CRC of a PNG chunk differs")
+        if data[start + 4 : start + 8] == b"IEND":
+            return
+        start = end + 4
+
+
+def _opened_by_pillow(data: bytes) -> Image.Image:
+    """An image of Pillow's whose header is read and no larger than we decode."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a decompression bomb is refused below
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.UnidentifiedImageError:
+        raise ValueError(f"is no image of a known format ({', '.join(FORMATS)})") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"is too large; at most {LARGEST:,} pixels are decoded") from None
+    except Exception as error:  # Pillow's readers raise all sorts on damaged content
+        raise ValueError(_damage(error)) from None
+    _refuse_size(*image.size)
+    return image
+
+
+def _decode_by_pillow(data: bytes) -> torch.Tensor:
+    with _opened_by_pillow(data) as image:
+        try:
+            return torch.from_numpy(_rgb(image, _depth(data, image)))
+        except MemoryError:
+            raise ValueError("takes too much memory") from None
+        except DepthError as error:
+            raise ValueError(str(error)) from None
+        except Exception as error:
+            raise ValueError(_damage(error)) from None
+
+
+def _damage(error: Exception) -> str:
+    return " ".join(f"is damaged: {error or type(error).__name__}".split())
+
+
+class DepthError(ValueError):
+    """The file does not say which of its values is white; taken as they are, the images would be black."""
+
+
+def _rgb(image: Image.Image, depth: int) -> np.ndarray:
+    """(3, H, W) uint8, some rows at a time; of more than 8 bits the upper 8, where Pillow would cut at 255.
+
+    Raises:
+        DepthError: which value is white, is not said, or most unlikely what is said.
+    """
+    image.load()
+    width, height = image.size
+    deep = image.mode.startswith(("I", "F"))
+    white = _white(image, depth) if deep else 2.0**depth - 1
+    pixels, highest = np.empty((3, height, width), np.uint8), 0.0
+    for top in range(0, height, ROWS):
+        rows = image.crop((0, top, width, min(top + ROWS, height)))
+        if deep:
+            values = np.asarray(rows).astype(np.float64)
+            highest = max(highest, float(values.max()))
+            pixels[:, top : top + ROWS] = np.floor(values * (256 / (white + 1 if white > 1 else white))).clip(0, 255)
+        else:
+            pixels[:, top : top + ROWS] = np.asarray(rows.convert("RGB")).transpose(2, 0, 1)
+    if depth > 8 and not deep:  # of which Pillow has kept the upper 8 bits
+        highest = max(1.0, float(pixels.max()) * 2 ** (depth - 8))
+    if depth > 8 and 0 < highest < white / DARK:
+        raise DepthError(
+            f"comes out black: of {depth} bits, its values take the lowest sixteenth, as those of fewer bits in a "
+            "deeper file do; scale them to the file's depth, or convert it to 8 bits"
+        )
+    return pixels
+
+
+def _depth(data: bytes, image: Image.Image) -> int:
+    """Bits of a value, as a PNG's header or a TIFF's tag says; of other formats, as Pillow's mode does."""
+    if image.format == "PNG":
+        return data[len(PNG) + 16]
+    if isinstance(image, TiffImageFile):
+        return max(image.tag_v2.get(BITS_PER_SAMPLE, (1,)))
+    return 16 if image.mode.startswith("I") else 8
+
+
+def _white(image: Image.Image, depth: int) -> float:
+    """The value of white in an image whose values are integers of more than 8 bits, or floats.
+
+    Raises:
+        DepthError: the file does not say it: hardly an image fills 32 bits, and floats have any scale.
+    """
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    said = max(tags.get(LARGEST_VALUE) or tags.get(LARGEST_NUMBER) or (0,))
+    if said >= 1:
+        return float(said)
+    if image.mode == "F" or depth > 16:
+        kind = "floats" if image.mode == "F" else f"integers of {depth} bits"
+        raise DepthError(f"has {kind}, and does not say which value is white; convert it to 8 or 16 bits")
+    signed = tags.get(SAMPLE_FORMAT, (1,))[0] == 2
+    return 2.0 ** (depth - signed) - 1
+
+
+def resize(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """(..., C, H, W) uint8 images at another size: bilinear, with antialiasing where they get smaller."""
+    if images.shape[-2:] == (height, width):
+        return images
+    batch = images if images.ndim == 4 else images[None]
+    batch = F.interpolate(batch, (height, width), mode="bilinear", antialias=True)
+    return batch if images.ndim == 4 else batch[0]

@@ -1,0 +1,104 @@
+"""Finds a dataset: under its root, in a known system folder, among the project's raw data, or by downloading it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from hrrl.common.files import replacing
+from hrrl.data import readers
+from hrrl.data.image_folder import ArrayFile, Found, InArrays, Kind, NotHereError, note
+from hrrl.data.sources import NAMES, locked
+from hrrl.errors import UserError
+
+SYSTEM = (Path("/usr/share/datasets"), Path("/usr/local/share/datasets"))  # where distributions put datasets
+RAW = Path("data/raw")
+
+
+class Place(Protocol):
+    """The part of a dataset's definition that says where it is."""
+
+    kind: str
+    root: str | None  # None: wherever datasets of this kind are looked for
+    train: str  # a published split, with an optional slice per class
+
+
+def locate(definition: Place, where: str) -> Found:
+    """The dataset of a definition, opened where it is: an object of its kind's class.
+
+    Args:
+        definition: kind, root and train are read.
+        where: the key of the root, for messages.
+    Raises:
+        UserError: it is nowhere, and cannot be downloaded; says what to put where.
+    """
+    kind, train = readers.load(definition.kind), definition.train.partition("[")[0]
+    root = given_root(kind, definition.root, where)
+    if kind.rootless:
+        return kind(Path("."), train)
+    if root is not None:
+        try:
+            return kind(root, train)
+        except NotHereError as error:
+            raise UserError(f"{where}: {root}: {error}; expected {kind.needs}") from None
+    raw = RAW / definition.kind
+    for place in [*(s / n for s in SYSTEM for n in _names(definition.kind)), raw]:
+        try:
+            return kind(place, train)
+        except NotHereError:
+            continue
+    if hasattr(kind, "download"):
+        _download(kind.download, kind.needs, raw, where)
+    try:
+        return kind(raw, train)
+    except NotHereError as error:
+        raise UserError(f"{where}: not set, and {raw}: {error}; set it to where these are: {kind.needs}") from None
+
+
+def warn_of_checksums(data: InArrays, files: list[ArrayFile], key: str) -> None:
+    """Names, on stderr, the files that are not the published ones; not for a distribution's own packages."""
+    if any(data.root.is_relative_to(place) for place in SYSTEM):
+        return
+    published = data.checksums()
+    for name, md5 in ((file["name"], file["md5"]) for file in files):
+        if published.get(name, md5) != md5:
+            note(f"{key}: {data.root / name} is not the published file (its MD5 differs); reading it as it is")
+
+
+def given_root(kind: Kind, root: str | None, where: str) -> Path | None:
+    """The path that params give as a dataset's root, None where they leave it open.
+
+    Raises:
+        UserError: the kind takes no root, or there is nothing at it.
+    """
+    if root is None:
+        return None
+    if kind.rootless:
+        raise UserError(f"{where}: {kind.needs}; set it to null")
+    path = os.path.expanduser(os.path.expandvars(root))
+    if "$" in path:
+        raise UserError(f"{where}: {root}: an environment variable in it is not set; set it, or write the path")
+    for spelled in (path, os.fsdecode(path.encode(*NAMES))):  # where the locale is not a file system's own
+        if os.path.exists(spelled):
+            return Path(spelled)
+    raise UserError(f"{where}: {path} does not exist; expected the folder of the dataset")
+
+
+def _names(kind: str) -> list[str]:
+    return list(dict.fromkeys([kind, kind.replace("_", "-")]))
+
+
+def _download(download: Callable[[Path], None], needs: str, raw: Path, where: str) -> None:
+    """Downloads next to where it belongs and moves it there when it is whole."""
+    with locked(raw.with_name(f".{raw.name}.lock")):
+        if raw.exists() and any(raw.iterdir()):
+            return  # by another process in the meantime, or by the user
+        print(f"{where}: downloading to {raw}", flush=True)
+        try:
+            with replacing(raw) as partial:
+                partial.mkdir()
+                download(partial)
+        except (OSError, RuntimeError) as error:
+            raise UserError(
+                f"{where}: the download failed ({error}); put this into {raw}, or set it to where it is: {needs}"
+            ) from None

@@ -1,0 +1,386 @@
+"""Manifests: which images a dataset has, with their labels and splits, over files that stay where they are."""
+
+import csv
+import hashlib
+import json
+import re
+from array import array
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from hrrl.common.files import replacing
+from hrrl.common.names import composed
+from hrrl.data import apart
+from hrrl.data.image_folder import ArrayFile, Found, InArrays, InFiles, in_files, note
+from hrrl.data.locate import Place, locate, warn_of_checksums
+from hrrl.data.sources import Paths
+from hrrl.errors import UserError, printable, reason
+
+CHUNK = 512  # files that a thread reads at a time
+GROUP = 2**20  # bytes of content that a thread has checked at a time
+THREADS = 32  # that read files: they wait more than they compute, above all on network file systems
+SPLITS = ("train", "test")
+UNKNOWN = -1  # size or CRC: array files have them in dataset.json
+
+
+Examined = (
+    tuple[int, int, bool] | Exception
+)  # size and CRC of an image's content, whether it is of one colour; or what is wrong
+Examine = Callable[[list[Any]], list[Examined]]
+
+
+class Definition(Place, Protocol):
+    """A dataset's definition in params.yaml (hrrl.settings.schema.Dataset says what its keys take)."""
+
+    test: str | None
+    classes: list[str] | None
+    resolution: int | None
+    skip_unreadable: bool
+
+
+@dataclass
+class Rows:
+    """The images of one split, in order.
+
+    Attributes:
+        paths: relative to the root, ``<file>#<position>`` for array files, the member's name for zips.
+        labels: (n,) int64.
+        bytes, crcs: (n,) int64 file size and CRC-32 of the content, -1 for array files.
+        skipped: paths of the unreadable images that were left out.
+    """
+
+    paths: Paths
+    labels: np.ndarray
+    bytes: np.ndarray
+    crcs: np.ndarray
+    skipped: list[str] = field(default_factory=list)
+
+    def fingerprint(self) -> str:
+        """Differs when any image does, as far as size, CRC or the source files' MD5 tell."""
+        parts: tuple[Any, ...] = (self.paths.text, self.paths.ends, self.labels, self.bytes, self.crcs)
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+
+
+@dataclass
+class Manifest:
+    """A dataset's images; equal on every machine that has the same files.
+
+    Attributes:
+        kind: of the dataset.
+        classes: names; an image's label is a position here.
+        wnids: WordNet id or None, for each class.
+        splits: "train" and "test", as the definition selects them.
+        train: the published split that images are trained on, without its slice: where files are looked for.
+        resolution: pixels that the images are reduced to, or None.
+        files: name, size and MD5 of the array files that hold the images.
+        pixels: SHA-256 of the images of array files, as their reader decodes them, by split.
+    """
+
+    kind: str
+    classes: list[str]
+    wnids: list[str | None]
+    splits: dict[str, Rows]
+    train: str = "train"
+    resolution: int | None = None
+    files: list[ArrayFile] = field(default_factory=list)
+    pixels: dict[str, str] = field(default_factory=dict)
+
+    def labels(self, split: str) -> np.ndarray:
+        """(n,) int64 class of each image of a split, in the manifest's order."""
+        return self.splits[split].labels
+
+    def paths(self, split: str) -> Paths:
+        return self.splits[split].paths
+
+    def write(self, folder: str | Path) -> None:
+        """Writes manifest.csv and dataset.json into a folder, whole or not at all; the same bytes always."""
+        description = {
+            "kind": self.kind,
+            "train": self.train,
+            "resolution": self.resolution,
+            "classes": self.classes,
+            "wnids": self.wnids,
+            "images": {split: len(rows.paths) for split, rows in self.splits.items()},
+            "skipped": {split: rows.skipped for split, rows in self.splits.items()},
+            "files": self.files,
+            "pixels": self.pixels,
+        }
+        with replacing(Path(folder)) as partial:
+            partial.mkdir()
+            self._write_images(partial / "manifest.csv")
+            (partial / "dataset.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+
+    def _write_images(self, path: Path) -> None:
+        with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            file.write("path,label,split,bytes,crc\n")
+            for split, rows in self.splits.items():
+                for i, label, size, crc in zip(range(len(rows.paths)), rows.labels, rows.bytes, rows.crcs, strict=True):
+                    known = ("" if value == UNKNOWN else value for value in (size, crc))
+                    file.write(",".join(map(str, (_quoted(rows.paths[i]), label, split, *known))) + "\n")
+
+
+def _quoted(path: str) -> str:
+    """A path as a field of a CSV file; csv leaves a carriage return unquoted, and takes it for a line end."""
+    return '"' + path.replace('"', '""') + '"' if any(c in path for c in ',"\r\n') else path
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """Reads what :meth:`Manifest.write` wrote.
+
+    Raises:
+        UserError: the folder holds no manifest, or a damaged one.
+    """
+    folder = Path(folder)
+    try:
+        description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        splits = _read_images(folder / "manifest.csv")
+        for split, rows in splits.items():
+            rows.skipped = description["skipped"][split]
+            if len(rows.paths) != description["images"][split]:
+                raise ValueError(f"{len(rows.paths)} {split} images, not {description['images'][split]}")
+        description["classes"] = [composed(name) for name in description["classes"]]
+        names = ("kind", "classes", "wnids", "train", "resolution", "files", "pixels")
+        return Manifest(splits=splits, **{name: description[name] for name in names})
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename}: no such manifest; list the dataset first") from None
+    except (ValueError, KeyError, IndexError) as error:
+        raise UserError(f"{folder}: damaged manifest ({error}); delete the folder and list the dataset anew") from None
+
+
+def _read_images(path: Path) -> dict[str, Rows]:
+    paths = {split: Paths() for split in SPLITS}
+    columns = {split: (array("q"), array("q"), array("q")) for split in SPLITS}
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        reader = csv.reader(file)
+        next(reader, None)
+        for name, label, split, *known in reader:
+            paths[split].extend([name])
+            for column, value in zip(columns[split], (label, *known), strict=True):
+                column.append(int(value) if value else UNKNOWN)
+    found = {}
+    for split in SPLITS:
+        labels, sizes, crcs = (np.frombuffer(column, np.int64) for column in columns[split])
+        found[split] = Rows(paths[split], labels, sizes, crcs)
+    return found
+
+
+def prepare(definition: Definition, name: str) -> Manifest:
+    """Finds a dataset, checks it and lists its images.
+
+    Args:
+        definition: a dataset definition of params.yaml (hrrl.settings.schema.Dataset).
+        name: its key in ``datasets``, for messages.
+    Raises:
+        UserError: it is not there, not in its official layout, an image cannot be read, a split, slice or class is not
+            there or leaves nothing.
+    """
+    key = f"datasets.{name}"
+    data = locate(definition, f"{key}.root")
+    classes = _choose(definition.classes, data.classes, f"{key}.classes")
+    splits = _list(definition, data, classes, key)
+    files: list[ArrayFile] = []
+    pixels: dict[str, str] = {}
+    if in_files(data):
+        splits = _check_all(data, splits, name, definition.skip_unreadable)
+        for split in splits:
+            _complain_of_empty(splits[split].labels, classes, "without unreadable images, it", f"{key}.{split}")
+    else:
+        pixels = {split: _hash_pixels(data, rows.paths) for split, rows in splits.items()}
+        files = data.sources(_array_files(splits))
+        warn_of_checksums(data, files, key)
+    counts = " and ".join(f"{len(rows.paths)} {split}" for split, rows in splits.items())
+    where = data.store if in_files(data) else data
+    print(printable(f"{key}: {counts} images of {len(classes)} classes in {where}"), flush=True)
+    wnids = dict(zip(data.classes, data.wnids, strict=True))
+    train = definition.train.partition("[")[0]
+    found = [wnids[c] for c in classes]
+    return Manifest(definition.kind, classes, found, splits, train, definition.resolution, files, pixels)
+
+
+def relisted(definition: Definition, name: str, folder: str | Path) -> str | None:
+    """What a listing of a dataset by names and sizes finds changed since its manifest was written, in one line.
+
+    Reads no image: a file that was replaced by another of the same size is found when it is read.
+    """
+    key = f"datasets.{name}"
+    try:
+        manifest = read_manifest(folder)
+        data = locate(definition, f"{key}.root")
+        splits = _list(definition, data, _choose(definition.classes, data.classes, f"{key}.classes"), key)
+    except UserError as error:
+        return str(error)
+    if not in_files(data):
+        found = [(source["name"], source["bytes"]) for source in data.sources(_array_files(splits))]
+        listed = [(source["name"], source["bytes"]) for source in manifest.files]
+        return None if found == listed else f"{key}: its files are {found}, the manifest has {listed}"
+    for split, rows in manifest.splits.items():
+        sizes = dict(zip(rows.paths, rows.bytes.tolist(), strict=True))
+        skipped, there = set(rows.skipped), list(splits[split].paths)
+        new = [path for path in there if path not in sizes and path not in skipped]
+        gone = sorted(set(sizes) - set(there))
+        other = [p for p in there if p in sizes and data.store.size(p) not in (None, sizes[p])]
+        if first := (*new, *gone, *other)[:1]:
+            counts = f"{len(new)} images more, {len(gone)} fewer, {len(other)} of another size"
+            return f"{key}: {split} has {counts} than its manifest; the first is {first[0]}"
+    return None
+
+
+def _array_files(splits: dict[str, Rows]) -> list[str]:
+    """The array files that the images of all splits are in, once each."""
+    return list(dict.fromkeys(path.rpartition("#")[0] for rows in splits.values() for path in rows.paths))
+
+
+def _hash_pixels(data: InArrays, paths: Paths) -> str:
+    """SHA-256 of the images of array files, in their order."""
+    digest, listed = hashlib.sha256(), [path.rpartition("#")[::2] for path in paths]
+    for file in dict.fromkeys(file for file, _ in listed):
+        images, _ = data.kept[file]
+        positions = [int(position) for name, position in listed if name == file]
+        digest.update(repr(images.shape[1:]).encode() + images[positions].tobytes())
+    return digest.hexdigest()
+
+
+def _list(definition: Definition, data: Found, classes: list[str], key: str) -> dict[str, Rows]:
+    """The images that the definition selects for "train" and "test", not yet looked at."""
+    held_out = definition.test or next((s for s in ("val", "test") if s in data.splits), "val")
+    keep = [data.classes.index(c) for c in classes]
+    published: dict[str, tuple[Paths, np.ndarray]] = {}
+    chosen: dict[str, np.ndarray] = {}
+    splits = {}
+    for split, expression in zip(SPLITS, (definition.train, held_out), strict=True):
+        source, part = _parse(expression, data.splits, f"{key}.{split}")
+        if source not in published:
+            published[source] = data.rows(source, classes)
+        paths, labels = published[source]
+        indices, labels = _select(labels, keep, part)
+        _complain_of_empty(labels, classes, expression, f"{key}.{split}")
+        if source in chosen and (common := len(np.intersect1d(chosen[source], indices))):
+            raise UserError(f"{key}.test: {expression} has {common} images of train: {definition.train}; expected none")
+        chosen[source] = indices
+        sizes, crcs = np.full((2, len(labels)), UNKNOWN)
+        splits[split] = Rows(paths.take(indices), labels, sizes, crcs)
+    return splits
+
+
+def _choose(classes: list[str] | None, known: list[str], key: str) -> list[str]:
+    """The classes to keep, in the order of their labels."""
+    chosen = list(known if classes is None else map(composed, classes))
+    if unknown := [c for c in chosen if c not in known]:
+        raise UserError(f"{key}: unknown class {unknown[0]!r}; known: {', '.join(known)}")
+    if odd := [c for c in chosen if not c.isprintable()]:
+        raise UserError(f"{key}: the name {odd[0]!r} holds a character that no line can show; rename its folder")
+    if len(set(chosen)) < len(chosen):
+        raise UserError(f"{key}: every class may appear only once, got {', '.join(chosen)}")
+    return chosen
+
+
+def _parse(expression: str, published: list[str], key: str) -> tuple[str, slice]:
+    """ "train[:1500]" as the name of a published split and a slice of each class."""
+    form = re.fullmatch(r"(\w+)(?:\[(-?\d*):(-?\d*)\])?", expression)
+    if form is None or form[1] not in published:
+        raise UserError(
+            f"{key}: {expression!r} is no published split; known: {', '.join(published)}, "
+            'with an optional slice per class, such as "train[:500]"'
+        )
+    return form[1], slice(*(int(bound) if bound else None for bound in (form[2], form[3])))
+
+
+def _select(labels: np.ndarray, keep: list[int], part: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (ascending) and new labels of the images in a slice of each class to keep; labels become 0, 1, ..."""
+    order = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[order], [*keep, *(k + 1 for k in keep)])
+    pieces = [order[a:b][part] for a, b in zip(starts[: len(keep)], starts[len(keep) :], strict=True)]
+    numbers = np.repeat(np.arange(len(keep)), [len(piece) for piece in pieces])
+    indices = np.concatenate(pieces)
+    ascending = np.argsort(indices)
+    return indices[ascending], numbers[ascending]
+
+
+def _complain_of_empty(labels: np.ndarray, classes: list[str], what: str, key: str) -> None:
+    """An error where every class, or one of the training split's, has no image; else a note."""
+    counts = np.bincount(labels, minlength=len(classes))
+    empty = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if len(empty) == len(classes):
+        raise UserError(f"{key}: {what} leaves no images; expected some of every class")
+    if empty and key.endswith(".train"):
+        raise UserError(f"{key}: {what} leaves no images of class {empty[0]}; expected some of every class")
+    if empty:
+        note(f"{key}: {what} has no images of {len(empty)} classes, the first is {empty[0]}")
+
+
+def _check_all(data: InFiles, splits: dict[str, Rows], name: str, skip: bool) -> dict[str, Rows]:
+    """Reads and decodes every file, and notes sizes and CRCs.
+
+    Threads read, processes decode: a file that ends its decoder is named like any other damaged one.
+
+    Raises:
+        UserError: a file is unreadable, and ``skip`` is false: the first one is named.
+    """
+    import hrrl.data.decode  # noqa: F401  once, before the processes start
+
+    processes = min(apart.cores(), 1 + sum(len(rows.paths) for rows in splits.values()) // CHUNK)
+    with apart.pool(data.examine, processes) as examine:
+        return {split: _check(data, rows, examine, f"{name} {split}", skip) for split, rows in splits.items()}
+
+
+def _check(data: InFiles, rows: Rows, examine: Examine, title: str, skip: bool) -> Rows:
+    """The images of a split with their sizes and CRCs; ``examine`` takes a list of what ``data.fetch`` gives."""
+    from tqdm import tqdm
+
+    n = len(rows.paths)
+    numbers, readable, constant = np.full((2, n), UNKNOWN), np.ones(n, bool), np.zeros(n, bool)
+
+    def check(start: int) -> list[tuple[int, str]]:
+        problems = []
+        for i, found in _examine(data, rows.paths, range(start, min(start + CHUNK, n)), examine):
+            if isinstance(found, Exception):
+                problems.append((i, reason(found)))
+            else:
+                *numbers[:, i], constant[i] = found
+        return problems
+
+    with (
+        ThreadPoolExecutor(THREADS) as threads,
+        tqdm(total=n, desc=f"checking {title}", unit="img", leave=False, mininterval=1) as bar,
+    ):
+        for start, problems in zip(range(0, n, CHUNK), threads.map(check, range(0, n, CHUNK)), strict=True):
+            for i, problem in problems:
+                message = f"{data.store}/{rows.paths[i]}: {problem}"
+                if not skip:
+                    threads.shutdown(cancel_futures=True)
+                    raise UserError(f"{message}; replace the file, or set skip_unreadable: true")
+                note(f"skipped {message}")
+                readable[i] = False
+            bar.update(min(CHUNK, n - start))
+    if plain := np.flatnonzero(constant).tolist():
+        note(
+            f"{title}: {len(plain)} images are of one colour all over, the first is {data.store}/{rows.paths[plain[0]]}"
+        )
+    left = np.flatnonzero(readable)
+    sizes, crcs = (column[left] for column in numbers)
+    skipped = [rows.paths[i] for i in np.flatnonzero(~readable).tolist()]
+    paths = rows.paths if len(left) == n else rows.paths.take(left.tolist())
+    return Rows(paths, rows.labels[left], sizes, crcs, skipped)
+
+
+def _examine(data: InFiles, paths: Paths, positions: range, examine: Examine) -> Iterator[tuple[int, Examined]]:
+    """Position of each file with its size and CRC, or with what is wrong with it."""
+    group: list[tuple[int, Any]] = []
+    size = 0
+    for i in positions:
+        try:
+            group.append((i, data.fetch(paths[i])))
+        except OSError as error:
+            yield i, error
+            continue
+        size += len(group[-1][1])
+        if size >= GROUP:
+            yield from zip([i for i, _ in group], examine([item for _, item in group]), strict=True)
+            group, size = [], 0
+    if group:
+        yield from zip([i for i, _ in group], examine([item for _, item in group]), strict=True)

@@ -1,0 +1,159 @@
+"""ILSVRC2012 as its publisher and its usual users lay it out."""
+
+import fnmatch
+import hashlib
+import io
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from hrrl.data import apart
+from hrrl.data.image_folder import Tree, note
+from hrrl.data.sources import Paths, is_image, join
+from hrrl.data.unpack import members
+from hrrl.errors import UserError
+
+FLAT = "images"  # where Tiny-ImageNet has a split's images
+TRUTH, META, DEVKIT = "ILSVRC2012_validation_ground_truth.txt", "meta.mat", "ILSVRC2012_devkit_t12.tar.gz"
+
+
+class ImageNet(Tree):
+    """ILSVRC2012: ``train/<wnid>/*.JPEG``; ``val/<wnid>/*.JPEG``, or ``val/*.JPEG`` with the published ground truth.
+
+    Tiny-ImageNet has the latter in ``val/images/``, with val_annotations.txt.
+    """
+
+    source = "ILSVRC2012 (Russakovsky et al. 2015), https://image-net.org"
+    licence = "non-commercial research and education, by ImageNet's terms of access"
+    needs = (
+        "ILSVRC2012's train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, or val/*.JPEG together with "
+        "ILSVRC2012_devkit_t12.tar.gz (or its folder), LOC_val_solution.csv or val.txt; or Tiny-ImageNet's "
+        "val/images/*.JPEG and val/val_annotations.txt"
+    )
+    inside = ("", "Data/CLS-LOC", "ILSVRC/Data/CLS-LOC")
+
+    def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
+        folder = join(self.base, split)
+        there = self.class_folders(split)
+        if split == self.train or set(there) & set(self.classes):
+            return super().rows(split, classes)
+        if FLAT in there and not any(map(is_image, self.store.names(folder))):
+            folder = join(folder, FLAT)
+        names = [name for name in self.store.names(folder) if is_image(name)]
+        wnids = self._ground_truth(folder, names)
+        if strangers := sum(wnid not in self.classes for wnid in wnids):
+            note(f"{self.store}/{folder}: left out {strangers} images of classes that {self.train}/ does not have")
+        position = {wnid: i for i, wnid in enumerate(self.classes) if wnid in classes}
+        kept = sorted((position[w], name) for w, name in zip(wnids, names, strict=True) if w in position)
+        return Paths(join(folder, name) for _, name in kept), np.array([label for label, _ in kept], int)
+
+    def _ground_truth(self, folder: str, names: list[str]) -> list[str]:
+        """The wnid of each image of a flat folder, by whichever published file there is."""
+        above = folder.removesuffix(f"/{FLAT}")
+        places = dict.fromkeys([folder, above, self.base, "", "ILSVRC"])
+        for place in places:
+            if devkit := self._devkit(place):
+                truth, wnids = devkit
+                return self._match("the devkit's ground truth", [(None, wnids.get(y, y)) for y in truth], names)
+        for place in places:
+            # The devkit's own list counts by ILSVRC2012_ID: of no use without meta.mat.
+            names_here = [n for n in self.store.names(place) if n != TRUTH and not is_image(n)]
+            for pattern in ("LOC_val_solution.csv", "*val*.txt", "*_labels*.txt"):
+                if not (texts := fnmatch.filter(names_here, pattern)):
+                    continue
+                where = join(place, texts[0])
+                lines = [_ground_truth_line(line) for line in self.text(where).splitlines()]
+                return self._match(where, [line for line in lines if line], names)
+        raise UserError(
+            f"{self.store}/{folder}: images without class folders and no ground truth; expected {self.needs}"
+        )
+
+    def _devkit(self, place: str) -> tuple[list[str], dict[str, str]] | None:
+        """Lines of the ground truth, and wnids by their ILSVRC2012_ID, of a devkit that lies at a place."""
+        for inside in ("", "data", "devkit/data", "ILSVRC2012_devkit_t12/data"):
+            files = self.store.names(join(place, inside))
+            if TRUTH in files and META in files:
+                read = [self.store.read(join(place, inside, name)) for name in (TRUTH, META)]
+                return self._lines(join(place, inside), partial(list, read))
+        if DEVKIT in self.store.names(place):
+            return self._lines(join(place, DEVKIT), self._packed_devkit(join(place, DEVKIT)))
+        return None
+
+    def _lines(self, path: str, read: Callable[[], list[bytes]]) -> tuple[list[str], dict[str, str]]:
+        """Lines of the ground truth and wnids by their ILSVRC2012_ID, of the contents of TRUTH and META."""
+
+        def parsed() -> tuple[list[str], dict[str, str]]:
+            truth, meta = read()
+            return truth.decode().split(), _synsets(meta)
+
+        try:
+            return apart.once(parsed)
+        except Exception as error:  # of tar, gzip or scipy's reader of Matlab files
+            raise UserError(f"{self.store}/{path}: cannot be read ({error}); expected the published devkit") from None
+
+    def _packed_devkit(self, path: str) -> Callable[[], list[bytes]]:
+        from torchvision.datasets.imagenet import ARCHIVE_META
+
+        content = self.store.read(path)
+        if hashlib.md5(content).hexdigest() != ARCHIVE_META["devkit"][1]:
+            note(f"{self.store}/{path} is not the published file (its MD5 differs); reading it as it is")
+
+        def read() -> list[bytes]:
+            found = members(content, (TRUTH, META))
+            return [found[TRUTH], found[META]]
+
+        return read
+
+    def _match(self, where: str, lines: Sequence[tuple[str | None, str]], names: list[str]) -> list[str]:
+        """Gives each image its line: by file name, by the number in the file name, or (as many lines) in order."""
+        if lines and lines[0][0] is not None:
+            labels = dict(lines)
+            labelled = [labels.get(name.partition(".")[0]) for name in names]
+        else:
+            numbers: Sequence[int] = [int(number) if (number := _number(name)) else 0 for name in names]
+            if len(lines) == len(names) and max(numbers, default=0) > len(lines):
+                numbers = range(1, len(names) + 1)  # a part of the images, with a ground truth made for them
+            labelled = [lines[n - 1][1] if 0 < n <= len(lines) else None for n in numbers]
+        found = [label for label in labelled if label is not None]
+        if len(found) < len(names):
+            name = names[labelled.index(None)]
+            raise UserError(f"{self.store}: {where} has no label for {name}; expected one for every image")
+        if all(label.isdecimal() for label in found):  # positions among the sorted wnids
+            order = self._wnid_order(where, max(map(int, found), default=0))
+            found = [order[int(label)] for label in found]
+        return found
+
+    def _wnid_order(self, where: str, highest: int) -> list[str]:
+        """The sorted wnids that a ground truth counts: those of the training folders, or ILSVRC2012's 1,000."""
+        if highest < len(self.classes):
+            return self.classes
+        from timm.data import ImageNetInfo
+
+        if highest >= 1000:
+            raise UserError(f"{self.store}: {where} has the label {highest}; expected wnids or 0 to 999")
+        return ImageNetInfo("imagenet-1k").label_names()
+
+
+def _ground_truth_line(line: str) -> tuple[str | None, str] | None:
+    """(file name without suffix or None, wnid or number), None for a header or an empty line."""
+    tokens = re.split(r"[,\s]+", line.strip())
+    if not tokens[0] or tokens[0] == "ImageId":
+        return None
+    return (None, tokens[0]) if len(tokens) == 1 else (Path(tokens[0]).name.partition(".")[0], tokens[1])
+
+
+def _number(name: str) -> str | None:
+    """The image number in ILSVRC2012_val_00000001.JPEG."""
+    found = re.search(r"(\d+)\.[^.]+$", name)
+    return found and found[1]
+
+
+def _synsets(meta: bytes) -> dict[str, str]:
+    """wnid by ILSVRC2012_ID, from the devkit's meta.mat."""
+    from scipy.io import loadmat
+
+    synsets = np.atleast_1d(loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"])
+    return {str(int(synset["ILSVRC2012_ID"])): str(synset["WNID"]) for synset in synsets}

@@ -1,0 +1,248 @@
+"""Where image files lie: a folder, or a zip that is read without unpacking. Both list, read and check files alike."""
+
+import contextlib
+import fcntl
+import os
+import stat
+import threading
+import zipfile
+import zlib
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from hrrl.data.unpack import TIMES, allowed
+from hrrl.errors import UserError
+
+IMAGES = (".jpeg", ".jpg", ".png", ".bmp", ".gif", ".jfif", ".jpe", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+
+NAMES = "utf-8", "surrogateescape"  # how names of files are text here, whatever the locale says of a file system's
+
+LARGEST = 2**28  # bytes of one file: more is no image but an attack on the memory
+SAYS_UTF8 = 0x800  # flag of a zip's member
+LARGE = 2**24  # bytes from which files are read one at a time, whatever the number of threads
+
+
+class Paths:
+    """Many paths in one buffer: a million of them take tens of MB, and forked processes share it."""
+
+    def __init__(self, paths: Iterable[str] = ()):
+        self.text, self.ends = bytearray(), array("q", [0])
+        self.extend(paths)
+
+    def extend(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            self.text += path.encode(*NAMES)
+            self.ends.append(len(self.text))
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, i: int) -> str:
+        return self.text[self.ends[i] : self.ends[i + 1]].decode(*NAMES)
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[i] for i in range(len(self)))
+
+    def take(self, indices: Iterable[int]) -> "Paths":
+        return Paths(self[i] for i in indices)
+
+
+class Folder:
+    """The files under a folder; paths are relative to it, with slashes."""
+
+    def __init__(self, root: Path):
+        self.root, self._bytes = Path(root), os.fsencode(root)
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def _at(self, path: str) -> bytes:
+        return os.path.join(self._bytes, path.encode(*NAMES))
+
+    def _entries(self, path: str) -> list[tuple[str, os.DirEntry[bytes]]]:
+        """Names in a folder, but hidden ones, sorted, and what the file system says of each."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._at(path)) as entries:
+            named = [(entry.name.decode(*NAMES), entry) for entry in entries if not entry.name.startswith(b".")]
+            return sorted(named, key=lambda pair: pair[0])
+        return []
+
+    def folders(self, path: str = "") -> list[str]:
+        """Names of the folders in a folder, sorted."""
+        return [name for name, entry in self._entries(path) if entry.is_dir()]
+
+    def names(self, path: str = "") -> list[str]:
+        """Names of the files in a folder, sorted."""
+        return [name for name, entry in self._entries(path) if entry.is_file()]
+
+    def files(self, path: str) -> list[str]:
+        """Paths of all files in a folder and the folders in it, sorted by their names in each."""
+        found = []
+        for name, entry in self._entries(path):  # the type is an entry's own: no further call to the file system
+            below = join(path, name)
+            found += self.files(below) if entry.is_dir() else [below]
+        return found
+
+    def read(self, path: str) -> bytes:
+        """The content of a file.
+
+        Raises:
+            OSError: it is not there, no regular file (a pipe would block), too large, or cannot be read.
+        """
+        with open(self._at(path), "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError("is no regular file")
+            with _turn(status.st_size):
+                return file.read()
+
+    def size(self, path: str) -> int | None:
+        """Bytes of a file, without reading it; None where it is not there."""
+        with contextlib.suppress(OSError):
+            return os.stat(self._at(path)).st_size
+        return None
+
+
+class Zip:
+    """The files in a zip. Members are read by position: from threads and forked workers alike, without a lock."""
+
+    def __init__(self, root: Path):
+        self.root = Path(root)
+        try:
+            with zipfile.ZipFile(root) as archive:
+                named = [(_path_of(member), member) for member in archive.infolist()]
+        except Exception as error:  # a damaged list of members raises all sorts
+            raise UserError(f"{root}: {error}; expected a whole, readable zip file") from None
+        self.members = {path: member for path, member in named if path and not _hidden(path)}
+        self.tree: dict[str, list[str]] = {}  # folder -> names of the files in it, sorted
+        for path in sorted(self.members):
+            folder, _, name = path.rpartition("/")
+            self.tree.setdefault(folder, []).append(name)
+        for folder in list(self.tree):
+            while folder:  # folders that hold only folders
+                folder = folder.rpartition("/")[0]
+                self.tree.setdefault(folder, [])
+        self.descriptor = os.open(self.root, os.O_RDONLY)
+        self.bytes = os.fstat(self.descriptor).st_size
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def folders(self, path: str = "") -> list[str]:
+        """Names of the folders in a folder, sorted."""
+        return sorted(f.rpartition("/")[2] for f in self.tree if f and f.rpartition("/")[0] == path)
+
+    def names(self, path: str = "") -> list[str]:
+        """Names of the files in a folder, sorted."""
+        return self.tree.get(path, [])
+
+    def files(self, path: str) -> list[str]:
+        """Paths of all files in a folder and the folders in it, sorted."""
+        below = [folder for folder in self.tree if folder == path or folder.startswith(f"{path}/")]
+        return sorted(join(folder, name) for folder in below for name in self.tree[folder])
+
+    def read(self, path: str) -> bytes:
+        """The content of a member.
+
+        Raises:
+            OSError: it is not there, too large, damaged, or compressed or encrypted as we do not read.
+        """
+        member = self.members.get(path)
+        if member is None:
+            raise FileNotFoundError(2, "no such file in the zip", path)
+        if member.flag_bits & 1:
+            raise OSError("is encrypted in the zip")
+        local = os.pread(self.descriptor, 30, member.header_offset)
+        names = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
+        start = member.header_offset + 30 + names
+        if len(local) < 30 or start + member.compress_size > self.bytes:
+            raise OSError("damaged in the zip (it lies beyond the zip's end)")
+        if member.file_size > allowed(member.compress_size):
+            raise OSError(f"unpacks to {member.file_size:,} bytes, more than {TIMES} times its size")
+        with _turn(max(member.compress_size, member.file_size)):
+            data = _unpacked(os.pread(self.descriptor, member.compress_size, start), member)
+        if len(data) != member.file_size or zlib.crc32(data) != member.CRC:
+            raise OSError("damaged in the zip (its CRC differs)")
+        return data
+
+    def size(self, path: str) -> int | None:
+        """Bytes of a file, without reading it; None where it is not there."""
+        member = self.members.get(path)
+        return None if member is None else member.file_size
+
+
+def open_store(root: Path) -> Folder | Zip:
+    """The files under a folder or in a zip."""
+    return Zip(root) if root.is_file() else Folder(root)
+
+
+def join(*parts: str) -> str:
+    """A path with slashes, without empty parts."""
+    return "/".join(part for part in parts if part)
+
+
+def is_below(path: str) -> bool:
+    """Whether a path that a dataset's own list gives stays in the dataset."""
+    return not path.startswith("/") and ".." not in path.split("/")
+
+
+def is_image(name: str) -> bool:
+    return name.lower().endswith(IMAGES)
+
+
+def _without_waiting(path: Any, flags: int) -> int:
+    """Opens a file; a pipe without waiting for who writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+_one_at_a_time = threading.Lock()
+
+
+def _turn(size: int) -> contextlib.AbstractContextManager:
+    """Held while a file of so many bytes is read.
+
+    Raises:
+        OSError: it is larger than any image.
+    """
+    if size > LARGEST:
+        raise OSError(f"has {size:,} bytes; at most {LARGEST:,} are read")
+    return _one_at_a_time if size > LARGE else contextlib.nullcontext()
+
+
+def _unpacked(data: bytes, member: zipfile.ZipInfo) -> bytes:
+    """The content of a zip's member, and a byte more where it is larger than the zip says."""
+    if member.compress_type == zipfile.ZIP_STORED:
+        return data
+    if member.compress_type != zipfile.ZIP_DEFLATED:
+        raise OSError(f"compressed by method {member.compress_type}; stored or deflated is needed")
+    try:
+        return zlib.decompressobj(-15).decompress(data, member.file_size + 1)
+    except zlib.error as error:
+        raise OSError(f"damaged in the zip ({error})") from None
+
+
+def _path_of(member: zipfile.ZipInfo) -> str:
+    """A member's path with slashes and nothing to skip in it; empty for a folder.
+
+    Some programs write Windows' backslashes, ``./`` before everything, or UTF-8 without saying so (macOS).
+    """
+    name = member.filename
+    if not member.flag_bits & SAYS_UTF8:
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode()
+    name = name.replace("\\", "/")
+    return "" if name.endswith("/") else "/".join(part for part in name.split("/") if part not in ("", "."))
+
+
+def _hidden(path: str) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in path.split("/"))
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds a lock that other processes on this machine wait for; it goes with the process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,90 @@
+"""The two axes of a variant, at their points without effect: ERM is neither moves the images nor weights the losses.
+
+Algorithm 1 of the paper, one iteration: ``x~ = example(model, x, y)``; per-example losses l on x~; descend
+``1/m sum_i w_i l_i`` with ``w = concept.weights(concepts, l)``; then ``concept.update(l, concepts)`` from the same l.
+A variant is one point on each axis; the training loop knows no point by name. Points are in hrrl/methods/.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from hrrl.common.distributed import checked
+
+Counts = torch.Tensor | Sequence[float]  # N_k, (K,) training images per concept
+
+
+class Perturbation:
+    """No perturbation: the example axis of ERM and CL, and the base of the other points.
+
+    Attributes:
+        label: how tables and figures call the point.
+        symbols: how they write its settings; one that is left out is written by its name.
+        minor: settings that they leave out.
+        off: settings with which a run is ERM's to the bit, where there are such.
+    """
+
+    label: ClassVar[str] = ""
+    symbols: ClassVar[dict[str, str]] = {}
+    minor: ClassVar[set[str]] = set()
+    off: ClassVar[dict[str, Any] | None] = None
+
+    def __call__(self, model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) images to train on, from images in [0, 1] and (B,) int64 labels."""
+        return x
+
+
+class Weighting:
+    """No weighting: every example counts once. The concept axis of ERM and EL, and the base of the other points.
+
+    Args:
+        counts: N_k, (K,) training images per concept, all positive.
+    Attributes:
+        adaptive: whether q moves with the losses; only such a q is worth a line in tables and plots.
+        label, symbols, minor, off: as of :class:`Perturbation`.
+    """
+
+    adaptive: ClassVar[bool] = False
+    label: ClassVar[str] = ""
+    symbols: ClassVar[dict[str, str]] = {}
+    minor: ClassVar[set[str]] = set()
+    off: ClassVar[dict[str, Any] | None] = None
+
+    def __init__(self, counts: Counts):
+        counts = torch.as_tensor(counts, dtype=torch.float64)
+        if counts.ndim != 1 or len(counts) == 0 or not ((counts > 0) & counts.isfinite()).all():
+            raise ValueError(f"counts must be K positive numbers of images, got {counts.tolist()}")
+        self.share = counts / counts.sum()  # N_k / N
+        self.q = self.share.clone()
+        self.t = 0
+
+    def weights(self, concepts: torch.Tensor, losses: torch.Tensor | None = None) -> torch.Tensor:
+        """(B,) float64 weights of the examples' losses; ``concepts`` (B,) int64, ``losses`` (B,) detached.
+
+        Raises:
+            IndexError: a concept is none of 0 to K - 1; on a GPU, which does not wait, CUDA says so.
+        """
+        # q / (N_k/N) is N/N_k q, and exactly 1 where q is the empirical distribution.
+        return (self.q / self.share).to(concepts.device).index_select(0, checked(concepts, len(self.q)))
+
+    def gradient(self, terms: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+        """The gradient of a step's objective in q, (..., K) float64: ``terms`` where nothing regularises q.
+
+        ``terms`` are ``1/m sum_{j in k} N/N_k l_j`` of each concept k, the first part of Eq. 6, and ``q`` is the
+        distribution at which the gradient is taken; both (..., K) float64.
+        """
+        return terms
+
+    def update(self, losses: torch.Tensor, concepts: torch.Tensor) -> None:
+        """One step of the weighting from (B,) detached losses; called once per optimizer step."""
+        self.t += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"q": self.q.clone(), "t": self.t}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["q"].shape != self.q.shape:
+            raise ValueError(f"state has {len(state['q'])} concepts, expected {len(self.q)}")
+        self.q, self.t = state["q"].to(self.q).clone(), int(state["t"])

@@ -1,0 +1,283 @@
+"""Decides the claims that params name before the run: a difference, its interval, a verdict (docs/evidence.md)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from hrrl.report import statistics
+from hrrl.report.results import PAPER, Results
+from hrrl.report.runs import POINT, runs, steps_above_floor
+from hrrl.report.statistics import Interval
+from hrrl.transfer import search
+
+SHIFTS = {
+    "none": "same images, same concepts",
+    "images": "other images, same concepts",
+    "concepts": "same kind of images, other concepts",
+    "both": "other images, other concepts",
+}
+HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
+VERDICTS = {  # what the words mean, for the page
+    HOLDS: "the whole 95% interval is where the claim says",
+    FAILS: "the whole 95% interval is where the claim says it is not",
+    UNDECIDED: "the interval reaches over both: this run cannot tell, which is no evidence against the claim",
+}
+LEVEL = (1 - statistics.CONFIDENCE) / 2  # one-sided, as the intervals are on each side
+PAPERS_TARGETS = {"images": "cifar10", "concepts": "sop", "both": "svhn"}  # shift -> the paper's target that has it
+
+PAPERS_NAMES = {"cifar10": "CIFAR-10", "sop": "SOP", "svhn": "SVHN"}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What a claim is decided by, a measure of :func:`hrrl.report.runs.runs`; in percent, so differences in points.
+
+    Args:
+        sign: 1 where more is better, -1 where less is.
+        title: of the measure.
+        sentence: how the page says a claim; filled in with variants, target, and how they compare.
+        beside: measures that a reader must see with it.
+    """
+
+    sign: int
+    title: str
+    sentence: str
+    beside: tuple[str, ...] = ()
+
+
+ENDPOINTS = {
+    "svm": Endpoint(
+        1, "SVM test accuracy", "Features of {better} transfer to {target} ({shift}) {how} those of {than}{within}."
+    ),
+    "finetune": Endpoint(
+        -1, "Test error after fine-tuning", "Fine-tuned on {target} ({shift}), {better} does {how} {than}{within}."
+    ),
+    "augmented": Endpoint(
+        1, "Accuracy on moved images", "On moved images, {better} does {how} {than}{within}.", ("benchmark_accuracy",)
+    ),
+    "worst_concept": Endpoint(
+        1,
+        "Accuracy of the worst concept",
+        "On the concept that it serves worst, {better} does {how} {than} on its own{within}.",
+        ("mean_concept", "best_concept", "concept_gap"),
+    ),
+}
+RELATIONS = {"better": "better than", "no_worse": "no worse than", "similar": "as well as"}
+STRONGER = {"tau": "larger τ", "lam": "smaller λ"}
+
+
+def claims(results: Results) -> list[dict]:
+    """The content of claims.json: each claim on its primary endpoint, then the same comparisons on other targets.
+
+    ``claim``, ``source``, ``better``, ``than``, ``relation``, ``margin``, ``endpoint``, ``target``, ``primary``: what
+    is claimed. ``pairs``: ``better`` against each of ``than``; what decides, the one that is the least on the claimed
+    side, is repeated in the row itself: ``compared``, ``difference`` of the endpoint's means, ``ci95_seeds``,
+    ``ci95_test`` (over test images, where it is known which are right), ``ci95`` of both together, ``p``,
+    ``detectable``, the difference that would be found in 80% of such runs, ``verdict``. ``beside``: differences of
+    other measures of the same pair, with intervals over seeds. ``p_holm``: corrected over the primary rows, and over
+    the others. A claim about the search has ``trend`` and its ``doses`` instead. What one seed does not give is None.
+    """
+    judge = _Judge(results, runs(results))
+    primary = [judge.trend(claim) if "trend" in claim else judge.claim(claim) for claim in results.claims]
+    asked = {question for row in primary for question in _questions(row)}
+    secondary = []
+    for claim in results.claims:
+        again = claim.get("relation", "better") == "better" and isinstance(claim.get("than"), str)
+        for target in results.targets if again and claim.get("target") else ():
+            [question] = _questions(claim | {"target": target})
+            if question not in asked:  # also not the other way round: it has the same p-value
+                asked.add(question)
+                secondary.append(judge.claim(claim | {"target": target}, primary=False))
+    _correct(primary)
+    _correct(secondary)
+    for row in secondary:
+        if row["p_holm"] is None or row["p_holm"] >= 1 - statistics.CONFIDENCE:
+            row["verdict"] = UNDECIDED
+    return primary + secondary
+
+
+def statement(results: Results, row: dict) -> str:
+    """The claim in a sentence."""
+    endpoint = ENDPOINTS[row["endpoint"]]
+    if row["relation"] == "trend":
+        return f"{endpoint.title} rises with a {STRONGER[row['trend']]} in the search."
+    names = [results.labels[name] for name in _others(row["than"])]
+    return endpoint.sentence.format(
+        better=results.labels[row["better"]],
+        than=" and of ".join(names) if "those of" in endpoint.sentence else " and than ".join(names),
+        how=RELATIONS[row["relation"]],
+        within=f", within {row['margin']:g} points" if row["margin"] else "",
+        target=row["target"],
+        shift=SHIFTS.get(results.shifts.get(row["target"] or "", ""), ""),
+    )
+
+
+def of_paper(results: Results, row: dict) -> tuple[str, float] | None:
+    """The paper's target with the same shift, and its difference of a claim about SVMs; None where it prints none."""
+    target = PAPERS_TARGETS.get(results.shifts.get(row["target"] or "", ""), "")
+    numbers = PAPER.get(target, {})
+    if row["endpoint"] != "svm" or not {row["better"], row["compared"]} <= set(numbers):
+        return None
+    return target, numbers[row["better"]][0] - numbers[row["compared"]][0]
+
+
+def _others(than: str | list[str]) -> list[str]:
+    return [than] if isinstance(than, str) else list(than)
+
+
+def _questions(claim: dict) -> list[tuple]:
+    """What is compared, whichever side is claimed to be better."""
+    pairs = [frozenset([claim["better"], other]) for other in _others(claim["than"])] if claim.get("than") else []
+    return [(pair, claim["endpoint"], claim.get("target")) for pair in pairs]
+
+
+@dataclass
+class _Judge:
+    results: Results
+    values: pd.DataFrame
+
+    def claim(self, claim: dict, primary: bool = True) -> dict:
+        """A row of claims.json."""
+        relation, margin = claim.get("relation", "better"), claim.get("margin")
+        pairs = [self.pair(claim, other, relation, margin or 0.0) for other in _others(claim["than"])]
+        sign = ENDPOINTS[claim["endpoint"]].sign
+        least = min(pairs, key=lambda pair: _side(pair, sign))
+        asked = {key: claim[key] for key in ("source", "better", "than")}
+        row = {"claim": claim["name"]} | asked | {"relation": relation, "margin": margin}
+        row |= {"endpoint": claim["endpoint"], "target": claim.get("target"), "primary": primary} | least
+        row["verdict"] = _of_all([pair["verdict"] for pair in pairs])
+        row["p"] = None if least["p"] is None else max(pair["p"] for pair in pairs)
+        row["beside"] = {name: self.beside(name, row) for name in ENDPOINTS[claim["endpoint"]].beside}
+        return row | {"pairs": pairs if len(pairs) > 1 else []}
+
+    def pair(self, claim: dict, other: str, relation: str, margin: float) -> dict:
+        """``better`` against one other."""
+        endpoint, target, better = claim["endpoint"], claim.get("target"), claim["better"]
+        sign, differences = ENDPOINTS[endpoint].sign, self.differences(endpoint, target, better, other)
+        error = _image_error(self.results, self.values, endpoint, target, better, other, list(differences.index))
+        error = self.results.image_errors.get((endpoint, target, better, other)) if error is None else error
+        mean = float(differences.mean()) if len(differences) else None
+        of_seeds = statistics.seed_error(differences)
+        both = statistics.over_seeds(differences, error or 0.0)
+        p = [statistics.p_value(differences, against, error or 0.0) for against in (-sign * margin, sign * margin)]
+        if relation == "similar" and mean is not None and p[0] is not None and p[1] is not None:
+            p[0] = max(p[0], p[1]) if abs(mean) < margin else 1.0  # both sides are to be rejected
+        return {
+            "compared": other,
+            "difference": mean,
+            "ci95": both,
+            "ci95_seeds": statistics.over_seeds(differences),
+            "ci95_test": None if error is None or mean is None else statistics.over_images(mean, error),
+            "seeds": len(differences),
+            "p": p[0],
+            "verdict": _verdict(both, relation, margin, sign),
+            "detectable": None if of_seeds is None else statistics.detectable(of_seeds, len(differences), error or 0.0),
+        }
+
+    def differences(self, measure: str, target: str | None, better: str, other: str) -> pd.Series:
+        """Of the seeds that both have."""
+        rows = self.values[(self.values.measure == measure) & (self.values.target == (target or ""))]
+        of = [rows[rows.variant == name].set_index("seed").value for name in (better, other)]
+        return (of[0] - of[1]).dropna()
+
+    def beside(self, measure: str, row: dict) -> dict:
+        """The same pair's difference of another measure."""
+        differences = self.differences(measure, None, row["better"], row["compared"])
+        mean = float(differences.mean()) if len(differences) else None
+        return {"difference": mean, "ci95": statistics.over_seeds(differences)}
+
+    def trend(self, claim: dict) -> dict:
+        """A row of claims.json about the points of the search along one axis, the weakest first."""
+        axis = claim["trend"]
+        rows = self.values[self.values.measure == claim["endpoint"]]
+        rows = rows[rows.variant.str.startswith(POINT)].pivot(index="seed", columns="variant", values="value")
+        points = {name: search.parse(name.removeprefix(POINT)) for name in rows}
+        strength = {name: tau if axis == "tau" else lam and 1 / lam for name, (tau, lam) in points.items()}
+        other = {name: lam if axis == "tau" else tau for name, (tau, lam) in points.items()}
+        ordered = sorted((name for name in rows if other[name] is None), key=lambda name: strength[name] or 0)
+        table, names = rows[ordered].dropna(), [name.removeprefix(POINT) for name in ordered]
+        p = statistics.trend(table.to_numpy()), statistics.trend(-table.to_numpy())
+        seen = [value is not None and value < LEVEL for value in p]
+        means = [float(value) for value in table.mean()] if len(table) else []
+        return {
+            **{"claim": claim["name"], "source": claim["source"], "relation": "trend", "trend": axis},
+            **{"endpoint": claim["endpoint"], "target": None, "primary": True, "better": None, "than": None},
+            "doses": dict(zip(names, means, strict=True)) if means else {},
+            "difference": means[-1] - means[0] if means else None,
+            "seeds": len(table),
+            "p": None if p[0] is None or p[1] is None else min(1.0, 2 * min(p[0], p[1])),
+            "least_p": 2 * statistics.least_p_of_a_trend(len(table), len(names)) if means else None,
+            "verdict": HOLDS if seen[0] else FAILS if seen[1] else UNDECIDED,
+            **dict.fromkeys(("compared", "margin", "ci95", "ci95_seeds", "ci95_test", "detectable")),
+            **{"beside": {}, "pairs": []},
+        }
+
+
+def _side(pair: dict, sign: int) -> tuple[float, float]:
+    """How far an interval is on the claimed side, or a difference that has none."""
+    unknown = float("-inf")
+    low = min(sign * bound for bound in pair["ci95"]) if pair["ci95"] else unknown
+    return low, unknown if pair["difference"] is None else sign * pair["difference"]
+
+
+def _image_error(
+    results: Results, values: pd.DataFrame, endpoint: str, target: str | None, better: str, other: str, seeds: Iterable
+) -> float | None:
+    """The standard error over test images of the mean difference in points; None where it is not known which are right.
+
+    Each image's part in the endpoint is averaged over the seeds; the worst concept is each run's own.
+    """
+    parts = []
+    for seed in seeds:
+        ours, theirs = (_parts(results, values, endpoint, target, name, seed) for name in (better, other))
+        if ours is None or theirs is None:
+            return None
+        parts.append(ours - theirs)
+    strata = results.validation_concepts if endpoint == "worst_concept" else None
+    return statistics.image_error(100 * np.mean(parts, axis=0), strata) if parts else None
+
+
+def _parts(
+    results: Results, values: pd.DataFrame, endpoint: str, target: str | None, variant: str, seed: int
+) -> np.ndarray | None:
+    """(n,): what each test image adds to a run's endpoint, whose sum is the endpoint / 100."""
+    if endpoint in ("svm", "finetune"):
+        hits = (results.hits if endpoint == "svm" else results.finetune_hits).get((target, variant, seed))
+        return None if hits is None else ENDPOINTS[endpoint].sign * hits / len(hits)
+    moved, concepts = results.moved_hits.get((variant, seed)), results.validation_concepts
+    if moved is None or concepts is None:
+        return None
+    if endpoint == "augmented":
+        sizes = steps_above_floor(values, results)
+        return np.mean([moved[size] for size in sizes], axis=0) / len(moved[0.0]) if sizes else None
+    hits = moved[0.0]
+    there = np.unique(concepts)
+    worst = min(there, key=lambda concept: hits[concepts == concept].mean())
+    return np.where(concepts == worst, hits, 0) / np.sum(concepts == worst)
+
+
+def _verdict(interval: Interval | None, relation: str, margin: float, sign: int) -> str:
+    """Whether the whole interval is where the relation claims it to be, or nowhere there; else it is undecided."""
+    if interval is None:
+        return UNDECIDED
+    low, high = sorted(sign * bound for bound in interval)
+    if relation == "similar":
+        inside, outside = -margin < low and high < margin, high < -margin or low > margin
+        return HOLDS if inside else FAILS if outside else UNDECIDED
+    return HOLDS if low > -margin else FAILS if high < -margin else UNDECIDED
+
+
+def _of_all(verdicts: list[str]) -> str:
+    """Of a claim about several comparisons: each must hold."""
+    return FAILS if FAILS in verdicts else UNDECIDED if UNDECIDED in verdicts else HOLDS
+
+
+def _correct(rows: list[dict]) -> None:
+    """Holm's correction over all rows with a p-value, as ``p_holm``."""
+    tested = [row for row in rows if row["p"] is not None]
+    for row in rows:
+        row["p_holm"] = None
+    for row, p in zip(tested, statistics.holm([row["p"] for row in tested]), strict=True):
+        row["p_holm"] = p

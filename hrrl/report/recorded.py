@@ -1,0 +1,142 @@
+"""The numbers of a finished run, from its tables/runs.csv and what stands beside it: for claims to be decided anew."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hrrl.errors import UserError
+from hrrl.report import statistics
+from hrrl.report.results import Results
+
+HALF = statistics.quantile((1 + statistics.CONFIDENCE) / 2, None)
+MARGIN = 0.5  # points, of the claims that had none: half of what the paper calls better
+LABEL = re.compile(r"(?:τ=([0-9.e-]+))?(?:, )?(?:λ=([0-9.e-]+))?\)$")  # the end of a search point's label
+
+
+def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[str, str] | None = None) -> Results:
+    """The results of a folder with tables/runs.csv, as far as claims, premise and power need them.
+
+    Args:
+        folder: what a run's report was written to.
+        claims: what is to be decided; those that the folder's claims.json names where None. Of these, what the run has
+            not measured is left out.
+        shifts: target -> what differs on it from the benchmark; as the table of the premise has it where None.
+    Raises:
+        UserError: there is no runs.csv, or it is none.
+    """
+    tables = Path(folder, "tables")
+    try:
+        values = pd.read_csv(tables / "runs.csv", keep_default_na=False)
+        values = values.astype({"seed": int, "value": float})
+        svm, shares = _table(tables / "svm.md"), _table(tables / "concepts.md")
+        concepts = shares.set_axis(["concept", "classes", "images", "q0"], axis=1).astype({"classes": int, "q0": float})
+    except (OSError, ValueError, AttributeError, KeyError) as error:
+        raise UserError(f"{folder}: holds no numbers of a run ({error}); takes a folder with tables/runs.csv") from None
+    rows = _json(Path(folder, "claims.json"))
+    scored = list(dict.fromkeys(values.variant[values.measure == "svm"]))
+    trained = [name for name in dict.fromkeys(values.variant) if not name.startswith("search:")]
+    results = Results(
+        name=Path(folder).name,
+        headline=scored[-1],
+        benchmark="the benchmark",
+        targets=list(dict.fromkeys(values.target[values.measure == "svm"])),
+        variants={name: {"example": None, "concept": None} for name in trained},
+        compared=scored,
+        shifts=shifts or _shifts(tables / "premise_targets.md"),
+        concepts=concepts,
+        target_concepts=_optional(tables / "target_concepts.csv", ["target", "concept", "share"]),
+        search=_search(tables / "search.md"),
+    )
+    titles = [title.removeprefix("SVM_") for title in svm.Method]
+    results.labels |= dict(zip(scored, titles, strict=True))
+    results.recorded = pd.concat([values, _q(tables / "q.md", results, values)], ignore_index=True)
+    results.image_errors = dict(item for row in rows for item in _image_errors(row))
+    asked = claims if claims is not None else [_claim(row) for row in rows if row["primary"]]
+    results.claims = [claim for claim in asked if _measured(claim, results, values)]
+    return results
+
+
+def _claim(row: dict) -> dict:
+    """The claim of a row of claims.json, also of one that was written before claims had relations."""
+    kept = ("source", "better", "than", "relation", "margin", "endpoint", "target", "trend")
+    claim = {"name": row["claim"]} | {key: row[key] for key in kept if row.get(key) is not None}
+    if claim["endpoint"] == "concept_gap":
+        claim |= {"endpoint": "worst_concept", "name": claim["name"].replace("gap", "worst")}
+    if "relation" in claim:
+        return claim
+    several = isinstance(claim["than"], list)
+    claim.pop("margin", None)
+    return claim | ({"relation": "no_worse", "margin": MARGIN} if several else {})
+
+
+def _measured(claim: dict, results: Results, values: pd.DataFrame) -> bool:
+    if "trend" in claim:
+        return any(name.startswith("search:") for name in values.variant)
+    endpoint = claim["endpoint"] if claim["endpoint"] in ("svm", "finetune") else "accuracy_step_0"
+    rows = values[(values.measure == endpoint) & values.target.isin([claim.get("target") or ""])]
+    return {claim["better"], *([claim["than"]] if isinstance(claim["than"], str) else claim["than"])} <= {*rows.variant}
+
+
+def _image_errors(row: dict) -> list[tuple[tuple, float]]:
+    """Standard errors over test images of a row of claims.json, both ways round."""
+    found = []
+    for pair in [row, *row.get("pairs", [])]:
+        if pair["ci95_test"]:
+            error = (pair["ci95_test"][1] - pair["ci95_test"][0]) / 2 / HALF
+            sides = row["better"], pair["compared"]
+            found += [((row["endpoint"], row["target"], *names), error) for names in (sides, sides[::-1])]
+    return found
+
+
+def _q(path: Path, results: Results, values: pd.DataFrame) -> pd.DataFrame:
+    """Rows of q after the last epoch, the mean over seeds in each, where only the table has it."""
+    columns = ["measure", "target", "variant", "seed", "value"]
+    names = {label: name for name, label in results.labels.items()}
+    if values.measure.str.startswith("q_").any() or not path.is_file():
+        return pd.DataFrame(columns=columns)
+    table = _table(path).set_index("Method")
+    return pd.DataFrame(
+        [
+            (f"q_{concept}", "", names[label], seed, float(cell.split()[0]))
+            for label, cells in table.iterrows()
+            for concept, cell in cells.items()
+            for seed in sorted({*values.seed[values.variant == names[label]]})
+        ],
+        columns=columns,
+    )
+
+
+def _search(path: Path) -> pd.DataFrame | None:
+    """The points of a search as its table has them, one row for the mean over tuning seeds."""
+    if not path.is_file():
+        return None
+    table, rows = _table(path), []
+    for _, row in table.iterrows():
+        found = LABEL.search(row.Method)
+        tau, lam = (float(number) if number else float("nan") for number in (found.groups() if found else (None, None)))
+        scores = {f"accuracy_{target}": float(row[target]) for target in table.columns[2:-3]}
+        rows.append({"tau": tau, "lam": lam, "seed": 0, "benchmark": float(row["Benchmark (%)"])} | scores)
+    return pd.DataFrame(rows)
+
+
+def _shifts(path: Path) -> dict[str, str]:
+    table = _table(path) if path.is_file() else pd.DataFrame(columns=["Target", "Differs in"])
+    return dict(zip(table.Target, table["Differs in"], strict=True))
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """A table of the report, as Markdown."""
+    lines = [line.strip("|").split("|") for line in path.read_text(encoding="utf-8").splitlines()]
+    title, _, *rows = [[cell.strip() for cell in line] for line in lines]
+    return pd.DataFrame(rows, columns=title)
+
+
+def _optional(path: Path, columns: list[str]) -> pd.DataFrame:
+    return pd.read_csv(path, keep_default_na=False) if path.is_file() else pd.DataFrame(columns=columns)
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []

@@ -1,0 +1,378 @@
+"""The tables of the report as frames of text: means with deviations, differences with their intervals."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hrrl.report import concept_difficulty, search, summary
+from hrrl.report.claims import ENDPOINTS, PAPERS_NAMES, STRONGER, claims, of_paper
+from hrrl.report.results import Results
+from hrrl.report.statistics import TWO
+from hrrl.report.summary import Column
+
+MISSING = "–"
+
+
+# ----------------------------------------------------------------------------------------------------- cells
+
+
+def mean_std(score: dict | None, digits: int = 2) -> str:
+    """ "85.77 ± 0.12", or the mean alone where there is one seed."""
+    if not score:
+        return MISSING
+    std = f" ± {score['std']:.{digits}f}" if "std" in score else ""
+    return f"{score['mean']:.{digits}f}{std}"
+
+
+def interval(score: dict | None) -> str:
+    """The paired difference to the baseline and its confidence interval, "+0.85 [+0.50, +1.20]"."""
+    difference = (score or {}).get("difference")
+    if not difference:
+        return MISSING
+    shown = bounds((difference["low"], difference["high"])) if "low" in difference else ""
+    return f"{difference['mean']:+.2f} {shown}".rstrip()
+
+
+def clear(score: dict) -> bool:
+    """Whether there are enough seeds, and the confidence interval of the difference leaves out 0."""
+    difference = score.get("difference", {})
+    return score["n"] >= TWO and "low" in difference and difference["low"] * difference["high"] > 0
+
+
+def bounds(interval: Any, digits: int = 2) -> str:
+    """ "[+0.50, +1.20]"."""
+    return f"[{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]" if interval else ""
+
+
+def number(value: float | None, form: str = ".2f") -> str:
+    return MISSING if value is None or value != value else format(value, form)
+
+
+def paper(results: Results, target: str | None, variant: str) -> str:
+    numbers = results.paper(target, variant)
+    return f"{numbers[0]:.2f} ± {numbers[1]:.2f}" if numbers else MISSING
+
+
+# ---------------------------------------------------------------------------------------------------- tables
+
+
+def tables(results: Results) -> dict[str, pd.DataFrame]:
+    """name -> table, in the order of the report; a table without rows is left out.
+
+    ``svm`` is the overview, ``svm_<target>`` has the form of Tables 2 to 4, ``svm_fits`` lists every fit.
+    """
+    transfer, tuned = summary.svm_columns(results), summary.finetune_columns(results)
+    compared = summary.comparison_columns(results)
+    decided = claims(results)
+    named = {
+        "claims": claim_table(results, [row for row in decided if row["primary"]]),
+        "claims_beside": beside_table(results, decided),
+        "claims_secondary": secondary_table(results, [row for row in decided if not row["primary"]]),
+        "premise_concepts": premise_concepts(results),
+        "premise_targets": premise_targets(results),
+        "premise_weights": premise_weights(results),
+        "search": searched(results),
+        "svm": means(results, transfer, "SVM_{}"),
+        **{f"svm_{target}": svm_target(results, target, scores) for target, scores, *_ in transfer},
+        "svm_fits": svm_fits(results),
+        "comparison": means(results, compared),
+        "comparison_differences": differences(results, compared),
+        "finetune": means(results, tuned),
+        "finetune_differences": differences(results, tuned),
+        "finetune_plateau": plateau(results),
+        "augmented_accuracy": pivot(results, results.robustness, "step_size", "step size {:g}"),
+        "concept_accuracy": pivot(results, results.concept_accuracy, "concept"),
+        "q": pivot(results, summary.final_q(results), "concept", value="q", digits=3),
+        "q0": q0(results),
+        "concepts": concepts(results),
+        "table1": results.table1.rename(columns={"concept": "Concept", "classes": "Classes", "paper": "Paper"}),
+        "h_maxima": maxima(results),
+        "suggestions": suggestions(results),
+    }
+    return {name: table.astype(str) for name, table in named.items() if table.size}
+
+
+def headline_changes(metrics: dict, before: str, after: str) -> pd.DataFrame:
+    """What differs in headline.json between two variants as headlines: what `dvc metrics diff` shows of it."""
+    rows = []
+    numbers = [pd.json_normalize(summary.headline(metrics, variant)).iloc[0] for variant in (before, after)]
+    for key in numbers[0].index.intersection(numbers[1].index):
+        old, new = (found[key] for found in numbers)
+        if old != new:
+            rows.append({"Metric": key, before: f"{old:.2f}", after: f"{new:.2f}", "Change": f"{new - old:+.2f}"})
+    return pd.DataFrame(rows)
+
+
+def write_tables(tables: dict[str, pd.DataFrame], folder: str | Path) -> None:
+    """<folder>/<name>.csv and <name>.md for each table that has something in it."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        if not table.size:
+            continue
+        table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+        align = ["left"] + ["right"] * (table.shape[1] - 1)
+        text = table.to_markdown(index=False, disable_numparse=True, colalign=align)
+        (folder / f"{name}.md").write_text(text + "\n", encoding="utf-8")
+
+
+def claim_table(results: Results, rows: list[dict]) -> pd.DataFrame:
+    """The verdicts on the primary endpoints, each against what the paper says of its own target; in points."""
+    return _judged(
+        results,
+        rows,
+        lambda row: {
+            "Paper": paper_difference(results, row),
+            "Seeds": row["seeds"],
+            "Detectable": number(row["detectable"]),
+            "p (Holm)": number(row["p_holm"], ".3f"),
+        },
+    )
+
+
+def secondary_table(results: Results, rows: list[dict]) -> pd.DataFrame:
+    """The same comparisons on the other targets, with p-values after Holm's correction over all of them."""
+    return _judged(
+        results,
+        rows,
+        lambda row: {"Seeds": row["seeds"], "p": number(row["p"], ".3f"), "p (Holm)": number(row["p_holm"], ".3f")},
+    )
+
+
+def beside_table(results: Results, rows: list[dict]) -> pd.DataFrame:
+    """What else changes in a comparison, such as the accuracy on images that are not moved; in points."""
+    return pd.DataFrame(
+        [
+            {
+                "Claim": row["claim"],
+                "Compared": compared(results, row),
+                "Measure": measure.replace("_", " "),
+                "Difference [95% CI]": f"{found['difference']:+.2f} {bounds(found['ci95'])}".rstrip(),
+            }
+            for row in rows
+            for measure, found in row["beside"].items()
+            if found["difference"] is not None
+        ]
+    )
+
+
+def compared(results: Results, row: dict) -> str:
+    """ "EL (τ=0.1) − ERM", or the doses of a trend."""
+    if row["relation"] == "trend":
+        return f"{STRONGER[row['trend']]}: " + (" < ".join(row["doses"]) or "no runs")
+    return f"{results.labels[row['better']]} − {results.labels[row['compared']]}"
+
+
+def paper_difference(results: Results, row: dict) -> str:
+    """ "+0.85 (CIFAR-10)" """
+    found = of_paper(results, row)
+    return f"{found[1]:+.2f} ({PAPERS_NAMES[found[0]]})" if found else MISSING
+
+
+def against(row: dict) -> str:
+    """What a difference is judged against."""
+    sign = ENDPOINTS[row["endpoint"]].sign
+    bound = {"no_worse": f"{-sign * (row['margin'] or 0):+.2f}", "similar": f"±{row['margin'] or 0:.2f}"}
+    return {"better": "0", "trend": "chance", **bound}[row["relation"]]
+
+
+def _judged(results: Results, rows: list[dict], more: Any) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "Claim": row["claim"],
+                "Source": row["source"],
+                "Compared": compared(results, row),
+                "Endpoint": " ".join(filter(None, [row["endpoint"].replace("_", " "), row["target"]])),
+                "Verdict": row["verdict"],
+                "Difference [95% CI]": difference(row),
+                "Judged against": against(row),
+            }
+            | more(row)
+            for row in rows
+        ]
+    )
+
+
+def difference(row: dict) -> str:
+    """ "+0.85 [+0.50, +1.20]" """
+    return MISSING if row["difference"] is None else f"{row['difference']:+.2f} {bounds(row['ci95'])}".rstrip()
+
+
+def premise_concepts(results: Results) -> pd.DataFrame:
+    """How the baseline serves each concept of the benchmark."""
+    losses = concept_difficulty.concept_losses(results).dropna(subset=["loss"])
+    return pd.DataFrame(
+        {
+            "Concept": losses.concept,
+            "q0": losses.q0.map("{:.4f}".format),
+            "Validation loss": losses.loss.map("{:.3f}".format),
+            "Served badly": losses.badly.map(_yes),
+        }
+    )
+
+
+def premise_targets(results: Results) -> pd.DataFrame:
+    """Whether the targets with other concepts need those that the benchmark serves badly."""
+    rows = concept_difficulty.target_premise(results)
+    return pd.DataFrame(
+        {
+            "Target": rows.target,
+            "Differs in": rows["shift"],
+            "Distance to q0": rows.distance.map(number),
+            "Known concepts": rows.known.map(number),
+            "Loss on its concepts": rows.loss.map(lambda loss: number(loss, ".3f")),
+            "Loss on the benchmark": rows.benchmark_loss.map(lambda loss: number(loss, ".3f")),
+            "Premise": rows.premise.replace("", MISSING),
+        }
+    )
+
+
+def premise_weights(results: Results) -> pd.DataFrame:
+    """Whether a method that moves q did what the premise asks it to."""
+    rows = concept_difficulty.target_weights(results)
+    differences = [
+        interval({"difference": {"mean": r.difference} | ({"low": r.low, "high": r.high} if r.low == r.low else {})})
+        for r in rows.itertuples()
+    ]
+    return pd.DataFrame(
+        {
+            "Target": rows.target,
+            "Method": rows.variant.map(results.labels),
+            "Weight of its mix of concepts": rows.weight.map("{:.2f}".format),
+            f"Accuracy on that mix, difference to {results.labels[results.baseline]} [95% CI]": differences,
+        }
+    )
+
+
+def searched(results: Results) -> pd.DataFrame:
+    """Cross-validated accuracy of every point of the search, mean over tuning seeds."""
+    points = search.points(results)
+    means = [
+        mean_std({"mean": p["mean"]} | ({"std": p["std"]} if p["seeds"] > 1 else {})) for _, p in points.iterrows()
+    ]
+    columns = {"Method": points.label, "Mean over targets (%)": means}
+    columns |= {target: points[f"accuracy_{target}"].map(number) for target in results.targets}
+    columns |= {"Benchmark (%)": points.benchmark.map(number), "Seeds": points.seeds, "Best": points.chosen.map(_yes)}
+    return pd.DataFrame(columns)
+
+
+def svm_target(results: Results, target: str, scores: dict[str, dict]) -> pd.DataFrame:
+    """The table of one target in the form of Tables 2 to 4."""
+    columns = {
+        "Accuracy (%)": {v: mean_std(s) for v, s in scores.items()},
+        f"Difference to {results.labels[results.baseline]} [95% CI]": {v: interval(s) for v, s in scores.items()},
+        "Seeds": {v: s["n"] for v, s in scores.items()},
+    }
+    if any(results.paper(target, v) for v in scores):
+        columns["Paper (%)"] = {v: paper(results, target, v) for v in scores}
+    return _by_method(results, columns, "SVM_{}")
+
+
+def svm_fits(results: Results) -> pd.DataFrame:
+    """What every single fit chose and how it went; nothing that went wrong is averaged away."""
+    rows = results.svm
+    return pd.DataFrame(
+        {
+            "Target": rows.target,
+            "Method": rows.variant.map(results.labels),
+            "Seed": rows.seed,
+            "Draw": rows.draw,
+            "C": rows.C.map("{:g}".format),
+            "Validation (%)": rows.validation.map("{:.2f}".format),
+            "Test (%)": rows.accuracy.map("{:.2f}".format),
+            "C at the edge": rows.edge.map(_yes),
+            "Converged": rows.converged.map(_yes),
+        }
+    )
+
+
+def means(results: Results, columns: list[Column], form: str = "{}") -> pd.DataFrame:
+    """Means and standard deviations, one row per method."""
+    return _by_method(results, {c.title: {v: mean_std(s) for v, s in c.scores.items()} for c in columns}, form)
+
+
+def differences(results: Results, columns: list[Column]) -> pd.DataFrame:
+    """Paired differences to the baseline with their confidence intervals, one row per other method."""
+    compared = {c.title: {v: interval(s) for v, s in c.scores.items() if "difference" in s} for c in columns}
+    return _by_method(results, {title: cells for title, cells in compared.items() if cells})
+
+
+def plateau(results: Results) -> pd.DataFrame:
+    """How much fine-tuning still changes in the last third of its steps: test error (%), means over seeds."""
+    rows = summary.plateaus(results).itertuples()
+    table = [
+        (
+            r.target,
+            results.labels[r.variant],
+            f"{r.test_error:.2f} (step {r.step})",
+            f"{r.last_test_error:.2f} (step {r.last_step})",
+            f"{r.last_test_error - r.test_error:+.2f}",
+        )
+        for r in rows
+    ]
+    return pd.DataFrame(table, columns=["Target", "Method", "After 2/3 of the steps", "At the end", "Change"])
+
+
+def pivot(
+    results: Results, frame: pd.DataFrame, by: str, form: str = "{}", value: str = "accuracy", digits: int = 2
+) -> pd.DataFrame:
+    """One row per method, one column per value of ``by``."""
+    columns: dict[str, dict[str, str]] = {}
+    for variant, scores in summary.nested(results, frame, by, value, form).items():
+        for key, score in scores.items():
+            columns.setdefault(key, {})[variant] = mean_std(score, digits)
+    return _by_method(results, columns)
+
+
+def q0(results: Results) -> pd.DataFrame:
+    """What another q0 does to the accuracy on each target: paired differences to the same method without it."""
+    changes = {variant: results.labels[base] for variant, base in summary.q0_changes(results).items()}
+    columns = {c.title: {v: interval(score) for v, score in c.scores.items()} for c in summary.q0_columns(results)}
+    return _by_method(results, {"Compared with": changes, **columns} if changes else {})
+
+
+def concepts(results: Results) -> pd.DataFrame:
+    """The benchmark's concepts."""
+    table = results.concepts.assign(q0=results.concepts.q0.map("{:.4f}".format))
+    return table.rename(columns={"concept": "Concept", "classes": "Classes", "images": "Training images"})
+
+
+def maxima(results: Results) -> pd.DataFrame:
+    """Where the curves of Fig. 2 have their maximum."""
+    rows = [(f"{m.mu:g}", f"{m.s:.0f}", f"{m.h:.2f}", f"{m.c:.2f}") for m in results.maxima.itertuples()]
+    return pd.DataFrame(rows, columns=["μ", "s of the maximum", "h(s)", "c"])
+
+
+def suggestions(results: Results) -> pd.DataFrame:
+    """What Theorem 3 suggests for the measured mu, beside what is in use and the mu for which that would be right."""
+    rows = [
+        {
+            "Method": results.labels[row.variant],
+            f"μ, first {row.batches} steps": f"{row.mu:.2f}",
+            "μ, whole run": f"{row.mu_run:.2f}",
+            "Suggested": _slow_start(row.suggested_s, row.suggested_c) or "no slow start pays",
+            "In use": _slow_start(row.s, row.c) or "no slow start",
+            "μ that it implies": f"{row.implied_mu:.1f}" if row.implied_mu > 0 else MISSING,
+        }
+        for row in results.suggestions.itertuples()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _slow_start(s: float, c: float) -> str:
+    """ "s = 100, c = 10"; nothing where there is none."""
+    return f"s = {s:.0f}, c = {c:.3g}" if s > 0 else ""
+
+
+def _by_method(results: Results, columns: dict[str, dict[str, str]], form: str = "{}") -> pd.DataFrame:
+    """A table with the methods as rows, from column title -> variant -> cell."""
+    names = results.in_order({name for cells in columns.values() for name in cells})
+    methods = [form.format(results.labels[name]) for name in names]
+    cells = {title: [column.get(name, MISSING) for name in names] for title, column in columns.items()}
+    return pd.DataFrame({"Method": methods, **cells})
+
+
+def _yes(flag: bool) -> str:
+    return "yes" if flag else "no"

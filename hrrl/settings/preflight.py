@@ -1,0 +1,89 @@
+"""What can be known of params before the first image is read, beyond their form: what they name is there and fits."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from hrrl import concepts
+from hrrl.concepts.wordnet import open_wordnet
+from hrrl.data import readers
+from hrrl.data.image_folder import note
+from hrrl.data.locate import given_root
+from hrrl.errors import UserError
+from hrrl.train import models, runtime
+
+if TYPE_CHECKING:
+    from hrrl.settings.schema import Dataset, Params
+
+FEW = 5  # seeds: with fewer, intervals are right but wide (hrrl/report/statistics.py)
+CLASSES = 10  # of the networks that are built to see whether they can be
+
+
+def check(params: "Params") -> None:
+    """Checks what params (hrrl.settings.schema.Params) name on this machine; reads no image and writes nothing.
+
+    Raises:
+        UserError: as :func:`check_named`.
+    """
+    names = dict.fromkeys([params.benchmark, *params.targets])
+    check_named(params, {name: params.datasets[name] for name in names}, params.as_dict()["concepts"])
+
+
+def check_named(params: "Params", datasets: Mapping[str, "Dataset"], grouping: Any) -> None:
+    """Checks the datasets in use, the grouping into concepts (the section ``concepts``), device and network.
+
+    Says on stderr where there are so few seeds that the run will decide little.
+
+    Raises:
+        UserError: one line with the key: a folder, file, synset, kind, backbone or device that is not there, or a
+            network that cannot be trained on images and batches of these sizes.
+    """
+    runtime.check(params.compute, params.launch.nproc, params.launch.nnodes)
+    for name, definition in datasets.items():
+        _dataset(definition, f"datasets.{name}")
+    _concepts(grouping)
+    _backbone(params)
+    if len(params.seeds) < FEW:
+        decided = "no claim" if len(params.seeds) == 1 else "a claim only by a large difference"
+        note(f"seeds: {len(params.seeds)} decide {decided}; python -m hrrl.report.power says how many it takes")
+
+
+def _dataset(definition: "Dataset", key: str) -> None:
+    given_root(readers.load(definition.kind), definition.root, f"{key}.root")
+    for name, synset in definition.synsets.items():
+        concepts.find_synset(synset, f"{key}.synsets.{name}")
+
+
+def _concepts(grouping: Any) -> None:
+    open_wordnet()  # Table 1 takes it, whatever the setting
+    concepts.csv_hash(grouping)
+    if isinstance(grouping, list):
+        concepts.named_synsets(grouping)
+
+
+def _backbone(params: "Params") -> None:
+    """Builds the network and takes a step's shapes through it, where it can be without memory."""
+    settings, processes = params.pretrain, params.launch.nproc * params.launch.nnodes
+    name, size = settings.backbone, settings.image_size
+    try:
+        with torch.device("meta"):
+            model = models.build(name, CLASSES, settings.backbone_args)
+    except UserError:  # some networks compute with numbers as they are built
+        model = models.build(name, CLASSES, settings.backbone_args).to("meta")
+    for key, schedule in (("pretrain", settings), ("finetune", params.finetune)):
+        batch = min(2, schedule.batch_size // processes)
+        images = torch.zeros(batch, 3, size, size, device="meta")
+        try:
+            logits = model.train()(images)
+            model.features(images)
+        except UserError:
+            raise
+        except Exception as error:  # whatever a network raises over a shape that it cannot take
+            reason = str(error).partition("\n")[0]
+            raise UserError(
+                f"{key}: {name!r} cannot train on batches of {schedule.batch_size} images of {size} pixels "
+                f"({reason}); set pretrain.image_size or {key}.batch_size higher, or another backbone"
+            ) from None
+        if not isinstance(logits, torch.Tensor) or logits.shape != (batch, CLASSES):
+            raise UserError(f"pretrain.backbone: {name!r} does not give one logit for each class; use one that does")

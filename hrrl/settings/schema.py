@@ -1,0 +1,603 @@
+"""The typed schema of params.yaml. Every key that the pipeline reads is defined here, and no other is accepted.
+
+It only checks: stages read params.yaml itself, or what the stage ``resolve`` made of it, so that a new key, method or
+dataset kind makes no result outdated.
+"""
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union, get_args, get_origin
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    WrapValidator,
+    create_model,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from hrrl import concepts, methods
+from hrrl.data import readers, synsets
+from hrrl.errors import UserError
+from hrrl.methods.constraints import Shares
+from hrrl.settings import params_file
+from hrrl.settings.params_file import shown
+from hrrl.transfer import search
+
+INT_MAX = 10**9
+FLOAT_MIN, FLOAT_MAX = 1e-12, 1e12  # products of settings and losses stay within float32
+SIZE_MAX = 4096  # of an image, in pixels
+WEIGHTS = {"weights", "weights_backbone", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path"}
+SEED_MAX = 2**63 - 1  # torch takes unsigned 64 bits; epochs and processes are added
+
+
+def _computable(value: float) -> float:
+    if value and not FLOAT_MIN <= abs(value) <= FLOAT_MAX:
+        raise ValueError(f"takes sizes from {FLOAT_MIN:g} to {FLOAT_MAX:g}, got {value!r}")
+    return value
+
+
+def _no_missing_value(name: str) -> str:
+    if name in ("nan", "null"):
+        raise ValueError(f"{name!r} reads as a missing value in tables; take another name")
+    return name
+
+
+def _distinct(values: list) -> list:
+    if len(set(values)) < len(values):
+        raise ValueError(f"every value may appear only once, got {shown(values)}")
+    return values
+
+
+def _ascending(values: list[int]) -> list[int]:
+    if values != sorted(set(values)):
+        raise ValueError(f"takes numbers in ascending order, each once, got {shown(values)}")
+    return values
+
+
+def _selects_some(split: str) -> str:
+    bounds = re.search(r"\[(-?\d+):(-?\d+)\]$", split)
+    start, stop = map(int, bounds.groups()) if bounds else (0, 1)
+    if (start < 0) == (stop < 0) and start >= stop:
+        raise ValueError(f"{split!r} selects nothing; a slice is [start:stop] with start before stop")
+    return split
+
+
+Count = Annotated[int, Field(ge=1, le=INT_MAX)]
+Natural = Annotated[int, Field(ge=0, le=INT_MAX)]
+Seed = Annotated[int, Field(ge=0, le=SEED_MAX)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValidator(_computable)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(_computable)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64), AfterValidator(_no_missing_value)]
+Text = Annotated[str, Field(min_length=1, max_length=4096)]
+Split = Annotated[str, Field(pattern=r"^\w+(\[-?[0-9]*:-?[0-9]*\])?$", max_length=64), AfterValidator(_selects_some)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+# ------------------------------------------------------------------------------------------------- data and concepts
+
+
+class Dataset(Section):
+    kind: Annotated[str, AfterValidator(readers.known)]
+    root: Text | None = None  # folder (imagefolder: or zip); None: known places, then download
+    train: Split = "train"  # a published split, with an optional slice per class: "train[:1500]"
+    test: Split | None = None  # the held-out part; None: the published one
+    classes: Annotated[list[Text], Field(min_length=2), AfterValidator(_distinct)] | None = None
+    resolution: Annotated[int, Field(ge=1, le=SIZE_MAX)] | None = None
+    synsets: Annotated[
+        dict[Text, Text], Field(validate_default=True)
+    ] = {}  # of classes without a wnid, or a name of hrrl.data.synsets; the kind's beside
+    skip_unreadable: bool = False
+
+    @field_validator("synsets", mode="before")
+    @classmethod
+    def synsets_are_there_and_of_its_classes(cls, given: Any, found: ValidationInfo) -> Any:
+        kind, classes = found.data.get("kind", ""), found.data.get("classes")
+        if isinstance(given, str) and given not in synsets.SHIPPED:
+            raise ValueError(
+                f"takes a synset for each class, or one of {', '.join(synsets.SHIPPED)}; got {shown(given)}"
+            )
+        if not isinstance(given, str | dict) or (
+            isinstance(given, dict) and not all(isinstance(value, str) for value in given.values())
+        ):
+            return given
+        if not isinstance(given, str) and (unknown := [name for name in given if name not in (classes or given)]):
+            raise ValueError(f"{unknown[0]!r} is none of its classes: {', '.join(classes or ())}")
+        return synsets.of_classes(kind, given, classes)
+
+
+class NamedSynset(Section):
+    name: Annotated[Name, AfterValidator(concepts.usable_name)]
+    synset: Text
+
+
+class ConceptFile(Section):
+    csv: Text
+
+
+class AutomaticConcepts(Section):
+    auto: Annotated[int, Field(ge=2, le=1000)]
+
+
+def _names_differ(found: list) -> list:
+    _distinct([concept.name for concept in found])
+    return found
+
+
+def _one_message(forms: str) -> WrapValidator:
+    """One message instead of one for each form that a setting could have had: about the form that it has."""
+
+    def validate(value: Any, validated: Callable[[Any], Any]) -> Any:
+        try:
+            return validated(value)
+        except ValidationError as error:
+            inside = [
+                e for e in error.errors() if len(e["loc"]) > 1 and e["type"] not in ("missing", "extra_forbidden")
+            ]
+            whole = [e for e in error.errors() if e["type"] == "value_error"]
+            for problem in (*inside, *whole):
+                raise ValueError("".join(f"{part}: " for part in problem["loc"][1:]) + _message(problem)) from None
+            raise ValueError(f"takes {forms}, got {shown(value)}") from None
+
+    return WrapValidator(validate)
+
+
+Concepts = Annotated[
+    Literal["table1"]
+    | Annotated[list[NamedSynset], Field(min_length=1), AfterValidator(_names_differ)]
+    | ConceptFile
+    | AutomaticConcepts,
+    _one_message("table1, a list of {name, synset}, {csv: path} or {auto: number of concepts, two or more}"),
+]
+
+
+# ------------------------------------------------------------------------------------------------- the two axes
+
+
+def _sum_is_one(shares: dict) -> dict:
+    if abs(sum(shares.values()) - 1) > 1e-6:
+        raise ValueError(f"takes shares whose sum is 1, got {shown(shares)}")
+    return shares
+
+
+Reference = Annotated[
+    Literal["empirical", "uniform"]
+    | Annotated[str, Field(pattern=r"^target:[a-z0-9_]+$")]
+    | Annotated[dict[str, NonNegative], AfterValidator(_sum_is_one)],
+    _one_message("empirical, uniform, target:<name> or one share for each concept"),
+]
+
+
+def _point(axis: str, name: str) -> type[Section]:
+    """The settings of a point of an axis, from the annotated arguments of its class (hrrl/methods/)."""
+    fields: dict[str, Any] = {}
+    for argument in methods.arguments(axis, name):
+        default = ... if argument.default is argument.empty else argument.default
+        fields[argument.name] = (_accepted(argument.annotation), default)
+        if search.SETTINGS[axis] == (name, argument.name):
+            fields[argument.name] = (_or_searched(fields[argument.name][0]), default)
+        if Shares in (argument.annotation, *get_args(argument.annotation)):
+            fields[argument.name] = (Reference, "empirical")
+    return create_model(name, __base__=Section, __doc__=methods.find(axis, name).__doc__, **fields)
+
+
+def _or_searched(number: Any) -> Any:
+    """A number, or the word that leaves it to the search; what else there is is judged as a number."""
+    kinds: Any = Annotated[number, Tag("")] | Annotated[Literal["searched"], Tag(search.SEARCHED)]
+    return Annotated[kinds, Discriminator(lambda value: search.SEARCHED if value == search.SEARCHED else "")]
+
+
+def _accepted(annotation: Any) -> Any:
+    """An annotation of hrrl.methods.constraints as pydantic reads it."""
+    if get_origin(annotation) is UnionType or get_origin(annotation) is Union:
+        return Union[*map(_accepted, get_args(annotation))]
+    if get_origin(annotation) is not Annotated:
+        return annotation
+    kind, bound = get_args(annotation)
+    if kind is not float:
+        return Annotated[kind, Field(gt=bound.gt, ge=bound.ge, le=INT_MAX if bound.le is None else bound.le)]
+    limits = Field(gt=bound.gt, ge=bound.ge, le=bound.le, allow_inf_nan=False)
+    return Annotated[kind, limits, AfterValidator(_computable)]
+
+
+def _axis(axis: str) -> type[Section]:
+    points: dict[str, Any] = {name: (_point(axis, name) | None, None) for name in methods.names(axis)}
+    return create_model(f"{axis.capitalize()}Axis", __base__=Section, **points)
+
+
+if TYPE_CHECKING:
+    ExampleAxis = Section
+    ConceptAxis = Section
+else:
+    ExampleAxis, ConceptAxis = map(_axis, methods.AXES)
+
+
+class Variant(Section):
+    example: ExampleAxis | None = None
+    concept: ConceptAxis | None = None
+
+    @model_validator(mode="after")
+    def one_point_per_axis(self) -> Self:
+        for name, axis in (("example", self.example), ("concept", self.concept)):
+            if axis is not None and len(axis.model_dump(exclude_none=True)) != 1:
+                raise ValueError(f"{name} takes exactly one of {', '.join(type(axis).model_fields)}")
+        return self
+
+    def spec(self) -> dict:
+        """{"example": {"gradient": {"tau": ...}} or None, "concept": ... or None}, defaults filled in."""
+        return {
+            axis: None if point is None else point.model_dump(exclude_none=True)
+            for axis, point in (("example", self.example), ("concept", self.concept))
+        }
+
+
+# ------------------------------------------------------------------------------------------------- the stages
+
+
+class Runs(Section):
+    pretrain: list[str] = Field(min_length=1)
+    given: list[str]  # those of them that wait for no search, and
+    searched: list[str]  # those that may leave tau or lam to it
+    svm: list[str] = Field(min_length=1)
+    finetune: list[str] = Field(min_length=1)
+
+
+Area = Annotated[float, Field(gt=0, le=1, strict=True, allow_inf_nan=False)]
+
+
+class Augment(Section):
+    """No setting has a default here or below: a cell depends on what params.yaml says, and it says everything."""
+
+    crop: Literal["random_resized", "padded", "none"]
+    padding: Annotated[int, Field(ge=0, le=SIZE_MAX)] | None = None  # of "padded", in pixels at the network's size
+    scale: tuple[Area, Area] | None = Field(default=None, strict=False)  # of "random_resized": least and greatest area
+    flip: bool
+
+    @model_validator(mode="after")
+    def crop_has_its_setting(self) -> Self:
+        for crop, key in (("padded", "padding"), ("random_resized", "scale")):
+            if (self.crop == crop) != (getattr(self, key) is not None):
+                raise ValueError(f"crop: {crop} takes {key}, and no other crop does")
+        if self.scale and self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale: takes the least area and then the greatest, got {list(self.scale)}")
+        return self
+
+
+class Schedule(Section):
+    batch_size: Count  # in total over the processes
+    lr: Positive
+    # Ascending; lr is divided by 10 after each, in the unit of the run's length.
+    milestones: Annotated[list[Count], AfterValidator(_ascending)]
+    weight_decay: NonNegative
+    momentum: Annotated[NonNegative, Field(lt=1)]
+    augment: Augment
+
+
+def _plain(value: Any) -> Any:
+    """A value that YAML and JSON both have."""
+    if isinstance(value, dict | list):
+        for inner in [*value, *value.values()] if isinstance(value, dict) else value:
+            _plain(inner)
+    elif isinstance(value, float):
+        _computable(value)
+    elif not isinstance(value, str | None) and not (isinstance(value, int) and abs(value) <= INT_MAX):
+        raise ValueError(f"takes numbers, texts, true, false, null and lists of them, got {shown(value)}")
+    return value
+
+
+def _without_weights(args: dict) -> dict:
+    if taken := [key for key in args if key in WEIGHTS and args[key]]:
+        raise ValueError(f"{taken[0]}: a network starts at random, and no file of weights is read; leave it out")
+    return args
+
+
+class Pretrain(Schedule):
+    epochs: Count
+    backbone: Annotated[str, Field(pattern=r"^(timm/)?[A-Za-z0-9_.]+$", max_length=100)]
+    backbone_args: Annotated[dict[Text, object], AfterValidator(_plain), AfterValidator(_without_weights)]
+    image_size: Annotated[int, Field(ge=8, le=SIZE_MAX)]
+
+
+class Finetune(Schedule):
+    epochs: Count | None = None  # each evaluated; or
+    steps: Count | None = None  # the same for every target, however many images it has
+    every: Count | None = None  # steps from one evaluation to the next
+
+    @model_validator(mode="after")
+    def one_length(self) -> Self:
+        if (self.epochs is None) == (self.steps is None) or (self.steps is None) != (self.every is None):
+            raise ValueError("takes epochs, or steps together with every, and not both")
+        if self.steps and (wrong := [n for n in (self.steps, *self.milestones) if n % (self.every or 1)]):
+            raise ValueError(f"steps and milestones are multiples of every = {self.every}, got {wrong[0]}")
+        return self
+
+
+class Compute(Section):
+    arithmetic: Literal["portable", "native"]  # the same bytes on every x86-64 CPU with AVX2; or the machine's fastest
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["float32", "bfloat16", "float16"]  # bfloat16: float32 where the machine has no such instructions
+    channels_last: bool
+    compile: bool
+    sync_batchnorm: bool
+    fast: bool  # hrrl/fast: the same functions up to rounding, faster
+    threads: Annotated[int, Field(ge=1, le=1024)]  # of one process, on the CPU
+
+    @model_validator(mode="after")
+    def portable_is_what_all_cpus_share(self) -> Self:
+        if self.arithmetic == "portable":
+            if self.device == "cuda":
+                raise ValueError("device: portable arithmetic is the CPU's; takes auto or cpu, or arithmetic: native")
+            for key, value in (("precision", "float32"), ("threads", 1), ("compile", False)):
+                if (got := getattr(self, key)) != value:
+                    raise ValueError(f"{key}: takes {value} with portable arithmetic, got {got}; or arithmetic: native")
+        return self
+
+
+class Launch(Section):
+    nproc: Annotated[int, Field(ge=1, le=256)]
+    nnodes: Annotated[int, Field(ge=1, le=4096)]
+
+
+def _checked_point(name: str) -> str:
+    for number in search.parse(name):
+        _computable(number or 0.0)
+    return name
+
+
+class Svm(Section):
+    C: Annotated[list[Positive], Field(min_length=1), AfterValidator(_distinct)]
+    folds: Annotated[int, Field(ge=2, le=1000)]  # of a target's training part, which choose C
+    shots: dict[str, Count]  # target -> images of each class that are drawn from its training part; else all
+    draws: Count  # of a target with shots: scores are means over them
+    max_iter: Count
+
+
+# endpoint of a claim -> the runs that are measured for it
+MEASURED_RUNS = {"svm": "svm", "finetune": "finetune", "augmented": "pretrain", "worst_concept": "pretrain"}
+
+
+class Claim(Section):
+    """What the run is to decide, named before it: ``better`` against ``than`` (docs/evidence.md)."""
+
+    name: Name
+    source: Text  # where it is claimed, e.g. "Table 2"
+    better: str
+    than: Annotated[
+        str | Annotated[list[str], Field(min_length=2)], _one_message("a variant, or a list of two and more")
+    ]  # a list: each of them
+    relation: Literal["better", "no_worse", "similar"] = "better"
+    margin: Positive | None = None  # in points: how much worse is no worse, how different is similar
+    endpoint: Literal["svm", "finetune", "augmented", "worst_concept"]
+    target: str | None = None  # of svm and finetune: the primary endpoint; on the other targets it is secondary
+
+    @model_validator(mode="after")
+    def target_where_there_is_one(self) -> Self:
+        if (self.target is None) == (self.endpoint in ("svm", "finetune")):
+            raise ValueError(f"{self.name}: endpoints svm and finetune take a target, and no other does")
+        return self
+
+    @model_validator(mode="after")
+    def relation_has_what_it_takes(self) -> Self:
+        several = not isinstance(self.than, str)
+        if several and ("relation" not in self.model_fields_set or self.relation == "similar"):
+            raise ValueError(f"{self.name}: a list takes relation better (than each) or no_worse (than any of them)")
+        if (self.margin is None) == (self.relation != "better"):
+            raise ValueError(f"{self.name}: relations no_worse and similar take a margin in points, and better none")
+        return self
+
+    @property
+    def others(self) -> list[str]:
+        return [self.than] if isinstance(self.than, str) else self.than
+
+
+class Trend(Section):
+    """A claim about the points of the search: the stronger the method, the more of the endpoint (Figs. 4 and 5)."""
+
+    name: Name
+    source: Text
+    trend: Literal["tau", "lam"]  # along tau upwards, or lam downwards, from ERM on
+    endpoint: Literal["augmented", "worst_concept"]
+
+
+def _claim_or_trend(value: Any) -> str:
+    return TREND if isinstance(value, Trend) or (isinstance(value, dict) and "trend" in value) else ""
+
+
+TREND = "[trend]"  # a part of an error's place that is no key
+ClaimOrTrend = Annotated[Annotated[Claim, Tag("")] | Annotated[Trend, Tag(TREND)], Discriminator(_claim_or_trend)]
+
+
+class Search(Section):
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]  # that the results do not use
+    points: list[Annotated[str, AfterValidator(_checked_point)]] = Field(min_length=1)
+    c: Positive  # the slow start of the points with a concept axis
+    s: Natural
+
+
+class Robustness(Section):
+    steps: Annotated[list[NonNegative], Field(min_length=1), AfterValidator(_distinct)]
+
+
+class Theory(Section):
+    mu: Annotated[list[Positive], Field(min_length=1), AfterValidator(_distinct)]
+    s_max: Annotated[int, Field(ge=10, le=INT_MAX)]
+    batches: Count
+
+
+Use = tuple[str, Collection[str], Collection[str]]  # a key, the names that it uses, the names that there are
+
+
+class Params(Section):
+    """params.yaml as a whole."""
+
+    name: Name
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
+    benchmark: str
+    targets: list[str] = Field(min_length=1)
+    shifts: dict[str, Literal["none", "images", "concepts", "both"]]  # what differs from the benchmark, per target
+    claims: list[ClaimOrTrend]
+    headline: str
+    datasets: dict[Name, Dataset]
+    concepts: Concepts
+    variants: dict[Name, Variant]
+    runs: Runs
+    pretrain: Pretrain
+    compute: Compute
+    launch: Launch
+    search: Search
+    svm: Svm
+    finetune: Finetune
+    robustness: Robustness
+    theory: Theory
+
+    @model_validator(mode="after")
+    def names_are_defined(self) -> Self:
+        uses: list[Use] = [("benchmark", [self.benchmark], self.datasets), ("targets", self.targets, self.datasets)]
+        uses += [(f"runs.{step}", names, self.variants) for step, names in self.runs]
+        uses += [("headline", [self.headline], self.runs.svm), ("svm.shots", self.svm.shots, self.targets)]
+        uses += [(f"runs.{step}", names, self.runs.pretrain) for step, names in self.runs]
+        uses += self._references()
+        uses += [("shifts", list(self.shifts), self.targets)]
+        uses += [use for claim in self.claims if isinstance(claim, Claim) for use in self._uses(claim)]
+        for key, names, defined in uses:
+            for name in names:
+                if name not in defined:
+                    raise ValueError(f"{key}: {shown(name)} is not defined; known: {', '.join(defined)}")
+            if len(set(names)) < len(names):
+                raise ValueError(f"{key}: every name may appear only once, got {', '.join(names)}")
+        if common := set(self.seeds) & set(self.search.seeds):
+            raise ValueError(f"search.seeds: {min(common)} is one of seeds; tuning takes seeds that results do not use")
+        points = [search.parse(name) for name in self.search.points]
+        if len(set(points)) < len(points):
+            raise ValueError(f"search.points: every point may appear only once, got {', '.join(self.search.points)}")
+        for name, variant in self.variants.items():
+            try:
+                if asked := search.wanted(variant.spec()):
+                    search.candidates(asked, points)
+            except UserError as error:
+                raise ValueError(f"variants.{name}: {error}") from None
+        if missing := [target for target in self.targets if target not in self.shifts]:
+            raise ValueError(f"shifts: {missing[0]!r} is missing; every target takes none, images, concepts or both")
+        for claim in (claim for claim in self.claims if isinstance(claim, Trend)):
+            alone = [p for p in points if p[1 if claim.trend == "tau" else 0] is None]  # without the other axis
+            if len(alone) < 3 or (None, None) not in alone:
+                raise ValueError(f"claims.{claim.name}: takes erm and two or more {claim.trend} in search.points")
+        names = [claim.name for claim in self.claims]
+        if len(set(names)) < len(names):
+            raise ValueError(f"claims: every name may appear only once, got {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def variants_wait_for_the_search_or_not(self) -> Self:
+        given, waiting = self.runs.given, self.runs.searched
+        for name in self.runs.pretrain:
+            if (name in given) == (name in waiting):
+                raise ValueError(f"runs: {name!r} takes a place in one of given and searched")
+        if wrong := [name for name in given if search.wanted(self.variants[name].spec())]:
+            raise ValueError(f"runs.given: {wrong[0]!r} leaves tau or lam to the search; name it in runs.searched")
+        return self
+
+    @model_validator(mode="after")
+    def settings_fit_together(self) -> Self:
+        processes = self.launch.nproc * self.launch.nnodes
+        for section, schedule in (("pretrain", self.pretrain), ("finetune", self.finetune)):
+            if schedule.batch_size < processes:
+                raise ValueError(f"{section}.batch_size: takes {processes} or more, an image for each process")
+            if (schedule.augment.padding or 0) > self.pretrain.image_size:
+                raise ValueError(f"{section}.augment.padding: takes at most pretrain.image_size")
+        return self
+
+    def _uses(self, claim: Claim) -> Iterator[Use]:
+        """Key, names used, names defined: of one claim."""
+        runs = MEASURED_RUNS[claim.endpoint]
+        yield f"claims.{claim.name}", [claim.better, *claim.others], getattr(self.runs, runs)
+        yield f"claims.{claim.name}.target", [claim.target] if claim.target else [], self.targets
+
+    def _references(self) -> Iterator[Use]:
+        """Keys of concept distributions: with the target that one is of, or the concepts that it has shares for."""
+        known = self._concept_names()
+        for variant, point in ((v, p) for v, p in self.variants.items() if p.spec()["concept"]):
+            [(method, settings)] = point.spec()["concept"].items()
+            for key, value in settings.items():
+                where = f"variants.{variant}.concept.{method}.{key}"
+                if str(value).startswith("target:"):
+                    yield where, [value.removeprefix("target:")], self.targets
+                elif isinstance(value, dict) and known:
+                    yield where, list(value), known
+
+    def _concept_names(self) -> list[str]:
+        """The names that concepts can have; none where a file or the benchmark's classes decide."""
+        if self.concepts == "table1":
+            return list(concepts.CONCEPTS)
+        return [*(c.name for c in self.concepts), concepts.OTHERS] if isinstance(self.concepts, list) else []
+
+    @property
+    def baseline(self) -> str:
+        """The variant that others are compared with: the first that is evaluated."""
+        return self.runs.svm[0]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain Python values, with the defaults filled in."""
+        return json.loads(self.model_dump_json())
+
+
+def load(path: str | Path = "params.yaml") -> Params:
+    """Reads and validates a params file (YAML 1.2, as DVC reads it).
+
+    Raises:
+        UserError: one line per problem, with the offending key's path and what it takes.
+    """
+    content = params_file.read(path)
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise UserError(*(_problem(path, e) for e in error.errors())) from None
+
+
+def _problem(path: str | Path, error: ErrorDetails) -> str:
+    """One line: file, dotted key, what is wrong or expected, what was found."""
+    key = ".".join(str(part) for part in error["loc"] if part not in ("", "[key]", TREND))
+    if error["type"] == "extra_forbidden":
+        return f"{path}: {params_file.cut(key)}: unknown key; {_known_keys(error['loc'])}"
+    return f"{path}: {params_file.cut(key) + ': ' if key else ''}{_message(error)}"
+
+
+def _message(error: ErrorDetails) -> str:
+    """What is wrong or expected, and what was found."""
+    message = error["msg"].removeprefix("Value error, ")
+    return message if error["type"] in ("missing", "value_error") else f"{message}, got {shown(error['input'])}"
+
+
+def _known_keys(loc: tuple) -> str:
+    """The keys that the section which holds the unknown key does take."""
+    model: Any = Params
+    for part in loc[:-1]:
+        field = getattr(model, "model_fields", {}).get(part)
+        candidates = [field.annotation] if field else list(getattr(model, "__args__", ()))
+        model = Trend if part == TREND else _section_in(candidates) or model
+    return f"known: {', '.join(model.model_fields)}" if hasattr(model, "model_fields") else "see presets/quick.yaml"
+
+
+def _section_in(annotations: Iterable[Any]) -> type[BaseModel] | None:
+    """The first section, or container of sections, among type annotations such as ``Gradient | None``."""
+    for annotation in annotations:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            return annotation
+        found = _section_in(getattr(annotation, "__args__", ()))
+        if found:
+            return found
+    return None

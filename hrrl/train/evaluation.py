@@ -1,0 +1,75 @@
+"""What a run trains on and is measured on, and the measurement: accuracy and loss, in total and per concept."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hrrl.common.distributed import concept_sums
+from hrrl.data.images import Images, TrainingImages
+from hrrl.train.runtime import Runtime
+
+Perturb = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]  # hrrl.methods.interfaces.Perturbation
+
+
+@dataclass
+class Task:
+    """What a run trains on: images of C classes, each class in one of K concepts.
+
+    Attributes:
+        train, test: sources of images (hrrl.data.open_split), the second for the accuracy per epoch.
+        concepts: (C,) int64, the concept of each class.
+        names: the K concepts' names.
+    """
+
+    train: TrainingImages
+    test: Images
+    concepts: torch.Tensor
+    names: list[str]
+
+    @property
+    def counts(self) -> torch.Tensor:
+        """N_k, (K,) training images per concept."""
+        return torch.bincount(self.concepts[self.train.labels], minlength=len(self.names))
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, task: Task, runtime: Runtime, batch_size: int, example: Perturb | None = None
+) -> dict[str, Any]:
+    """Accuracy in percent and loss on the test part, each image once over all processes; also per concept.
+
+    With ``example``, on images moved by it (Fig. 4): the model attacks its own images.
+
+    Raises:
+        FloatingPointError: the loss is not finite.
+    """
+    model.eval()
+    K = len(task.names)
+    class_concepts = task.concepts.to(runtime.device)
+    outputs = []
+    for images, y in task.test.eval_batches(batch_size, runtime.rank, runtime.world_size):
+        x, y = runtime.images(images), y.to(runtime.device)
+        with runtime.autocast():
+            logits = model(example(model, x, y) if example else x).float()
+        hits, loss = (logits.argmax(1) == y).double(), F.cross_entropy(logits, y, reduction="none").double()
+        outputs.append(torch.stack([class_concepts[y].double(), hits, loss]))
+    where, hits, loss = torch.cat(outputs, 1) if outputs else torch.zeros(3, 0, device=runtime.device)
+    correct, total = concept_sums(hits, where.long(), K)
+    losses, _ = concept_sums(loss, where.long(), K)
+    if not losses.isfinite().all():
+        raise FloatingPointError(
+            "the loss on the held-out images is not finite: the network has diverged, or images are moved further than "
+            "compute.precision can tell; lower lr or the length of the step"
+        )
+    counts = torch.bincount(task.concepts[task.test.labels], minlength=K).double()
+    row = {"val_accuracy": 100 * float(correct.sum()) / total, "val_loss": float(losses.sum()) / total}
+    for k, name in enumerate(task.names):
+        if counts[k] == 0:  # the validation part has no image of this concept
+            continue
+        row[f"accuracy_{name}"] = 100 * float(correct[k] / counts[k])
+        row[f"loss_{name}"] = float(losses[k] / counts[k])
+    return row

@@ -1,0 +1,48 @@
+"""The course of a training run in TensorBoard's format, for whoever wants to look at curves while it goes."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from hrrl.methods.q_history import Trace
+from hrrl.train.progress import Batch, Course
+
+EVERY = 10  # steps between two points, so that curves cost less than 1% of a step (benchmarks/live.py)
+
+
+class Live(Course):
+    """A :class:`hrrl.train.progress.Course` that also writes event files, which `tensorboard --logdir` shows.
+
+    ``step/``: the batch's loss, q, and the norm of q's gradient in this process, at every tenth step; ``epoch/``: the
+    numbers of history.csv. Steps are those of the optimizer.
+    """
+
+    def steps(self, batches: Iterable[Batch], total: int, epoch: int, epochs: int) -> Iterator[Batch]:
+        if self.started is None:
+            folder = self.folder / self.name
+            if epoch == 0:  # a run that goes on keeps its curves, another run's are gone
+                for file in folder.glob("events.*"):
+                    file.unlink()
+            self.writer = SummaryWriter(str(folder))
+        return super().steps(batches, total, epoch, epochs)
+
+    def step(self, losses: torch.Tensor, trace: Trace, names: list[str]) -> None:
+        weighting = trace.weighting
+        if weighting.t % EVERY or not trace.sums:
+            return
+        terms = trace.sums[-1][:-1].cpu() / trace.sums[-1][-1].cpu() / weighting.share
+        norm = weighting.gradient(terms[None], trace.q[-1][None]).norm()
+        values = {"loss": losses.mean(), "q_gradient": norm}
+        values |= {f"q/{name}": share for name, share in zip(names, weighting.q, strict=True)}
+        for name, value in values.items():
+            self.writer.add_scalar(f"step/{name}", float(value), weighting.t)
+
+    def epoch(self, history: list[dict[str, Any]], images_per_second: float) -> None:
+        super().epoch(history, images_per_second)
+        step = history[-1]["step"]
+        for name, value in history[-1].items():
+            if name not in ("epoch", "step"):
+                self.writer.add_scalar(f"epoch/{name}", value, step)
+        self.writer.flush()

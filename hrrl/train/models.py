@@ -1,0 +1,134 @@
+"""Backbones: classifiers of torchvision or timm behind an input normalisation, and their files."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hrrl import fast
+from hrrl.common.model_utils import logits_of
+from hrrl.errors import UserError
+from hrrl.fast.convolution import speed_up
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Classifier(nn.Module):
+    """Images in [0, 1] to logits: the input normalisation is the first layer, so perturbations are in pixel units.
+
+    ``forward`` takes (B, 3, S, S) images and gives (B, classes) logits; ``features`` gives (B, d), the input of the
+    last linear layer, which is what the paper transfers.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, backbone: nn.Module, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD):
+        super().__init__()
+        self.backbone = backbone
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.backbone((x - self.mean) / self.std)
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        return features_of(self.backbone, (x - self.mean) / self.std)
+
+
+def features_of(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """(B, d), what the linear layer gets whose output is ``model(x)``.
+
+    Where the logits come from no single linear layer, timm's models say what their features are. A model that ends in
+    none and is none of timm's (or one of timm's with ``num_classes=0``) gives its features itself.
+    """
+    last: list[torch.Tensor] = []  # input and output of the linear layer that was called last
+
+    def record(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        last[:] = inputs[0], output
+
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    handles = [layer.register_forward_hook(record) for layer in layers]
+    try:
+        output = logits_of(model(x))
+    finally:
+        for handle in handles:
+            handle.remove()
+    if last and last[1] is output:
+        return last[0].flatten(1)
+    if hasattr(model, "forward_head") and hasattr(model, "forward_features") and getattr(model, "num_classes", None):
+        pooled: torch.Tensor = model.forward_head(model.forward_features(x), pre_logits=True)  # type: ignore[operator]
+        return pooled.flatten(1)
+    return output.flatten(1)
+
+
+def build(backbone: str, classes: int, args: dict[str, Any] | None = None) -> Classifier:
+    """A freshly initialised classifier from torchvision ("resnet18") or timm ("timm/resnet18").
+
+    ``args`` go to the constructor, e.g. ``{"channels": [32, 64, 128, 256]}`` for timm's ResNets. Draws from torch's
+    global random state: seed it first.
+
+    Raises:
+        UserError: there is no such backbone, it does not take these arguments, or it ends in no linear layer.
+    """
+    args = dict(args or {})
+    try:
+        if backbone.startswith("timm/"):
+            import timm  # takes seconds to import, and the paper's backbone does not need it
+
+            net = timm.create_model(backbone.removeprefix("timm/"), num_classes=classes, **args)
+        else:
+            from torchvision.models import get_model
+
+            net = get_model(backbone, num_classes=classes, **args)
+    except Exception as error:  # whatever a constructor raises over arguments that it does not take
+        raise UserError(
+            f"pretrain.backbone: cannot build {backbone!r} with backbone_args {args}: {' '.join(str(error).split())}; "
+            "use a classifier of torchvision.models (resnet18) or of timm (timm/resnet18)"
+        ) from None
+    _head(net)  # there is one
+    return Classifier(speed_up(net) if fast.is_on() else net)
+
+
+def replace_head(model: Classifier, classes: int) -> None:
+    """Puts a new, randomly initialised last linear layer with ``classes`` outputs in place (fine-tuning)."""
+    name, head = _head(model.backbone)
+    new = nn.Linear(head.in_features, classes, bias=head.bias is not None)
+    model.backbone.set_submodule(name, new.to(head.weight.device))
+
+
+def save(model: Classifier, folder: Path, description: dict[str, Any]) -> None:
+    """Writes model.safetensors (the backbone's plain state dict) and model.json into ``folder``.
+
+    ``description`` needs ``backbone``, ``backbone_args``, ``classes`` and ``image_size``, so that :func:`load`
+    can build the model again.
+    """
+    from safetensors.torch import save as as_bytes
+
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: value.detach().contiguous().cpu() for name, value in model.backbone.state_dict().items()}
+    (folder / "model.safetensors").write_bytes(as_bytes(state))
+    description |= {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()}
+    (folder / "model.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+
+
+def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:
+    """The classifier that :func:`save` wrote, on the CPU in evaluation mode, and its description."""
+    from safetensors.torch import load_file
+
+    description = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
+    model = build(description["backbone"], len(description["classes"]), description["backbone_args"])
+    model.backbone.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+    return model.eval(), description
+
+
+def _head(backbone: nn.Module) -> tuple[str, nn.Linear]:
+    """Name and module of the last linear layer."""
+    linear = [(name, module) for name, module in backbone.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise UserError(f"pretrain.backbone: {type(backbone).__name__} ends in no linear layer; use one that does")
+    return linear[-1]

@@ -1,0 +1,183 @@
+"""Where and how a run computes: device, precision, memory layout, threads, processes."""
+
+import ctypes
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from hrrl import arithmetic, fast
+from hrrl.errors import UserError
+from hrrl.train import launch, precision
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+KEPT = 1 << 30  # bytes: larger tensors, and what is free at the heap's end beyond, are given back
+
+Module = TypeVar("Module", bound=nn.Module)
+T = TypeVar("T")
+
+
+class Compute(precision.Compute, Protocol):
+    """The section ``compute`` of params.yaml."""
+
+    channels_last: bool
+    compile: bool
+    sync_batchnorm: bool
+    fast: bool
+    threads: int
+
+    @property
+    def arithmetic(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The settings of ``compute``, resolved on this machine, and this process's place among the others."""
+
+    device: torch.device
+    precision: torch.dtype
+    memory_format: torch.memory_format
+    compile: bool
+    sync_batchnorm: bool
+    rank: int
+    world_size: int
+    writes: bool  # whether this process writes the outputs: the first one of each node
+
+    def from_first(self, function: Callable[[], T]) -> T:
+        """What ``function()`` returns in the first process, in all of them."""
+        if self.world_size == 1:
+            return function()
+        box: list[Any] = [function() if self.rank == 0 else None]
+        dist.broadcast_object_list(box, 0)
+        return box[0]
+
+    def place(self, model: Module) -> Module:
+        """The model itself, moved to the device in the memory layout."""
+        model.to(device=self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
+        return model
+
+    def images(self, batch: torch.Tensor) -> torch.Tensor:
+        """(b, 3, S, S) uint8 images to float32 in [0, 1] on the device."""
+        batch = batch.to(self.device, non_blocking=True).float().div_(255)
+        return batch.contiguous(memory_format=self.memory_format)
+
+    def autocast(self) -> torch.autocast:
+        """The precision of the network's passes; parameters, losses and q keep theirs."""
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
+
+    def parallel(self, model: nn.Module) -> nn.Module:
+        """The model as gradients are taken through it: compiled and synchronised, where the settings say so."""
+        if self.sync_batchnorm and self.world_size > 1:
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        net: nn.Module = torch.compile(model) if self.compile else model  # type: ignore[assignment]
+        if self.world_size > 1:
+            devices = [self.device.index] if self.device.type == "cuda" else None
+            net = nn.parallel.DistributedDataParallel(net, device_ids=devices, forward_sync_buffers=False)
+        return net
+
+    def share_statistics(self, model: nn.Module) -> None:
+        """Gives every process the first one's batch norm statistics, in place.
+
+        DDP would do so at the next training pass: too late for the input gradient and the evaluation before it.
+        """
+        if self.world_size > 1 and (buffers := [b for b in model.buffers() if b.is_floating_point()]):
+            values = torch.cat([buffer.flatten() for buffer in buffers])
+            dist.broadcast(values, 0)
+            for buffer, value in zip(buffers, values.split([buffer.numel() for buffer in buffers]), strict=True):
+                buffer.copy_(value.view_as(buffer))
+
+
+def check(compute: Compute, nproc: int, nnodes: int) -> None:
+    """Whether this machine can compute as the params section ``compute`` says, in ``nproc`` of the processes.
+
+    Raises:
+        UserError: it has no such device, not as many, or PyTorch cannot do this on it.
+    """
+    cuda = uses_cuda(compute)
+    if compute.device == "cuda" and not cuda:
+        raise UserError("compute.device: this machine has no CUDA device; use auto or cpu")
+    if cuda and nproc > torch.cuda.device_count():
+        raise UserError(f"launch.nproc: takes at most {torch.cuda.device_count()}, one for each GPU; got {nproc}")
+    if compute.sync_batchnorm and nproc * nnodes > 1 and not cuda:
+        raise UserError("compute.sync_batchnorm: PyTorch has it on CUDA only; set it to false on the CPU")
+    if compute.compile and not cuda and not shutil.which(os.environ.get("CXX", "g++")):
+        raise UserError("compute.compile: needs a C++ compiler (g++) on the CPU; install one, or set it to false")
+
+
+def uses_cuda(compute: Compute) -> bool:
+    """Whether a network is on a GPU: portable arithmetic is the CPU's, also where there is one."""
+    return compute.arithmetic == "native" and compute.device != "cpu" and torch.cuda.is_available()
+
+
+def computed(compute: Compute) -> str:
+    """What decides the bytes of results beside code and settings: nothing of the machine where they are portable."""
+    if compute.arithmetic == "portable" and not arithmetic.cpu_lacks():
+        return "portable"
+    chip = torch.cuda.get_device_name() if uses_cuda(compute) else arithmetic.cpu()
+    return f"{precision.in_use(compute)} on {chip}"
+
+
+@contextmanager
+def start(compute: Compute) -> Iterator[Runtime]:
+    """Sets up torch for the params section ``compute``, joins the launcher's other processes, and yields a Runtime.
+
+    Raises:
+        UserError: the device is not there, or cannot compute in the precision; arithmetic is to be portable, and this
+            process loaded torch without :func:`hrrl.arithmetic.use_portable`.
+    """
+    if compute.arithmetic == "portable":
+        arithmetic.use_portable()
+    ranks = launch.ranks()
+    check(compute, ranks.local_world_size, ranks.world_size // ranks.local_world_size)
+    device = _device(uses_cuda(compute), ranks.local_rank)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # A tenth of a step, and we read none of it.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    # On recent GPUs PyTorch rounds convolutions' float32 inputs to TF32's ten bits: too coarse for a step of tau 0.01.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.set_num_threads(compute.threads)
+    _keep_freed_memory()
+    before = fast.is_on()
+    fast.use(compute.fast)
+    if ranks.world_size > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Runtime(
+            device=device,
+            precision=getattr(torch, precision.in_use(compute)),
+            memory_format=torch.channels_last if compute.channels_last else torch.contiguous_format,
+            compile=compute.compile,
+            sync_batchnorm=compute.sync_batchnorm,
+            rank=ranks.rank,
+            world_size=ranks.world_size,
+            writes=ranks.local_rank == 0,
+        )
+    finally:
+        fast.use(before)
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _keep_freed_memory() -> None:
+    """Lets the C library keep what tensors free, for the next step's, where it takes orders (glibc's malloc).
+
+    Given back and asked for anew, each of its pages is faulted in again: up to a third of a pass on small images.
+    """
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        for what in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
+            mallopt(what, KEPT)
+
+
+def _device(cuda: bool, local_rank: int) -> torch.device:
+    if not cuda:
+        return torch.device("cpu")
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device

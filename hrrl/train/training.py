@@ -1,0 +1,203 @@
+"""The one training loop: Algorithm 1 over epochs, for pretraining and (with neither axis) for fine-tuning."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hrrl.common.distributed import all_reduce
+from hrrl.data.images import Batches
+from hrrl.errors import UserError
+from hrrl.methods.interfaces import Perturbation, Weighting
+from hrrl.methods.q_history import Trace
+from hrrl.train.checkpoint import Checkpoint
+from hrrl.train.evaluation import Task, evaluate
+from hrrl.train.models import Classifier
+from hrrl.train.progress import Watch
+from hrrl.train.runtime import Runtime
+
+REMEDY = "lower lr or the method's strength"  # of a run that diverges
+
+
+class Schedule(Batches, Protocol):
+    """A section of params.yaml that says how a network is trained, by SGD."""
+
+    epochs: int
+    lr: float
+    milestones: Sequence[int]  # epochs after which the learning rate is divided by 10
+    momentum: float
+    weight_decay: float
+
+
+@dataclass
+class Variant:
+    """A point on each axis: how examples are moved, and how their losses are weighted."""
+
+    example: Perturbation
+    concept: Weighting
+
+
+def erm(task: Task) -> Variant:
+    return Variant(Perturbation(), Weighting(task.counts))
+
+
+def learning_rate(schedule: Schedule, epoch: int) -> float:
+    """The learning rate of an epoch (counted from 0): divided by 10 after each milestone."""
+    return schedule.lr * 0.1 ** sum(epoch >= milestone for milestone in schedule.milestones)
+
+
+@dataclass
+class Training:
+    """One run of Algorithm 1.
+
+    Args:
+        model: trained in place.
+        schedule: epochs, batch_size (over all processes), lr, milestones, weight_decay, momentum, augment.
+        seed: of the data order, the augmentation, and whatever is random in the model.
+        title: of the run, for messages.
+        watch: is told where the run is.
+    """
+
+    model: Classifier
+    task: Task
+    variant: Variant
+    schedule: Schedule
+    runtime: Runtime
+    seed: int
+    title: str
+    watch: Watch = field(default_factory=Watch)
+
+    def __post_init__(self) -> None:
+        self.runtime.place(self.model)
+        schedule = self.schedule
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(),
+            lr=schedule.lr,
+            momentum=schedule.momentum,
+            weight_decay=schedule.weight_decay,
+            fused=True,
+        )
+        half = self.runtime.precision == torch.float16
+        self.scaler = torch.amp.GradScaler(self.runtime.device.type, enabled=half)
+        if self.scaler.is_enabled():  # or what lies in memory would be the momentum after a first step that overflows
+            for parameter in self.model.parameters():
+                self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        self.history: list[dict[str, Any]] = []  # one row per epoch: deterministic
+        self.speed: list[dict[str, Any]] = []  # and measured
+        self.trace = Trace(self.variant.concept)
+
+    def fit(self, checkpoint: Checkpoint) -> None:
+        """Trains, from the last epoch that ``checkpoint`` has; ``history`` and ``speed`` have a row per epoch then.
+
+        Raises:
+            FloatingPointError: a loss is not finite, or no step was taken at all.
+            UserError: this process trains something else than the first one.
+        """
+        self._resume(checkpoint)
+        net = self.runtime.parallel(self.model)
+        for epoch in range(len(self.history), self.schedule.epochs):
+            lr = learning_rate(self.schedule, epoch)
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
+            started = time.perf_counter()
+            loss = self._epoch(net, epoch)
+            seconds = time.perf_counter() - started
+            row: dict[str, Any] = {"epoch": epoch + 1, "step": self.variant.concept.t, "lr": lr, "train_loss": loss}
+            row |= self.trace.close_epoch()
+            row |= evaluate(self.model, self.task, self.runtime, self.schedule.batch_size)
+            self.history.append(row | distribution(self.variant.concept, self.task.names))
+            images = self.task.train.steps(self.schedule.batch_size) * min(
+                self.schedule.batch_size, len(self.task.train)
+            )
+            self.speed.append({"epoch": epoch + 1, "images_per_second": round(images / seconds, 1)})
+            if self.runtime.rank == 0:
+                checkpoint.save(self._state(), self.trace.epochs[-1])
+            self.watch.epoch(self.history, images / seconds)
+        if self.scaler.is_enabled() and self.history[-1]["step"] == 0:
+            raise FloatingPointError(f"{self.title}: every step overflowed; set compute.precision to bfloat16")
+
+    def _state(self) -> dict[str, Any]:
+        parts: dict[str, Any] = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler}
+        parts["concept"] = self.variant.concept
+        states = {name: part.state_dict() for name, part in parts.items()}
+        return {"epoch": len(self.history), **states, "history": self.history, "speed": self.speed}
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        """Goes on from the first process's checkpoint, in all of them, wherever they run."""
+        theirs = self.runtime.from_first(lambda: checkpoint.key)
+        if differs := [part for part in theirs if theirs[part] != checkpoint.key[part]]:
+            raise UserError(
+                f"{self.title}: {' and '.join(differs)} of process {self.runtime.rank} differ from the first one's; "
+                "every node needs the same"
+            )
+        saved = self.runtime.from_first(checkpoint.load)
+        if saved is None:
+            return
+        state, self.trace.epochs = saved
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.variant.concept.load_state_dict(state["concept"])
+        self.history, self.speed = state["history"], state["speed"]
+
+    def _epoch(self, net: nn.Module, epoch: int) -> float:
+        """One epoch; returns the mean unweighted training loss (on the moved images, where the method moves them)."""
+        net.train()
+        runtime, batch_size = self.runtime, self.schedule.batch_size
+        # Whatever else is random (noise, dropout) starts afresh with each epoch, on each process: nothing to save.
+        torch.manual_seed(self.seed + 1_000_003 * epoch + 998_244_353 * runtime.rank)
+        total: torch.Tensor | float = 0.0
+        count = 0
+        batches = self.task.train.train_batches(
+            batch_size, self.schedule.augment, self.seed, epoch, runtime.rank, runtime.world_size
+        )
+        steps = self.task.train.steps(batch_size)
+        for images, y, m in self.watch.steps(batches, steps, epoch, self.schedule.epochs):
+            try:
+                losses = self.step(net, runtime.images(images), y.to(runtime.device), m)
+            except FloatingPointError as error:
+                raise FloatingPointError(f"{self.title}: epoch {epoch + 1}: {error}; {REMEDY}") from None
+            self.watch.step(losses, self.trace, self.task.names)
+            total, count = total + losses.double().sum(), count + m
+        mean = float(all_reduce(torch.as_tensor(total).clone())) / count
+        if not mean < float("inf"):
+            raise FloatingPointError(f"{self.title}: the training loss of epoch {epoch + 1} is {mean}; {REMEDY}")
+        return mean
+
+    def step(self, net: nn.Module, x: torch.Tensor, y: torch.Tensor, m: int) -> torch.Tensor:
+        """One iteration of Algorithm 1 on this process's part of a batch of ``m``; returns its (b,) detached losses.
+
+        ``net`` is what the gradients synchronise through (DDP where there are several processes), ``model`` the same
+        network without: the input gradient of the example axis does not wait for other processes.
+        """
+        runtime, variant, scaler = self.runtime, self.variant, self.scaler
+        concepts = self.task.concepts.to(y.device)[y]
+        with runtime.autocast():
+            x = variant.example(self.model, x, y)
+            losses = F.cross_entropy(net(x).float(), y, reduction="none")
+        detached = losses.detach()
+        weights = variant.concept.weights(concepts, detached).to(losses.dtype)
+        # DDP averages gradients over the processes; the sum over all of them divided by m is the batch's mean.
+        loss = (weights * losses).sum() * (runtime.world_size / m)
+        self.optimizer.zero_grad(set_to_none=True)
+        scaler.scale(loss).backward()
+        scale = scaler.get_scale()
+        scaler.step(self.optimizer)
+        scaler.update()
+        runtime.share_statistics(self.model)
+        if scaler.get_scale() >= scale:  # a step that the scaler skips for an overflow is no step of Algorithm 1
+            self.trace.record(detached, concepts)
+            variant.concept.update(detached, concepts)
+        return detached
+
+
+def distribution(concept: Weighting, names: list[str]) -> dict[str, float]:
+    """q over the concepts, and its entropy in nats; nothing of a weighting whose q does not adapt."""
+    if not concept.adaptive:
+        return {}
+    shares = {f"q_{name}": float(share) for name, share in zip(names, concept.q, strict=True)}
+    return {"q_entropy": float(torch.special.entr(concept.q).sum())} | shares

@@ -1,0 +1,1 @@
+"""What features are worth elsewhere: extraction, linear SVM, search, robustness."""

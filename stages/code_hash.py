@@ -1,0 +1,98 @@
+"""What code decides a result: a module's own file and those of the project that it imports, by their hashes.
+
+A file's hash is of what it does, its syntax tree without comments, docstrings and places: words and layout change none.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("hrrl", "stages")
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+# How a stage starts, checks, finds, writes, fails, goes on and says where it is: they change no result.
+NO_RESULT = {
+    *("hrrl/__init__.py", "stages/__init__.py"),
+    *(
+        "hrrl/data/apart.py",
+        "hrrl/train/checkpoint.py",
+        "hrrl/errors.py",
+        "hrrl/common/files.py",
+        "hrrl/train/launch.py",
+        "hrrl/train/progress.py",
+    ),
+    "hrrl/arithmetic.py",  # what it sets stands beside the code
+    *("hrrl/settings/machine.py", "hrrl/settings/schema.py", "hrrl/settings/params_file.py", "hrrl/common/registry.py"),
+    "hrrl/data/readers/__init__.py",
+    *("stages/checkpoints.py", "stages/common.py", "stages/paths.py"),
+}
+
+
+def code(*modules: str) -> dict[str, str]:
+    """{file: SHA-256} of modules of the project and of all that they import from it, however deep, but NO_RESULT.
+
+    Read from the source, so that nothing is imported. What a registry finds by its file is no import.
+    """
+    found, todo = {}, [name for module in modules for name in _with_parents(module)]
+    while todo:
+        path = _file(todo.pop())
+        name = str(path.relative_to(ROOT))
+        if name not in found and name not in NO_RESULT:
+            tree = ast.parse(path.read_bytes())
+            found[name] = hashlib.sha256(json.dumps(_plain(tree)).encode()).hexdigest()
+            todo += _imported(tree)
+    return dict(sorted(found.items()))
+
+
+def _plain(node: Any) -> Any:
+    """A syntax tree as lists and texts: without places, docstrings, and fields that are empty.
+
+    ``ast.dump`` would do, were it the same in every version of Python: fields come and go, empty.
+    """
+    if isinstance(node, ast.AST):
+        fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            fields["body"] = node.body[1:]
+        return [type(node).__name__, {name: _plain(value) for name, value in sorted(fields.items())}]
+    if isinstance(node, list):
+        return [_plain(part) for part in node]
+    return f"{type(node).__name__} {node!r}"
+
+
+def _imported(tree: ast.AST) -> list[str]:
+    """The modules of the project that a source imports."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            members = [f"{node.module}.{alias.name}" for alias in node.names]
+            submodules = [name for name in members if _is_ours(name) and _exists(name)]
+            names += submodules if len(submodules) == len(members) else [node.module, *submodules]
+    return [parent for name in names if _is_ours(name) for parent in _with_parents(name)]
+
+
+def _with_parents(name: str) -> list[str]:
+    """The packages that Python imports with a module, and the module."""
+    parts = name.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(tuple(f"{package}." for package in PACKAGES))
+
+
+def _exists(name: str) -> bool:
+    base = ROOT.joinpath(*name.split("."))
+    return base.with_suffix(".py").is_file() or (base / "__init__.py").is_file()
+
+
+def _file(name: str) -> Path:
+    found = importlib.util.find_spec(name)
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(f"no module {name}", name=name)
+    return Path(found.origin)

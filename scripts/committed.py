@@ -29,7 +29,8 @@ class Output:
 
     @property
     def same(self) -> bool:
-        return self.committed == self.made
+        """A run that was kept before a cell had this output has no hash to compare with."""
+        return self.committed in (None, self.made)
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,8 @@ def table(outputs: list[committed.Output]) -> Table:
     made = Table("cell", "output", "committed", "made again", "")
     for output in outputs:
         hashes = [(found or "none")[:8] for found in (output.committed, output.made)]
-        made.add_row(output.cell, output.path, *hashes, "same" if output.same else "DIFFERS")
+        verdict = "new" if output.committed is None else "same" if output.same else "DIFFERS"
+        made.add_row(output.cell, output.path, *hashes, verdict)
     return made
 
 

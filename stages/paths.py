@@ -1,6 +1,7 @@
 """Where things are: the folders of data/, models/ and .work/, and their names."""
 
 import json
+import re
 from itertools import product
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def remove_unnamed(params) -> list[Path]:
 
 def run_of(path: Path) -> str:
     """The name of the run, or point, that a file or folder is of: "tau0.5-100" of "tau0.5-100.json"."""
-    return path.name.removesuffix(".json").removesuffix(".csv")
+    return re.sub(r"\.(json|csv|npz)$", "", path.name)
 
 
 def read_json(path: Path):

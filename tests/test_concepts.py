@@ -268,7 +268,7 @@ FIND = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from hrrl import wordnet
+from hrrl.concepts import wordnet
 wordnet.PROJECT, wordnet.DEBIAN = Path("nothing"), Path(sys.argv[2])
 print(wordnet.open_wordnet().synset("dog.n.01").offset(), wordnet.open_wordnet())
 """

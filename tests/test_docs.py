@@ -16,7 +16,7 @@ from pages import PAGES, blocks
 ROOT = Path(__file__).parent.parent
 PROGRAM = {
     "add-a-method.md": """
-from hrrl.params import Variant
+from hrrl.settings.schema import Variant
 from hrrl.report import label
 spec = Variant.model_validate({"example": {"brightness": {}}, "concept": {"hrrl": {"lam": 1.0}}}).spec()
 assert spec["example"] == {"brightness": {"shift": 0.1}}
@@ -25,7 +25,7 @@ assert label(spec) == "Brightness (b=0.1) + CL (λ=1)", label(spec)
     "add-a-dataset.md": """
 from hrrl.data import open_split
 from hrrl.data.manifest import prepare
-from hrrl.params import Dataset
+from hrrl.settings.schema import Dataset
 prepare(Dataset(kind="npz", root="images"), "mine").write("manifest")
 assert len(open_split("manifest", "images", "train", 8)) == 20
 """,

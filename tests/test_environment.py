@@ -68,7 +68,7 @@ RANKS = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": 
 RANKS |= {"MASTER_PORT": "29513", "PET_NNODES": "2", "PET_NODE_RANK": "1", "TORCHELASTIC_RUN_ID": "none"}
 PLACE = """
 from conftest import COMPUTE
-from hrrl import launch, runtime
+from hrrl.train import launch, runtime
 from hrrl.common.distributed import all_reduce
 import torch
 
@@ -107,9 +107,10 @@ from types import SimpleNamespace
 import numpy as np
 from PIL import Image
 
-from hrrl.data import loading, open_split
+from hrrl.data import loading
+from hrrl.data.loading import open_split
 from hrrl.data.manifest import prepare
-from hrrl.params import Dataset
+from hrrl.settings.schema import Dataset
 
 for split in ("train", "val"):
     for i in range(8):

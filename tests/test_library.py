@@ -21,12 +21,12 @@ MEAN, STD = (0.5, 0.4, 0.6), (0.2, 0.25, 0.3)
 NARROW = {"channels": (8, 16, 16, 32)}
 MODULES = [
     "concepts",
-    "extraction",
-    "linear_svm",
+    "transfer.extraction",
+    "transfer.linear_svm",
     "methods.concept.hrrl",
     "methods.example.gradient",
-    "simplex",
-    "theory",
+    "methods.simplex",
+    "methods.theory",
 ]
 
 

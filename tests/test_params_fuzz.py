@@ -176,7 +176,7 @@ def wrong_for(value, path) -> st.SearchStrategy:
         return st.sampled_from([v for v in bad if not (v is None and path[-1] == "resolution")])
     if isinstance(value, str):
         return st.sampled_from([5, True, math.nan, [], {}, "a\x00b", "a\nb", "x\x1b[2J"])
-    return st.sampled_from([5, "x; touch pwned", True, math.nan, [[]]])
+    return st.sampled_from([5, True, math.nan, [[]], *(["x; touch pwned"] if value is not None else [])])
 
 
 @fuzz(80)

@@ -23,7 +23,7 @@ assert spec["example"] == {"brightness": {"shift": 0.1}}
 assert label(spec) == "Brightness (b=0.1) + CL (λ=1)", label(spec)
 """,
     "add-a-dataset.md": """
-from hrrl.data import open_split
+from hrrl.data.loading import open_split
 from hrrl.data.manifest import prepare
 from hrrl.settings.schema import Dataset
 prepare(Dataset(kind="npz", root="images"), "mine").write("manifest")

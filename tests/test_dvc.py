@@ -9,7 +9,7 @@ import subprocess
 from importlib import metadata
 
 import pytest
-from conftest import BIN, ROOT, call, edit
+from conftest import BIN, ROOT, call
 from ruamel.yaml import YAML
 
 SOURCES = [

@@ -115,7 +115,8 @@ def test_two_folders_of_one_name_are_refused(tmp_path):
 def test_names_of_files_do_not_depend_on_the_locale(tmp_path):
     tree(tmp_path / "ü", (COMPOSED, "dog"))
     program = (
-        "from hrrl.data.manifest import prepare; from hrrl.settings.schema import Dataset; from hrrl.data.loading import open_split;"
+        "from hrrl.data.manifest import prepare; from hrrl.settings.schema import Dataset;"
+        "from hrrl.data.loading import open_split;"
         f"root = {str(tmp_path / 'ü')!a}; prepare(Dataset(kind='imagefolder', root=root), 'm').write('m');"
         "print(open_split('m', root, 'test', 8).images.sum())"
     )

@@ -110,6 +110,12 @@ def call(folder, *command, ok=True) -> str:
     return done.stdout
 
 
+def committed(file: str) -> str:
+    """A file of the last commit, whatever has run or been edited here since."""
+    shown = subprocess.run(["git", "show", f"HEAD:{file}"], cwd=ROOT, capture_output=True, encoding="utf-8")
+    return shown.stdout or pytest.skip(f"no git, or no {file} in the last commit")
+
+
 def edit(folder, **changes) -> None:
     """Sets dotted keys of params.yaml."""
     yaml, path = YAML(), folder / "params.yaml"

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import call
+from conftest import call, committed
 from ruamel.yaml import YAML
 
 from hrrl.errors import UserError
@@ -27,7 +27,7 @@ def test_presets_load(preset):
 
 
 def test_params_are_the_quick_preset():
-    assert (ROOT / "params.yaml").read_text() == (ROOT / "presets/quick.yaml").read_text()
+    assert committed("params.yaml") == committed("presets/quick.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def change(content, key, value):
 )
 def test_mistakes_are_named(tmp_path, key, value, message):
     yaml = YAML(typ="safe")
-    content = yaml.load((ROOT / "params.yaml").read_text())
+    content = yaml.load((ROOT / "presets/quick.yaml").read_text(encoding="utf-8"))
     change(content, key, value)
     path = tmp_path / "params.yaml"
     yaml.dump(content, path)

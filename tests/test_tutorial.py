@@ -40,5 +40,5 @@ def test_the_walk(restored):
     assert not stages & {"pretrain", "search-model"}
     assert {"search", "features", "svm", "finetune", "report"} <= stages
     assert "photos" in (restored / "reports/tables/svm.md").read_text()
-    [table] = shell(restored, commands("docs/tutorial.md", "python -m hrrl.concepts"))
+    [table] = shell(restored, commands("docs/tutorial.md", "python -m scripts.concepts_table"))
     assert "T-shirt/top, Trouser, Pullover" in table

@@ -21,7 +21,7 @@ def test_the_walk(restored):
     assert "SVM_HRRL" in shown[1]
     assert shown[2].startswith("epoch,step,lr,train_loss")
 
-    pages = [commands("docs/tutorial.md", "dvc exp run -n erm"), commands("README.md", "dvc exp run -n erm")]
+    pages = [commands("docs/tutorial.md", "dvc exp run -n erm"), commands("docs/usage.md", "dvc exp run -n erm")]
     assert pages[0] == pages[1]  # test_pipeline.py runs them
     run, ranking = shell(restored, commands("docs/tutorial.md", "dvc exp run -n smaller"))
     ran = {line.split("'")[1].split("@")[-1] for line in run.splitlines() if line.startswith("Running stage 'pretrain")}
@@ -40,5 +40,5 @@ def test_the_walk(restored):
     assert not stages & {"pretrain", "search-model"}
     assert {"search", "features", "svm", "finetune", "report"} <= stages
     assert "photos" in (restored / "reports/tables/svm.md").read_text()
-    [table] = shell(restored, commands("docs/tutorial.md", "python -m hrrl.concepts"))
+    [table] = shell(restored, commands("docs/tutorial.md", "python -m scripts.concepts_table"))
     assert "T-shirt/top, Trouser, Pullover" in table

@@ -35,11 +35,12 @@ Named = Sequence[tuple[str, Synset]]  # concepts, in order of precedence
 Images = dict[str, Counter[int]]  # labels of each split
 
 PARAMS = (".yaml", ".yml")
+BENCHMARK = "data/benchmark"  # the manifest of the params file's benchmark, when it is listed
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m hrrl.concepts", description="Shows which concept each class of a dataset belongs to."
+        prog="python -m scripts.concepts_table", description="Shows which concept each class of a dataset belongs to."
     )
     parser.add_argument(
         "dataset",
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         of_params = options.dataset.endswith(PARAMS)
         concepts, synsets = _parse_setting(options.dataset if of_params else options.concepts)
-        folder = _benchmark(options.dataset) if of_params else options.dataset
+        folder = BENCHMARK if of_params else options.dataset
         classes, wnids, images = _read_dataset(folder)
         concepts = resolve(classes, wnids, synsets, concepts)
         if options.tree:
@@ -93,13 +94,6 @@ def _read_params(path: str) -> tuple[Setting, dict[str, str]]:
     params = load(path)
     synsets = {name: synset for dataset in params.datasets.values() for name, synset in dataset.synsets.items()}
     return params.as_dict()["concepts"], synsets
-
-
-def _benchmark(path: str) -> str:
-    """The folder of the benchmark's manifest."""
-    from hrrl.settings.schema import load
-
-    return f"data/{load(path).name}/benchmark"
 
 
 def _read_dataset(dataset: str) -> tuple[list[str], Wnids, Images]:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ("README.md", "benchmarks/README.md", "docs/evidence.md", "docs/tutorial.md")
+NAMES = ("README.md", "benchmarks/README.md", "docs/evidence.md", "docs/tutorial.md", "docs/usage.md")
 READMES = [ROOT / name for name in NAMES]
 BLOCK = re.compile(r"(<!-- include (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -3,6 +3,7 @@
 A page's commands are run by whichever test asks for them (tests/pages.py), or are marked in the page as too long.
 """
 
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -68,3 +69,15 @@ def test_commands_name_targets_and_modules_that_exist(page):
     assert [name for name in re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE) if name not in targets] == []
     modules = re.findall(r"python -m ((?:hrrl|scripts|stages|benchmarks)[.\w]*)", text)
     assert [name for name in modules if not (ROOT / f"{name.replace('.', '/')}.py").is_file()] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_code_that_a_page_names_exists(page):
+    text = (ROOT / page).read_text()
+    own = re.findall(r"^# (\S+\.py)$", text, re.MULTILINE)  # what the page itself shows how to write
+    named = re.findall(r"\b(?:hrrl|stages|scripts|tests|benchmarks|examples|presets)/(?:[\w.-]+/)*[\w.-]+\.\w+", text)
+    assert [name for name in named if name not in own and not (ROOT / name).is_file()] == []
+    names = set(re.findall(r"(?<![/\w.-])hrrl(?:\.[A-Za-z_]\w*)+", text))
+    names -= {name.removesuffix(".py").replace("/", ".") for name in own}
+    for name in names:
+        pkgutil.resolve_name(name)  # raises where there is none

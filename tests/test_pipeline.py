@@ -206,7 +206,7 @@ def test_shrinking_lists_leaves_no_stale_numbers(restored):
 
 
 def test_experiments_compare_variants(restored, tmp_path):
-    *runs, diff = commands("README.md", "dvc exp run -n erm")
+    *runs, diff = commands("docs/usage.md", "dvc exp run -n erm")
     for run in runs:
         out = call(restored, "sh", "-c", run)
         assert "pretrain" not in "".join(line for line in out.splitlines() if line.startswith("Running stage"))

@@ -31,9 +31,9 @@ def test_a_model_card_has_what_the_run_measured_and_loads_the_weights_as_it_stan
     call(folder, "python", "-c", f"{program}\nassert not model.training")
 
 
-def test_the_readmes_recipe_takes_a_models_features(restored):
+def test_the_documents_recipe_takes_a_models_features(restored):
     program = re.search(
-        r"(import torch\nfrom hrrl import extract_features.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
+        r"(import torch\nfrom hrrl import extract_features.*?)```", (ROOT / "docs/library.md").read_text(), re.DOTALL
     )
     check = "\nassert features.shape == (4, 128)"
     call(restored, "python", "-c", program[1] + check)

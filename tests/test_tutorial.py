@@ -21,7 +21,7 @@ def test_the_walk(restored):
     assert "SVM_HRRL" in shown[1]
     assert shown[2].startswith("epoch,step,lr,train_loss")
 
-    pages = [commands("docs/tutorial.md", "dvc exp run -n erm"), commands("README.md", "dvc exp run -n erm")]
+    pages = [commands("docs/tutorial.md", "dvc exp run -n erm"), commands("docs/usage.md", "dvc exp run -n erm")]
     assert pages[0] == pages[1]  # test_pipeline.py runs them
     run, ranking = shell(restored, commands("docs/tutorial.md", "dvc exp run -n smaller"))
     ran = {line.split("'")[1].split("@")[-1] for line in run.splitlines() if line.startswith("Running stage 'pretrain")}

@@ -12,8 +12,7 @@ from ruamel.yaml import YAML
 # What a stage's code has that a run of the smoke preset does not need: it decides bytes elsewhere.
 ELSEWHERE = {
     "hrrl/data/decode.py": ("manifest", "concepts", "preflight"),  # of datasets whose images are files
-    "hrrl/concepts_table.py": ("concepts", "preflight"),  # python -m hrrl.concepts
-    **{f"hrrl/data/{name}.py": ("preflight",) for name in ("manifest", "stores", "trees", "unpack")},
+    **{f"hrrl/data/{name}.py": ("preflight",) for name in ("manifest", "sources", "image_folder", "unpack")},
 }
 NO_RESULT_PARAMS = ("name",)  # of checkpoints, speeds and logs
 WITH_CODE = ("compute.arithmetic",)  # resolve writes it beside the hashes of each stage's code

@@ -40,8 +40,8 @@ def needs() -> dict[str, set[str]]:
 
 
 def with_followers(cells: set[str], needs: dict[str, set[str]]) -> set[str]:
-    """The cells and all that read their outputs, or outputs of those."""
-    found = set(cells)
+    """The cells and all that read their outputs, or outputs of those; what else a user tracks with DVC is none."""
+    found = cells & needs.keys()
     while more := {cell for cell in needs if cell not in found and needs[cell] & found}:
         found |= more
     return found
@@ -116,7 +116,7 @@ def stop(calls: list[Call], logs: Path, patience: float) -> None:
 
 def advice() -> str:
     """What helps where DVC refuses to work, as far as its files say so."""
-    text = LOCKFILE.read_text(encoding="utf-8", errors="replace") if LOCKFILE.exists() else ""
+    text = LOCKFILE.read_text(encoding="utf-8", errors="replace") if LOCKFILE.exists() else "stages: {}"
     if re.search(r"^(<<<<<<<|>>>>>>>) ", text, re.MULTILINE):
         what = "dvc.lock holds both sides of a merge"
     elif not _is_whole(text):
@@ -133,11 +133,21 @@ def _is_whole(text: str) -> bool:
     from ruamel.yaml.error import YAMLError
 
     try:
-        found = YAML(typ="safe").load(text) if text else {"stages": {}}
-    except (YAMLError, ValueError):
+        found = YAML(typ="safe").load(text)
+        return all(
+            isinstance(stage["cmd"], str)
+            and all(_is_entry(entry) for part in ("deps", "outs") for entry in stage.get(part, []))
+            for stage in found["stages"].values()
+        )
+    except (YAMLError, ValueError, TypeError, AttributeError, LookupError):
         return False
-    stages = found.get("stages") if isinstance(found, dict) else None
-    return isinstance(stages, dict) and all(isinstance(stage, dict) and "cmd" in stage for stage in stages.values())
+
+
+def _is_entry(entry: dict) -> bool:
+    """Whether DVC takes a dependency or output of dvc.lock; a hash may be cut, though not below three characters."""
+    numbers = all(isinstance(entry.get(key, 0), int) for key in ("size", "nfiles"))
+    texts = isinstance(entry["path"], str) and isinstance(entry.get("hash", ""), str)
+    return numbers and texts and len(str(entry.get("md5", "none"))) >= 3
 
 
 def _is_json(text: str) -> bool:

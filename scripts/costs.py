@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from statistics import mean
 
+from hrrl.common.files import replacing
+
 
 class Costs:
     """Seconds per cell of a preset.
@@ -19,8 +21,8 @@ class Costs:
 
     def add(self, cell: str, seconds: float) -> None:
         self.seconds[cell] = round(seconds, 2)
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.file.write_text(json.dumps(self.seconds, indent=1) + "\n", encoding="utf-8")
+        with replacing(self.file) as file:  # half of it would end the next run
+            file.write_text(json.dumps(self.seconds, indent=1) + "\n", encoding="utf-8")
 
     def of(self, cell: str) -> float | None:
         """The last time of this cell, else the mean of its stage's, else the usual; None where nothing is known."""

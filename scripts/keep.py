@@ -61,5 +61,5 @@ if __name__ == "__main__":
     os.chdir(ROOT)
     try:
         main()
-    except (UserError, OSError) as error:
+    except (UserError, cells.Broken, OSError) as error:
         sys.exit(str(error))

@@ -36,12 +36,11 @@ def main() -> None:
         return
     import vl_convert
 
-    FILE.parent.mkdir(exist_ok=True)
-    vega = vl_convert.javascript_bundle().replace("</script", "<\\/script")
-    with replacing(FILE) as file:
-        file.write_text(PAGE.replace("VEGA", vega), encoding="utf-8")
     dvc = Path(sys.executable).with_name("dvc")
     subprocess.run([dvc, "config", "--local", "plots.html_template", f"../{FILE}"], check=True)  # relative to .dvc
+    vega = vl_convert.javascript_bundle().replace("</script", "<\\/script")
+    with replacing(FILE) as file:  # the last, by which the next call knows that there is nothing to do
+        file.write_text(PAGE.replace("VEGA", vega), encoding="utf-8")
 
 
 if __name__ == "__main__":

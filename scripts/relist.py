@@ -15,6 +15,7 @@ from stages.paths import CONCEPTS, dataset_folder, read_json, resolved
 
 from hrrl.concepts import csv_hash
 from hrrl.data.manifest import relisted
+from hrrl.errors import UserError
 from scripts import cells
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,4 +54,7 @@ def changed(params, skip: set[str]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (UserError, cells.Broken) as error:
+        sys.exit(str(error))

@@ -39,7 +39,7 @@ TRIES = 2  # of a cell that ended well, or did not begin, in a call that failed
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, help="cells that run side by side (default: as machine.yaml says)")
+    parser.add_argument("--jobs", type=number, help="cells that run side by side (default: as machine.yaml says)")
     arguments = parser.parse_args()
     os.chdir(ROOT)
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -62,6 +62,14 @@ def main() -> int:
     except UserError as error:
         console.print(str(error), markup=False)
         return 1
+
+
+def number(text: str) -> int:
+    """A number of cells, as machine.yaml takes it."""
+    least, most = machine.LEAST["jobs"], machine.MOST["jobs"]
+    if text.isdecimal() and least <= int(text) <= most:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"takes a whole number from {least} to {most}, got {text!r}")
 
 
 @contextmanager
@@ -97,6 +105,8 @@ def run(jobs: int, console: Console, holds: int) -> int:
         note = {"jobs": jobs, "seconds": round(seconds, 2), "commands": ran.seconds}
         (logs / "run.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
         summary.show(console, REPORTS, params.name, seconds)
+    elif ran.looked:
+        console.print("Nothing ran: DVC's cache has the outputs of these params, code and data.")
     else:
         console.print("Nothing to do: params, code and data are those of the last run.")
     for line in committed.verdict():
@@ -123,12 +133,14 @@ class Run:
 
     Attributes:
         seconds: cell -> how long its command took, of those that ran.
+        looked: whether any cell was outdated: where none of them ran, DVC's cache had their outputs.
         failures: cell -> the log that says why.
     """
 
     def __init__(self, params, jobs: int, logs: Path, holds: int):
         self.params, self.jobs, self.logs, self.holds = params, jobs, logs, holds
         self.seconds: dict[str, float] = {}
+        self.looked = False
         self.failures: dict[str, Path] = {}
         self.calls: list = []
         self.tries: Counter = Counter()
@@ -139,23 +151,26 @@ class Run:
         """Brings all cells up to date; returns those that failed."""
         name = self.params.name
         outdated = cells.outdated()
-        if "resolve" in outdated:  # what else is outdated shows when it has run
+        self.looked = "resolve" in outdated
+        if self.looked:  # what else is outdated shows when it has run
             order = {"resolve": set()}
             costs = Costs(WORK / "costs" / f"{name}.json", usual(name))
             self.work(overview.State(list(order), {"resolve"}, 1, costs, WORK / "course" / name), order, None)
             if self.failures:
                 return self.failures
+            remove_unnamed(self.params)  # DVC may have had its outputs, and not run it
             outdated = cells.outdated()
         elif remove_unnamed(self.params):
             outdated = cells.outdated()
         changed = relist.changed(self.params, skip=outdated)
         for cell, why in changed.items():
-            console.print(f"{why}: {cell} runs again")
+            console.print(f"{why}: {cell} runs again", markup=False)
         if not outdated and not changed:
             return {}
         self.forced = set(changed)
         needs = cells.needs()
         pending = cells.with_followers(outdated | self.forced, needs)
+        self.looked |= bool(pending)
         costs = Costs(WORK / "costs" / f"{name}.json", usual(name))
         state = overview.State(list(needs), pending, self.jobs, costs, WORK / "course" / name)
         with (overview.Picture if console.is_terminal else overview.Lines)(state, console) as view:

@@ -73,12 +73,16 @@ def test_keeping_takes_what_documents_name(restored):
     assert (restored / "results/smoke/dvc.lock").read_text() == (restored / "dvc.lock").read_text()
 
 
-@pytest.mark.parametrize("damage", ["cut", "merge"])
+@pytest.mark.parametrize("damage", ["cut", "no value", "empty", "merge"])
 def test_a_damaged_lock_is_named_with_the_command_that_restores_it(restored, damage):
     lock = restored / "dvc.lock"
     text = lock.read_text()
     if damage == "cut":
         lock.write_text(text[: text.index("hash:", len(text) // 2) + 2])  # cut between cells, it is a lock of fewer
+    elif damage == "no value":  # YAML, but none that DVC takes
+        lock.write_text(text[: text.index("size:", len(text) // 2) + len("size:")])
+    elif damage == "empty":
+        lock.write_text("")
     else:
         lines = text.splitlines(keepends=True)
         lock.write_text(

@@ -26,6 +26,7 @@ def test_what_is_given_counts(tmp_path):
         ("workers: 1.5\n", "workers: takes a whole number"),
         ("master_port: 70000\n", "master_port: takes a whole number from 1 to 65535"),
         ('master_addr: "a b; rm"\n', "master_addr: takes a host's name or address"),
+        ("# jobs: 4\n", "holds no keys; copy machine.example.yaml to it"),
         ("master_addr: 5\n", "master_addr: takes a host's name or address, got 5"),
     ],
 )

@@ -38,7 +38,7 @@ def load(path: Path = FILE) -> Machine:
     Raises:
         UserError: one line per key that is unknown or takes something else.
     """
-    content = params_file.read(path) if path.exists() else {}
+    content = params_file.read(path, like="machine.example.yaml") if path.exists() else {}
     if problems := [problem for key, value in content.items() if (problem := _problem(str(key), value))]:
         raise UserError(*(f"{path}: {problem}" for problem in problems))
     return Machine(**content)

@@ -19,19 +19,22 @@ FILES = {"root", "csv"}  # keys whose values are names of files
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories of what ends or spoils a line: names are shown in lines
 
 
-def read(path: str | Path) -> dict[str, Any]:
+def read(path: str | Path, like: str = "one of presets/*.yaml") -> dict[str, Any]:
     """The content of a YAML 1.2 file, as DVC reads it, but with all accents composed, except of names of files.
+
+    Args:
+        like: what a user can copy to it.
 
     Raises:
         UserError: it is not there, not UTF-8, not YAML, no mapping, longer than a params file can be, holds a control
             character or an alias of itself, or grows beyond bounds as its aliases are written out.
     """
     path = Path(path)
-    text = _text(path)
+    text = _text(path, like)
     try:
         root = YAML(typ="safe", pure=True).compose(text)  # the C parser crashes on what nests too deep
         if not isinstance(root, MappingNode):
-            raise UserError(f"{path}: holds no keys; copy one of presets/*.yaml to it")
+            raise UserError(f"{path}: holds no keys; copy {like} to it")
         _count(root, path, {}, {})
         return _composed(YAML(typ="safe", pure=True).load(text))
     except ReaderError as error:
@@ -71,14 +74,14 @@ def cut(text: str, most: int = 160) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, like: str) -> str:
     try:
         with open(path, "rb") as file:
             content = file.read(BYTES + 1)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; copy one of presets/*.yaml to it") from None
+        raise UserError(f"{path}: no such file; copy {like} to it") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); copy one of presets/*.yaml to it") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror}); copy {like} to it") from None
     if len(content) > BYTES:
         raise UserError(f"{path}: longer than {BYTES:,} bytes, which no params file is")
     try:

@@ -1,7 +1,8 @@
 """Keeps of the experiment in data/, models/ and reports/ what the documents show: python -m scripts.keep (`make keep`).
 
 Into results/<name>/ go params.yaml, dvc.lock, claims.json, tables/runs.csv with four small tables, and each file of
-results/<name>/ that a document names: as a table that it includes, as a figure, or as a link.
+results/<name>/ that a document names: as a table that it includes, as a figure, or as a link. What an earlier run left
+there, and no document names, goes.
 """
 
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from hrrl.common.files import replacing
+from hrrl.common.files import remove, replacing
 from hrrl.errors import UserError
 from hrrl.settings.schema import load
 from scripts import cells
@@ -27,11 +28,15 @@ ALWAYS = [  # from which every number of a run follows, and its claims can be de
 def main() -> None:
     name = load().name
     folder = RESULTS / name
+    if outdated := sorted(cells.outdated() & cells.needs().keys()):
+        raise UserError(f"not of today's params, code and data: {', '.join(outdated[:5])}; run `make repro`")
     for file in kept(name):
         if not (REPORTS / file).is_file():
             raise UserError(f"reports/{file}: not there, and documents show results/{name}/{file}; run `make repro`")
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(REPORTS / file, folder / file)
+    for path in [path for path in folder.rglob("*.*") if str(path.relative_to(folder)) not in kept(name)]:
+        remove(path)
     shutil.copyfile("params.yaml", folder / "params.yaml")
     with replacing(folder / "dvc.lock") as file:
         own_cells(file)

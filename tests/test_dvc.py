@@ -8,7 +8,7 @@ import subprocess
 from importlib import metadata
 
 import pytest
-from conftest import BIN, ROOT, call, committed
+from conftest import BIN, ROOT, call, committed, edit
 from ruamel.yaml import YAML
 
 from scripts.keep import ALWAYS
@@ -67,6 +67,12 @@ def test_git_tracks_few_results():
 
 def test_keeping_takes_what_documents_name(restored):
     (restored / "README.md").write_text("![](results/smoke/figures/claims.png) and results/smoke/tables/svm.md\n")
+    left = restored / "results/smoke/tables/left.md"
+    left.parent.mkdir(parents=True)
+    left.write_text("of an earlier run")
+    edit(restored, seeds=[1])
+    assert "run `make repro`" in call(restored, "python", "-m", "scripts.keep", ok=False)
+    call(restored, "git", "checkout", "-q", "params.yaml")
     call(restored, "python", "-m", "scripts.keep")
     kept = {str(path.relative_to(restored / "results/smoke")) for path in (restored / "results/smoke").rglob("*.*")}
     assert kept == {"params.yaml", "dvc.lock", "figures/claims.png", *ALWAYS}

@@ -6,6 +6,11 @@ from pathlib import Path
 from stages.common import ROOT
 from stages.paths import WORK
 
+FINDS = (  # of hrrl/data: what finds and lists images
+    *("array_dataset.py", "image_folder.py", "locate.py", "manifest.py", "readers", "sources.py", "synsets.py"),
+    *("torchvision.py", "unpack.py"),
+)
+
 
 def open_checkpoint(params, name: str, settings: dict, data: list[Path]):
     """The checkpoint of a training run, which any change of what decides its result makes void.
@@ -21,5 +26,5 @@ def open_checkpoint(params, name: str, settings: dict, data: list[Path]):
     package = ROOT / "hrrl"
     files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
     found = [Path(file) for file in files if file.startswith(f"{package}/")]
-    code = sorted(file for file in found if not file.is_relative_to(f"{package}/datasets"))
+    code = sorted(file for file in found if not any(file.is_relative_to(package / "data" / part) for part in FINDS))
     return Checkpoint(WORK / "checkpoints" / params.name / name, fingerprint(settings, code, data))

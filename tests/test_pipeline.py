@@ -122,7 +122,7 @@ def test_a_change_of_params_reruns_just_what_depends_on_it(restored):
 
 
 def test_a_cell_depends_on_what_decides_its_bytes_and_on_nothing_else(restored):
-    for kind, name in (("methods/example", "noise"), ("datasets/kinds", "imagefolder")):
+    for kind, name in (("methods/example", "noise"), ("data/readers", "imagefolder")):
         shutil.copy(restored / f"hrrl/{kind}/{name}.py", restored / f"hrrl/{kind}/new.py")
     defaults = {"lam": 1.0, "c": 10.0, "s": 100, "q0": "empirical"}
     (restored / "machine.yaml").write_text("workers: 1\nmaster_port: 29501\n")

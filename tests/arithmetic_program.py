@@ -86,7 +86,8 @@ def numbers() -> list:
     """Statistics and theory on numbers that are the same everywhere."""
     values = np.random.default_rng(0).normal(size=40)
     s = np.arange(2, 2000)
-    interval = [*statistics.over_seeds(values), *statistics.over_images(values), statistics.p_value(values)]
+    error = statistics.image_error(values / len(values))
+    interval = [*statistics.over_seeds(values), *statistics.over_images(0.1, error), statistics.p_value(values)]
     return [np.array(interval), theory.h(s, 50.0), np.exp(values), np.log1p(np.abs(values)), np.power(2.0, values)]
 
 

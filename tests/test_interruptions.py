@@ -164,6 +164,7 @@ def test_two_nodes_train_one_model(restored, tmp_path):
         for rank, (node, lr) in enumerate(zip((restored, other), lrs, strict=True)):
             edit(node, launch={"nproc": 1, "nnodes": 2}, pretrain__epochs=3, pretrain__lr=lr)
             (node / "machine.yaml").write_text(f"node_rank: {rank}\nmaster_port: {port}\n")
+            call(node, "dvc", "repro", "--quiet", "resolve")  # which hands the settings on
             commands.append(subprocess.Popen([BIN / "dvc", "repro", "--single-item", stage], cwd=node, **OUTPUT))
         return [command.communicate(timeout=PATIENCE)[0] for command in commands]
 

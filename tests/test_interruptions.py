@@ -124,6 +124,7 @@ def test_two_clones_share_one_cache(restored, tmp_path):
     for folder in (restored, other):
         call(folder, "dvc", "config", "--local", "cache.dir", str(cache))
         edit(folder, finetune__lr=0.02)
+        call(folder, "dvc", "repro", "--quiet", "resolve")
     command = [BIN / "dvc", "repro", "--single-item", "finetune@erm-0"]
     runs = [subprocess.Popen(command, cwd=folder, **OUTPUT) for folder in (restored, other)]
     printed = [run.communicate(timeout=PATIENCE)[0] for run in runs]
@@ -137,6 +138,7 @@ def test_two_clones_share_one_cache(restored, tmp_path):
 @pytest.mark.parametrize(("nproc", "shell"), [(1, "/bin/sh"), (2, "/bin/bash")])
 def test_killed_dvc_leaves_nothing_running_and_goes_on(restored, nproc, shell):
     edit(restored, pretrain__epochs=8, launch__nproc=nproc)
+    call(restored, "dvc", "repro", "--quiet", "resolve")
     stage, checkpoints = "pretrain@erm-0", restored / ".work/checkpoints/smoke/pretrain-erm-0"
     shutil.rmtree(checkpoints, ignore_errors=True)
     shutil.rmtree(restored / "data/cache")  # one process fills it anew, and what it imports for that is its own affair

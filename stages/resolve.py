@@ -37,9 +37,8 @@ STAGES = {  # the keys of params.yaml that decide what a stage writes; dvc.yaml 
     "theory": ["seeds", "theory", "runs.pretrain"],
     "gallery": ["seeds", "benchmark", "targets", "headline", "runs.pretrain", "runs.svm", "compute"],
     "report": [
-        *("name", "seeds", "benchmark", "targets", "shifts", "claims", "headline", "concepts", "runs.pretrain"),
-        *("runs.svm", "runs.finetune", "pretrain", "search", "svm", "finetune", "robustness", "theory", "compute"),
-        "launch",
+        *("name", "seeds", "benchmark", "targets", "shifts", "claims", "headline", "concepts", "runs", "pretrain"),
+        *("search", "svm", "finetune", "robustness", "theory", "compute", "launch"),
     ],
 }
 FOUND = {  # the code that stages find by its name, whatever params.yaml says

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from stages.common import STOP
 
+from hrrl.common.files import replacing
+
 DVC = str(Path(sys.executable).with_name("dvc"))
 EDGE = re.compile(r'^"([^"]+)"(?: -> "([^"]+)")?;?$', re.MULTILINE)  # of `dvc dag --dot`: a cell, and one that reads it
 LOCKFILE, LOCKS = Path("dvc.lock"), Path(".dvc/tmp/rwlock")
@@ -112,6 +114,17 @@ def stop(calls: list[Call], logs: Path, patience: float) -> None:
     for call in calls:
         call.kill()
         call.process.wait()
+
+
+def forget_others() -> None:
+    """Leaves out of dvc.lock the cells that an earlier params.yaml had and this one has not; DVC's cache keeps theirs."""
+    names = set(_asked("stage", "list", "--name-only").split())
+    text = LOCKFILE.read_text(encoding="utf-8")
+    head, *entries = re.split(r"^(?=  \S)", text, flags=re.MULTILINE)
+    left = head + "".join(entry for entry in entries if entry.partition(":")[0].strip(" '\"") in names)
+    if left != text:
+        with replacing(LOCKFILE) as file:
+            file.write_text(left, encoding="utf-8")
 
 
 def advice() -> str:

@@ -57,6 +57,11 @@ def last_commit() -> Run | None:
     return Run("the last commit", params, lock) if params and lock else None
 
 
+def is_locked() -> bool:
+    """Whether dvc.lock is the last commit's."""
+    return Path("dvc.lock").read_text(encoding="utf-8") == _committed("dvc.lock")
+
+
 def named(name: str) -> Run:
     """The run in results/<name>/."""
     folder = ROOT / RESULTS / name

@@ -99,6 +99,8 @@ def run(jobs: int, console: Console, holds: int) -> int:
     if failures:
         console.print("After it is mended, `make repro` goes on: what is done stays done.")
         return 1
+    if not committed.is_locked():
+        cells.forget_others()
     report = REPORTS / "report.html"
     if ran.seconds:
         seconds = time.monotonic() - began

@@ -117,7 +117,7 @@ def stop(calls: list[Call], logs: Path, patience: float) -> None:
 
 
 def forget_others() -> None:
-    """Leaves out of dvc.lock the cells that an earlier params.yaml had and this one has not; DVC's cache keeps theirs."""
+    """Leaves out of dvc.lock the cells of an earlier params.yaml that this one has not; they stay in the cache."""
     names = set(_asked("stage", "list", "--name-only").split())
     text = LOCKFILE.read_text(encoding="utf-8")
     head, *entries = re.split(r"^(?=  \S)", text, flags=re.MULTILINE)

@@ -3,7 +3,7 @@
 import ctypes
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -61,6 +61,30 @@ class Runtime:
         """The model itself, moved to the device in the memory layout."""
         model.to(device=self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
         return model
+
+    def feed(self, batches: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """Batches (images, labels, ...) on the device, the images as :meth:`images` makes them.
+
+        On a GPU each is copied from pinned memory, on a stream of its own, while the one before is computed with.
+        """
+        if self.device.type != "cuda":
+            for images, y, *rest in batches:
+                yield self.images(images), y.to(self.device), *rest
+            return
+        copies, ready = torch.cuda.Stream(self.device), None
+        for images, y, *rest in batches:
+            with torch.cuda.stream(copies):
+                x = self.images(images.contiguous().pin_memory())
+                y = y.pin_memory().to(self.device, non_blocking=True)
+            if ready is not None:
+                yield ready
+            computing = torch.cuda.current_stream(self.device)
+            computing.wait_stream(copies)
+            for tensor in (x, y):
+                tensor.record_stream(computing)
+            ready = x, y, *rest
+        if ready is not None:
+            yield ready
 
     def images(self, batch: torch.Tensor) -> torch.Tensor:
         """(b, 3, S, S) uint8 images to float32 in [0, 1] on the device."""

@@ -1,6 +1,7 @@
 """Where and how a run computes: device, precision, memory layout, threads, processes."""
 
 import ctypes
+import inspect
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -104,7 +105,10 @@ class Runtime:
         net: nn.Module = torch.compile(model) if self.compile else model  # type: ignore[assignment]
         if self.world_size > 1:
             devices = [self.device.index] if self.device.type == "cuda" else None
-            net = nn.parallel.DistributedDataParallel(net, device_ids=devices, broadcast_buffers=False)
+            # share_statistics does it; torch 2.13 has another name for leaving it out
+            known = inspect.signature(nn.parallel.DistributedDataParallel).parameters
+            left_out = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+            net = nn.parallel.DistributedDataParallel(net, device_ids=devices, **{left_out: False})
         return net
 
     def share_statistics(self, model: nn.Module) -> None:

@@ -22,9 +22,9 @@ def open_checkpoint(params, name: str, settings: dict, data: list[Path]):
     from hrrl.train.checkpoint import Checkpoint, fingerprint
 
     settings = settings | {"compute": params.compute.as_dict(), "launch": params.launch.as_dict()}
-    settings["computed"] = runtime.computed(params.compute)
     package = ROOT / "hrrl"
     files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
     found = [Path(file) for file in files if file.startswith(f"{package}/")]
     code = sorted(file for file in found if not any(file.is_relative_to(package / "data" / part) for part in FINDS))
-    return Checkpoint(WORK / "checkpoints" / params.name / name, fingerprint(settings, code, data))
+    used = fingerprint(settings, code, data) | {"device": runtime.computed(params.compute)}
+    return Checkpoint(WORK / "checkpoints" / params.name / name, used)

@@ -35,6 +35,8 @@ COMPUTE = SimpleNamespace(
     channels_last=True,
     compile=False,
     sync_batchnorm=False,
+    tf32=False,
+    cudnn_benchmark=False,
     fast=True,
     threads=1,
 )

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import os
+import re
 import resource
 import shutil
 import signal
@@ -22,10 +23,11 @@ from conftest import COMPUTE, PATIENCE, SCHEDULE, digits_task, method, network
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from hrrl import arithmetic
 from hrrl.data.manifest import prepare
 from hrrl.errors import UserError
 from hrrl.settings.schema import Dataset
-from hrrl.train import launch, models, precision, runtime, training
+from hrrl.train import gpu, launch, models, precision, runtime, training
 from hrrl.train.checkpoint import Checkpoint, fingerprint
 from hrrl.train.progress import Course, Watch, watching
 
@@ -58,7 +60,8 @@ def test_the_course_of_a_run_can_be_read_while_it_goes(task, tmp_path, capsys):
     pd.DataFrame(history).to_csv(tmp_path / "by_pandas.csv", index=False)
     assert (tmp_path / "history.csv").read_bytes() == (tmp_path / "by_pandas.csv").read_bytes()
     assert json.loads((tmp_path / "now.json").read_text())["done"] == 1
-    first, last = capsys.readouterr().out.splitlines()
+    device, first, last = capsys.readouterr().out.splitlines()
+    assert device == f"computing in float32 on {arithmetic.cpu()}"
     row = history[0]
     worst = min(task.names, key=lambda name: row[f"accuracy_{name}"])
     score = f"worst concept {row[f'accuracy_{worst}']:.2f} % ({worst})"
@@ -350,9 +353,39 @@ def test_a_concept_of_one_image_trains(tmp_path):
     assert float(method.concept.q.sum()) == pytest.approx(1)
 
 
-def test_float32_is_not_tf32():
+@pytest.mark.parametrize("on", [True, False])
+def test_float32_is_tf32_where_settings_say_so(on):
     """PyTorch's default lets convolutions on recent GPUs round float32 to ten bits."""
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
-    with runtime.start(COMPUTE):
-        assert not torch.backends.cudnn.allow_tf32
-        assert not torch.backends.cuda.matmul.allow_tf32
+    compute, backends = copy.copy(COMPUTE), torch.backends
+    compute.tf32 = compute.cudnn_benchmark = on
+    backends.cudnn.allow_tf32 = backends.cuda.matmul.allow_tf32 = backends.cudnn.benchmark = not on
+    with runtime.start(compute):
+        found = backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32, backends.cudnn.benchmark
+    assert found == (on, on, on)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU can be used")
+@pytest.mark.parametrize(("driver", "remedy"), [("570.86.15", "cu128"), ("535.104.05", "cu126"), ("390.1", "newer")])
+def test_a_gpu_that_torch_cannot_use_is_an_error(tmp_path, monkeypatch, driver, remedy):
+    compute = copy.copy(COMPUTE)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(gpu, "DEVICES", tmp_path)
+    monkeypatch.setattr(gpu, "VERSION", tmp_path / "version")
+    (tmp_path / "version").write_text(f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {driver}  Wed Jul  1 2020\n")
+    compute.device = "auto"
+    runtime.check(compute, 1, 1)  # a driver without a device, as in a container
+    (tmp_path / "nvidia0").touch()
+    with pytest.raises(UserError, match=f"driver {driver}, which torch {re.escape(torch.__version__)} .*{remedy}"):
+        runtime.check(compute, 1, 1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    runtime.check(compute, 1, 1)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    (tmp_path / "nvidia0").unlink()
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text(f"#!/bin/sh\necho {driver}\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match=f"driver {driver}"):
+        runtime.check(compute, 1, 1)
+    compute.device = "cpu"
+    runtime.check(compute, 1, 1)

@@ -7,7 +7,7 @@ INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def checked(concepts: torch.Tensor, K: int) -> torch.Tensor:
-    """The concepts as (b,) int64 indices, each of them looked at where that costs no wait: on the CPU.
+    """The concepts as (b,) int64 indices, each of them looked at where that waits for no device: on the CPU.
 
     On a GPU, whoever takes rows by them must refuse others than 0 to K - 1 on the device, as ``index_select`` does.
 
@@ -19,23 +19,24 @@ def checked(concepts: torch.Tensor, K: int) -> torch.Tensor:
         raise TypeError(f"concepts are indices from 0 to {K - 1}, of an integer type; got {concepts.dtype}")
     concepts = concepts.long()
     if concepts.device.type == "cpu" and len(concepts):
-        low, high = map(int, concepts.aminmax())
+        values = concepts.numpy()
+        low, high = values.min(), values.max()
         if low < 0 or high >= K:
             raise IndexError(f"a concept is {low if low < 0 else high}; expected 0 to {K - 1}, the {K} of counts")
     return concepts
 
 
-def concept_sums(losses: torch.Tensor, concepts: torch.Tensor, K: int) -> tuple[torch.Tensor, float]:
-    """Sum of the losses per concept, (K,) float64 on the CPU, and the batch size m; both over all processes."""
-    sums = all_reduce(batch_sums(losses, concepts, K)).cpu()
-    return sums[:K], float(sums[K])
+def concept_sums(losses: torch.Tensor, concepts: torch.Tensor, K: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sums of the losses by concept, (K,), and the batch size m, (), over all processes; float64 on their device."""
+    sums = all_reduce(batch_sums(losses, concepts, K))
+    return sums[:K], sums[K]
 
 
 def batch_sums(losses: torch.Tensor, concepts: torch.Tensor, K: int) -> torch.Tensor:
     """(K + 1,) float64 where the losses are: their sums per concept, and last their number; of this process alone."""
     sums = torch.zeros(K + 1, dtype=torch.float64, device=losses.device)
     sums[:K].index_add_(0, checked(concepts, K), losses.detach().double())
-    sums[K] = len(losses)
+    sums[K].fill_(len(losses))
     return sums
 
 
@@ -47,10 +48,14 @@ def all_reduce(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def gather(values: torch.Tensor) -> tuple[torch.Tensor, slice]:
-    """The (b,) values of all processes in one tensor, in the order of their ranks, and where this process's are."""
+    """The (b,) values of all processes in one tensor, in the order of their ranks, and where this process's are.
+
+    Their numbers are exchanged by way of the CPUs where the processes have one (gloo): no GPU is waited for.
+    """
     if not (dist.is_available() and dist.is_initialized()):
         return values, slice(0, len(values))
-    sizes = torch.zeros(dist.get_world_size(), dtype=torch.long, device=values.device)
+    where = "cpu" if "cpu:" in dist.get_backend_config() else values.device
+    sizes = torch.zeros(dist.get_world_size(), dtype=torch.long, device=where)
     sizes[dist.get_rank()] = len(values)
     ends = all_reduce(sizes).cumsum(0).tolist()
     mine = slice(ends[dist.get_rank()] - len(values), ends[dist.get_rank()])

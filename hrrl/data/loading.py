@@ -357,6 +357,7 @@ class Large(Source):
             num_workers=self.workers,
             multiprocessing_context="fork" if self.workers else None,
             prefetch_factor=PREFETCHED if self.workers else None,
+            pin_memory=torch.cuda.is_initialized(),  # in a thread, where this process uses a GPU
             generator=torch.Generator(),  # leaves torch's own alone
         )
         done = 0

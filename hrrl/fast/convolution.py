@@ -80,4 +80,4 @@ def _taps(image: Size, kernel: Size, stride: Size, padding: Size) -> tuple[torch
         taps.append(tap.clamp(0, kernel[d] - 1))
     both = taps[0][:, None, :, None] * kernel[1] + taps[1][None, :, None, :]
     inside = insides[0][:, None, :, None] & insides[1][None, :, None, :]
-    return both.flatten(), None if inside.all() else inside.view(1, -1, 1), tuple(size)
+    return both.flatten(), None if inside.numpy().all() else inside.view(1, -1, 1), tuple(size)

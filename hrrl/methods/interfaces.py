@@ -8,11 +8,13 @@ A variant is one point on each axis; the training loop knows no point by name. P
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 
-from hrrl.common.distributed import checked
+from hrrl.common.distributed import checked, concept_sums
 
+NOT_FINITE = "the losses by concept are not finite; q stays as it was"
 Counts = torch.Tensor | Sequence[float]  # N_k, (K,) training images per concept
 
 
@@ -39,6 +41,8 @@ class Perturbation:
 class Weighting:
     """No weighting: every example counts once. The concept axis of ERM and EL, and the base of the other points.
 
+    q and what else is kept is where the concepts of a batch are, in float64; on a GPU nothing waits for it.
+
     Args:
         counts: N_k, (K,) training images per concept, all positive.
     Attributes:
@@ -59,6 +63,13 @@ class Weighting:
         self.share = counts / counts.sum()  # N_k / N
         self.q = self.share.clone()
         self.t = 0
+        self.lost = torch.zeros((), dtype=torch.bool)  # whether a step was not finite
+
+    def to(self, device: torch.device) -> None:
+        """Moves q, and whatever else is kept, to a device; the first batch there would do so."""
+        for name, value in list(vars(self).items()):
+            if isinstance(value, torch.Tensor):
+                setattr(self, name, value.to(device))
 
     def weights(self, concepts: torch.Tensor, losses: torch.Tensor | None = None) -> torch.Tensor:
         """(B,) float64 weights of the examples' losses; ``concepts`` (B,) int64, ``losses`` (B,) detached.
@@ -66,8 +77,9 @@ class Weighting:
         Raises:
             IndexError: a concept is none of 0 to K - 1; on a GPU, which does not wait, CUDA says so.
         """
+        self._follow(concepts)
         # q / (N_k/N) is N/N_k q, and exactly 1 where q is the empirical distribution.
-        return (self.q / self.share).to(concepts.device).index_select(0, checked(concepts, len(self.q)))
+        return (self.q / self.share).index_select(0, checked(concepts, len(self.q)))
 
     def gradient(self, terms: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
         """The gradient of a step's objective in q, (..., K) float64: ``terms`` where nothing regularises q.
@@ -81,7 +93,40 @@ class Weighting:
         """One step of the weighting from (B,) detached losses; called once per optimizer step."""
         self.t += 1
 
+    def check(self) -> None:
+        """Reads whether all steps so far were finite; of a q on a GPU, nothing else says so.
+
+        Raises:
+            FloatingPointError: one was not; q stayed as it was.
+        """
+        if self.lost:
+            raise FloatingPointError(NOT_FINITE)
+
+    def _follow(self, concepts: torch.Tensor) -> None:
+        if self.q.device != concepts.device:
+            self.to(concepts.device)
+
+    def _sums(self, losses: torch.Tensor, concepts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The (K,) sums of a batch's losses by concept, and its size, over all processes; q is on their device now."""
+        self._follow(concepts)
+        return concept_sums(losses, concepts, len(self.q))
+
+    def _moved(self, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        """``new``, or ``old`` where not all of ``new`` is finite: in q that would stay for good.
+
+        Raises:
+            FloatingPointError: it is not, at once on the CPU; elsewhere, where it costs a wait, :meth:`check` says so.
+        """
+        if new.device.type == "cpu":
+            if not np.isfinite(new.numpy()).all():
+                raise FloatingPointError(NOT_FINITE)
+            return new
+        finite = new.isfinite().all()
+        self.lost = self.lost | ~finite
+        return torch.where(finite, new, old)
+
     def state_dict(self) -> dict[str, Any]:
+        self.check()
         return {"q": self.q.clone(), "t": self.t}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

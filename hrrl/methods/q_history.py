@@ -14,8 +14,8 @@ class Trace:
     step (on x~); the same row of ``q`` is the distribution before the step's update. With both, the regret of Theorem 3
     can be computed, and other learning rates of q replayed on the same losses.
 
-    Steps are recorded where the losses are and nothing waits for them: sums go over the processes, and to the CPU, once
-    an epoch.
+    Steps are recorded where the losses and q are and nothing waits for them: sums go over the processes, and all to the
+    CPU, once an epoch.
 
     Attributes:
         epochs: {"terms", "q"} of each closed epoch, (steps, K) float64 each.
@@ -38,9 +38,9 @@ class Trace:
             none = torch.empty(0, len(self.weighting.q), dtype=torch.float64)
             self.epochs.append({"terms": none, "q": none})
             return {}
-        sums, q = all_reduce(torch.stack(self.sums)).cpu(), torch.stack(self.q)
+        sums, q = all_reduce(torch.stack(self.sums)), torch.stack(self.q)
         terms = sums[:, :-1] / sums[:, -1:] / self.weighting.share
-        self.epochs.append({"terms": terms, "q": q})
+        self.epochs.append({"terms": terms.cpu(), "q": q.cpu()})
         self.sums, self.q = [], []
         norms = self.weighting.gradient(terms, q).norm(dim=1)
         return {"q_gradient_mean": float(norms.mean()), "q_gradient_max": float(norms.max())}

@@ -21,6 +21,8 @@ def project_simplex(v: torch.Tensor) -> torch.Tensor:
     # The projection does not change when all entries move together; without it, large entries would cancel.
     u = v.double() - v.max().double()
     descending = u.sort(descending=True).values
-    excess = (descending.cumsum(0) - 1) / torch.arange(1, len(u) + 1, device=u.device, dtype=u.dtype)
-    support = int((descending > excess).sum())  # a prefix: the entries that stay positive
-    return (u - excess[support - 1]).clamp_(min=0).to(v.dtype)
+    # CUDA's own sums of prefixes are not deterministic.
+    sums = descending.cumsum(0) if u.device.type == "cpu" else descending.expand(len(u), -1).tril().sum(1)
+    excess = (sums - 1) / torch.arange(1, len(u) + 1, device=u.device, dtype=u.dtype)
+    support = (descending > excess).sum().clamp_(min=1)  # a prefix: the entries that stay positive
+    return (u - excess.take(support - 1)).clamp_(min=0).to(v.dtype)

@@ -334,6 +334,8 @@ class Compute(Section):
     compile: bool
     sync_batchnorm: bool
     fast: bool  # hrrl/fast: the same functions up to rounding, faster
+    tf32: bool  # on GPUs: float32 products by TF32, ten bits of each factor
+    cudnn_benchmark: bool  # on GPUs: the fastest convolutions by trying, which may be others in the next run
     threads: Annotated[int, Field(ge=1, le=1024)]  # of one process, on the CPU
 
     @model_validator(mode="after")

@@ -51,22 +51,21 @@ def evaluate(
     K = len(task.names)
     class_concepts = task.concepts.to(runtime.device)
     outputs = []
-    for images, y in task.test.eval_batches(batch_size, runtime.rank, runtime.world_size):
-        x, y = runtime.images(images), y.to(runtime.device)
+    for x, y in runtime.feed(task.test.eval_batches(batch_size, runtime.rank, runtime.world_size)):
         with runtime.autocast():
             logits = model(example(model, x, y) if example else x).float()
         hits, loss = (logits.argmax(1) == y).double(), F.cross_entropy(logits, y, reduction="none").double()
         outputs.append(torch.stack([class_concepts[y].double(), hits, loss]))
     where, hits, loss = torch.cat(outputs, 1) if outputs else torch.zeros(3, 0, device=runtime.device)
-    correct, total = concept_sums(hits, where.long(), K)
-    losses, _ = concept_sums(loss, where.long(), K)
+    correct, total = (sums.cpu() for sums in concept_sums(hits, where.long(), K))
+    losses = concept_sums(loss, where.long(), K)[0].cpu()
     if not losses.isfinite().all():
         raise FloatingPointError(
             "the loss on the held-out images is not finite: the network has diverged, or images are moved further than "
             "compute.precision can tell; lower lr or the length of the step"
         )
     counts = torch.bincount(task.concepts[task.test.labels], minlength=K).double()
-    row = {"val_accuracy": 100 * float(correct.sum()) / total, "val_loss": float(losses.sum()) / total}
+    row = {"val_accuracy": 100 * float(correct.sum()) / float(total), "val_loss": float(losses.sum()) / float(total)}
     for k, name in enumerate(task.names):
         if counts[k] == 0:  # the validation part has no image of this concept
             continue

@@ -32,12 +32,11 @@ class Live(Course):
         weighting = trace.weighting
         if weighting.t % EVERY or not trace.sums:
             return
-        terms = trace.sums[-1][:-1].cpu() / trace.sums[-1][-1].cpu() / weighting.share
+        terms = trace.sums[-1][:-1] / trace.sums[-1][-1] / weighting.share
         norm = weighting.gradient(terms[None], trace.q[-1][None]).norm()
-        values = {"loss": losses.mean(), "q_gradient": norm}
-        values |= {f"q/{name}": share for name, share in zip(names, weighting.q, strict=True)}
-        for name, value in values.items():
-            self.writer.add_scalar(f"step/{name}", float(value), weighting.t)
+        values = torch.cat([losses.mean().double().view(1), norm.view(1), weighting.q]).tolist()  # one wait for all
+        for name, value in zip(["loss", "q_gradient", *(f"q/{name}" for name in names)], values, strict=True):
+            self.writer.add_scalar(f"step/{name}", value, weighting.t)
 
     def epoch(self, history: list[dict[str, Any]], images_per_second: float) -> None:
         super().epoch(history, images_per_second)

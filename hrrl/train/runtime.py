@@ -1,9 +1,10 @@
 """Where and how a run computes: device, precision, memory layout, threads, processes."""
 
 import ctypes
+import inspect
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -14,7 +15,7 @@ from torch import nn
 
 from hrrl import arithmetic, fast
 from hrrl.errors import UserError
-from hrrl.train import launch, precision
+from hrrl.train import gpu, launch, precision
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 KEPT = 1 << 30  # bytes: larger tensors, and what is free at the heap's end beyond, are given back
@@ -31,6 +32,8 @@ class Compute(precision.Compute, Protocol):
     sync_batchnorm: bool
     fast: bool
     threads: int
+    tf32: bool
+    cudnn_benchmark: bool
 
     @property
     def arithmetic(self) -> str: ...
@@ -62,6 +65,30 @@ class Runtime:
         model.to(device=self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
         return model
 
+    def feed(self, batches: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        """Batches (images, labels, ...) on the device, the images as :meth:`images` makes them.
+
+        On a GPU each is copied from pinned memory, on a stream of its own, while the one before is computed with.
+        """
+        if self.device.type != "cuda":
+            for images, y, *rest in batches:
+                yield self.images(images), y.to(self.device), *rest
+            return
+        copies, ready = torch.cuda.Stream(self.device), None
+        for images, y, *rest in batches:
+            with torch.cuda.stream(copies):
+                x = self.images(images.contiguous().pin_memory())
+                y = y.pin_memory().to(self.device, non_blocking=True)
+            if ready is not None:
+                yield ready
+            computing = torch.cuda.current_stream(self.device)
+            computing.wait_stream(copies)
+            for tensor in (x, y):
+                tensor.record_stream(computing)
+            ready = x, y, *rest
+        if ready is not None:
+            yield ready
+
     def images(self, batch: torch.Tensor) -> torch.Tensor:
         """(b, 3, S, S) uint8 images to float32 in [0, 1] on the device."""
         batch = batch.to(self.device, non_blocking=True).float().div_(255)
@@ -78,13 +105,17 @@ class Runtime:
         net: nn.Module = torch.compile(model) if self.compile else model  # type: ignore[assignment]
         if self.world_size > 1:
             devices = [self.device.index] if self.device.type == "cuda" else None
-            net = nn.parallel.DistributedDataParallel(net, device_ids=devices, forward_sync_buffers=False)
+            # share_statistics does it; torch 2.13 has another name for leaving it out
+            known = inspect.signature(nn.parallel.DistributedDataParallel).parameters
+            left_out = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+            net = nn.parallel.DistributedDataParallel(net, device_ids=devices, **{left_out: False})
         return net
 
     def share_statistics(self, model: nn.Module) -> None:
         """Gives every process the first one's batch norm statistics, in place.
 
-        DDP would do so at the next training pass: too late for the input gradient and the evaluation before it.
+        DDP would do so at the next training pass: too late for the input gradient and the evaluation before it. All
+        begin with the same ones: networks are built from the run's seed, or read.
         """
         if self.world_size > 1 and (buffers := [b for b in model.buffers() if b.is_floating_point()]):
             values = torch.cat([buffer.flatten() for buffer in buffers])
@@ -100,6 +131,8 @@ def check(compute: Compute, nproc: int, nnodes: int) -> None:
         UserError: it has no such device, not as many, or PyTorch cannot do this on it.
     """
     cuda = uses_cuda(compute)
+    if compute.arithmetic == "native" and compute.device != "cpu" and (why := gpu.unusable()):
+        raise UserError(f"compute.device: {why}")
     if compute.device == "cuda" and not cuda:
         raise UserError("compute.device: this machine has no CUDA device; use auto or cpu")
     if cuda and nproc > torch.cuda.device_count():
@@ -119,8 +152,12 @@ def computed(compute: Compute) -> str:
     """What decides the bytes of results beside code and settings: nothing of the machine where they are portable."""
     if compute.arithmetic == "portable" and not arithmetic.cpu_lacks():
         return "portable"
-    chip = torch.cuda.get_device_name() if uses_cuda(compute) else arithmetic.cpu()
-    return f"{precision.in_use(compute)} on {chip}"
+    return f"{precision.in_use(compute)} on {device_name(compute)}"
+
+
+def device_name(compute: Compute) -> str:
+    """The GPU or the CPU that networks are on, by its maker's name."""
+    return torch.cuda.get_device_name() if uses_cuda(compute) else arithmetic.cpu()
 
 
 @contextmanager
@@ -141,13 +178,16 @@ def start(compute: Compute) -> Iterator[Runtime]:
     # A tenth of a step, and we read none of it.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     # On recent GPUs PyTorch rounds convolutions' float32 inputs to TF32's ten bits: too coarse for a step of tau 0.01.
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = compute.tf32
+    torch.backends.cudnn.benchmark = compute.cudnn_benchmark
     torch.set_num_threads(compute.threads)
     _keep_freed_memory()
     before = fast.is_on()
     fast.use(compute.fast)
     if ranks.world_size > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    if ranks.rank == 0:
+        print(f"computing in {precision.in_use(compute)} on {device_name(compute)}", flush=True)
     try:
         yield Runtime(
             device=device,

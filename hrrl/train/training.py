@@ -73,6 +73,8 @@ class Training:
 
     def __post_init__(self) -> None:
         self.runtime.place(self.model)
+        self.concepts = self.task.concepts.to(self.runtime.device)
+        self.variant.concept.to(self.runtime.device)
         schedule = self.schedule
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
@@ -156,13 +158,14 @@ class Training:
             batch_size, self.schedule.augment, self.seed, epoch, runtime.rank, runtime.world_size
         )
         steps = self.task.train.steps(batch_size)
-        for images, y, m in self.watch.steps(batches, steps, epoch, self.schedule.epochs):
-            try:
-                losses = self.step(net, runtime.images(images), y.to(runtime.device), m)
-            except FloatingPointError as error:
-                raise FloatingPointError(f"{self.title}: epoch {epoch + 1}: {error}; {REMEDY}") from None
-            self.watch.step(losses, self.trace, self.task.names)
-            total, count = total + losses.double().sum(), count + m
+        try:
+            for x, y, m in self.watch.steps(runtime.feed(batches), steps, epoch, self.schedule.epochs):
+                losses = self.step(net, x, y, m)
+                self.watch.step(losses, self.trace, self.task.names)
+                total, count = total + losses.double().sum(), count + m
+            self.variant.concept.check()
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{self.title}: epoch {epoch + 1}: {error}; {REMEDY}") from None
         mean = float(all_reduce(torch.as_tensor(total).clone())) / count
         if not mean < float("inf"):
             raise FloatingPointError(f"{self.title}: the training loss of epoch {epoch + 1} is {mean}; {REMEDY}")
@@ -171,11 +174,13 @@ class Training:
     def step(self, net: nn.Module, x: torch.Tensor, y: torch.Tensor, m: int) -> torch.Tensor:
         """One iteration of Algorithm 1 on this process's part of a batch of ``m``; returns its (b,) detached losses.
 
+        Nothing in it waits for a GPU, but for what float16's scaler asks: what it makes is read at the epoch's end.
+
         ``net`` is what the gradients synchronise through (DDP where there are several processes), ``model`` the same
         network without: the input gradient of the example axis does not wait for other processes.
         """
         runtime, variant, scaler = self.runtime, self.variant, self.scaler
-        concepts = self.task.concepts.to(y.device)[y]
+        concepts = self.concepts[y]
         with runtime.autocast():
             x = variant.example(self.model, x, y)
             losses = F.cross_entropy(net(x).float(), y, reduction="none")
@@ -199,5 +204,6 @@ def distribution(concept: Weighting, names: list[str]) -> dict[str, float]:
     """q over the concepts, and its entropy in nats; nothing of a weighting whose q does not adapt."""
     if not concept.adaptive:
         return {}
-    shares = {f"q_{name}": float(share) for name, share in zip(names, concept.q, strict=True)}
-    return {"q_entropy": float(torch.special.entr(concept.q).sum())} | shares
+    q = concept.q.cpu()
+    shares = {f"q_{name}": share for name, share in zip(names, q.tolist(), strict=True)}
+    return {"q_entropy": float(torch.special.entr(q).sum())} | shares

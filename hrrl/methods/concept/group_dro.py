@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 
-from hrrl.common.distributed import concept_sums
 from hrrl.methods.constraints import NonNegative, Positive
 from hrrl.methods.interfaces import Counts, Weighting
 
@@ -37,18 +36,17 @@ class GroupDro(Weighting):
     def weights(self, concepts: torch.Tensor, losses: torch.Tensor | None = None) -> torch.Tensor:
         if losses is None:
             raise TypeError("group DRO weights concepts by their losses")
-        sums, m = concept_sums(losses, concepts, len(self.q))
-        present, _ = concept_sums(torch.ones_like(losses), concepts, len(self.q))
-        means = torch.where(present > 0, sums / present + self.adjustment, 0.0)
+        sums, m = self._sums(losses, concepts)
+        present, _ = self._sums(torch.ones_like(losses), concepts)
+        means = (sums / present + self.adjustment).masked_fill(present == 0, 0.0)
         self.moved = (self.log_q + self.eta * means).log_softmax(0)
         # The trainer takes the mean over the batch: m / m_k turns it into a mean over each concept.
-        return (self.moved.exp() * m / present).to(concepts.device)[concepts.long()]
+        return (self.moved.exp() * m / present)[concepts.long()]
 
     def update(self, losses: torch.Tensor, concepts: torch.Tensor) -> None:
-        if not self.moved.isfinite().all():  # in q it would stay for good
-            raise FloatingPointError("the losses by concept are not finite; q stays as it was")
+        self.log_q = self._moved(self.log_q, self.moved)
+        self.q = self.log_q.exp()
         self.t += 1
-        self.log_q, self.q = self.moved, self.moved.exp()
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"log_q": self.log_q.clone()}

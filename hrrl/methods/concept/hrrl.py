@@ -2,7 +2,6 @@
 
 import torch
 
-from hrrl.common.distributed import concept_sums
 from hrrl.methods.constraints import Natural, Positive, Shares
 from hrrl.methods.interfaces import Counts, Weighting
 from hrrl.methods.simplex import project_simplex
@@ -62,12 +61,13 @@ class ConceptDistribution(Weighting):
         A concept that is absent from the batch adds 0 to the sum, which keeps the estimate unbiased.
 
         Raises:
-            FloatingPointError: a loss is not finite. This and the others leave q as it was.
+            FloatingPointError: a loss is not finite; on a GPU, which does not wait, :meth:`check` and
+                :meth:`state_dict` say so. This and the others leave q as it was.
             ValueError: the batch is empty, in all processes.
             IndexError: a concept is none of 0 to K - 1.
         """
-        sums, m = concept_sums(losses, concepts, len(self.q))
-        if not m:
+        sums, m = self._sums(losses, concepts)
+        if m.device.type == "cpu" and not m.numpy():
             raise ValueError("an empty batch has no losses that q could follow: leave its update out")
         self.ascend(sums / m / self.share)
 
@@ -75,9 +75,7 @@ class ConceptDistribution(Weighting):
         """One step of Eq. 6 from the (K,) float64 terms ``1/m sum_{j in k} N/N_k l_j``."""
         t = self.t + 1
         eta = 1 / ((self.c if t <= self.s else 1) * self.lam * t)
-        moved = self.q + eta * self.gradient(terms, self.q)
-        if not moved.isfinite().all():  # in q it would stay for good
-            raise FloatingPointError(f"the losses by concept are not finite ({terms.tolist()}); q stays as it was")
+        moved = self._moved(self.q, self.q + eta * self.gradient(terms, self.q))
         self.q, self.t = project_simplex(moved), t
 
 

@@ -1,0 +1,79 @@
+"""On a GPU: nothing waits in a step, and what is computed is the CPU's up to rounding."""
+
+import contextlib
+import copy
+
+import pytest
+import torch
+from conftest import COMPUTE, SCHEDULE, digits_task, method, network
+from test_contract import point
+from test_waits import COMBINATIONS, chosen, stepper
+
+from hrrl.objective import ConceptDistribution, input_gradient
+from hrrl.train import runtime, training
+from hrrl.train.checkpoint import Checkpoint
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@pytest.fixture
+def gpu():
+    compute = copy.copy(COMPUTE)
+    compute.device = "cuda"
+    with runtime.start(compute) as here:
+        yield here
+
+
+@pytest.mark.parametrize(("example", "concept"), COMBINATIONS)
+def test_no_step_waits_for_the_gpu(gpu, example, concept):
+    step = stepper(gpu, chosen(example, concept))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_batches_are_fed_whole_and_in_order(gpu):
+    batches = [
+        (torch.full((4, 1, 224, 224), i, dtype=torch.uint8).expand(-1, 3, -1, -1), torch.full((4,), i), i)
+        for i in range(50)
+    ]
+    for number, (x, y, i) in enumerate(gpu.feed(batches)):
+        torch.mm(*torch.rand(2, 2048, 2048, device=gpu.device))  # the copies are ahead of what is computed
+        assert number == i
+        assert (x.shape, x.device, y.device) == ((4, 3, 224, 224), gpu.device, gpu.device)
+        assert bool((x == i / 255).all() & (y == i).all())
+    assert number == 49
+
+
+def test_the_input_gradient_is_exact(gpu):
+    """As in float64 on the CPU, up to rounding: so neither TF32 nor the folded pass changes it."""
+    torch.manual_seed(0)
+    net, x, y = network().eval(), torch.rand(8, 3, 64, 64), torch.arange(8)
+    exact = input_gradient(copy.deepcopy(net).double(), x.double(), y)
+    found = input_gradient(gpu.place(net), x.to(gpu.device), y.to(gpu.device)).cpu().double()
+    error = (found - exact).flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)
+    assert error.max() < 1e-4
+
+
+def test_a_run_is_the_cpus_up_to_rounding(gpu, tmp_path):
+    task, ends = digits_task(tmp_path / "manifest"), []
+    for name, compute in (("gpu", gpu), ("cpu", None)):
+        with runtime.start(COMPUTE) if compute is None else contextlib.nullcontext(gpu) as here:
+            variant = method(task, point("example", "gradient"), point("concept", "hrrl"))
+            run = training.Training(network(), task, variant, SCHEDULE, here, 0, "test")
+            run.fit(Checkpoint(tmp_path / name, {"params": "p"}))
+            ends.append((run.history[0]["train_loss"], run.trace.arrays()["q"][:3].tolist()))
+    assert ends[0][0] == pytest.approx(ends[1][0], rel=1e-2)
+    assert ends[0][1] == [pytest.approx(q, abs=1e-3) for q in ends[1][1]]
+
+
+def test_losses_that_are_not_finite_leave_q_and_are_told_when_it_is_read(gpu):
+    q, concepts = ConceptDistribution([6, 3, 1], lam=1.0), torch.tensor([0, 1, 2], device=gpu.device)
+    q.update(torch.tensor([0.1, 0.2, 2.0], device=gpu.device), concepts)
+    before = q.q.tolist()
+    q.update(torch.tensor([0.1, float("nan"), 2.0], device=gpu.device), concepts)
+    assert q.q.tolist() == pytest.approx(before)
+    with pytest.raises(FloatingPointError, match="q stays as it was"):
+        q.state_dict()

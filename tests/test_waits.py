@@ -1,0 +1,131 @@
+"""A training step reads nothing back: on a GPU, the host would wait there for all that it has asked for."""
+
+import contextlib
+from itertools import product
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import COMPUTE, SCHEDULE, method
+from test_contract import point
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.profiler import ProfilerActivity, profile
+
+from hrrl import fast, methods
+from hrrl.fast.convolution import speed_up
+from hrrl.methods.interfaces import Weighting
+from hrrl.train import runtime, training
+from hrrl.train.models import Classifier
+
+COMBINATIONS = list(product(*([None, *methods.names(axis)] for axis in methods.AXES)))
+READS = ("aten::item", "aten::_local_scalar_dense", "aten::is_nonzero", "aten::nonzero", "aten::masked_select")
+TASK = SimpleNamespace(concepts=torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 2]), counts=torch.tensor([60, 30, 10]))
+BATCH = torch.arange(8 * 3 * 16 * 16).view(8, 3, 16, 16).to(torch.uint8), torch.arange(8), 8
+
+
+class Reading(Weighting):
+    """What a method must not do."""
+
+    def update(self, losses, concepts):
+        self.t += 1 if float(losses.sum()) else 0
+
+
+class Meta(runtime.Runtime):
+    """A device that has shapes and no values: an error where one is read."""
+
+    def autocast(self):
+        return contextlib.nullcontext()  # PyTorch has none for it
+
+
+class Host(TorchFunctionMode):
+    """The functions of torch that took or made a tensor on the host."""
+
+    def __init__(self):
+        super().__init__()
+        self.functions = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if any(tensor.device.type == "cpu" for tensor in tensors([args, list((kwargs or {}).values()), made])):
+            self.functions.append(function)
+        return made
+
+
+def tensors(value) -> list[torch.Tensor]:
+    if isinstance(value, list | tuple):
+        return [tensor for inner in value for tensor in tensors(inner)]
+    return [value] if isinstance(value, torch.Tensor) else []
+
+
+def small_network() -> Classifier:
+    """A stem, which is folded for the input gradient, and a convolution of images as small as its kernel."""
+    torch.manual_seed(0)
+    stem = nn.Conv2d(3, 8, 7, 2, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
+    tiny = nn.Conv2d(8, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, 1, 1), nn.BatchNorm2d(8)
+    return Classifier(speed_up(nn.Sequential(*stem, *tiny, nn.Flatten(), nn.Linear(32, 10))))
+
+
+def stepper(here, chosen):
+    """A function that makes a step of Algorithm 1 on a batch; the first one has been made."""
+    net = small_network().train()
+    run = training.Training(net, TASK, chosen, SCHEDULE, here, 0, "test")
+    if here.device.type == "meta":
+        run.optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)  # there is no fused one
+    [batch] = here.feed([BATCH])
+
+    def step():
+        run.step(net, *batch)
+        run.watch.step(batch[1], run.trace, [])
+
+    step()
+    return step
+
+
+def chosen(example, concept) -> training.Variant:
+    few = {"steps": 2} if example in ("pgd", "wrm") else {}
+    return method(TASK, example and point("example", example, **few), concept and point("concept", concept))
+
+
+def on_meta(variant) -> list:
+    here = Meta(torch.device("meta"), torch.float32, torch.channels_last, False, False, 0, 1, True)
+    before = fast.is_on()
+    fast.use(False)  # it asks for autocast's precision
+    try:
+        step = stepper(here, variant)
+        with Host() as host:
+            step()
+    finally:
+        fast.use(before)
+    return host.functions
+
+
+def reads(variant) -> list[str]:
+    with runtime.start(COMPUTE) as here:
+        step = stepper(here, variant)
+        with profile(activities=[ProfilerActivity.CPU]) as found:
+            step()
+    names = [event.name for event in found.events()]
+    assert "aten::convolution" in names
+    return [name for name in names if name in READS]
+
+
+@pytest.mark.parametrize(("example", "concept"), COMBINATIONS)
+def test_a_step_stays_on_the_device_and_reads_no_value(example, concept):
+    assert on_meta(chosen(example, concept)) == []
+    assert reads(chosen(example, concept)) == []
+
+
+def test_a_method_that_reads_a_value_is_found():
+    reading = training.Variant(methods.example_axis(None), Reading(TASK.counts))
+    assert "aten::_local_scalar_dense" in reads(reading)
+    with pytest.raises(RuntimeError, match="meta"):
+        on_meta(reading)
+
+
+def test_a_step_that_was_not_finite_is_told_when_values_are_read():
+    weighting = chosen(None, "hrrl").concept
+    weighting.lost = torch.tensor(True)  # as a step on a GPU leaves it
+    for read in (weighting.check, weighting.state_dict):
+        with pytest.raises(FloatingPointError, match="q stays as it was"):
+            read()

@@ -41,6 +41,7 @@ class Weights:
     mean: Sequence[float]
     std: Sequence[float]
     remap: bool
+    size: int | None = None  # S, pixels, of the images that it was trained on
 
     @cached_property
     def state(self) -> State:
@@ -141,6 +142,7 @@ def open_weights(init: Mapping[str, Any], backbone: str, args: dict[str, Any], k
         mean=init.get("mean") or said.get("mean") or models.IMAGENET_MEAN,
         std=init.get("std") or said.get("std") or models.IMAGENET_STD,
         remap=bool(init.get("remap")),
+        size=said.get("size"),
     )
 
 
@@ -177,7 +179,7 @@ def read(path: Path, key: str) -> State:
 
 
 def find(init: Mapping[str, Any], backbone: str, key: str) -> tuple[Path, dict[str, Any]]:
-    """The file, and what is said of it: classes, mean, std."""
+    """The file, and what is said of it: classes, mean, std, size."""
     if init.get("file"):
         return _there(init["file"], f"{key}.file"), _timms(backbone)
     if init.get("model"):
@@ -215,7 +217,8 @@ def _in_folder(folder: Path, key: str) -> tuple[Path, dict[str, Any]]:
     said = json.loads(config.read_text(encoding="utf-8")) if config else {}
     said |= said.get("pretrained_cfg", {})
     classes = said.get("classes") or said.get("label_names") or _subset(said.get("num_classes"))
-    return file, {"classes": classes, "mean": said.get("mean"), "std": said.get("std")}
+    size = said.get("image_size") or said.get("input_size", [None])[-1]
+    return file, {"classes": classes, "mean": said.get("mean"), "std": said.get("std"), "size": size}
 
 
 def _fetched(hub: str) -> Path:
@@ -232,7 +235,7 @@ def _timms(backbone: str) -> dict[str, Any]:
     from timm.models import get_pretrained_cfg
 
     config = get_pretrained_cfg(backbone.removeprefix("timm/"))
-    return {"mean": config.mean, "std": config.std} if config else {}
+    return {"mean": config.mean, "std": config.std, "size": config.input_size[-1]} if config else {}
 
 
 def _timms_file(backbone: str, tag: str, key: str) -> tuple[Path, dict[str, Any]]:
@@ -247,7 +250,7 @@ def _timms_file(backbone: str, tag: str, key: str) -> tuple[Path, dict[str, Any]
         raise UserError(f"{key}.weights: timm publishes none of {name}; take a file of weights")
     file, said = _in_folder(_fetched(config.hf_hub_id), f"{key}.weights")
     classes = config.label_names or said["classes"] or _subset(config.num_classes)
-    return file, {"classes": classes, "mean": config.mean, "std": config.std}
+    return file, {"classes": classes, "mean": config.mean, "std": config.std, "size": config.input_size[-1]}
 
 
 def _torchvisions_file(backbone: str, tag: str, key: str) -> tuple[Path, dict[str, Any]]:
@@ -264,7 +267,8 @@ def _torchvisions_file(backbone: str, tag: str, key: str) -> tuple[Path, dict[st
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(weights.url, str(path))
     sees = weights.transforms()
-    return path, {"classes": _subset(len(weights.meta["categories"])), "mean": sees.mean, "std": sees.std}
+    said = {"classes": _subset(len(weights.meta["categories"])), "size": sees.crop_size[0]}
+    return path, said | {"mean": sees.mean, "std": sees.std}
 
 
 def _subset(classes: int | None) -> str | None:

@@ -9,6 +9,7 @@ from hrrl.common.files import remove, replacing
 
 DATA, MODELS, REPORTS = Path("data"), Path("models"), Path("reports")  # of the experiment that params.yaml describes
 CONCEPTS = DATA / "concepts"
+STARTS = DATA / "resolved" / "starts.json"  # the weights that variants start from, and where these lie
 PREFLIGHT = DATA / "preflight.json"  # written when all is found that params.yaml names
 WORK = Path(".work")  # git-ignored: checkpoints, measured speeds, the course of runs, logs
 

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from stages.common import plain, run
-from stages.paths import PREFLIGHT, read_json, resolved, write_json
+from stages.paths import PREFLIGHT, STARTS, read_json, resolved, write_json
 
 from hrrl import arithmetic
 from hrrl.settings import preflight
@@ -15,7 +15,7 @@ FOUND = {"found": "all that params.yaml names"}  # always the same, so that it m
 def main(params):
     names = dict.fromkeys([params.benchmark, *params.targets])
     datasets = {name: SimpleNamespace(**read_json(resolved("datasets", name))) for name in names}
-    preflight.check_named(params, datasets, plain(params.concepts))
+    preflight.check_named(params, datasets, plain(params.concepts), read_json(STARTS))
     if params.compute.arithmetic == "portable" and (lack := arithmetic.cpu_lacks()):
         print(f"compute.arithmetic: {lack}; all works, but results have other bytes than on the CPUs that have it")
     if (used := precision.in_use(params.compute)) != params.compute.precision:

@@ -2,8 +2,9 @@
 
 from stages.checkpoints import open_checkpoint
 from stages.common import run
-from stages.paths import CONCEPTS, course, dataset_folder, key, measured_speed, model_folder
+from stages.paths import CONCEPTS, course, dataset_folder, key, measured_speed, model_folder, read_json
 from stages.tasks import benchmark_task
+from stages.variants import training as settings_of
 from stages.variants import variant_spec
 
 import numpy as np
@@ -18,46 +19,51 @@ def main(params, variant, seed):
     launch.join(params.launch, machine.load())
     from hrrl.train import runtime
 
-    spec, seed = variant_spec(variant), int(seed)
+    spec, seed, settings = variant_spec(variant), int(seed), settings_of(params, variant)
     with runtime.start(params.compute) as here:
-        training, checkpoint = train(params, here, spec, "pretrain", variant, seed)
+        training, checkpoint = train(params, here, spec, "pretrain", variant, seed, *settings)
         if here.writes:
-            save(params, training, variant, spec, seed, model_folder(variant, seed))
+            save(params, training, variant, spec, seed, model_folder(variant, seed), settings[0])
             with replacing(measured_speed(params, variant, seed)) as file:
                 write_rows(file, training.speed)
             checkpoint.clear()
 
 
-def train(params, here, spec: dict, stage: str, name: str, seed: int):
-    """The finished training on the benchmark that a cell of a stage asks for, and its checkpoint."""
+def train(params, here, spec: dict, stage: str, name: str, seed: int, settings, start: dict | None):
+    """The finished training on the benchmark that a cell of a stage asks for, and its checkpoint.
+
+    ``settings`` and ``start`` as stages.variants.training gives them.
+    """
     import torch
 
     from hrrl import methods
-    from hrrl.train import models, training
+    from hrrl.train import models, training, weights
     from hrrl.train.progress import watching
 
-    settings = params.pretrain
     task = benchmark_task(params, settings.image_size)
     torch.manual_seed(seed)
     model = models.build(settings.backbone, len(task.train.classes), settings.backbone_args)
+    title = f"{name} seed {seed}"
+    if start:
+        found = weights.open_weights(start["init"], settings.backbone, settings.backbone_args, start["key"])
+        kept = found.put_into(model, task.train.classes, read_json(dataset_folder() / "dataset.json")["wnids"])
+        print(f"{title}: from {found.path}; {kept} of {len(task.train.classes)} classes keep their row of the head")
     variant = training.Variant(
         methods.example_axis(spec["example"]), methods.concept_axis(spec["concept"], task.counts)
     )
     used = {"pretrain": settings.as_dict(), "variant": spec, "seed": seed}
     data = [dataset_folder(), CONCEPTS / "benchmark.json"]
     checkpoint = open_checkpoint(params, f"{stage}-{key(name, seed)}", used, data)
-    title = f"{name} seed {seed}"
     watch = watching(here, title, course(params, stage, name, seed))
     run = training.Training(model, task, variant, settings, here, seed, title, watch)
     run.fit(checkpoint)
     return run, checkpoint
 
 
-def save(params, training, name: str, spec: dict, seed: int, folder) -> None:
+def save(params, training, name: str, spec: dict, seed: int, folder, settings) -> None:
     """Writes a trained model, what it is, and how it was trained."""
     from hrrl.train import models
 
-    settings = params.pretrain
     description = {
         "backbone": settings.backbone,
         "backbone_args": settings.backbone_args,
@@ -69,7 +75,7 @@ def save(params, training, name: str, spec: dict, seed: int, folder) -> None:
         "pretrain": settings.as_dict(),
     }
     with replacing(folder) as temporary:
-        models.save(training.model, temporary, description)
+        models.save(training.result, temporary, description)
         write_rows(temporary / "history.csv", training.history)
         np.savez(temporary / "trace.npz", **training.trace.arrays())
 

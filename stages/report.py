@@ -17,6 +17,7 @@ from stages.paths import (
     selected,
     write_json,
 )
+from stages.variants import training
 
 import numpy as np
 import pandas as pd
@@ -184,14 +185,24 @@ def settings(params) -> str:
     shown = {key: plain(params[key]) for key in sections}
     names = dict.fromkeys([params.benchmark, *params.targets])
     shown["datasets"] = {name: definition(params, name) for name in names}
-    shown["variants"] = {name: spec(params, name) for name in params.runs.pretrain}
+    pretrain = training(params)[0].as_dict()
+    shown["variants"] = {
+        name: spec(params, name) | own_training(params, name, pretrain) for name in params.runs.pretrain
+    }
     for section in ("pretrain", "compute", "launch", "search", "svm", "finetune", "robustness", "theory"):
         shown[section] = plain(params[section])
+    shown["pretrain"] = pretrain
     shown["computed"] = runtime.computed(params.compute)
     text, yaml = io.StringIO(), YAML()
     yaml.default_flow_style, yaml.width = None, 110
     yaml.dump(shown, text)
     return text.getvalue()
+
+
+def own_training(params, variant, pretrain) -> dict:
+    """What a variant has of its own of the section ``pretrain``."""
+    own = training(params, variant)[0].as_dict()
+    return {key: own.get(key) for key in ("epochs", "init") if own.get(key) != pretrain.get(key)}
 
 
 def definition(params, dataset) -> dict:

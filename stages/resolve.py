@@ -8,6 +8,7 @@ import json
 from stages import code_hash
 from stages.common import plain, read_params, run
 from stages.paths import DATA, remove_unnamed
+from stages.variants import placeless
 
 from hrrl import arithmetic
 from hrrl.common.files import replacing
@@ -19,7 +20,8 @@ ADVERSARIAL = "hrrl.methods.concept.hrrl"
 STAGES = {  # the keys of params.yaml that decide what a stage writes; dvc.yaml lists what else does
     "preflight": [
         *("seeds", "benchmark", "targets", "concepts", "pretrain.backbone", "pretrain.backbone_args"),
-        *("pretrain.image_size", "pretrain.batch_size", "finetune.batch_size", "compute.device"),
+        *("pretrain.image_size", "pretrain.batch_size", "pretrain.lr", "pretrain.optimizer", "finetune.batch_size"),
+        "compute.device",
         *("compute.precision", "compute.compile", "compute.sync_batchnorm", "launch"),
     ],
     "manifest": [],
@@ -49,13 +51,16 @@ FOUND = {  # the code that stages find by its name, whatever params.yaml says
 
 
 def main(params):
-    files = {f"variants/{name}.json": variant(params.variants[name].spec()) for name in params.runs.pretrain}
+    files = {f"variants/{name}.json": variant(params, name) for name in params.runs.pretrain}
+    files["starts.json"] = params.starts()
     for name in dict.fromkeys([params.benchmark, *params.targets]):
         files[f"datasets/{name}.json"] = dataset(params.datasets[name])
     computed = arithmetic.PORTABLE if params.compute.arithmetic == "portable" else "native"
     given = read_params()
     for stage, keys in STAGES.items():
         settings = {key: setting(given, key) for key in keys}
+        if "pretrain" in keys:
+            settings["pretrain"] = pretrain(settings["pretrain"], stage)
         code = code_hash.code(f"stages.{stage}", *FOUND.get(stage, ()))
         files[f"stages/{stage}.json"] = {"settings": settings, "arithmetic": computed, "code": code}
     with replacing(DATA / "resolved") as folder:
@@ -72,12 +77,19 @@ def setting(params, key: str):
     return plain(params)
 
 
-def variant(spec: dict) -> dict:
-    code = {}
+def pretrain(section: dict, stage: str) -> dict:
+    """The section without the place of weights; of the stage of this name without what a variant's file has."""
+    own = ("epochs", "init") if stage == "pretrain" else ()
+    return {key: placeless(value) if key == "init" else value for key, value in section.items() if key not in own}
+
+
+def variant(params, name: str) -> dict:
+    spec, code = params.variants[name].spec(), {}
     for axis, point in spec.items():
-        for name in point or ():
-            code |= code_hash.code(f"hrrl.methods.{axis}.{name}")
-    return spec | {"code": code}
+        for method in point or ():
+            code |= code_hash.code(f"hrrl.methods.{axis}.{method}")
+    epochs, _, init = params.training(name)
+    return spec | {"epochs": epochs, "init": placeless(init and init.model_dump()), "code": code}
 
 
 def dataset(definition) -> dict:

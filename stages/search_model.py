@@ -3,6 +3,7 @@
 from stages.common import run
 from stages.paths import search_model
 from stages.pretrain import save, train
+from stages.variants import training as settings_of
 
 from hrrl.settings import machine
 from hrrl.train import launch
@@ -14,10 +15,11 @@ def main(params, point, seed):
     from hrrl.train import runtime
 
     spec, seed = search.spec(search.parse(point), params.search.c, params.search.s), int(seed)
+    settings = settings_of(params)
     with runtime.start(params.compute) as here:
-        training, checkpoint = train(params, here, spec, "search", point, seed)
+        training, checkpoint = train(params, here, spec, "search", point, seed, *settings)
         if here.writes:
-            save(params, training, point, spec, seed, search_model(point, seed))
+            save(params, training, point, spec, seed, search_model(point, seed), settings[0])
             checkpoint.clear()
 
 

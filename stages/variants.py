@@ -1,6 +1,9 @@
 """What a variant is, in all its numbers."""
 
-from stages.paths import q0_file, read_json, resolved, selected
+from pathlib import Path
+
+from stages.common import Settings, plain
+from stages.paths import STARTS, q0_file, read_json, resolved, selected
 
 
 def axes(variant) -> dict:
@@ -16,3 +19,22 @@ def variant_spec(variant) -> dict:
         if "q0" in settings:
             settings["q0"] = read_json(q0_file(variant))
     return spec
+
+
+def training(params, variant=None):
+    """The section ``pretrain`` as a variant, or (None) the search, takes it, without where weights lie.
+
+    And its entry of STARTS, None where it starts at random.
+    """
+    settings = params.pretrain.as_dict()
+    own = read_json(resolved("variants", variant)) if variant else settings
+    settings |= {"epochs": own["epochs"], "init": placeless(own.get("init"))}
+    kept = {key: value for key, value in settings.items() if key != "init" or value}
+    return Settings(kept, "pretrain."), read_json(STARTS).get(variant or "")
+
+
+def placeless(init) -> dict | None:
+    """Weights to start from, without the folder that their file lies in: the hash says which they are."""
+    if init in (None, "none"):
+        return None
+    return {k: Path(v).name if k in ("file", "model") else v for k, v in plain(init).items() if v not in (None, False)}

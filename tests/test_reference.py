@@ -18,7 +18,7 @@ from hrrl.data.manifest import prepare
 from hrrl.methods.example.gradient import Gradient
 from hrrl.methods.interfaces import Perturbation, Weighting
 from hrrl.settings.schema import Dataset
-from hrrl.train import runtime, training
+from hrrl.train import recipes, runtime, training
 from hrrl.train.checkpoint import Checkpoint
 from hrrl.train.evaluation import Task, evaluate
 from hrrl.train.models import Classifier
@@ -330,7 +330,7 @@ def test_each_process_draws_noise_of_its_own(task):
 
 def test_the_rate_falls_after_each_milestone():
     schedule = SimpleNamespace(lr=0.4, milestones=[2, 3])
-    rates = [training.learning_rate(schedule, epoch) for epoch in range(5)]
+    rates = [recipes.learning_rate(schedule, epoch) for epoch in range(5)]
     assert rates == pytest.approx([0.4, 0.4, 0.04, 0.004, 0.004])
 
 

@@ -15,7 +15,7 @@ from hrrl.errors import UserError
 BYTES = 1_000_000  # of a file: thousands of classes with their synsets
 DEPTH = 100  # of its nesting: the deepest key of the schema is six levels down
 VALUES = 100_000  # of its content with every alias written out
-FILES = {"root", "csv"}  # keys whose values are names of files
+FILES = {"root", "csv", "file", "model"}  # keys whose values are names of files
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories of what ends or spoils a line: names are shown in lines
 
 

@@ -12,11 +12,13 @@ from hrrl.data.image_folder import note
 from hrrl.data.locate import given_root
 from hrrl.errors import UserError
 from hrrl.train import models, runtime
+from hrrl.train.weights import open_weights
 
 if TYPE_CHECKING:
     from hrrl.settings.schema import Dataset, Params
 
 FEW = 5  # seeds: with fewer, intervals are right but wide (hrrl/report/statistics.py)
+LR = {"sgd": 0.05, "adamw": 5e-4}  # above it, the first steps take most of what weights have learnt
 CLASSES = 10  # of the networks that are built to see whether they can be
 
 
@@ -27,23 +29,33 @@ def check(params: "Params") -> None:
         UserError: as :func:`check_named`.
     """
     names = dict.fromkeys([params.benchmark, *params.targets])
-    check_named(params, {name: params.datasets[name] for name in names}, params.as_dict()["concepts"])
+    datasets = {name: params.datasets[name] for name in names}
+    check_named(params, datasets, params.as_dict()["concepts"], params.starts())
 
 
-def check_named(params: "Params", datasets: Mapping[str, "Dataset"], grouping: Any) -> None:
-    """Checks the datasets in use, the grouping into concepts (the section ``concepts``), device and network.
+def check_named(
+    params: "Params", datasets: Mapping[str, "Dataset"], grouping: Any, starts: Mapping[str, dict[str, Any]]
+) -> None:
+    """Checks the datasets in use, the grouping into concepts (the section ``concepts``), device, network and weights.
 
-    Says on stderr where there are so few seeds that the run will decide little.
+    Says on stderr where there are so few seeds that the run will decide little, and what would destroy weights.
 
+    Args:
+        starts: as ``Params.starts`` gives them.
     Raises:
-        UserError: one line with the key: a folder, file, synset, kind, backbone or device that is not there, or a
-            network that cannot be trained on images and batches of these sizes.
+        UserError: one line with the key: a folder, file, synset, kind, backbone or device that is not there, a
+            network that cannot be trained on images and batches of these sizes, or weights that do not fit it.
     """
     runtime.check(params.compute, params.launch.nproc, params.launch.nnodes)
     for name, definition in datasets.items():
         _dataset(definition, f"datasets.{name}")
     _concepts(grouping)
-    _backbone(params)
+    model = _backbone(params)
+    for start in {start["key"]: start for start in starts.values()}.values():
+        open_weights(start["init"], params.pretrain.backbone, params.pretrain.backbone_args, start["key"]).check(
+            model.backbone
+        )
+    _warn_of_harm(params.pretrain, starts)
     if len(params.seeds) < FEW:
         decided = "no claim" if len(params.seeds) == 1 else "a claim only by a large difference"
         note(f"seeds: {len(params.seeds)} decide {decided}; python -m hrrl.report.power says how many it takes")
@@ -62,8 +74,21 @@ def _concepts(grouping: Any) -> None:
         concepts.named_synsets(grouping)
 
 
-def _backbone(params: "Params") -> None:
-    """Builds the network and takes a step's shapes through it, where it can be without memory."""
+def _warn_of_harm(settings: Any, starts: Mapping[str, dict[str, Any]]) -> None:
+    """Names what would destroy weights to start from: too large steps, of the network or of q."""
+    trained = [name for name, start in starts.items() if start["epochs"]]
+    lr, bound = settings.lr, LR[settings.optimizer or "sgd"]
+    if trained and lr > bound:
+        note(f"pretrain.lr: {lr:g} destroys most of what weights have learnt; they take {bound:g} or less")
+    if fast := [f"variants.{name}" if name else "search" for name in trained if starts[name]["fast"]]:
+        note(
+            f"{', '.join(fast)}: without a slow start, the first steps of q are as long as 1/(lam t) and can destroy "
+            "the weights to start from; c = 10 and an s of a few hundred steps kept them"
+        )
+
+
+def _backbone(params: "Params") -> models.Classifier:
+    """The network on the device ``meta``: without memory, where it can be so; a step's shapes go through it."""
     settings, processes = params.pretrain, params.launch.nproc * params.launch.nnodes
     name, size = settings.backbone, settings.image_size
     try:
@@ -87,3 +112,4 @@ def _backbone(params: "Params") -> None:
             ) from None
         if not isinstance(logits, torch.Tensor) or logits.shape != (batch, CLASSES):
             raise UserError(f"pretrain.backbone: {name!r} does not give one logit for each class; use one that does")
+    return model

@@ -226,9 +226,46 @@ else:
     ExampleAxis, ConceptAxis = map(_axis, methods.AXES)
 
 
+# ------------------------------------------------------------------------------------------------- variants
+
+
+Channels = Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=3, max_length=3)]
+
+
+class Weights(Section):
+    """Where weights lie, one of four, and which they are (hrrl/train/weights.py)."""
+
+    file: Text | None = None  # safetensors, or a checkpoint of torch
+    weights: Text | None = None  # of the backbone's own library, by their tag: DEFAULT, a1_in1k, IMAGENET1K_V2
+    hub: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?@[\w./-]+$")] | None = None  # repository@revision
+    model: Text | None = None  # a folder of models/
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None  # python -m scripts.weights fills it in
+    classes: Text | Annotated[list[Text], Field(min_length=2), AfterValidator(_distinct)] | None = None
+    mean: Channels | None = None  # of the images that it was trained on; None: what its own config says
+    std: Channels | None = None
+    remap: bool = False  # takes the tensors by their order, whatever their names
+
+    @model_validator(mode="after")
+    def one_place(self) -> Self:
+        if sum(place is not None for place in (self.file, self.weights, self.hub, self.model)) != 1:
+            raise ValueError("takes exactly one of file, weights, hub and model")
+        return self
+
+
+Init = Annotated[Literal["none"] | Weights, _one_message("none, or weights: {file: path, sha256: ...} and the like")]
+
+
 class Variant(Section):
     example: ExampleAxis | None = None
     concept: ConceptAxis | None = None
+    epochs: Natural | None = None  # these two in the place of pretrain's; 0: takes no training
+    init: Init | None = None
+
+    @model_validator(mode="after")
+    def trains_where_it_has_a_method(self) -> Self:
+        if self.epochs == 0 and (self.example or self.concept):
+            raise ValueError("epochs: 0 takes no training, and so no method; leave example and concept out")
+        return self
 
     @model_validator(mode="after")
     def one_point_per_axis(self) -> Self:
@@ -278,13 +315,28 @@ class Augment(Section):
 
 
 class Schedule(Section):
+    """The recipe's keys that may be left out are hrrl.train.recipes'; without them it is the paper's."""
+
     batch_size: Count  # in total over the processes
     lr: Positive
+    optimizer: Literal["sgd", "adamw"] | None = None
+    schedule: Literal["steps", "cosine"] | None = None
+    warmup: Natural | None = None  # in the unit of the run's length, as milestones
+    label_smoothing: Annotated[NonNegative, Field(lt=1)] | None = None
+    ema: Annotated[Positive, Field(lt=1)] | None = None  # decay of the average of the weights, which takes their place
     # Ascending; lr is divided by 10 after each, in the unit of the run's length.
     milestones: Annotated[list[Count], AfterValidator(_ascending)]
     weight_decay: NonNegative
-    momentum: Annotated[NonNegative, Field(lt=1)]
+    momentum: Annotated[NonNegative, Field(lt=1)] | None = None  # of SGD
     augment: Augment
+
+    @model_validator(mode="after")
+    def recipe_fits_together(self) -> Self:
+        if (self.optimizer == "adamw") != (self.momentum is None):
+            raise ValueError("momentum: sgd takes it, and adamw does not")
+        if self.schedule == "cosine" and self.milestones:
+            raise ValueError("milestones: takes [] with schedule: cosine")
+        return self
 
 
 def _plain(value: Any) -> Any:
@@ -301,12 +353,13 @@ def _plain(value: Any) -> Any:
 
 def _without_weights(args: dict) -> dict:
     if taken := [key for key in args if key in WEIGHTS and args[key]]:
-        raise ValueError(f"{taken[0]}: a network starts at random, and no file of weights is read; leave it out")
+        raise ValueError(f"{taken[0]}: weights to start from stand in pretrain.init; leave it out")
     return args
 
 
 class Pretrain(Schedule):
     epochs: Count
+    init: Init | None = None
     backbone: Annotated[str, Field(pattern=r"^(timm/)?[A-Za-z0-9_.]+$", max_length=100)]
     backbone_args: Annotated[dict[Text, object], AfterValidator(_plain), AfterValidator(_without_weights)]
     image_size: Annotated[int, Field(ge=8, le=SIZE_MAX)]
@@ -546,6 +599,27 @@ class Params(Section):
         if self.concepts == "table1":
             return list(concepts.CONCEPTS)
         return [*(c.name for c in self.concepts), concepts.OTHERS] if isinstance(self.concepts, list) else []
+
+    def training(self, name: str) -> tuple[int, str, Weights | None]:
+        """Of a variant, "" of the search: its epochs, the key of the weights that it starts from, and these."""
+        variant = self.variants[name] if name else Variant()
+        epochs = self.pretrain.epochs if variant.epochs is None else variant.epochs
+        key, init = (
+            ("pretrain.init", self.pretrain.init) if variant.init is None else (f"variants.{name}.init", variant.init)
+        )
+        return epochs, key, init if isinstance(init, Weights) else None
+
+    def starts(self) -> dict[str, dict[str, Any]]:
+        """Of variants that start from weights, and of the search as "": key, init, epochs, whether q starts fast."""
+        found = {}
+        for name in (*self.runs.pretrain, *([""] if self.search.points else [])):
+            epochs, key, init = self.training(name)
+            concept = self.variants[name].spec()["concept"] or {} if name else {"hrrl": self.search.model_dump()}
+            slow = concept.get("hrrl", {"c": 2, "s": 1})
+            if init:
+                fast = slow["c"] <= 1 or not slow["s"]
+                found[name] = {"key": key, "init": init.model_dump(), "epochs": epochs, "fast": fast}
+        return found
 
     @property
     def baseline(self) -> str:

@@ -12,6 +12,7 @@ import torch
 
 from hrrl.data.augment import Augment
 from hrrl.data.loading import Source
+from hrrl.train import recipes
 
 
 class StepSchedule(Protocol):
@@ -60,5 +61,7 @@ def in_rounds(schedule: StepSchedule, source: Source) -> tuple[SimpleNamespace, 
     """
     every = schedule.every
     kept = {name: getattr(schedule, name) for name in ("batch_size", "lr", "weight_decay", "momentum", "augment")}
+    kept |= {name: recipes.given(schedule, name) for name in recipes.SETTINGS}
+    kept["warmup"] = (kept["warmup"] or 0) / every
     turned = {"epochs": schedule.steps // every, "milestones": [step // every for step in schedule.milestones]}
     return SimpleNamespace(**kept, **turned), Rounds(source, every)

@@ -66,7 +66,13 @@ def features_of(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return output.flatten(1)
 
 
-def build(backbone: str, classes: int, args: dict[str, Any] | None = None) -> Classifier:
+def build(
+    backbone: str,
+    classes: int,
+    args: dict[str, Any] | None = None,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> Classifier:
     """A freshly initialised classifier from torchvision ("resnet18") or timm ("timm/resnet18").
 
     ``args`` go to the constructor, e.g. ``{"channels": [32, 64, 128, 256]}`` for timm's ResNets. Draws from torch's
@@ -91,7 +97,7 @@ def build(backbone: str, classes: int, args: dict[str, Any] | None = None) -> Cl
             "use a classifier of torchvision.models (resnet18) or of timm (timm/resnet18)"
         ) from None
     _head(net)  # there is one
-    return Classifier(speed_up(net) if fast.is_on() else net)
+    return Classifier(speed_up(net) if fast.is_on() else net, mean, std)
 
 
 def replace_head(model: Classifier, classes: int) -> None:
@@ -121,9 +127,16 @@ def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:
     from safetensors.torch import load_file
 
     description = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
-    model = build(description["backbone"], len(description["classes"]), description["backbone_args"])
+    normalisation = description["mean"], description["std"]
+    model = build(description["backbone"], len(description["classes"]), description["backbone_args"], *normalisation)
     model.backbone.load_state_dict(load_file(Path(folder) / "model.safetensors"))
     return model.eval(), description
+
+
+def head_names(backbone: nn.Module) -> list[str]:
+    """The names of the last linear layer's tensors, the weight first."""
+    name, head = _head(backbone)
+    return [f"{name}.{part}" for part, _ in head.named_parameters()]
 
 
 def _head(backbone: nn.Module) -> tuple[str, nn.Linear]:

@@ -14,6 +14,7 @@ from hrrl.data.images import Batches
 from hrrl.errors import UserError
 from hrrl.methods.interfaces import Perturbation, Weighting
 from hrrl.methods.q_history import Trace
+from hrrl.train import recipes
 from hrrl.train.checkpoint import Checkpoint
 from hrrl.train.evaluation import Task, evaluate
 from hrrl.train.models import Classifier
@@ -24,7 +25,7 @@ REMEDY = "lower lr or the method's strength"  # of a run that diverges
 
 
 class Schedule(Batches, Protocol):
-    """A section of params.yaml that says how a network is trained, by SGD."""
+    """A section of params.yaml that says how a network is trained: by SGD, or as hrrl.train.recipes has it."""
 
     epochs: int
     lr: float
@@ -43,11 +44,6 @@ class Variant:
 
 def erm(task: Task) -> Variant:
     return Variant(Perturbation(), Weighting(task.counts))
-
-
-def learning_rate(schedule: Schedule, epoch: int) -> float:
-    """The learning rate of an epoch (counted from 0): divided by 10 after each milestone."""
-    return schedule.lr * 0.1 ** sum(epoch >= milestone for milestone in schedule.milestones)
 
 
 @dataclass
@@ -75,17 +71,14 @@ class Training:
         self.runtime.place(self.model)
         self.concepts = self.task.concepts.to(self.runtime.device)
         self.variant.concept.to(self.runtime.device)
-        schedule = self.schedule
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            lr=schedule.lr,
-            momentum=schedule.momentum,
-            weight_decay=schedule.weight_decay,
-            fused=True,
-        )
+        self.optimizer = recipes.optimizer(self.model, self.schedule)
+        self.ema = recipes.average(self.model, self.schedule)
+        self.rate = recipes.LearningRate(self.optimizer, self.schedule, self.task.train.steps(self.schedule.batch_size))
+        self.smoothing = recipes.given(self.schedule, "label_smoothing") or 0.0
         half = self.runtime.precision == torch.float16
         self.scaler = torch.amp.GradScaler(self.runtime.device.type, enabled=half)
-        if self.scaler.is_enabled():  # or what lies in memory would be the momentum after a first step that overflows
+        # Or what lies in memory would be the momentum after a first step that overflows.
+        if self.scaler.is_enabled() and isinstance(self.optimizer, torch.optim.SGD):
             for parameter in self.model.parameters():
                 self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         self.history: list[dict[str, Any]] = []  # one row per epoch: deterministic
@@ -100,17 +93,20 @@ class Training:
             UserError: this process trains something else than the first one.
         """
         self._resume(checkpoint)
+        if not self.schedule.epochs:  # the model as it came, measured
+            self.trace.close_epoch()
+            measured = evaluate(self.model, self.task, self.runtime, self.schedule.batch_size)
+            self.history = [{"epoch": 0, "step": 0, "lr": 0.0, "train_loss": None} | measured]
+            return
         net = self.runtime.parallel(self.model)
         for epoch in range(len(self.history), self.schedule.epochs):
-            lr = learning_rate(self.schedule, epoch)
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
             started = time.perf_counter()
             loss = self._epoch(net, epoch)
             seconds = time.perf_counter() - started
+            lr = self.optimizer.param_groups[0]["lr"]
             row: dict[str, Any] = {"epoch": epoch + 1, "step": self.variant.concept.t, "lr": lr, "train_loss": loss}
             row |= self.trace.close_epoch()
-            row |= evaluate(self.model, self.task, self.runtime, self.schedule.batch_size)
+            row |= evaluate(self.result, self.task, self.runtime, self.schedule.batch_size)
             self.history.append(row | distribution(self.variant.concept, self.task.names))
             images = self.task.train.steps(self.schedule.batch_size) * min(
                 self.schedule.batch_size, len(self.task.train)
@@ -122,9 +118,16 @@ class Training:
         if self.scaler.is_enabled() and self.history[-1]["step"] == 0:
             raise FloatingPointError(f"{self.title}: every step overflowed; set compute.precision to bfloat16")
 
+    @property
+    def result(self) -> Classifier:
+        """What the run is for: the model, or the average of its weights where the schedule asks for one."""
+        return self.ema.module if self.ema else self.model
+
     def _state(self) -> dict[str, Any]:
         parts: dict[str, Any] = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler}
         parts["concept"] = self.variant.concept
+        if self.ema:
+            parts["ema"] = self.ema
         states = {name: part.state_dict() for name, part in parts.items()}
         return {"epoch": len(self.history), **states, "history": self.history, "speed": self.speed}
 
@@ -144,6 +147,8 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.variant.concept.load_state_dict(state["concept"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
         self.history, self.speed = state["history"], state["speed"]
 
     def _epoch(self, net: nn.Module, epoch: int) -> float:
@@ -159,7 +164,9 @@ class Training:
         )
         steps = self.task.train.steps(batch_size)
         try:
-            for x, y, m in self.watch.steps(runtime.feed(batches), steps, epoch, self.schedule.epochs):
+            watched = self.watch.steps(runtime.feed(batches), steps, epoch, self.schedule.epochs)
+            for step, (x, y, m) in enumerate(watched, epoch * steps):
+                self.rate.set(step)
                 losses = self.step(net, x, y, m)
                 self.watch.step(losses, self.trace, self.task.names)
                 total, count = total + losses.double().sum(), count + m
@@ -183,7 +190,7 @@ class Training:
         concepts = self.concepts[y]
         with runtime.autocast():
             x = variant.example(self.model, x, y)
-            losses = F.cross_entropy(net(x).float(), y, reduction="none")
+            losses = F.cross_entropy(net(x).float(), y, reduction="none", label_smoothing=self.smoothing)
         detached = losses.detach()
         weights = variant.concept.weights(concepts, detached).to(losses.dtype)
         # DDP averages gradients over the processes; the sum over all of them divided by m is the batch's mean.
@@ -194,6 +201,8 @@ class Training:
         scaler.step(self.optimizer)
         scaler.update()
         runtime.share_statistics(self.model)
+        if self.ema:
+            self.ema.update(self.model)
         if scaler.get_scale() >= scale:  # a step that the scaler skips for an overflow is no step of Algorithm 1
             self.trace.record(detached, concepts)
             variant.concept.update(detached, concepts)

@@ -1,0 +1,76 @@
+"""How a network is trained beyond the paper's SGD and steps: AdamW, cosine, warm-up, averaged weights.
+
+Each is a setting of a schedule that may be left out; without any of them, training is the paper's.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+SETTINGS = ("optimizer", "schedule", "warmup", "label_smoothing", "ema")  # of a schedule, each optional
+
+
+def given(schedule: Any, name: str) -> Any:
+    """A setting of SETTINGS, None where the schedule leaves it out."""
+    return getattr(schedule, name, None)
+
+
+def optimizer(model: nn.Module, schedule: Any) -> torch.optim.Optimizer:
+    """SGD with momentum on all parameters; or AdamW by timm's factory, without decay on biases and norms."""
+    settings = {"lr": schedule.lr, "weight_decay": schedule.weight_decay, "fused": True}
+    if given(schedule, "optimizer") in (None, "sgd"):
+        return torch.optim.SGD(model.parameters(), momentum=schedule.momentum, **settings)
+    from timm.optim import create_optimizer_v2  # timm takes seconds to import, and the paper's recipe does not need it
+
+    return create_optimizer_v2(model, given(schedule, "optimizer"), **settings)
+
+
+def learning_rate(schedule: Any, epoch: int) -> float:
+    """The learning rate of an epoch (counted from 0): divided by 10 after each milestone."""
+    return schedule.lr * 0.1 ** sum(epoch >= milestone for milestone in schedule.milestones)
+
+
+class LearningRate:
+    """Sets the learning rate of a step: a function of the step alone, so that a run can resume anywhere.
+
+    By epochs, divided by 10 after milestones; or by timm's factory and steps, where the schedule is ``cosine`` (to 0
+    at the end) or begins with ``warmup`` epochs in which the rate rises from a hundredth.
+
+    Args:
+        steps: of an epoch.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, schedule: Any, steps: int):
+        self.optimizer, self.schedule, self.steps, self.timm = optimizer, schedule, steps, None
+        warmup = given(schedule, "warmup") or 0
+        if schedule.epochs and (warmup or given(schedule, "schedule") == "cosine"):
+            from timm.scheduler import create_scheduler_v2
+
+            self.timm, _ = create_scheduler_v2(
+                optimizer,
+                "cosine" if given(schedule, "schedule") == "cosine" else "multistep",
+                num_epochs=schedule.epochs,
+                decay_milestones=schedule.milestones,
+                warmup_epochs=warmup,
+                warmup_lr=schedule.lr / 100,
+                step_on_epochs=False,
+                updates_per_epoch=steps,
+            )
+
+    def set(self, step: int) -> None:
+        """Before the optimizer's step ``step``, counted from 0 over the whole run."""
+        if self.timm:
+            self.timm.step_update(step)
+            return
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.schedule, step // self.steps)
+
+
+def average(model: nn.Module, schedule: Any) -> Any:
+    """timm's exponential moving average of the weights and statistics, with decay ``ema``; None without one."""
+    if not given(schedule, "ema"):
+        return None
+    from timm.utils import ModelEmaV3
+
+    return ModelEmaV3(model, schedule.ema)

@@ -1,0 +1,330 @@
+"""Weights to start from: a file, timm's or torchvision's by name, a hub's repository, or a model of this pipeline."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hrrl.errors import UserError, reason
+from hrrl.train import models
+
+State = dict[str, torch.Tensor]
+FILES = ("model.safetensors", "pytorch_model.bin")  # of a folder or repository
+CONFIGS = ("model.json", "config.json")  # this pipeline's, timm's
+COUNTED = "num_batches_tracked"  # of batch norm: older files lack it, and nothing is computed from it
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A file of weights, and what is known of it.
+
+    Attributes:
+        key: of params.yaml, for messages.
+        backbone, args: the network that is to take them, as of :func:`hrrl.train.models.build`.
+        classes: wnid or name of each row of its head, where they are known.
+        mean, std: the input normalisation that it was trained with.
+        remap: whether its tensors are taken by their order, whatever their names.
+    """
+
+    key: str
+    path: Path
+    backbone: str
+    args: dict[str, Any]
+    classes: list[str] | None
+    mean: Sequence[float]
+    std: Sequence[float]
+    remap: bool
+    size: int | None = None  # S, pixels, of the images that it was trained on
+
+    @cached_property
+    def state(self) -> State:
+        return read(self.path, self.key)
+
+    def check(self, net: nn.Module) -> None:
+        """Compares names and shapes with a network's, which may be on the device ``meta``.
+
+        Raises:
+            UserError: in one line, what does not fit.
+        """
+        self._matched(net)
+
+    def put_into(self, model: models.Classifier, classes: Sequence[str], wnids: Sequence[str | None]) -> int:
+        """Loads the weights, with the statistics of batch norm, mean and std; returns how many rows of the head stay.
+
+        A row stays whose class is one of ``classes`` by wnid or name; the others are as the model has them.
+        """
+        state, head = self._matched(model.backbone), models.head_names(model.backbone)
+        rows = self._rows(classes, wnids)
+        for name in head:
+            own = model.backbone.state_dict()[name].clone()
+            for i, row in rows.items():
+                own[i] = state[name][row]
+            state[name] = own
+        model.backbone.load_state_dict(state)
+        for buffer, values in ((model.mean, self.mean), (model.std, self.std)):
+            buffer.copy_(torch.tensor(values).view(1, 3, 1, 1))
+        return len(rows)
+
+    def _rows(self, classes: Sequence[str], wnids: Sequence[str | None]) -> dict[int, int]:
+        """Position of each class that the head knows -> its row."""
+        known = _by_name(self.classes or ())
+        found = {
+            i: known.get(wnid or "", known.get(_plain(name)))
+            for i, (name, wnid) in enumerate(zip(classes, wnids, strict=True))
+        }
+        return {i: row for i, row in found.items() if row is not None}
+
+    def _matched(self, net: nn.Module) -> State:
+        """The state by the network's names; its head has the rows that it has."""
+        head = models.head_names(net)
+        for state in self._readings(net, head):
+            if not (problem := _differences(state, net, head)):
+                self._check_classes(state, head)
+                return dict(state)
+        ordered = self.path.suffix != ".safetensors"  # which sorts its tensors by name
+        by_order = _by_order(self.state, net, head) if ordered else None
+        if self.remap and by_order:
+            self._check_classes(by_order, head)
+            return by_order
+        problem = _differences(self.state, net, head)
+        offer = (
+            f"all fits by order and shape: set {self.key}.remap: true" if by_order else "use weights of this backbone"
+        )
+        raise UserError(f"{self.key}: {self.path} does not fit {self.backbone!r}: {problem}; {offer}")
+
+    def _readings(self, net: nn.Module, head: list[str]) -> Any:
+        """The state as it is, and as timm reads it: names of other releases, positions of another image size."""
+        yield self.state
+        if self.backbone.startswith("timm/") and (rows := [len(self.state[h]) for h in head if h in self.state]):
+            import timm
+
+            try:
+                overlay = {"state_dict": dict(self.state), "num_classes": rows[0], "custom_load": False}
+                args = self.args | {"num_classes": rows[0], "pretrained": True, "pretrained_cfg_overlay": overlay}
+                yield timm.create_model(self.backbone.removeprefix("timm/"), **args).state_dict()
+            except Exception:  # whatever it raises over weights that are another network's
+                return
+
+    def _check_classes(self, state: State, head: list[str]) -> None:
+        if self.classes and len(self.classes) != len(state[head[0]]):
+            raise UserError(
+                f"{self.key}.classes: {len(self.classes)} are known, but the head of {self.path} has "
+                f"{len(state[head[0]])}; name those, or leave it out for a new head"
+            )
+
+
+def open_weights(init: Mapping[str, Any], backbone: str, args: dict[str, Any], key: str) -> Weights:
+    """Finds the weights that ``init`` of params.yaml names, downloads them where it is a name, and checks their hash.
+
+    Raises:
+        UserError: they are not there, cannot be had, or are others than ``sha256`` says.
+    """
+    path, said = find(init, backbone, key)
+    found = digest(path)
+    if not init.get("sha256"):
+        raise UserError(f"{key}.sha256: missing; {path} has {found}: python -m scripts.weights writes it there")
+    if found != init["sha256"]:
+        raise UserError(f"{key}.sha256: {path} has {found}, not {init['sha256']}; take that file, or write this hash")
+    classes = init.get("classes") or said.get("classes")
+    return Weights(
+        key=key,
+        path=path,
+        backbone=backbone,
+        args=dict(args),
+        classes=_imagenet(classes, key) if isinstance(classes, str) else classes,
+        mean=init.get("mean") or said.get("mean") or models.IMAGENET_MEAN,
+        std=init.get("std") or said.get("std") or models.IMAGENET_STD,
+        remap=bool(init.get("remap")),
+        size=said.get("size"),
+    )
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read(path: Path, key: str) -> State:
+    """The tensors of a safetensors file or checkpoint by their names; runs no code that it holds.
+
+    Raises:
+        UserError: it is neither, it is not whole, or it holds more than tensors.
+    """
+    from timm.models import load_state_dict  # finds the weights in a training checkpoint, too
+
+    try:
+        state = load_state_dict(str(path), weights_only=True)
+    except Exception as error:  # whatever a reader raises over a file that is none of its own
+        told = " ".join(str(error).split())
+        if "Unsupported globals" in told or "blocked loading" in told:
+            held = told.partition("Unsupported globals: ")[2].partition(" No automatic")[0] or "unknown"
+            raise UserError(
+                f"{key}: {path} holds code or objects beside tensors ({held}); save the state dict"
+            ) from None
+        told = " ".join((reason(error) or type(error).__name__).split())
+        raise UserError(f"{key}: {path} is no whole safetensors file or checkpoint ({told})") from None
+    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise UserError(
+            f"{key}: {path} holds no state dict, a tensor for each name; it has {', '.join(list(state)[:3])}"
+        )
+    return state
+
+
+def find(init: Mapping[str, Any], backbone: str, key: str) -> tuple[Path, dict[str, Any]]:
+    """The file, and what is said of it: classes, mean, std, size."""
+    if init.get("file"):
+        return _there(init["file"], f"{key}.file"), _timms(backbone)
+    if init.get("model"):
+        return _in_folder(_there(init["model"], f"{key}.model"), f"{key}.model")
+    what = init.get("hub") or f"{backbone} {init['weights']}"
+    try:
+        if init.get("hub"):
+            return _in_folder(_fetched(init["hub"]), f"{key}.hub")
+        return (_timms_file if backbone.startswith("timm/") else _torchvisions_file)(backbone, init["weights"], key)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a client raises without a network, or of a name that is none
+        told = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{key}: {what} is not on this machine and cannot be fetched ({type(error).__name__}: {told}); "
+            "copy its file here, and name it by `file`"
+        ) from None
+
+
+def _there(given: str, key: str) -> Path:
+    path = os.path.expanduser(os.path.expandvars(given))
+    if "$" in path:
+        raise UserError(f"{key}: {given}: an environment variable in it is not set; set it, or write the path")
+    if not os.path.exists(path):
+        raise UserError(f"{key}: {path} does not exist; expected weights")
+    return Path(path)
+
+
+def _in_folder(folder: Path, key: str) -> tuple[Path, dict[str, Any]]:
+    """Of a model folder of this pipeline, or of timm's form, as hubs have it."""
+    file = next((folder / name for name in FILES if (folder / name).is_file()), None)
+    config = next((folder / name for name in CONFIGS if (folder / name).is_file()), None)
+    if file is None:
+        raise UserError(f"{key}: {folder} holds no {' or '.join(FILES)}")
+    said = json.loads(config.read_text(encoding="utf-8")) if config else {}
+    said |= said.get("pretrained_cfg", {})
+    classes = said.get("classes") or said.get("label_names") or _subset(said.get("num_classes"))
+    size = said.get("image_size") or said.get("input_size", [None])[-1]
+    return file, {"classes": classes, "mean": said.get("mean"), "std": said.get("std"), "size": size}
+
+
+def _fetched(hub: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    repository, _, revision = hub.partition("@")
+    return Path(snapshot_download(repository, revision=revision or None, allow_patterns=[*FILES, *CONFIGS]))
+
+
+def _timms(backbone: str) -> dict[str, Any]:
+    """Mean and std of a backbone's own weights."""
+    if not backbone.startswith("timm/"):
+        return {}
+    from timm.models import get_pretrained_cfg
+
+    config = get_pretrained_cfg(backbone.removeprefix("timm/"))
+    return {"mean": config.mean, "std": config.std, "size": config.input_size[-1]} if config else {}
+
+
+def _timms_file(backbone: str, tag: str, key: str) -> tuple[Path, dict[str, Any]]:
+    import timm
+
+    name = backbone.removeprefix("timm/")
+    known = [full.partition(".")[2] for full in timm.list_pretrained(f"{name}.*")]
+    if tag not in ("DEFAULT", *known):
+        raise UserError(f"{key}.weights: timm has no {tag!r} of {name}; known: {', '.join(['DEFAULT', *known])}")
+    config = timm.models.get_pretrained_cfg(name if tag == "DEFAULT" else f"{name}.{tag}")
+    if config is None or not config.hf_hub_id:
+        raise UserError(f"{key}.weights: timm publishes none of {name}; take a file of weights")
+    file, said = _in_folder(_fetched(config.hf_hub_id), f"{key}.weights")
+    classes = config.label_names or said["classes"] or _subset(config.num_classes)
+    return file, {"classes": classes, "mean": config.mean, "std": config.std, "size": config.input_size[-1]}
+
+
+def _torchvisions_file(backbone: str, tag: str, key: str) -> tuple[Path, dict[str, Any]]:
+    from torchvision.models import get_model_weights
+
+    known = get_model_weights(backbone)
+    if tag not in known.__members__:
+        raise UserError(
+            f"{key}.weights: torchvision has no {tag!r} of {backbone}; known: {', '.join(known.__members__)}"
+        )
+    weights = known[tag]
+    path = Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(weights.url, str(path))
+    sees = weights.transforms()
+    said = {"classes": _subset(len(weights.meta["categories"])), "size": sees.crop_size[0]}
+    return path, said | {"mean": sees.mean, "std": sees.std}
+
+
+def _subset(classes: int | None) -> str | None:
+    """ImageNet's part with so many classes, as timm tells them apart."""
+    from timm.data import infer_imagenet_subset
+
+    return infer_imagenet_subset({"num_classes": classes})
+
+
+def _imagenet(subset: str, key: str) -> list[str]:
+    from timm.data import ImageNetInfo
+
+    try:
+        return ImageNetInfo(subset).label_names()
+    except AssertionError:
+        raise UserError(f"{key}.classes: takes imagenet-1k, another part as timm names it, or a list of them") from None
+
+
+def _by_name(classes: Sequence[str]) -> dict[str, int]:
+    """wnid or name -> row; ImageNet's by their words as well, where a word is of one class alone."""
+    from timm.data import ImageNetInfo
+
+    rows = {_plain(name): row for row, name in enumerate(classes)}
+    words: dict[str, list[int]] = {}
+    imagenet = ImageNetInfo("imagenet-22k")
+    lemmas = dict(zip(imagenet.label_names(), imagenet.label_descriptions(), strict=True))
+    for row, wnid in enumerate(classes):
+        for word in lemmas.get(wnid, "").split(", "):
+            words.setdefault(_plain(word), []).append(row)
+    return {word: found[0] for word, found in words.items() if len(found) == 1} | rows
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", " ")
+
+
+def _shapes(state: Mapping[str, torch.Tensor], head: list[str]) -> dict[str, tuple[int, ...]]:
+    """Name -> shape, of the head without its rows."""
+    return {k: tuple(v.shape)[k in head :] for k, v in state.items() if not k.endswith(COUNTED)}
+
+
+def _differences(state: State, net: nn.Module, head: list[str]) -> str:
+    """In words, "" where all is there in its shape."""
+    given, needed = _shapes(state, head), _shapes(net.state_dict(), head)
+    parts = {
+        "missing": [k for k in needed if k not in given],
+        "unknown": [k for k in given if k not in needed],
+        "of another shape": [k for k in needed if k in given and given[k] != needed[k]],
+    }
+    said = [f"{len(keys)} of {len(needed)} tensors are {what}, first {keys[0]}" for what, keys in parts.items() if keys]
+    return ", ".join(said)
+
+
+def _by_order(state: State, net: nn.Module, head: list[str]) -> State | None:
+    """The state with the network's names in their order, where all shapes agree."""
+    names = list(_shapes(net.state_dict(), head))
+    values = [value for key, value in state.items() if not key.endswith(COUNTED)]
+    renamed = dict(zip(names, values, strict=False))
+    return renamed if len(names) == len(values) and not _differences(renamed, net, head) else None

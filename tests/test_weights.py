@@ -1,0 +1,269 @@
+"""Weights to start from: which files are taken, what of them stays, and what each wrong one is told in a line."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import timm
+import torch
+from conftest import COMPUTE, ROOT, SCHEDULE, method
+from ruamel.yaml import YAML
+from safetensors.torch import load_file, save_file
+from torchvision.models import get_model
+
+from hrrl.errors import UserError
+from hrrl.settings import preflight
+from hrrl.settings.schema import Params, load
+from hrrl.train import models, runtime, training
+from hrrl.train.checkpoint import Checkpoint
+from hrrl.train.weights import digest, open_weights
+
+ARGS = {"channels": [8, 8, 16, 16]}
+CLASSES = [str(digit) for digit in range(10)]
+SMOKE = load(ROOT / "presets/smoke.yaml").as_dict()
+
+
+@pytest.fixture
+def net():
+    """A small ResNet that is not the one that any seed here gives, with statistics of batch norm that are its own."""
+    torch.manual_seed(7)
+    made = timm.create_model("resnet18", num_classes=10, **ARGS).train()
+    made(torch.rand(4, 3, 32, 32))
+    return made.eval()
+
+
+@pytest.fixture
+def file(net, tmp_path):
+    save_file(net.state_dict(), tmp_path / "net.safetensors")
+    return tmp_path / "net.safetensors"
+
+
+def opened(init, backbone="timm/resnet18", args=ARGS):
+    if "sha256" not in init and "file" in init:
+        init = init | {"sha256": digest(init["file"])}
+    return open_weights(
+        {key: str(value) if key == "file" else value for key, value in init.items()}, backbone, args, "init"
+    )
+
+
+def fresh(backbone="timm/resnet18", args=ARGS, classes=10):
+    torch.manual_seed(0)
+    return models.build(backbone, classes, args)
+
+
+def same(state, other):
+    return state.keys() == other.keys() and all(torch.equal(state[key], other[key]) for key in state)
+
+
+def test_no_epoch_leaves_the_weights_to_the_bit_and_measures_them(net, file, task, tmp_path):
+    model, schedule = fresh(), type(SCHEDULE)(**{**vars(SCHEDULE), "epochs": 0})
+    assert (
+        opened({"file": file, "classes": CLASSES, "mean": [0.1] * 3, "std": [0.2] * 3}).put_into(
+            model, task.train.classes, [None] * 10
+        )
+        == 10
+    )
+    with runtime.start(COMPUTE) as here:
+        run = training.Training(model, task, method(task), schedule, here, 0, "test")
+        run.fit(Checkpoint(tmp_path / "ck", {"params": "p"}))
+    description = {"backbone": "timm/resnet18", "backbone_args": ARGS, "classes": CLASSES, "image_size": 16}
+    models.save(run.result, tmp_path / "saved", description)
+    assert same(load_file(tmp_path / "saved/model.safetensors"), net.state_dict())
+    [row] = run.history
+    assert (row["epoch"], row["step"], row["train_loss"]) == (0, 0, None)
+    assert {name: array.shape for name, array in run.trace.arrays().items()} == {"terms": (0, 3), "q": (0, 3)}
+    again, _ = models.load(tmp_path / "saved")  # mean and std travel with it
+    images = torch.rand(2, 3, 16, 16)
+    expected = net((images - 0.1) / 0.2)
+    assert torch.allclose(again(images), expected, atol=1e-6)
+    # and the model folder is weights to start from itself, with its classes, mean and std
+    folder = {"model": str(tmp_path / "saved"), "sha256": digest(tmp_path / "saved/model.safetensors")}
+    third = fresh()
+    assert opened(folder).put_into(third, CLASSES, [None] * 10) == 10
+    assert torch.allclose(third.eval()(images), expected, atol=1e-6)
+
+
+def test_a_row_of_the_head_stays_by_wnid_or_name_and_the_others_are_the_seeds(net, file):
+    known = ["n02119789", "tabby", "n03417042", *(f"other {i}" for i in range(7))]
+    model, before = fresh(classes=4), fresh(classes=4).backbone.fc
+    kept = opened({"file": file, "classes": known}).put_into(
+        model, ["garbage truck", "unheard of", "Tabby", "fox"], [None, None, None, "n02119789"]
+    )
+    assert kept == 3  # n03417042 is the garbage truck of WordNet
+    for row, expected in enumerate([net.fc.weight[2], before.weight[1], net.fc.weight[1], net.fc.weight[0]]):
+        assert torch.equal(model.backbone.fc.weight[row], expected)
+    assert torch.equal(model.backbone.bn1.running_mean, net.bn1.running_mean)
+    assert opened({"file": file}).put_into(fresh(classes=4), CLASSES[:4], [None] * 4) == 0  # of unknown classes: new
+
+
+@pytest.mark.parametrize("wrapped", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": s}])
+def test_checkpoints_of_torch_are_taken(net, tmp_path, wrapped):
+    state = {f"module.{key}": value for key, value in net.state_dict().items()}
+    torch.save(wrapped(state), tmp_path / "net.pth")
+    model = fresh()
+    opened({"file": tmp_path / "net.pth", "classes": CLASSES}).put_into(model, CLASSES, [None] * 10)
+    assert same(model.backbone.state_dict(), net.state_dict())
+
+
+def test_timms_own_reading_fits_another_image_size(tmp_path):
+    small = timm.create_model("vit_tiny_patch16_224", num_classes=3, img_size=32, patch_size=8, embed_dim=24, depth=2)
+    save_file(small.state_dict(), tmp_path / "vit.safetensors")
+    args = {"img_size": 48, "patch_size": 8, "embed_dim": 24, "depth": 2}
+    model = fresh("timm/vit_tiny_patch16_224", args, 3)
+    opened({"file": tmp_path / "vit.safetensors"}, "timm/vit_tiny_patch16_224", args).put_into(
+        model, ["a"] * 3, [None] * 3
+    )
+    assert torch.equal(model.backbone.blocks[1].mlp.fc1.weight, small.blocks[1].mlp.fc1.weight)
+    assert model.backbone.pos_embed.shape == (1, 37, 24)
+
+
+def test_another_librarys_names_are_offered_by_order_and_taken_when_asked_for(tmp_path):
+    torch.manual_seed(7)
+    theirs = get_model("mobilenet_v2", num_classes=5)
+    renamed = {f"net.{i}": value for i, value in enumerate(theirs.state_dict().values())}
+    torch.save({k: v for k, v in renamed.items() if v.dtype != torch.int64}, tmp_path / "theirs.pth")
+    init = {"file": tmp_path / "theirs.pth"}
+    model = fresh("mobilenet_v2", {}, 5)
+    with pytest.raises(UserError, match=r"does not fit 'mobilenet_v2': .* missing, first .*set init.remap: true"):
+        opened(init, "mobilenet_v2", {}).check(model.backbone)
+    opened(init | {"remap": True, "classes": list("abcde")}, "mobilenet_v2", {}).put_into(
+        model, list("abcde"), [None] * 5
+    )
+    assert torch.equal(model.backbone.classifier[1].weight, theirs.classifier[1].weight)
+    assert torch.equal(model.backbone.features[18][0].weight, theirs.features[18][0].weight)
+
+
+class Pwns:
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return open, (str(self.file), "w")
+
+
+def test_wrong_files_are_a_line_each_and_run_no_code(net, file, tmp_path):
+    content = file.read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(content[: len(content) // 2])
+    (tmp_path / "text.pth").write_text("no weights")
+    torch.save({"weight": Pwns(tmp_path / "pwned")}, tmp_path / "code.pth")
+    torch.save({"epoch": 3, "losses": [1.0]}, tmp_path / "numbers.pth")
+    wrong = {
+        "cut.safetensors": "is no whole safetensors file or checkpoint",
+        "text.pth": "is no whole safetensors file or checkpoint|holds code",
+        "code.pth": r"holds code or objects beside tensors \(.*open",
+        "numbers.pth": "holds no state dict",
+    }
+    for name, message in wrong.items():
+        with pytest.raises(UserError, match=message) as error:
+            opened({"file": tmp_path / name}).check(net)
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "pwned").exists()
+    others = [
+        ({"file": "/no/such.pth", "sha256": "0" * 64}, "init.file: /no/such.pth does not exist"),
+        ({"file": "$NOWHERE/x.pth", "sha256": "0" * 64}, "environment variable in it is not set"),
+        ({"file": file, "sha256": "0" * 64}, f"init.sha256: .* has {digest(file)}, not 000"),
+        ({"file": file, "sha256": None}, "init.sha256: missing; .* python -m scripts.weights"),
+        ({"file": file, "classes": "imagenet-1k"}, "init.classes: 1000 are known, but the head of .* has 10"),
+        ({"file": file, "classes": "imagenette"}, "init.classes: takes imagenet-1k"),
+        ({"model": str(tmp_path)}, "init.model: .* holds no model.safetensors"),
+        ({"weights": "a9_in1k"}, "init.weights: timm has no 'a9_in1k' of resnet18; known: DEFAULT, .*a1_in1k"),
+    ]
+    for init, message in others:
+        with pytest.raises(UserError, match=message) as error:
+            opened(init).check(net)
+        assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="torchvision has no 'V9' of resnet18; known: IMAGENET1K_V1, DEFAULT"):
+        opened({"weights": "V9"}, "resnet18", {})
+    with pytest.raises(
+        UserError, match=r"does not fit 'timm/resnet18': .* of another shape, first layer1.0.conv1.weight"
+    ):
+        opened({"file": file}).check(
+            timm.create_model("resnet18", channels=[16, 16, 16, 16], num_classes=10, stem_width=32)
+        )
+    with pytest.raises(UserError, match=r"does not fit 'mobilenet_v2': .* unknown, first bn1.bias; use weights of"):
+        opened({"file": file}, "mobilenet_v2", {}).check(get_model("mobilenet_v2"))
+
+
+def test_a_name_without_a_network_is_a_line(tmp_path):
+    """In a process of its own: the hub's client reads its environment once."""
+    program = (
+        "import sys; from hrrl.train.weights import open_weights; from hrrl.errors import UserError\n"
+        "named, net = {'weights': 'DEFAULT'}, 'timm/resnet18'\n"
+        "for init, backbone in (({'hub': 'no/such@main'}, net), (named, net), (named, 'resnet18')):\n"
+        "    try: open_weights(init, backbone, {}, 'pretrain.init')\n"
+        "    except UserError as error: print(error)\n"
+    )
+    away = {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(tmp_path),
+        "TORCH_HOME": str(tmp_path),
+        "https_proxy": "http://127.0.0.1:9",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | away, capture_output=True, encoding="utf-8", cwd=ROOT
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3, done.stdout + done.stderr
+    for line in lines:
+        assert "is not on this machine and cannot be fetched" in line
+        assert line.endswith("copy its file here, and name it by `file`")
+
+
+def params(**changes) -> Params:
+    pretrain = SMOKE["pretrain"] | changes.pop("pretrain", {})
+    return Params.model_validate(SMOKE | changes | {"pretrain": pretrain})
+
+
+def test_preflight_compares_weights_and_warns_of_what_destroys_them(tmp_path, capsys):
+    smoke = SMOKE["pretrain"]
+    made = models.build(smoke["backbone"], 5, smoke["backbone_args"])
+    save_file(made.backbone.state_dict(), tmp_path / "w.safetensors")
+    init = {"file": str(tmp_path / "w.safetensors"), "sha256": digest(tmp_path / "w.safetensors")}
+    fast = {"concept": {"hrrl": {"lam": 10.0, "c": 1.0, "s": 0}}}
+    variants = SMOKE["variants"] | {"hrrl": fast, "erm": {"epochs": 0}, "el": {"init": "none"}}
+    preflight.check(params(pretrain={"init": init, "lr": 0.1}, variants=variants))
+    said = capsys.readouterr().err
+    assert "pretrain.lr: 0.1 destroys" in said
+    assert "variants.hrrl: without a slow start" in said
+    preflight.check(params(pretrain={"init": init, "lr": 0.01}))
+    assert "destroy" not in capsys.readouterr().err
+    save_file({"conv": torch.ones(1)}, tmp_path / "other.safetensors")
+    other = {"file": str(tmp_path / "other.safetensors"), "sha256": digest(tmp_path / "other.safetensors")}
+    with pytest.raises(UserError, match=r"variants.el.init: .* does not fit 'timm/resnet10t'"):
+        preflight.check(params(variants=SMOKE["variants"] | {"el": {"init": other}}))
+
+
+def test_a_command_fills_the_hash_in_and_leaves_the_rest(file, tmp_path):
+    text = (ROOT / "presets/smoke.yaml").read_text(encoding="utf-8")
+    line = f"  init: {{file: {file}}}\n"
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace("  epochs: 2\n", f"  epochs: 2\n{line}"), encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "scripts.weights", str(path)], check=True, cwd=ROOT)
+    filled = line.replace("}", f", sha256: {digest(file)}}}")
+    assert YAML(typ="safe").load(path)["pretrain"]["init"]["sha256"] == digest(file)
+    assert path.read_text(encoding="utf-8") == text.replace("  epochs: 2\n", f"  epochs: 2\n{filled}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pretrain": {"init": {"file": "a", "hub": "a/b@c"}}}, "pretrain.init: takes exactly one of file"),
+        ({"pretrain": {"init": {"file": "a", "sha256": "x"}}}, "sha256: String should match"),
+        ({"pretrain": {"init": "resnet18"}}, "pretrain.init: takes none, or weights"),
+        ({"pretrain": {"optimizer": "adamw"}}, "momentum: sgd takes it, and adamw does not"),
+        ({"pretrain": {"schedule": "cosine"}}, r"milestones: takes \[\] with schedule: cosine"),
+        (
+            {"variants": SMOKE["variants"] | {"el": {"example": {"gradient": {"tau": 0.1}}, "epochs": 0}}},
+            "epochs: 0 takes",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_named(changes, message, tmp_path):
+    content = json.loads(json.dumps(SMOKE))
+    content["pretrain"] |= changes.pop("pretrain", {})
+    YAML(typ="safe").dump(content | changes, tmp_path / "params.yaml")
+    with pytest.raises(UserError, match=message) as error:
+        load(tmp_path / "params.yaml")
+    assert "\n" not in str(error.value)

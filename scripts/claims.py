@@ -88,8 +88,8 @@ def _patched(old: str, new: str) -> str:
     old = old[: start.start()] + part.replace("</h2>\n", "</h2>\n" + NOTE, 1) + old[end.start() :]
     said = [re.search(r'<h2 id="protocol">.*?</ul>', page, re.DOTALL)[0] for page in (old, new)]
     old = old.replace(*said)
-    style = re.search(r"table\.claims th,.*?cursor: help; \}\n", new, re.DOTALL)[0]
-    old = old if style in old else old.replace("</style>", style + "</style>", 1)
+    styles = [re.search(r"<style>.*?</style>", page, re.DOTALL)[0] for page in (old, new)]
+    old = old.replace(*styles)
     warned = [re.findall("<li>.*?</li>", page[: page.index('<h2 id="claims">')]) for page in (old, new)]
     more = "".join(line for line in warned[1] if line not in warned[0])
     if not more:

@@ -192,7 +192,7 @@ def test_a_claim_about_several_is_about_each_of_them():
     assert (worst["compared"], worst["verdict"]) == ("el", "fails")
     middle = claims(transfer([asked | {"better": "cl", "than": ["erm", "el"]}], range(6)))[0]
     assert middle["verdict"] == "fails"  # better than one is not enough
-    assert "better than those of ERM and of CL (λ=1)" in statement(results, best)
+    assert "better than ERM and CL (λ=1)" in statement(results, best)
 
 
 def test_other_targets_are_secondary_once_and_corrected_together():

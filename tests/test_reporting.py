@@ -268,11 +268,14 @@ def test_a_page_says_how_weak_few_seeds_are(tmp_path):
 
 
 def test_a_page_has_the_papers_numbers_beside_each_claim(tmp_path):
-    html = page(made(), tmp_path)
-    table = html[html.index('id="claims"') : html.index("<details>")]
+    results = made()
+    html = page(results, tmp_path)
+    table = html[html.index('id="claims"') : html.index("</table>")]
     assert table.count("<tr><th") == 1 + len(CLAIMS)
-    assert "Features of EL (τ=0.5) transfer to lowres (other images, same concepts) better than those of ERM." in table
-    assert "+0.85 on CIFAR-10 (86.62 against 85.77)" in table
+    assert "EL (τ=0.5) transfers to lowres (other images, same concepts) better than ERM." in table
+    assert "+0.85<small>CIFAR-10: 86.62 vs. 85.77</small>" in table
+    means = results.scores[results.scores.target == "lowres"].groupby("variant").accuracy.mean()
+    assert f"<small>lowres: {means.el:.2f} vs. {means.erm:.2f}</small>" in table
     assert 'class="verdict undecided" title="the interval reaches over both' in table
     assert "Accuracy on moved images rises with a larger τ in the search." in table
 
@@ -359,8 +362,8 @@ def test_page_flags_fits_that_cannot_be_trusted(tmp_path):
     results.svm.loc[0, "edge"] = True
     results.svm.loc[1, "converged"] = False
     html = page(results, tmp_path)
-    assert "1 of 24 SVM fits chose a C at the edge of the grid: lowres / ERM / seed 0, draw 0" in html
-    assert "1 of 24 SVM fits did not converge: lowres / ERM / seed 1" in html
+    assert "1 of 24 SVM fits chose a C at the edge of the grid: C = 0.1 (1 on lowres)." in html
+    assert "1 of 24 SVM fits did not converge: C = 0.1 (1 on lowres)." in html
     assert "SVM fits" not in page(made(), tmp_path)
 
 

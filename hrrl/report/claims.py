@@ -24,6 +24,7 @@ VERDICTS = {  # what the words mean, for the page
     FAILS: "the whole 95% interval is where the claim says it is not",
     UNDECIDED: "the interval reaches over both: this run cannot tell, which is no evidence against the claim",
 }
+COUNTED = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "are undecided"}
 LEVEL = (1 - statistics.CONFIDENCE) / 2  # one-sided, as the intervals are on each side
 PAPERS_TARGETS = {"images": "cifar10", "concepts": "sop", "both": "svhn"}  # shift -> the paper's target that has it
 
@@ -48,9 +49,7 @@ class Endpoint:
 
 
 ENDPOINTS = {
-    "svm": Endpoint(
-        1, "SVM test accuracy", "Features of {better} transfer to {target} ({shift}) {how} those of {than}{within}."
-    ),
+    "svm": Endpoint(1, "SVM test accuracy", "{better} transfers to {target} ({shift}) {how} {than}{within}."),
     "finetune": Endpoint(
         -1, "Test error after fine-tuning", "Fine-tuned on {target} ({shift}), {better} does {how} {than}{within}."
     ),
@@ -106,7 +105,7 @@ def statement(results: Results, row: dict) -> str:
     names = [results.labels[name] for name in _others(row["than"])]
     return endpoint.sentence.format(
         better=results.labels[row["better"]],
-        than=" and of ".join(names) if "those of" in endpoint.sentence else " and than ".join(names),
+        than=" and ".join(names),
         how=RELATIONS[row["relation"]],
         within=f", within {row['margin']:g} points" if row["margin"] else "",
         target=row["target"],

@@ -12,7 +12,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from hrrl.report import concept_difficulty, search, statistics, summary
-from hrrl.report.claims import ENDPOINTS, PAPERS_NAMES, UNDECIDED, VERDICTS, of_paper, statement
+from hrrl.report.claims import COUNTED, ENDPOINTS, PAPERS_NAMES, UNDECIDED, VERDICTS, of_paper, statement
 from hrrl.report.figures import CHARTS, looks
 from hrrl.report.pictures import pictures
 from hrrl.report.results import PAPER, Results
@@ -43,6 +43,7 @@ def page(
         baseline=results.labels[results.baseline],
         verdicts=verdicts(results, decided),
         words=VERDICTS,
+        counted=COUNTED,
         enough=TWO,
         svm=grid(results, summary.of_targets(results, "svm"), "SVM_{}"),
         comparison=grid(results, summary.comparison_columns(results)),
@@ -112,23 +113,38 @@ def verdicts(results: Results, decided: list[dict]) -> list[dict]:
             "statement": statement(results, row),
             "paper": _paper(results, row),
             "ours": difference(row),
+            "numbers": _numbers(results, row),
             "evidence": _evidence(results, row),
             "meaning": VERDICTS[row["verdict"]],
-            **row,
+            **{key: row[key] for key in ("source", "verdict")},
         }
         for row in decided
         if row["primary"]
     ]
 
 
-def _paper(results: Results, row: dict) -> str:
-    """The paper's numbers on the target that has the same shift."""
+def _paper(results: Results, row: dict) -> dict[str, str]:
+    """The paper's difference and numbers on its target that has the same shift."""
     found = of_paper(results, row)
     if not found:
-        return "no number printed"
-    target, difference = found
+        return {"difference": "–", "numbers": "prints no number"}
+    target, paper_difference = found
     numbers = [PAPER[target][row[name]][0] for name in ("better", "compared")]
-    return f"{difference:+.2f} on {PAPERS_NAMES[target]} ({numbers[0]:.2f} against {numbers[1]:.2f})"
+    words = f"{PAPERS_NAMES[target]}: {numbers[0]:.2f} vs. {numbers[1]:.2f}"
+    return {"difference": f"{paper_difference:+.2f}", "numbers": words}
+
+
+def _numbers(results: Results, row: dict) -> str:
+    """This run's means over the seeds that both have, as the paper's are shown."""
+    if row["relation"] == "trend":
+        return f"from the least to the most of {len(row['doses'])} doses" if row["doses"] else ""
+    runs = summary.runs_of(results, row["endpoint"], row["target"] or "")
+    table = pd.DataFrame({name: runs.get(name, pd.Series(dtype=float)) for name in (row["better"], row["compared"])})
+    means = table.dropna().mean()
+    if means.isna().any():
+        return ""
+    where = row["target"] or row["endpoint"].replace("_", " ")
+    return f"{where}: {means[row['better']]:.2f} vs. {means[row['compared']]:.2f}"
 
 
 def _evidence(results: Results, row: dict) -> str:
@@ -172,16 +188,22 @@ def charts(folder: str | Path) -> dict[str, dict]:
 def problems(results: Results) -> list[str]:
     """What a reader must know before trusting the numbers."""
     fits, found = results.svm, []
-    failed = fits[~fits.converged.astype(bool)]
-    edge = fits[fits.edge.astype(bool)]
-    if len(failed):
-        found.append(f"{len(failed)} of {len(fits)} SVM fits did not converge: {_which(results, failed)}.")
-    if len(edge):
-        found.append(f"{len(edge)} of {len(fits)} SVM fits chose a C at the edge of the grid: {_which(results, edge)}.")
+    for rows, what in (
+        (fits[~fits.converged.astype(bool)], "did not converge"),
+        (fits[fits.edge.astype(bool)], "chose a C at the edge of the grid"),
+    ):
+        if len(rows):
+            found.append(f"{len(rows)} of {len(fits)} SVM fits {what}: {_where(rows)}.")
     for row in concept_difficulty.target_premise(results).itertuples():
         if row.premise == concept_difficulty.FAILS:
             found.append(_not_hard(results, row))
     return found + _edges(results) + statistics.few_seeds(_seeds(results))
+
+
+def _where(fits: pd.DataFrame) -> str:
+    """ "C = 0.001 (10 on same, 8 on garments)"; the table of fits has each."""
+    by_C = {C: rows.groupby("target", sort=False).size() for C, rows in fits.groupby("C")}
+    return ", ".join(f"C = {C:g} ({', '.join(f'{n} on {t}' for t, n in on.items())})" for C, on in by_C.items())
 
 
 def _edges(results: Results) -> list[str]:
@@ -204,15 +226,6 @@ def _not_hard(results: Results, row: Any) -> str:
         f"{results.labels[results.baseline]} on its mix of concepts is {row.loss:.3f}, on the benchmark's "
         f"{row.benchmark_loss:.3f}. The paper's claims about concepts assume that it is larger."
     )
-
-
-def _which(results: Results, fits: Any, most: int = 6) -> str:
-    names = [
-        f"{r.target} / {results.labels[r.variant]} / seed {r.seed}, draw {r.draw} (C = {r.C:g})"
-        for r in fits.itertuples()
-    ]
-    more = [f"and {len(names) - most} more (see the table of fits)"] if len(names) > most else []
-    return "; ".join(names[:most] + more)
 
 
 def _seeds(results: Results) -> int:

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from hrrl import report
+from hrrl.common.files import write_json
 from hrrl.errors import UserError
 from hrrl.report.claims import HOLDS
 from hrrl.report.recorded import recorded
@@ -49,44 +50,35 @@ def decide(folder: Path, source: schema.Params | None) -> None:
     if left:
         print(f"{folder}: not measured, or not recorded: {', '.join(left)}")
     rows = report.claims(results)
-    (folder / "claims.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    values = report.runs(results)
+    tables = report.tables(results, rows)
+    values = results.values
     values = values[~values.measure.str.startswith("q_")] if "q_" not in _text(folder / "tables/runs.csv") else values
-    values.to_csv(folder / "tables/runs.csv", index=False, lineterminator="\n")
-    made = {name: table for name, table in report.tables(results).items() if name in TABLES}
-    _update_metrics(folder, results)
-    with tempfile.TemporaryDirectory() as temporary:
-        new = Path(temporary)
-        report.figures(results, new)
-        report.write_tables(made, new)
-        there = {".md"} | {file.suffix for file in folder.glob("tables/claims.*")}
-        for name in TABLES:
-            for end in (".csv", ".md"):
-                (folder / f"tables/{name}{end}").unlink(missing_ok=True)
-        for file in (file for file in new.iterdir() if file.stem in made and file.suffix in there):
-            shutil.copy(file, folder / "tables" / file.name)
-        for figure in folder.glob("figures/claims.*"):
-            shutil.copy(new / figure.name, figure)
-        if (folder / "report.html").is_file():
-            page = report.page(results, new)
-            (folder / "report.html").write_text(_patched(_text(folder / "report.html"), page), encoding="utf-8")
+    write_json(folder / "claims.json", rows)
+    for name in TABLES:
+        (folder / f"tables/{name}.csv").unlink(missing_ok=True)
+    made = {name: tables[name] for name in TABLES if name in tables}
+    report.write_frames(made | {"runs": values}, folder / "tables")
+    _update_metrics(folder, report.metrics(results, rows))
+    with tempfile.TemporaryDirectory() as new:
+        report.figures(results, rows, report.plots(results), new)
+        for figure in folder.glob("figures/claims.svg"):
+            shutil.copy(Path(new, figure.name), figure)
+        for page in folder.glob("report.html"):
+            page.write_text(_patched(_text(page), report.page(results, rows, tables, new)), encoding="utf-8")
     for row in rows:
         if row["primary"]:
             print(f"{row['claim']:<20} {row['verdict']:<10} {report.difference(row)}")
 
 
-def _update_metrics(folder: Path, results: report.Results) -> None:
+def _update_metrics(folder: Path, found: dict) -> None:
     """The parts of metrics.json and headline.json that say what was decided."""
-    found = report.metrics(results)
     verdicts = [claim["verdict"] for claim in found["claims"].values()]
     parts = {
         "metrics.json": {name: found[name] for name in ("claims", "premise") if name in found},
         "headline.json": {"claims": f"{verdicts.count(HOLDS)}/{len(verdicts)}"},
     }
-    for name, new in parts.items():
-        if (folder / name).is_file():
-            content = json.loads(_text(folder / name)) | new
-            (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    for file in (folder / name for name in parts if (folder / name).is_file()):
+        write_json(file, json.loads(_text(file)) | parts[file.name])
 
 
 def _patched(old: str, new: str) -> str:
@@ -96,8 +88,8 @@ def _patched(old: str, new: str) -> str:
     old = old[: start.start()] + part.replace("</h2>\n", "</h2>\n" + NOTE, 1) + old[end.start() :]
     said = [re.search(r'<h2 id="protocol">.*?</ul>', page, re.DOTALL)[0] for page in (old, new)]
     old = old.replace(*said)
-    style = re.search(r"table\.claims th,.*?cursor: help; \}\n", new, re.DOTALL)[0]
-    old = old if style in old else old.replace("</style>", style + "</style>", 1)
+    styles = [re.search(r"<style>.*?</style>", page, re.DOTALL)[0] for page in (old, new)]
+    old = old.replace(*styles)
     warned = [re.findall("<li>.*?</li>", page[: page.index('<h2 id="claims">')]) for page in (old, new)]
     more = "".join(line for line in warned[1] if line not in warned[0])
     if not more:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hrrl.settings.schema import load
 from scripts.cells import DVC
+from scripts.readme import included
 
 HEADER = 2  # lines of a table without rows
 TABLES = ("svm", "concept_accuracy")
@@ -19,7 +20,7 @@ def main(base: str) -> None:
     report = Path("reports")
     print(f"## Metrics: {base} and here\n\n{changes(base)}\n\n## Report: {name}")
     for table in TABLES:
-        print(f"\n{(report / f'tables/{table}.md').read_text(encoding='utf-8').strip()}")
+        print(f"\n{included(report / f'tables/{table}.csv')}")
 
 
 def changes(base: str) -> str:

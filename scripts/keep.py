@@ -21,7 +21,7 @@ from scripts.readme import READMES, ROOT
 RESULTS, REPORTS = Path("results"), Path("reports")
 ALWAYS = [  # from which every number of a run follows, and its claims can be decided anew (scripts/claims.py)
     *("claims.json", "tables/runs.csv", "tables/target_concepts.csv"),
-    *("tables/concepts.md", "tables/premise_targets.md", "tables/svm.md"),
+    *("tables/concepts.csv", "tables/premise_targets.csv", "tables/svm.csv"),
 ]
 
 
@@ -45,7 +45,7 @@ def main() -> None:
 
 def kept(name: str) -> list[str]:
     """The files of reports/ that stay, as paths below it."""
-    named = re.compile(rf"results/{name}/((?:\w+/)*\w+\.(?:md|csv|json|png|svg|html))\b")
+    named = re.compile(rf"results/{name}/((?:\w+/)*\w+\.(?:csv|json|svg|html))\b")
     shown = [file for document in READMES for file in named.findall(document.read_text(encoding="utf-8"))]
     return list(dict.fromkeys([*ALWAYS, *shown]))
 

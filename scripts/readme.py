@@ -1,7 +1,12 @@
-"""Puts files into the documents: what stands between `<!-- include FILE -->` and `<!-- end -->` becomes FILE's text."""
+"""Puts tables into the documents: what stands between `<!-- include FILE -->` and `<!-- end -->` becomes FILE's text.
+
+A table of CSV becomes one of Markdown.
+"""
 
 import re
 from pathlib import Path
+
+import pandas as pd
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("README.md", "benchmarks/README.md", "docs/evidence.md", "docs/tutorial.md", "docs/usage.md")
@@ -11,9 +16,16 @@ BLOCK = re.compile(r"(<!-- include (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 def filled(text: str) -> str:
     """The README's text with every included file as it is now."""
-    return BLOCK.sub(
-        lambda match: match[1] + (ROOT / match[2]).read_text(encoding="utf-8").strip() + "\n" + match[3], text
-    )
+    return BLOCK.sub(lambda match: match[1] + included(ROOT / match[2]) + "\n" + match[3], text)
+
+
+def included(file: Path) -> str:
+    """A file's text; of a table in CSV, its Markdown."""
+    if file.suffix != ".csv":
+        return file.read_text(encoding="utf-8").strip()
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    align = ["left"] + ["right"] * (table.shape[1] - 1)
+    return table.to_markdown(index=False, disable_numparse=True, colalign=align)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pandas as pd
 
 from hrrl import methods
 from hrrl.common.files import replacing
-from hrrl.gallery import views
+from hrrl.gallery import panels
 from hrrl.gallery.sheets import Album
 from hrrl.train import models, runtime
 
@@ -21,20 +21,20 @@ def main(params):
     with runtime.start(params.compute) as here, replacing(DATA / "gallery") as folder:
         album, size = Album(folder), description["image_size"]
         task, targets = sources(params, size)
-        points = views.points({v: read_json(selected(v)) for v in params.runs.pretrain}, headline)
+        points = panels.points({v: read_json(selected(v)) for v in params.runs.pretrain}, headline)
         moving = [(point, methods.example_axis(point)) for point in points]
         tests = {name: test for name, (_, test) in targets.items()}
         content = {
             "seed": seed,
             "baseline": baseline,
             "headline": headline,
-            "concepts": views.concepts(album, task, seed),
-            "datasets": views.datasets(album, task.test, tests, seed),
-            "moves": views.moves(album, model, task, here, moving, seed),
-            "neighbours": views.neighbours(album, targets, features(params, (baseline, headline), seed), seed),
+            "concepts": panels.concepts(album, task, seed),
+            "datasets": panels.datasets(album, task.test, tests, seed),
+            "moves": panels.moves(album, model, task, here, moving, seed),
+            "neighbours": panels.neighbours(album, targets, features(params, (baseline, headline), seed), seed),
         }
         if q := weighted(params, headline, seed, task.names):
-            content["weights"] = views.weights(album, trained, task, here, q, seed)
+            content["weights"] = panels.weights(album, trained, task, here, q, seed)
         write_json(folder / "gallery.json", content)
 
 

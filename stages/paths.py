@@ -5,7 +5,8 @@ import re
 from itertools import product
 from pathlib import Path
 
-from hrrl.common.files import remove, replacing
+from hrrl.common.files import remove
+from hrrl.common.files import write_json as write_json
 
 DATA, MODELS, REPORTS = Path("data"), Path("models"), Path("reports")  # of the experiment that params.yaml describes
 CONCEPTS = DATA / "concepts"
@@ -98,8 +99,3 @@ def run_of(path: Path) -> str:
 
 def read_json(path: Path):
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def write_json(path: Path, content) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Gathers the results of all stages into reports/: claims.json, metrics.json, tables, plots, figures, a page."""
+"""Gathers the results of all stages into reports/: claims, metrics, tables, plots, figures, a page."""
 
 import io
 from types import SimpleNamespace
@@ -15,7 +15,6 @@ from stages.paths import (
     search_cells,
     searched,
     selected,
-    write_json,
 )
 from stages.variants import training
 
@@ -24,28 +23,11 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from hrrl import report
-from hrrl.common.files import replacing
 from hrrl.train import runtime
 
 
 def main(params):
-    results, folder = gather(params), REPORTS
-    metrics = report.metrics(results)
-    write_json(folder / "claims.json", report.claims(results))
-    write_json(folder / "metrics.json", metrics)
-    write_json(folder / "headline.json", report.headline(metrics, params.headline))
-    with replacing(folder / "tables") as tables:
-        changes = report.headline_changes(metrics, results.baseline, params.headline)
-        report.write_tables(report.tables(results) | {"headline": changes}, tables)
-        report.write_runs(results, tables)
-    with replacing(folder / "plots") as plots:
-        report.write_plot_data(report.plot_data(results), plots)
-    with replacing(folder / "curves") as plots:
-        report.write_plot_data(report.curves(results), plots)
-    with replacing(folder / "figures") as figures:
-        report.figures(results, figures)
-    with replacing(folder / "report.html") as page:
-        page.write_text(report.page(results, folder / "figures", settings(params)), encoding="utf-8")
+    report.write(gather(params), REPORTS, settings(params))
 
 
 def gather(params) -> report.Results:
@@ -70,11 +52,11 @@ def gather(params) -> report.Results:
         shifts=plain(params.shifts),
         claims=plain(params.claims),
         svm=svm(params),
-        hits=hits(params),
+        correct=svm_correct(params),
         history=stack(trained, lambda *run: model_folder(*run) / "history.csv"),
         finetune=finetune(params),
-        finetune_hits=finetune_hits(params),
-        **moved_hits(params),
+        finetune_correct=finetune_correct(params),
+        **moved_correct(params),
         robustness=pd.DataFrame(steps),
         concept_accuracy=pd.DataFrame(per_concept),
         table1=pd.read_csv(CONCEPTS / "table1.csv"),
@@ -114,7 +96,7 @@ def fit(draw: dict) -> dict:
     return row | {"validation": draw["validation_accuracy"], "converged": all(draw["converged"].values())}
 
 
-def hits(params) -> dict:
+def svm_correct(params) -> dict:
     found = {}
     for cell in scored(params):
         with np.load(measured("svm", *cell) / "hits.npz") as arrays:
@@ -147,7 +129,7 @@ def finetune(params) -> pd.DataFrame:
     return frame[frame.target.isin(params.targets)]
 
 
-def finetune_hits(params) -> dict:
+def finetune_correct(params) -> dict:
     found = {}
     for cell in ((variant, seed) for variant in params.runs.finetune for seed in params.seeds):
         with np.load(measured("finetune", *cell, ".npz")) as arrays:
@@ -155,7 +137,7 @@ def finetune_hits(params) -> dict:
     return found
 
 
-def moved_hits(params) -> dict:
+def moved_correct(params) -> dict:
     """Which validation images are right after each step, and the concept of each image, the same in all runs."""
     found, concepts = {}, None
     for cell in ((variant, seed) for variant in params.runs.pretrain for seed in params.seeds):
@@ -163,7 +145,7 @@ def moved_hits(params) -> dict:
             concepts = arrays["concepts"]
             steps = [name for name in arrays.files if name != "concepts"]
             found[cell] = {float(s): np.unpackbits(arrays[s], count=len(concepts)).astype(bool) for s in steps}
-    return {"moved_hits": found, "validation_concepts": concepts}
+    return {"moved_correct": found, "validation_concepts": concepts}
 
 
 def stack(runs, path) -> pd.DataFrame:

@@ -8,8 +8,9 @@ import pytest
 from scipy import stats
 from sklearn.datasets import load_digits
 from sklearn.linear_model import RidgeClassifier
+from test_reporting import metrics, tables
 
-from hrrl.report import Results, claims, metrics, runs, statistics, tables
+from hrrl.report import Results, claims, statistics
 from hrrl.report.claims import ENDPOINTS, statement
 from hrrl.report.concept_difficulty import concept_losses, target_premise, target_weights
 from hrrl.report.page import problems
@@ -53,7 +54,7 @@ def transfer(claims: list[dict], seeds) -> Results:
         shifts={"clean": "none", "noisy": "images", "blank": "both"},
         claims=claims,
         svm=pd.DataFrame(rows),
-        hits={tuple(cell.values()): right(**cell).mean(axis=0) for cell in cells},
+        correct={tuple(cell.values()): right(**cell).mean(axis=0) for cell in cells},
     )
 
 
@@ -161,7 +162,7 @@ def test_a_claim_is_the_paired_difference_and_the_interval_of_both_parts():
     interval = stats.ttest_rel(pairs.el, pairs.erm).confidence_interval(0.95)
     assert row["difference"] == pytest.approx((pairs.el - pairs.erm).mean())
     assert row["ci95_seeds"] == pytest.approx([*interval])
-    images = np.mean([results.hits["clean", "el", s] - results.hits["clean", "erm", s] for s in range(6)], axis=0)
+    images = np.mean([results.correct["clean", "el", s] - results.correct["clean", "erm", s] for s in range(6)], axis=0)
     assert 100 * images.mean() == pytest.approx(row["difference"])
     error = 100 * images.std(ddof=1) / np.sqrt(len(images))
     assert row["ci95_test"] == pytest.approx([row["difference"] - 1.96 * error, row["difference"] + 1.96 * error], 1e-4)
@@ -172,8 +173,8 @@ def test_a_claim_is_the_paired_difference_and_the_interval_of_both_parts():
 
 def test_the_test_sample_counts_where_seeds_agree():
     results = transfer([claim()], range(6))
-    for target, variant, seed in list(results.hits):  # six times the same model
-        results.hits[target, variant, seed] = same = results.hits[target, variant, 0]
+    for target, variant, seed in list(results.correct):  # six times the same model
+        results.correct[target, variant, seed] = same = results.correct[target, variant, 0]
         cell = (results.scores[["target", "variant", "seed"]] == [target, variant, seed]).all(axis=1)
         results.scores.loc[cell, "accuracy"] = 100 * same.mean()
     [row, *_] = claims(results)
@@ -191,7 +192,7 @@ def test_a_claim_about_several_is_about_each_of_them():
     assert (worst["compared"], worst["verdict"]) == ("el", "fails")
     middle = claims(transfer([asked | {"better": "cl", "than": ["erm", "el"]}], range(6)))[0]
     assert middle["verdict"] == "fails"  # better than one is not enough
-    assert "better than those of ERM and of CL (λ=1)" in statement(results, best)
+    assert "better than ERM and CL (λ=1)" in statement(results, best)
 
 
 def test_other_targets_are_secondary_once_and_corrected_together():
@@ -361,8 +362,8 @@ def test_images_count_for_every_endpoint(endpoint):
         ],
     }
     results = measured([asked], **{name: pd.DataFrame(rows) for name, rows in frames.items()})
-    results.moved_hits = {cell: {0.0: those, 1.0: those} for cell, those in hits.items()}
-    results.finetune_hits = {("digits", *cell): those for cell, those in hits.items()}
+    results.moved_correct = {cell: {0.0: those, 1.0: those} for cell, those in hits.items()}
+    results.finetune_correct = {("digits", *cell): those for cell, those in hits.items()}
     results.validation_concepts = concepts
     [row, *_] = claims(results)
     assert row["difference"] == pytest.approx(difference(np.arange(200)))
@@ -455,7 +456,7 @@ def test_the_premise_says_how_much_weight_a_targets_concepts_got_and_what_it_did
 
 
 def test_runs_are_every_number_once():
-    values = runs(measured())
+    values = measured().values
     assert not values.duplicated(["measure", "target", "variant", "seed"]).any()
     last = values[(values.measure == "finetune") & (values.variant == "erm")].set_index("seed").value
     assert last.to_dict() == dict.fromkeys(range(5), 18.0)

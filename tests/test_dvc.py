@@ -66,8 +66,8 @@ def test_git_tracks_few_results():
 
 
 def test_keeping_takes_what_documents_name(restored):
-    (restored / "README.md").write_text("![](results/smoke/figures/claims.png) and results/smoke/tables/svm.md\n")
-    left = restored / "results/smoke/tables/left.md"
+    (restored / "README.md").write_text("![](results/smoke/figures/claims.svg) and results/smoke/tables/svm.csv\n")
+    left = restored / "results/smoke/tables/left.csv"
     left.parent.mkdir(parents=True)
     left.write_text("of an earlier run")
     edit(restored, seeds=[1])
@@ -75,7 +75,7 @@ def test_keeping_takes_what_documents_name(restored):
     call(restored, "git", "checkout", "-q", "params.yaml")
     call(restored, "python", "-m", "scripts.keep")
     kept = {str(path.relative_to(restored / "results/smoke")) for path in (restored / "results/smoke").rglob("*.*")}
-    assert kept == {"params.yaml", "dvc.lock", "figures/claims.png", *ALWAYS}
+    assert kept == {"params.yaml", "dvc.lock", "figures/claims.svg", *ALWAYS}
     assert (restored / "results/smoke/dvc.lock").read_text() == (restored / "dvc.lock").read_text()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from conftest import COMPUTE, network
 
-from hrrl.gallery import views
+from hrrl.gallery import panels
 from hrrl.gallery.choice import evenly, spread
 from hrrl.gallery.sheets import Album
 from hrrl.methods.example.gradient import Gradient
@@ -26,7 +26,7 @@ def test_images_are_spread_over_classes_and_drawn_by_the_seed():
 def test_moved_images_have_the_length_and_the_loss_that_is_said(task, tmp_path):
     points = [({"gradient": {"tau": 0.3}}, Gradient(0.3)), ({"gradient": {"tau": 0.0}}, Perturbation())]
     with runtime.start(COMPUTE) as here:
-        shown = views.moves(Album(tmp_path), network().eval(), task, here, points, seed=0)
+        shown = panels.moves(Album(tmp_path), network().eval(), task, here, points, seed=0)
     for image in shown:
         as_is, moved, still = image["rows"]
         assert abs(moved["length"] - 0.3) < 1e-4
@@ -42,21 +42,21 @@ def test_points_are_those_in_use_and_the_others_of_their_size():
         "el": {"example": {"gradient": {"tau": 0.2}}, "concept": None},
         "noise": {"example": {"noise": {"tau": 0.4}}, "concept": None},
     }
-    assert views.points(variants, "el") == [
+    assert panels.points(variants, "el") == [
         {"gradient": {"tau": 0.2}},
         {"noise": {"tau": 0.4}},
         {"pgd": {"eps": 0.2, "steps": 3}},
         {"wrm": {"gamma": 3.0, "steps": 15}},
     ]
-    assert views.points({"erm": variants["erm"]}, "erm")[0] == {"gradient": {"tau": 0.5}}
+    assert panels.points({"erm": variants["erm"]}, "erm")[0] == {"gradient": {"tau": 0.5}}
 
 
 def test_neighbours_are_the_nearest_of_standardised_features(task, tmp_path):
     random = np.random.default_rng(0)
     features = {"train_x": random.normal(size=(100, 5)) * [1, 1, 1, 1, 100], "test_x": random.normal(size=(70, 5))}
-    [row] = views.neighbours(Album(tmp_path), {"t": (task.train, task.test)}, {"erm": {"t": features}}, seed=0)
+    [row] = panels.neighbours(Album(tmp_path), {"t": (task.train, task.test)}, {"erm": {"t": features}}, seed=0)
     assert all(len(query["models"]["erm"]["classes"]) == 4 for query in row["queries"])
-    found = views._nearest(features["train_x"], features["test_x"][:3], 4)
+    found = panels._nearest(features["train_x"], features["test_x"][:3], 4)
     train, test = (features[part] / features["train_x"].std(0) for part in ("train_x", "test_x"))
     distance = ((train[None] - test[:3, None]) ** 2).sum(2)
     np.testing.assert_array_equal(found, np.argsort(distance, axis=1, kind="stable")[:, :4])

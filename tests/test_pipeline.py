@@ -39,7 +39,7 @@ def test_results_of_every_stage_are_there(clone):
     headline = json.loads((clone / "reports/headline.json").read_text())
     assert headline["svm"]["digits"] == found["svm"]["digits"]["hrrl"]["mean"]
     report = clone / "reports"
-    assert {file.suffix for file in (report / "figures").iterdir()} == {".png", ".svg"}
+    assert {file.suffix for file in (report / "figures").iterdir()} == {".svg"}
     assert "<img" in (report / "report.html").read_text() or "<svg" in (report / "report.html").read_text()
     history = (clone / "models/hrrl-0/history.csv").read_text().splitlines()
     assert len(history) == 1 + 2

@@ -21,21 +21,21 @@ from scripts import claims as command
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
     """What a run writes, of three seeds whose test images are known on one target."""
     results = made(seeds=range(3))
     random = np.random.default_rng(0)
     cells = results.scores[["target", "variant", "seed"]].itertuples(index=False, name=None)
-    results.hits = {cell: (random.random(400) < 0.8).astype(float) for cell in cells if cell[0] == "lowres"}
-    folder = tmp_path / "made"
-    (folder / "figures").mkdir(parents=True)
-    report.write_tables(report.tables(results), folder / "tables")
-    report.write_runs(results, folder / "tables")
-    (folder / "claims.json").write_text(json.dumps(report.claims(results)), encoding="utf-8")
-    (folder / "metrics.json").write_text(json.dumps(report.metrics(results)), encoding="utf-8")
-    (folder / "report.html").write_text(report.page(results, folder / "figures"), encoding="utf-8")
+    results.correct = {cell: (random.random(400) < 0.8).astype(float) for cell in cells if cell[0] == "lowres"}
+    folder = tmp_path_factory.mktemp("runs") / "made"
+    report.write(results, folder)
     return folder
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    return Path(shutil.copytree(written, tmp_path / "made"))
 
 
 def test_claims_from_the_files_are_those_of_the_run(folder):
@@ -49,7 +49,7 @@ def test_claims_from_the_files_are_those_of_the_run(folder):
         assert anew["ci95"] == (row["ci95"] and pytest.approx(row["ci95"]))
     for name in (
         "claims.csv",
-        "claims_beside.md",
+        "claims_beside.csv",
         "claims_secondary.csv",
         "premise_targets.csv",
         "target_concepts.csv",
@@ -139,7 +139,7 @@ def test_committed_verdicts_are_those_of_the_committed_runs(found, tmp_path):
     both = (kept, tmp_path / kept.name)
     old, new = (json.loads((where / "claims.json").read_text()) for where in both)
     assert [row["verdict"] for row in old] == [row["verdict"] for row in new]
-    old, new = ((where / "tables/claims.md").read_text() for where in both)
+    old, new = ((where / "tables/claims.csv").read_text() for where in both)
     assert old == new
     old, new = (pd.read_csv(where / "tables/runs.csv") for where in both)
     pd.testing.assert_frame_equal(old, new)  # up to rounding: the command need not compute as the run did

@@ -4,33 +4,18 @@ import json
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from hrrl import report
 from hrrl.methods import theory
-from hrrl.report import (
-    Results,
-    curves,
-    figures,
-    headline,
-    headline_changes,
-    label,
-    labels,
-    metrics,
-    page,
-    plot_data,
-    search,
-    tables,
-    write_plot_data,
-    write_tables,
-)
+from hrrl.report import Results, headline, headline_changes, label, labels, plots, search
 from hrrl.report.figures import CHARTS, looks
 from hrrl.report.statistics import paired
-from hrrl.report.summary import compare, final
+from hrrl.report.summary import scores
 from hrrl.report.tables import interval
 
 GRADIENT, HRRL = {"gradient": {"tau": 0.5}}, {"hrrl": {"lam": 1.0, "c": 10.0, "s": 100}}
@@ -141,6 +126,22 @@ def searched(targets, concepts, noisy) -> dict:
     }
 
 
+def metrics(results) -> dict:
+    return report.metrics(results, report.claims(results))
+
+
+def tables(results) -> dict:
+    return report.tables(results, report.claims(results))
+
+
+def figures(results, folder) -> list[str]:
+    return report.figures(results, report.claims(results), plots(results), folder)
+
+
+def page(results, folder, params="") -> str:
+    return report.page(results, report.claims(results), tables(results), folder, params)
+
+
 def nothing() -> Results:
     return Results("none", "erm", "garments", ["lowres"], {"erm": VARIANTS["erm"]}, ["erm"])
 
@@ -187,8 +188,8 @@ def test_metrics_are_means_over_seeds_with_stable_keys():
     assert score["mean"] == pytest.approx(runs.hrrl.mean(), abs=1e-4)
     assert score["std"] == pytest.approx(runs.hrrl.std(ddof=1), abs=1e-4)
     assert [score["difference"]["low"], score["difference"]["high"]] == pytest.approx([*interval], abs=1e-4)
-    last = results.history[(results.history.epoch == 3) & (results.history.variant == "cl")]
-    worst = last[[f"accuracy_{c}" for c in CONCEPTS]].min(axis=1).mean()
+    accuracy = results.concept_accuracy[results.concept_accuracy.variant == "cl"]
+    worst = accuracy.groupby("seed").accuracy.min().mean()
     assert tree["benchmark"]["cl"]["worst_concept"]["mean"] == pytest.approx(worst, abs=1e-4)
     assert "step_0_5" in tree["robustness"]["erm"]
     assert "wheeled_vehicle" in tree["concepts"]["erm"]
@@ -267,11 +268,14 @@ def test_a_page_says_how_weak_few_seeds_are(tmp_path):
 
 
 def test_a_page_has_the_papers_numbers_beside_each_claim(tmp_path):
-    html = page(made(), tmp_path)
-    table = html[html.index('id="claims"') : html.index("<details>")]
+    results = made()
+    html = page(results, tmp_path)
+    table = html[html.index('id="claims"') : html.index("</table>")]
     assert table.count("<tr><th") == 1 + len(CLAIMS)
-    assert "Features of EL (τ=0.5) transfer to lowres (other images, same concepts) better than those of ERM." in table
-    assert "+0.85 on CIFAR-10 (86.62 against 85.77)" in table
+    assert "EL (τ=0.5) transfers to lowres (other images, same concepts) better than ERM." in table
+    assert "+0.85<small>CIFAR-10: 86.62 vs. 85.77</small>" in table
+    means = results.scores[results.scores.target == "lowres"].groupby("variant").accuracy.mean()
+    assert f"<small>lowres: {means.el:.2f} vs. {means.erm:.2f}</small>" in table
     assert 'class="verdict undecided" title="the interval reaches over both' in table
     assert "Accuracy on moved images rises with a larger τ in the search." in table
 
@@ -299,27 +303,24 @@ def test_a_missing_column_is_named():
 
 
 def test_same_results_give_the_same_bytes(tmp_path):
-    for folder in (tmp_path / "a", tmp_path / "b"):
-        figures(made(), folder)
-        write_tables(tables(made()), folder)
-        write_plot_data(plot_data(made()), folder)
-    names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert {Path(name).stem for name in names if name.endswith(".svg")} == set(CHARTS)
-    assert {
-        name for name in names if (tmp_path / "a" / name).read_bytes() != (tmp_path / "b" / name).read_bytes()
-    } == set()
+    for folder in ("a", "b"):
+        report.write(made(), tmp_path / folder)
+    a, b = ({f.relative_to(tmp_path / x): f.read_bytes() for f in (tmp_path / x).rglob("*.*")} for x in "ab")
+    assert a == b
+    assert {path.stem for path in a if path.suffix == ".svg"} == set(CHARTS)
+    assert {path.suffix for path in a} == {".json", ".csv", ".svg", ".html"}
 
 
-def test_curves_to_compare_revisions_by_are_few_and_the_headlines_own():
+def test_plots_to_compare_revisions_by_are_few_and_the_headlines_own():
     results = twelve()
-    el, results.headline = curves(results), "erm"
-    erm = curves(results)
+    el, results.headline = plots(results), "erm"
+    erm = plots(results)
     for name, frame in erm.items():
         lines = frame.groupby("frame").line.nunique().max() if {"frame", "line"} <= set(frame) else 1
         assert lines <= 8, name
         assert frame.equals(el[name]) == (not name.startswith("headline"))
     assert erm["headline_q"].q.unique().tolist() == pytest.approx([1 / 11])  # ERM's q stays at the concepts' shares
-    assert all(len(frame) == 0 for frame in curves(nothing()).values())
+    assert all(len(frame) == 0 for frame in plots(nothing()).values())
 
 
 def test_variants_keep_their_colour_when_others_join():
@@ -328,10 +329,8 @@ def test_variants_keep_their_colour_when_others_join():
     assert len({style["color"] for style in many.values()}) == len(many)
 
 
-def test_concepts_are_ranked_ascending_for_each_variant_that_moves_no_examples():
-    frame = plot_data(made())["concept_accuracy"]
-    assert list(frame.variant.unique()) == ["erm", "cl", "hrrl"]  # the last is the headline
-    for _, rows in frame.groupby("variant"):
+def test_concepts_are_ranked_ascending_for_each_variant():
+    for _, rows in plots(made())["concepts"].groupby("variant"):
         assert list(rows["rank"]) == [1, 2, 3]
         assert rows.accuracy.is_monotonic_increasing
 
@@ -350,9 +349,9 @@ def test_the_search_is_ranked_by_its_mean_over_targets_and_tuning_seeds():
     assert (row["mean"], row["std"]) == pytest.approx((of_best.mean(), of_best.std()))
     table = tables(results)["search"]
     assert table.Method.tolist()[:3] == ["ERM", "EL (τ=0.1)", "EL (τ=1)"]
-    steps = plot_data(results)["augmented_accuracy_search"]
+    steps = plots(results)["augmented_search"]
     assert steps.series.unique().tolist() == ["ERM", "EL (τ=0.1)", "EL (τ=1)"]
-    assert plot_data(results)["concept_accuracy_search"].series.unique().tolist() == ["ERM", "CL (λ=0.1)", "CL (λ=1)"]
+    assert plots(results)["concepts_search"].series.unique().tolist() == ["ERM", "CL (λ=0.1)", "CL (λ=1)"]
 
 
 # ------------------------------------------------------------------------------------------------------- page
@@ -363,8 +362,8 @@ def test_page_flags_fits_that_cannot_be_trusted(tmp_path):
     results.svm.loc[0, "edge"] = True
     results.svm.loc[1, "converged"] = False
     html = page(results, tmp_path)
-    assert "1 of 24 SVM fits chose a C at the edge of the grid: lowres / ERM / seed 0, draw 0" in html
-    assert "1 of 24 SVM fits did not converge: lowres / ERM / seed 1" in html
+    assert "1 of 24 SVM fits chose a C at the edge of the grid: C = 0.1 (1 on lowres)." in html
+    assert "1 of 24 SVM fits did not converge: C = 0.1 (1 on lowres)." in html
     assert "SVM fits" not in page(made(), tmp_path)
 
 
@@ -407,11 +406,11 @@ def test_a_browser_shows_every_figure_sorts_and_takes_another_baseline(results, 
     sizes = noted["sizes"].split()
     assert len(sizes) == len(CHARTS)
     assert min(map(int, sizes)) > 300
-    scores = compare(results, results.scores[results.scores.target == "lowres"], "accuracy", "hrrl")
-    benchmark = compare(results, final(results.history), "val_accuracy", "hrrl")
-    differences = f"{interval(scores['erm'])}; {interval(benchmark['erm'])}"
+    lowres = scores(results, "svm", "lowres", "hrrl")
+    benchmark = scores(results, "benchmark_accuracy", baseline="hrrl")
+    differences = f"{interval(lowres['erm'])}; {interval(benchmark['erm'])}"
     assert noted["differences"].replace("−", "-") == differences.replace("−", "-")
-    means = [scores[variant]["mean"] for variant in noted["order"].split()]
+    means = [lowres[variant]["mean"] for variant in noted["order"].split()]
     assert len(means) == len(results.variants)
     assert np.round(means, 2).tolist() == sorted(np.round(means, 2), reverse=True)
     assert "CONSOLE" not in shown.stderr

@@ -39,6 +39,6 @@ def test_the_walk(restored):
     stages = {re.split("[] @:]+", line)[1] for line in run.splitlines() if ": ran for " in line}
     assert not stages & {"pretrain", "search-model"}
     assert {"search", "features", "svm", "finetune", "report"} <= stages
-    assert "photos" in (restored / "reports/tables/svm.md").read_text()
+    assert "photos" in (restored / "reports/tables/svm.csv").read_text()
     [table] = shell(restored, commands("docs/tutorial.md", "python -m scripts.concepts_table"))
     assert "T-shirt/top, Trouser, Pullover" in table

@@ -1,6 +1,7 @@
 """Files that are there whole or not at all, whatever happens while they are written."""
 
 import glob
+import json
 import os
 import shutil
 import socket
@@ -37,6 +38,11 @@ def replacing(target: Path) -> Iterator[Path]:
         raise
     finally:
         remove(temporary)
+
+
+def write_json(path: Path, content: object) -> None:
+    with replacing(path) as new:
+        new.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def remove(path: Path) -> None:

@@ -1,31 +1,22 @@
-"""Metrics, tables, figures and the page that shows them, from the results of all stages.
+"""Metrics, tables, figures and the page that shows them: write(Results(...), folder)."""
 
-results = Results(...)
-claims(results)                        # the content of claims.json
-metrics(results)                       # of metrics.json
-headline(metrics, variant)             # of headline.json
-write_tables(tables(results), folder)  # CSV and Markdown
-write_runs(results, folder)            # every number of every run
-write_plot_data(plot_data(results), folder)
-write_plot_data(curves(results), folder)
-figures(results, folder)               # PNG and SVG
-page(results, folder_of_figures, text_of_params)
-"""
+from pathlib import Path
 
+import pandas as pd
+
+from hrrl.common.files import replacing, write_json
 from hrrl.report.claims import claims
-from hrrl.report.curves import curves
 from hrrl.report.figures import figures
 from hrrl.report.page import page
+from hrrl.report.plots import plots
 from hrrl.report.results import PAPER, Results, label, labels
-from hrrl.report.runs import runs, write_runs
-from hrrl.report.summary import headline, metrics, plot_data, write_plot_data
-from hrrl.report.tables import difference, headline_changes, tables, write_tables
+from hrrl.report.summary import headline, metrics
+from hrrl.report.tables import difference, headline_changes, tables
 
 __all__ = [
     "PAPER",
     "Results",
     "claims",
-    "curves",
     "difference",
     "figures",
     "headline",
@@ -34,10 +25,40 @@ __all__ = [
     "labels",
     "metrics",
     "page",
-    "plot_data",
-    "runs",
+    "plots",
     "tables",
-    "write_plot_data",
-    "write_runs",
-    "write_tables",
+    "write",
+    "write_frames",
 ]
+
+
+def write(results: Results, folder: str | Path, params: str = "") -> None:
+    """Everything that a report is made of, each file or folder as a whole or not at all.
+
+    claims.json, metrics.json, headline.json; tables/ (CSV: what is shown, and runs.csv and target_concepts.csv in full
+    precision); plots/ (the data of the figures, and of DVC's plots); figures/ (SVG); report.html, with the text of
+    params.yaml.
+    """
+    folder, decided = Path(folder), claims(results)
+    found, shown, data = metrics(results, decided), tables(results, decided), plots(results)
+    write_json(folder / "claims.json", decided)
+    write_json(folder / "metrics.json", found)
+    write_json(folder / "headline.json", headline(found, results.headline))
+    exact = {"runs": results.values, "target_concepts": results.target_concepts}
+    changes = headline_changes(found, results.baseline, results.headline)
+    with replacing(folder / "tables") as new:
+        write_frames(shown | ({"headline": changes} if len(changes) else {}) | exact, new)
+    with replacing(folder / "plots") as new:
+        write_frames(data, new, "%.6g")
+    with replacing(folder / "figures") as new:
+        figures(results, decided, data, new)
+    with replacing(folder / "report.html") as new:
+        new.write_text(page(results, decided, shown, folder / "figures", params), encoding="utf-8")
+
+
+def write_frames(frames: dict[str, pd.DataFrame], folder: str | Path, numbers: str | None = None) -> None:
+    """<folder>/<name>.csv for each frame; numbers in full precision, where no form is given."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in frames.items():
+        frame.to_csv(folder / f"{name}.csv", index=False, float_format=numbers, lineterminator="\n")

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from hrrl.report import statistics
+from hrrl.report.long_form import POINT, steps_above_floor
 from hrrl.report.results import PAPER, Results
-from hrrl.report.runs import POINT, runs, steps_above_floor
 from hrrl.report.statistics import Interval
 from hrrl.transfer import search
 
@@ -24,6 +24,7 @@ VERDICTS = {  # what the words mean, for the page
     FAILS: "the whole 95% interval is where the claim says it is not",
     UNDECIDED: "the interval reaches over both: this run cannot tell, which is no evidence against the claim",
 }
+COUNTED = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "are undecided"}
 LEVEL = (1 - statistics.CONFIDENCE) / 2  # one-sided, as the intervals are on each side
 PAPERS_TARGETS = {"images": "cifar10", "concepts": "sop", "both": "svhn"}  # shift -> the paper's target that has it
 
@@ -32,7 +33,7 @@ PAPERS_NAMES = {"cifar10": "CIFAR-10", "sop": "SOP", "svhn": "SVHN"}
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What a claim is decided by, a measure of :func:`hrrl.report.runs.runs`; in percent, so differences in points.
+    """What a claim is decided by, a measure of :mod:`hrrl.report.long_form`; in percent, so differences in points.
 
     Args:
         sign: 1 where more is better, -1 where less is.
@@ -48,9 +49,7 @@ class Endpoint:
 
 
 ENDPOINTS = {
-    "svm": Endpoint(
-        1, "SVM test accuracy", "Features of {better} transfer to {target} ({shift}) {how} those of {than}{within}."
-    ),
+    "svm": Endpoint(1, "SVM test accuracy", "{better} transfers to {target} ({shift}) {how} {than}{within}."),
     "finetune": Endpoint(
         -1, "Test error after fine-tuning", "Fine-tuned on {target} ({shift}), {better} does {how} {than}{within}."
     ),
@@ -79,7 +78,7 @@ def claims(results: Results) -> list[dict]:
     other measures of the same pair, with intervals over seeds. ``p_holm``: corrected over the primary rows, and over
     the others. A claim about the search has ``trend`` and its ``doses`` instead. What one seed does not give is None.
     """
-    judge = _Judge(results, runs(results))
+    judge = _Judge(results)
     primary = [judge.trend(claim) if "trend" in claim else judge.claim(claim) for claim in results.claims]
     asked = {question for row in primary for question in _questions(row)}
     secondary = []
@@ -106,7 +105,7 @@ def statement(results: Results, row: dict) -> str:
     names = [results.labels[name] for name in _others(row["than"])]
     return endpoint.sentence.format(
         better=results.labels[row["better"]],
-        than=" and of ".join(names) if "those of" in endpoint.sentence else " and than ".join(names),
+        than=" and ".join(names),
         how=RELATIONS[row["relation"]],
         within=f", within {row['margin']:g} points" if row["margin"] else "",
         target=row["target"],
@@ -136,7 +135,6 @@ def _questions(claim: dict) -> list[tuple]:
 @dataclass
 class _Judge:
     results: Results
-    values: pd.DataFrame
 
     def claim(self, claim: dict, primary: bool = True) -> dict:
         """A row of claims.json."""
@@ -156,7 +154,7 @@ class _Judge:
         """``better`` against one other."""
         endpoint, target, better = claim["endpoint"], claim.get("target"), claim["better"]
         sign, differences = ENDPOINTS[endpoint].sign, self.differences(endpoint, target, better, other)
-        error = _image_error(self.results, self.values, endpoint, target, better, other, list(differences.index))
+        error = _image_error(self.results, endpoint, target, better, other, list(differences.index))
         error = self.results.image_errors.get((endpoint, target, better, other)) if error is None else error
         mean = float(differences.mean()) if len(differences) else None
         of_seeds = statistics.seed_error(differences)
@@ -178,7 +176,8 @@ class _Judge:
 
     def differences(self, measure: str, target: str | None, better: str, other: str) -> pd.Series:
         """Of the seeds that both have."""
-        rows = self.values[(self.values.measure == measure) & (self.values.target == (target or ""))]
+        rows = self.results.values
+        rows = rows[(rows.measure == measure) & (rows.target == (target or ""))]
         of = [rows[rows.variant == name].set_index("seed").value for name in (better, other)]
         return (of[0] - of[1]).dropna()
 
@@ -191,8 +190,10 @@ class _Judge:
     def trend(self, claim: dict) -> dict:
         """A row of claims.json about the points of the search along one axis, the weakest first."""
         axis = claim["trend"]
-        rows = self.values[self.values.measure == claim["endpoint"]]
-        rows = rows[rows.variant.str.startswith(POINT)].pivot(index="seed", columns="variant", values="value")
+        rows = self.results.values
+        rows = rows[(rows.measure == claim["endpoint"]) & rows.variant.str.startswith(POINT)].pivot(
+            index="seed", columns="variant", values="value"
+        )
         points = {name: search.parse(name.removeprefix(POINT)) for name in rows}
         strength = {name: tau if axis == "tau" else lam and 1 / lam for name, (tau, lam) in points.items()}
         other = {name: lam if axis == "tau" else tau for name, (tau, lam) in points.items()}
@@ -223,7 +224,7 @@ def _side(pair: dict, sign: int) -> tuple[float, float]:
 
 
 def _image_error(
-    results: Results, values: pd.DataFrame, endpoint: str, target: str | None, better: str, other: str, seeds: Iterable
+    results: Results, endpoint: str, target: str | None, better: str, other: str, seeds: Iterable
 ) -> float | None:
     """The standard error over test images of the mean difference in points; None where it is not known which are right.
 
@@ -231,7 +232,7 @@ def _image_error(
     """
     parts = []
     for seed in seeds:
-        ours, theirs = (_parts(results, values, endpoint, target, name, seed) for name in (better, other))
+        ours, theirs = (_parts(results, endpoint, target, name, seed) for name in (better, other))
         if ours is None or theirs is None:
             return None
         parts.append(ours - theirs)
@@ -239,18 +240,16 @@ def _image_error(
     return statistics.image_error(100 * np.mean(parts, axis=0), strata) if parts else None
 
 
-def _parts(
-    results: Results, values: pd.DataFrame, endpoint: str, target: str | None, variant: str, seed: int
-) -> np.ndarray | None:
+def _parts(results: Results, endpoint: str, target: str | None, variant: str, seed: int) -> np.ndarray | None:
     """(n,): what each test image adds to a run's endpoint, whose sum is the endpoint / 100."""
     if endpoint in ("svm", "finetune"):
-        hits = (results.hits if endpoint == "svm" else results.finetune_hits).get((target, variant, seed))
+        hits = (results.correct if endpoint == "svm" else results.finetune_correct).get((target, variant, seed))
         return None if hits is None else ENDPOINTS[endpoint].sign * hits / len(hits)
-    moved, concepts = results.moved_hits.get((variant, seed)), results.validation_concepts
+    moved, concepts = results.moved_correct.get((variant, seed)), results.validation_concepts
     if moved is None or concepts is None:
         return None
     if endpoint == "augmented":
-        sizes = steps_above_floor(values, results)
+        sizes = steps_above_floor(results.values, results)
         return np.mean([moved[size] for size in sizes], axis=0) / len(moved[0.0]) if sizes else None
     hits = moved[0.0]
     there = np.unique(concepts)

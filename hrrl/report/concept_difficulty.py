@@ -5,7 +5,6 @@ import pandas as pd
 from hrrl import concepts
 from hrrl.report import statistics
 from hrrl.report.results import Results
-from hrrl.report.runs import runs
 
 HOLDS, FAILS, UNKNOWN = "holds", "fails", "unknown"
 ALIKE = 0.01  # distance below which a target's concepts are the benchmark's
@@ -16,7 +15,7 @@ def concept_losses(results: Results) -> pd.DataFrame:
 
     ``badly``: whether it is above the benchmark's loss, that is the mean of the concepts' losses weighted by q0.
     """
-    values = runs(results)
+    values = results.values
     losses = values[values.variant == results.baseline].groupby("measure").value.mean()
     table = results.concepts[["concept", "q0"]].assign(
         loss=[losses.get(f"loss_{concept}", float("nan")) for concept in results.concepts.concept]
@@ -59,7 +58,7 @@ def target_weights(results: Results) -> pd.DataFrame:
     on the benchmark's validation images of the concept, to the baseline's, in points; low and high bound its 95%
     interval over seeds, where there are several.
     """
-    values, rows = runs(results), []
+    values, rows = results.values, []
     moving = results.in_order(values.variant[values.measure.str.startswith("q_")])
     q0 = results.concepts.set_index("concept").q0
     for target, shares in _shares(results).items():

@@ -1,6 +1,6 @@
 """The figures: what the paper's Figs. 2 to 5 show, the course of q, and an overview of the SVM's accuracy.
 
-Each is drawn from the frames of :func:`hrrl.report.summary.plot_data`.
+Each is drawn from the frames of :func:`hrrl.report.plots.plots`.
 The same results give the same bytes.
 """
 
@@ -21,11 +21,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from hrrl.report.claims import ENDPOINTS, claims
+from hrrl.report.claims import ENDPOINTS
 from hrrl.report.results import Results
-from hrrl.report.summary import plot_data
 
-Frames = dict[str, pd.DataFrame]  # what is plotted, by name
+Frames = dict[str, Any]  # what is plotted, by name: frames, and the rows of the claims
 Look = dict[str, dict[str, str]]  # colour and marker of each variant
 
 STYLE = {
@@ -52,7 +51,6 @@ STYLE = {
     "figure.dpi": 160,
     "svg.hashsalt": "hrrl",  # else the ids in an SVG differ from run to run
 }
-METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 WIDTH = 9.0  # inches
 GLOBAL = {"backend", "backend_fallback", "interactive", "toolbar", "timezone"}  # of a program, not of a figure
 READABLE = 40  # concepts; the names of more are left out
@@ -77,27 +75,39 @@ VERDICT_COLORS = {"holds": "#009E73", "fails": "#D55E00", "undecided": "#7F7F7F"
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure: what draws it (it gives None where there is no data), how to read it, what it shows."""
+    """A figure: what draws it, of which data (there is none without), how to read it, what it shows."""
 
     draw: "Callable[[Results, Frames, Look], Figure | None]"
+    data: str
     title: str
     reading: str
     alt: str
 
 
-def figures(results: Results, folder: str | Path) -> list[str]:
-    """Writes <folder>/<name>.png and .svg of every figure that has data, and returns the names."""
+def figures(results: Results, decided: list[dict], data: Frames, folder: str | Path) -> list[str]:
+    """Writes <folder>/<name>.svg of every figure that has data, and returns the names.
+
+    Args:
+        decided: what :func:`hrrl.report.claims.claims` gives.
+        data: what :func:`hrrl.report.plots.plots` gives.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    data, look, drawn = plot_data(results), looks(results.variants), []
+    shown = {
+        "training": results.compared,
+        "q": results.adaptive(),
+        "augmented": [*results.without("concept"), results.headline],
+        "concepts": [*results.without("example"), results.headline],
+    }
+    data = data | {name: data[name][data[name].variant.isin(variants)] for name, variants in shown.items()}
+    data["claims"] = [row for row in decided if row["primary"] and row["relation"] != "trend"]
+    look, drawn = looks(results.variants), []
     with only_style(STYLE):
         for name, chart in CHARTS.items():
-            figure = chart.draw(results, data, look)
+            figure = chart.draw(results, data, look) if len(data[chart.data]) else None
             if figure is not None:
                 drawn.append(name)
-                for kind, metadata in METADATA.items():
-                    figure.savefig(folder / f"{name}.{kind}", metadata=metadata)
-                    figure.set_layout_engine("none")  # it has its layout, which takes as long as drawing
+                figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
     return drawn
 
 
@@ -207,11 +217,9 @@ def _legend(figure: Figure, axis: Axes, columns: int = 4) -> None:
 # --------------------------------------------------------------------------------------------------- figures
 
 
-def _claims(results: Results, data: Frames, look: Look) -> Figure | None:
+def _claims(results: Results, data: Frames, look: Look) -> Figure:
     """A row per claim: the difference with its interval, on the claimed side to the right."""
-    rows = [row for row in claims(results) if row["primary"] and row["relation"] != "trend"]
-    if not rows:
-        return None
+    rows = data["claims"]
     figure, (axis,) = _panels(1, 1, 0.9 + 0.34 * len(rows))
     for place, row in enumerate(rows):
         sign, color = ENDPOINTS[row["endpoint"]].sign, VERDICT_COLORS[row["verdict"]]
@@ -231,10 +239,8 @@ def _claims(results: Results, data: Frames, look: Look) -> Figure | None:
     return figure
 
 
-def _svm(results: Results, data: Frames, look: Look) -> Figure | None:
+def _svm(results: Results, data: Frames, look: Look) -> Figure:
     """Per target, one row per variant: seeds as dots, their mean as a bar, the paper's mean as a diamond."""
-    if "svm" not in data:
-        return None
     targets = [target for target in results.targets if (data["svm"].target == target).any()]
     variants = _shown(look, data["svm"])
     height = 0.9 + 0.3 * len(variants)
@@ -270,8 +276,6 @@ def _dots(axis: Axes, row: int, values: Any, style: dict[str, Any], paper: Any) 
 
 def _search(results: Results, data: Frames, look: Look) -> Figure | None:
     """A panel for each axis alone, and a map of the points with both; differences to ERM at the same tuning seeds."""
-    if "search" not in data:
-        return None
     table = data["search"].copy()
     values = ["mean", "benchmark", *(f"accuracy_{target}" for target in results.targets)]
     erm = table[table.family == "erm"]
@@ -323,26 +327,24 @@ def _search_map(axis: Axes, rows: pd.DataFrame, results: Results) -> None:
     axis.grid(visible=False)
 
 
-def _h(results: Results, data: Frames, look: Look) -> Figure | None:
+def _h(results: Results, data: Frames, look: Look) -> Figure:
     """Fig. 2: the curves of the given mu, and dashed those of the mu that the runs had; where h(s) is positive."""
-    if "h_curves" not in data:
-        return None
     figure, (axis,) = _panels(1, 1, 4.2, width=7)
-    given, shades = data["h_curves"][data["h_curves"].variant.isna()], matplotlib.colormaps["viridis"]
+    given, shades = data["h"][data["h"].variant.isna()], matplotlib.colormaps["viridis"]
     mus = sorted(set(given.mu))
     for mu, color in zip(mus, shades(np.linspace(0.75, 0.1, len(mus))), strict=True):
         rows = given[given.mu == mu].sort_values("s")
         best = results.maxima[results.maxima.mu == mu].iloc[0]
         axis.plot(rows.s, rows.h.where(rows.h > 0), color=color, label=f"μ = {mu:g}: s = {best.s:,.0f}")
         axis.plot(best.s, best.h, "o", color=color)
-    for variant in _shown(look, data["h_curves"]):
-        rows = data["h_curves"][data["h_curves"].variant == variant].sort_values("s")
+    for variant in _shown(look, data["h"]):
+        rows = data["h"][data["h"].variant == variant].sort_values("s")
         best = results.suggestions.set_index("variant").suggested_s[variant]
         label = f"{rows.series.iloc[0]}: " + (f"s = {best:,.0f}" if best > 0 else "h < 0")
         axis.plot(rows.s, rows.h.where(rows.h > 0), color=look[variant]["color"], linestyle="--", label=label)
     _steps_in_use(axis, results)
     axis.set(xscale="log", yscale="log", xlabel="s (steps of q with the small learning rate)", ylabel="h(s)")
-    axis.set_ylim(0.1, 2 * max(data["h_curves"].h.max(), 1))
+    axis.set_ylim(0.1, 2 * max(data["h"].h.max(), 1))
     _legend(figure, axis, columns=3)
     return figure
 
@@ -352,10 +354,8 @@ def _steps_in_use(axis: Axes, results: Results) -> None:
         axis.axvline(s, color="#D55E00", linewidth=1.2, linestyle=(0, (4, 3)), zorder=1.5, label=f"in use: s = {s:g}")
 
 
-def _regret(results: Results, data: Frames, look: Look) -> Figure | None:
+def _regret(results: Results, data: Frames, look: Look) -> Figure:
     """q's mean regret with its bound, in use and with c = 1: a panel per variant."""
-    if "regret" not in data:
-        return None
     frame = data["regret"]
     variants = _shown(look, frame)
     figure, axes = _panels(len(variants), _columns(len(variants)), 2.8, sharey=True)
@@ -374,11 +374,9 @@ def _regret(results: Results, data: Frames, look: Look) -> Figure | None:
     return figure
 
 
-def _training(results: Results, data: Frames, look: Look) -> Figure | None:
+def _training(results: Results, data: Frames, look: Look) -> Figure:
     """Loss and validation accuracy of the compared variants by epoch."""
-    if "history" not in data:
-        return None
-    frame = data["history"][data["history"].variant.isin(results.compared)]
+    frame = data["training"]
     figure, axes = _panels(2, 2, 3.2)
     titles = {"train_loss": "training loss, of the images trained on", "val_accuracy": "validation accuracy (%)"}
     for axis, (column, title) in zip(axes, titles.items(), strict=True):
@@ -389,11 +387,9 @@ def _training(results: Results, data: Frames, look: Look) -> Figure | None:
     return figure
 
 
-def _finetune(results: Results, data: Frames, look: Look) -> Figure | None:
+def _finetune(results: Results, data: Frames, look: Look) -> Figure:
     """Fig. 3."""
-    if "finetune_error" not in data:
-        return None
-    frame = data["finetune_error"]
+    frame = data["fine_tuning"]
     targets = [target for target in results.targets if (frame.target == target).any()]
     figure, axes = _panels(len(targets), _columns(len(targets)), 3.0)
     for axis, target in zip(axes, targets, strict=True):
@@ -405,17 +401,15 @@ def _finetune(results: Results, data: Frames, look: Look) -> Figure | None:
     return figure
 
 
-def _augmented(results: Results, data: Frames, look: Look) -> Figure | None:
+def _augmented(results: Results, data: Frames, look: Look) -> Figure:
     """Fig. 4."""
-    if "augmented_accuracy" not in data:
-        return None
-    searched = data.get("augmented_accuracy_search")
-    figure, axes = _panels(1, 1, 4.0, width=7) if searched is None else _panels(2, 2, 4.0, sharey=True)
-    _curves(axes[0], data["augmented_accuracy"], "step_size", "accuracy", results, look, markers=True)
+    searched = data["augmented_search"]
+    figure, axes = _panels(1, 1, 4.0, width=7) if not len(searched) else _panels(2, 2, 4.0, sharey=True)
+    _curves(axes[0], data["augmented"], "step_size", "accuracy", results, look, markers=True)
     for axis in axes:
         axis.set(xlabel="step size (L2, pixel units)", ylabel="accuracy (%)")
     _legend(figure, axes[0])
-    if searched is not None:
+    if len(searched):
         axes[0].set_title("Results")
         _sweep(axes[1], searched, "step_size", "accuracy", "Search over τ, on tuning seeds")
     return figure
@@ -436,18 +430,16 @@ def _ramp(n: int) -> list:
     return list(matplotlib.colormaps["viridis"](np.linspace(0.9, 0.1, n)))
 
 
-def _concepts(results: Results, data: Frames, look: Look) -> Figure | None:
+def _concepts(results: Results, data: Frames, look: Look) -> Figure:
     """Fig. 5: a panel per variant, its concepts in ascending order; the baseline's in grey behind."""
-    if "concept_accuracy" not in data:
-        return None
-    frame = data["concept_accuracy"]
+    frame = data["concepts"]
     variants = _shown(look, frame)
     base = frame[frame.variant == results.baseline]
     concepts, narrow = frame.concept.nunique(), frame.concept.str.len().max() <= 10
-    searched = data.get("concept_accuracy_search")
-    panels = len(variants) + (searched is not None)
+    searched = data["concepts_search"]
+    panels = len(variants) + bool(len(searched))
     figure, axes = _panels(panels, _columns(panels, narrow), 1.1 + 0.22 * min(concepts, READABLE), sharex=True)
-    if searched is not None:
+    if len(searched):
         _sweep(axes[-1], searched, "accuracy", "rank", "Search over λ\n")
         axes[-1].set(ylim=(concepts + 0.5, 0.5), ylabel="rank of the concept")
     for axis, variant in zip(axes, variants, strict=False):
@@ -467,10 +459,8 @@ def _concepts(results: Results, data: Frames, look: Look) -> Figure | None:
     return figure
 
 
-def _q(results: Results, data: Frames, look: Look) -> Figure | None:
+def _q(results: Results, data: Frames, look: Look) -> Figure:
     """The course of q: a panel per variant that weights concepts."""
-    if "q" not in data:
-        return None
     frame, names = data["q"], results.concept_names
     variants = _shown(look, frame)
     figure, axes = _panels(len(variants), _columns(len(variants)), 2.8, sharey=True)
@@ -494,6 +484,7 @@ def _q(results: Results, data: Frames, look: Look) -> Figure | None:
 CHARTS = {
     "claims": Chart(
         _claims,
+        "claims",
         "What the run decides",
         "Dots are differences, bars their 95% intervals: green where a claim holds, that is where the whole bar is "
         "right of the tick, or between two ticks; orange where it fails, grey where the run leaves it undecided.",
@@ -501,6 +492,7 @@ CHARTS = {
     ),
     "svm_accuracy": Chart(
         _svm,
+        "svm",
         "Accuracy of the linear SVM on each target",
         "Dots are single seeds, the bar is their mean, the dashed line the mean of the baseline; right of "
         "the line is better. Open diamonds, where there are any, are the paper's means.",
@@ -508,6 +500,7 @@ CHARTS = {
     ),
     "training": Chart(
         _training,
+        "training",
         "Pretraining",
         "Means over seeds. EL and HRRL train on moved images, and CL weights them: their losses are of other images or "
         "means than ERM's; the accuracy is on the same clean images for all.",
@@ -515,6 +508,7 @@ CHARTS = {
     ),
     "search": Chart(
         _search,
+        "search",
         "Search for τ and λ",
         "Accuracy cross-validated on the targets' training parts, less that of ERM, on tuning seeds that no other "
         "result uses. Rings and the frame mark the best mean over targets; dashed is the accuracy on the benchmark.",
@@ -522,6 +516,7 @@ CHARTS = {
     ),
     "fig2_h": Chart(
         _h,
+        "h",
         "Fig. 2: h(s) for several μ, with λ = 1, and for the μ of these runs",
         "The legend gives the number s of slow steps that gains most in Theorem 3 (β = h²): the larger μ, the longer "
         "the slow start that pays; where h(s) < 0, none does. Dashed curves have the μ of the first steps of a run, "
@@ -530,6 +525,7 @@ CHARTS = {
     ),
     "regret": Chart(
         _regret,
+        "regret",
         "Mean regret of q after T steps, with the bound of Theorem 3",
         "How much more the best fixed distribution would have gained per step than q did, on the losses of the run; "
         "lower is better. Grey: the plain learning rate (c = 1), replayed on the same losses. Dotted: the bound, "
@@ -538,6 +534,7 @@ CHARTS = {
     ),
     "fig3_finetuning": Chart(
         _finetune,
+        "fine_tuning",
         "Fig. 3: test error while fine-tuning on each target",
         "All are fine-tuned with plain ERM, so that lines differ by the pretraining alone; lower is better. "
         "The band is one standard deviation over seeds on either side.",
@@ -545,6 +542,7 @@ CHARTS = {
     ),
     "fig4_augmented_accuracy": Chart(
         _augmented,
+        "augmented",
         "Fig. 4: accuracy on augmented validation images",
         "Each model attacks its own validation images with a step of the given length along the loss "
         "gradient; at 0 they are as they are. The flatter the line, the more robust the model is to changes "
@@ -553,6 +551,7 @@ CHARTS = {
     ),
     "fig5_concept_accuracy": Chart(
         _concepts,
+        "concepts",
         "Fig. 5: accuracy of each concept, in ascending order",
         "The worst concept is on top; grey is the baseline, in its own order. The steeper the line, the "
         "better accuracy is balanced between concepts. Error bars are one standard deviation over seeds. The last "
@@ -561,6 +560,7 @@ CHARTS = {
     ),
     "q": Chart(
         _q,
+        "q",
         "Course of q, the adversarial distribution over concepts",
         "A line above its dotted one, which is the concept's share of the training images, means that the "
         "concept is weighted up because its loss is high. The smaller λ, the further q may move.",

@@ -8,22 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 from markupsafe import Markup, escape
 
-from hrrl.report import concept_difficulty, search, statistics, summary, tables
-from hrrl.report.claims import ENDPOINTS, PAPERS_NAMES, UNDECIDED, VERDICTS, claims, of_paper, statement
+from hrrl.report import concept_difficulty, search, statistics, summary
+from hrrl.report.claims import COUNTED, ENDPOINTS, PAPERS_NAMES, UNDECIDED, VERDICTS, of_paper, statement
 from hrrl.report.figures import CHARTS, looks
 from hrrl.report.pictures import pictures
 from hrrl.report.results import PAPER, Results
 from hrrl.report.statistics import CONFIDENCE, TWO, quantile
 from hrrl.report.summary import Column
+from hrrl.report.tables import against, clear, compared, difference, interval, mean_std, number, paper
 
 
-def page(results: Results, figures: str | Path, params: str = "") -> str:
+def page(
+    results: Results, decided: list[dict], tables: dict[str, pd.DataFrame], figures: str | Path, params: str = ""
+) -> str:
     """The HTML text of the report.
 
     Args:
-        results: what is shown.
+        decided: what :func:`hrrl.report.claims.claims` gives.
+        tables: what :func:`hrrl.report.tables.tables` gives.
         figures: the folder that :func:`hrrl.report.figures.figures` wrote; the SVGs there are embedded.
         params: the text of params.yaml, shown at the end.
     """
@@ -36,13 +41,14 @@ def page(results: Results, figures: str | Path, params: str = "") -> str:
     return environment.get_template("page.html.j2").render(
         results=results,
         baseline=results.labels[results.baseline],
-        verdicts=verdicts(results),
+        verdicts=verdicts(results, decided),
         words=VERDICTS,
+        counted=COUNTED,
         enough=TWO,
-        svm=grid(results, summary.svm_columns(results), "SVM_{}"),
+        svm=grid(results, summary.of_targets(results, "svm"), "SVM_{}"),
         comparison=grid(results, summary.comparison_columns(results)),
-        finetune=grid(results, summary.finetune_columns(results)),
-        tables=tables.tables(results),
+        finetune=grid(results, summary.of_targets(results, "finetune", -1)),
+        tables=tables,
         charts=charts(figures),
         problems=problems(results),
         seeds=_seeds(results),
@@ -91,39 +97,54 @@ def _score(results: Results, variant: str, column: Column) -> dict | None:
     better = column.sign * score.get("difference", {}).get("mean", 0) > 0
     return {
         "title": column.title,
-        "text": tables.mean_std(score),
+        "text": mean_std(score),
         "runs": (column.runs or {}).get(variant, {}),
         "sign": column.sign,
-        "difference": tables.interval(score) if "difference" in score else "",
-        "verdict": ("better" if better else "worse") if tables.clear(score) else "",
-        "paper": tables.paper(results, column.target, variant) if results.paper(column.target, variant) else "",
+        "difference": interval(score) if "difference" in score else "",
+        "verdict": ("better" if better else "worse") if clear(score) else "",
+        "paper": paper(results, column.target, variant) if results.paper(column.target, variant) else "",
     }
 
 
-def verdicts(results: Results) -> list[dict]:
+def verdicts(results: Results, decided: list[dict]) -> list[dict]:
     """The claims on their primary endpoints: what is claimed, what the paper says, what this run says, its verdict."""
     return [
         {
             "statement": statement(results, row),
             "paper": _paper(results, row),
-            "ours": tables.difference(row),
+            "ours": difference(row),
+            "numbers": _numbers(results, row),
             "evidence": _evidence(results, row),
             "meaning": VERDICTS[row["verdict"]],
-            **row,
+            **{key: row[key] for key in ("source", "verdict")},
         }
-        for row in claims(results)
+        for row in decided
         if row["primary"]
     ]
 
 
-def _paper(results: Results, row: dict) -> str:
-    """The paper's numbers on the target that has the same shift."""
+def _paper(results: Results, row: dict) -> dict[str, str]:
+    """The paper's difference and numbers on its target that has the same shift."""
     found = of_paper(results, row)
     if not found:
-        return "no number printed"
-    target, difference = found
+        return {"difference": "–", "numbers": "prints no number"}
+    target, paper_difference = found
     numbers = [PAPER[target][row[name]][0] for name in ("better", "compared")]
-    return f"{difference:+.2f} on {PAPERS_NAMES[target]} ({numbers[0]:.2f} against {numbers[1]:.2f})"
+    words = f"{PAPERS_NAMES[target]}: {numbers[0]:.2f} vs. {numbers[1]:.2f}"
+    return {"difference": f"{paper_difference:+.2f}", "numbers": words}
+
+
+def _numbers(results: Results, row: dict) -> str:
+    """This run's means over the seeds that both have, as the paper's are shown."""
+    if row["relation"] == "trend":
+        return f"from the least to the most of {len(row['doses'])} doses" if row["doses"] else ""
+    runs = summary.runs_of(results, row["endpoint"], row["target"] or "")
+    table = pd.DataFrame({name: runs.get(name, pd.Series(dtype=float)) for name in (row["better"], row["compared"])})
+    means = table.dropna().mean()
+    if means.isna().any():
+        return ""
+    where = row["target"] or row["endpoint"].replace("_", " ")
+    return f"{where}: {means[row['better']]:.2f} vs. {means[row['compared']]:.2f}"
 
 
 def _evidence(results: Results, row: dict) -> str:
@@ -134,14 +155,14 @@ def _evidence(results: Results, row: dict) -> str:
     if row["relation"] == "trend":
         doses = ", ".join(f"{name} {value:.2f}" for name, value in row["doses"].items())
         least = f", at least {row['least_p']:.3f} with so few" if row["verdict"] == UNDECIDED else ""
-        return f"{title} (%): {doses}; {seeds}, p = {tables.number(row['p'], '.3f')}{least}."
-    parts = [f"{title}, {tables.compared(results, row)}, {seeds}."]
+        return f"{title} (%): {doses}; {seeds}, p = {number(row['p'], '.3f')}{least}."
+    parts = [f"{title}, {compared(results, row)}, {seeds}."]
     if row["relation"] != "better":
-        parts += [f"Judged against {tables.against(row)}."]
+        parts += [f"Judged against {against(row)}."]
     others = [pair for pair in row["pairs"] if pair["compared"] != row["compared"]]
-    parts += [f"Against {results.labels[other['compared']]}: {tables.difference(other)}." for other in others]
+    parts += [f"Against {results.labels[other['compared']]}: {difference(other)}." for other in others]
     beside = {name: found for name, found in row["beside"].items() if found["difference"] is not None}
-    parts += [f"{name.replace('_', ' ').capitalize()}: {tables.difference(found)}." for name, found in beside.items()]
+    parts += [f"{name.replace('_', ' ').capitalize()}: {difference(found)}." for name, found in beside.items()]
     if row["detectable"] is not None and row["verdict"] == UNDECIDED:
         parts += [f"A true difference of {row['detectable']:.2f} would be found in 80% of such runs."]
     if row["ci95"] and row["ci95_test"] is None:
@@ -167,16 +188,22 @@ def charts(folder: str | Path) -> dict[str, dict]:
 def problems(results: Results) -> list[str]:
     """What a reader must know before trusting the numbers."""
     fits, found = results.svm, []
-    failed = fits[~fits.converged.astype(bool)]
-    edge = fits[fits.edge.astype(bool)]
-    if len(failed):
-        found.append(f"{len(failed)} of {len(fits)} SVM fits did not converge: {_which(results, failed)}.")
-    if len(edge):
-        found.append(f"{len(edge)} of {len(fits)} SVM fits chose a C at the edge of the grid: {_which(results, edge)}.")
+    for rows, what in (
+        (fits[~fits.converged.astype(bool)], "did not converge"),
+        (fits[fits.edge.astype(bool)], "chose a C at the edge of the grid"),
+    ):
+        if len(rows):
+            found.append(f"{len(rows)} of {len(fits)} SVM fits {what}: {_where(rows)}.")
     for row in concept_difficulty.target_premise(results).itertuples():
         if row.premise == concept_difficulty.FAILS:
             found.append(_not_hard(results, row))
     return found + _edges(results) + statistics.few_seeds(_seeds(results))
+
+
+def _where(fits: pd.DataFrame) -> str:
+    """ "C = 0.001 (10 on same, 8 on garments)"; the table of fits has each."""
+    by_C = {C: rows.groupby("target", sort=False).size() for C, rows in fits.groupby("C")}
+    return ", ".join(f"C = {C:g} ({', '.join(f'{n} on {t}' for t, n in on.items())})" for C, on in by_C.items())
 
 
 def _edges(results: Results) -> list[str]:
@@ -201,20 +228,8 @@ def _not_hard(results: Results, row: Any) -> str:
     )
 
 
-def _which(results: Results, fits: Any, most: int = 6) -> str:
-    names = [
-        f"{r.target} / {results.labels[r.variant]} / seed {r.seed}, draw {r.draw} (C = {r.C:g})"
-        for r in fits.itertuples()
-    ]
-    more = [f"and {len(names) - most} more (see the table of fits)"] if len(names) > most else []
-    return "; ".join(names[:most] + more)
-
-
 def _seeds(results: Results) -> int:
-    if results.recorded is not None:
-        return results.recorded.seed[results.recorded.measure == "svm"].nunique()
-    runs = results.svm if len(results.svm) else results.history
-    return runs.seed.nunique()
+    return results.values.seed[results.values.variant.isin(results.variants)].nunique()
 
 
 def _data_uri(svg: Path) -> str:

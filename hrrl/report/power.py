@@ -16,9 +16,9 @@ import pandas as pd
 from hrrl.errors import UserError
 from hrrl.report import statistics
 from hrrl.report.claims import ENDPOINTS
+from hrrl.report.long_form import POINT
 from hrrl.report.recorded import recorded
 from hrrl.report.results import Results
-from hrrl.report.runs import POINT, runs
 
 
 def power(results: Results, difference: float, seeds: int, better: str | None = None, than: str | None = None) -> list:
@@ -28,7 +28,7 @@ def power(results: Results, difference: float, seeds: int, better: str | None = 
     where it is not known; detectable: with the number of seeds that is asked for; needed: seeds for a true difference,
     None where no number is enough.
     """
-    values, than, found = runs(results), than or results.baseline, []
+    values, than, found = results.values, than or results.baseline, []
     values = values[~values.variant.str.startswith(POINT) & values.measure.isin(ENDPOINTS)]
     for (measure, target), rows in values.groupby(["measure", "target"], sort=False):
         table = rows.pivot(index="seed", columns="variant", values="value")

@@ -31,7 +31,7 @@ def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[
     try:
         values = pd.read_csv(tables / "runs.csv", keep_default_na=False)
         values = values.astype({"seed": int, "value": float})
-        svm, shares = _table(tables / "svm.md"), _table(tables / "concepts.md")
+        svm, shares = _table(tables / "svm.csv"), _table(tables / "concepts.csv")
         concepts = shares.set_axis(["concept", "classes", "images", "q0"], axis=1).astype({"classes": int, "q0": float})
     except (OSError, ValueError, AttributeError, KeyError) as error:
         raise UserError(f"{folder}: holds no numbers of a run ({error}); takes a folder with tables/runs.csv") from None
@@ -45,14 +45,14 @@ def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[
         targets=list(dict.fromkeys(values.target[values.measure == "svm"])),
         variants={name: {"example": None, "concept": None} for name in trained},
         compared=scored,
-        shifts=shifts or _shifts(tables / "premise_targets.md"),
+        shifts=shifts or _shifts(tables / "premise_targets.csv"),
         concepts=concepts,
         target_concepts=_optional(tables / "target_concepts.csv", ["target", "concept", "share"]),
-        search=_search(tables / "search.md"),
+        search=_search(tables / "search.csv"),
     )
     titles = [title.removeprefix("SVM_") for title in svm.Method]
     results.labels |= dict(zip(scored, titles, strict=True))
-    results.recorded = pd.concat([values, _q(tables / "q.md", results, values)], ignore_index=True)
+    results.recorded = pd.concat([values, _q(tables / "q.csv", results, values)], ignore_index=True)
     results.image_errors = dict(item for row in rows for item in _image_errors(row))
     asked = claims if claims is not None else [_claim(row) for row in rows if row["primary"]]
     results.claims = [claim for claim in asked if _measured(claim, results, values)]
@@ -128,10 +128,8 @@ def _shifts(path: Path) -> dict[str, str]:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    """A table of the report, as Markdown."""
-    lines = [line.strip("|").split("|") for line in path.read_text(encoding="utf-8").splitlines()]
-    title, _, *rows = [[cell.strip() for cell in line] for line in lines]
-    return pd.DataFrame(rows, columns=title)
+    """A table of the report, as text."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def _optional(path: Path, columns: list[str]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hrrl import methods
+from hrrl.report.long_form import derived, long_form
 
 # Tables 2 to 4: mean and standard deviation of the SVM's accuracy (%) over 3 repeats, by kind of the target.
 PAPER = {
@@ -53,10 +55,11 @@ class Results:
         svm: one row per target, variant, seed and draw of the target's training part: accuracy on the test part,
             cross-validated accuracy of the C chosen on the training part, that C, whether it is at the edge of
             its grid, whether the fit converged.
-        hits: (target, variant, seed) -> (n,) floats, for each test image the share of draws in which the SVM is right.
-        finetune_hits: as ``hits``, after the last step of fine-tuning; right or not.
-        moved_hits: (variant, seed) -> step size -> (n,) whether each of the benchmark's validation images is classified
-            right after a step of that size against the model; 0 is among them.
+        correct: (target, variant, seed) -> (n,) floats, for each test image the share of draws in which the SVM is
+            right.
+        finetune_correct: as ``correct``, after the last step of fine-tuning; right or not.
+        moved_correct: (variant, seed) -> step size -> (n,) whether each of the benchmark's validation images is
+            classified right after a step of that size against the model; 0 is among them.
         validation_concepts: (n,) integers, the concept of each of these images.
         history: one row per variant, seed and epoch; per concept ``q_<concept>``, and ``accuracy_<concept>`` and
             ``loss_<concept>`` on its validation images.
@@ -98,9 +101,9 @@ class Results:
     target_kinds: dict[str, str] = field(default_factory=dict)
     shifts: dict[str, str] = field(default_factory=dict)
     claims: list[dict] = field(default_factory=list)
-    hits: dict[tuple, np.ndarray] = field(default_factory=dict)
-    finetune_hits: dict[tuple, np.ndarray] = field(default_factory=dict)
-    moved_hits: dict[tuple, dict[float, np.ndarray]] = field(default_factory=dict)
+    correct: dict[tuple, np.ndarray] = field(default_factory=dict)
+    finetune_correct: dict[tuple, np.ndarray] = field(default_factory=dict)
+    moved_correct: dict[tuple, dict[float, np.ndarray]] = field(default_factory=dict)
     validation_concepts: np.ndarray | None = None
     svm: pd.DataFrame = None
     history: pd.DataFrame = None
@@ -134,6 +137,11 @@ class Results:
             ["accuracy", "validation"]
         ].mean()  # one row per model: the mean over draws
 
+    @cached_property
+    def values(self) -> pd.DataFrame:
+        """Every number of every run, by :func:`hrrl.report.long_form.long_form`; what was recorded, where it was."""
+        return long_form(self) if self.recorded is None else derived(self.recorded, self)
+
     @property
     def baseline(self) -> str:
         return self.compared[0]
@@ -159,13 +167,6 @@ class Results:
     def paper(self, target: str | None, variant: str) -> tuple[float, float] | None:
         """The paper's mean and standard deviation, where it has this target and variant."""
         return PAPER.get(self.target_kinds.get(target or "", ""), {}).get(variant)
-
-
-def final(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of each run's last epoch, or last evaluated step."""
-    run = [column for column in ("target", "variant", "seed") if column in frame]
-    when = "epoch" if "epoch" in frame else "step"
-    return frame.sort_values(when, kind="stable").groupby(run, sort=False).tail(1).sort_index()
 
 
 # ----------------------------------------------------------------------------------------- names of variants

@@ -1,12 +1,11 @@
 """The tables of the report as frames of text: means with deviations, differences with their intervals."""
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from hrrl.report import concept_difficulty, search, summary
-from hrrl.report.claims import ENDPOINTS, PAPERS_NAMES, STRONGER, claims, of_paper
+from hrrl.report.claims import ENDPOINTS, PAPERS_NAMES, STRONGER, of_paper
 from hrrl.report.results import Results
 from hrrl.report.statistics import TWO
 from hrrl.report.summary import Column
@@ -57,14 +56,18 @@ def paper(results: Results, target: str | None, variant: str) -> str:
 # ---------------------------------------------------------------------------------------------------- tables
 
 
-def tables(results: Results) -> dict[str, pd.DataFrame]:
+def tables(results: Results, decided: list[dict]) -> dict[str, pd.DataFrame]:
     """name -> table, in the order of the report; a table without rows is left out.
 
     ``svm`` is the overview, ``svm_<target>`` has the form of Tables 2 to 4, ``svm_fits`` lists every fit.
+
+    Args:
+        decided: what :func:`hrrl.report.claims.claims` gives.
     """
-    transfer, tuned = summary.svm_columns(results), summary.finetune_columns(results)
+    transfer, tuned = summary.of_targets(results, "svm"), summary.of_targets(results, "finetune", -1)
     compared = summary.comparison_columns(results)
-    decided = claims(results)
+    steps = summary.columns(results, summary.step_measures(results, "step size {:g}"))
+    accuracies, q = (summary.columns(results, summary.concept_measures(results, name)) for name in ("accuracy_", "q_"))
     named = {
         "claims": claim_table(results, [row for row in decided if row["primary"]]),
         "claims_beside": beside_table(results, decided),
@@ -74,16 +77,16 @@ def tables(results: Results) -> dict[str, pd.DataFrame]:
         "premise_weights": premise_weights(results),
         "search": searched(results),
         "svm": means(results, transfer, "SVM_{}"),
-        **{f"svm_{target}": svm_target(results, target, scores) for target, scores, *_ in transfer},
+        **{f"svm_{column.title}": svm_target(results, column) for column in transfer},
         "svm_fits": svm_fits(results),
         "comparison": means(results, compared),
         "comparison_differences": differences(results, compared),
         "finetune": means(results, tuned),
         "finetune_differences": differences(results, tuned),
         "finetune_plateau": plateau(results),
-        "augmented_accuracy": pivot(results, results.robustness, "step_size", "step size {:g}"),
-        "concept_accuracy": pivot(results, results.concept_accuracy, "concept"),
-        "q": pivot(results, summary.final_q(results), "concept", value="q", digits=3),
+        "augmented_accuracy": means(results, steps),
+        "concept_accuracy": means(results, accuracies),
+        "q": means(results, q, digits=3),
         "q0": q0(results),
         "concepts": concepts(results),
         "table1": results.table1.rename(columns={"concept": "Concept", "classes": "Classes", "paper": "Paper"}),
@@ -102,19 +105,6 @@ def headline_changes(metrics: dict, before: str, after: str) -> pd.DataFrame:
         if old != new:
             rows.append({"Metric": key, before: f"{old:.2f}", after: f"{new:.2f}", "Change": f"{new - old:+.2f}"})
     return pd.DataFrame(rows)
-
-
-def write_tables(tables: dict[str, pd.DataFrame], folder: str | Path) -> None:
-    """<folder>/<name>.csv and <name>.md for each table that has something in it."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, table in tables.items():
-        if not table.size:
-            continue
-        table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
-        align = ["left"] + ["right"] * (table.shape[1] - 1)
-        text = table.to_markdown(index=False, disable_numparse=True, colalign=align)
-        (folder / f"{name}.md").write_text(text + "\n", encoding="utf-8")
 
 
 def claim_table(results: Results, rows: list[dict]) -> pd.DataFrame:
@@ -258,8 +248,9 @@ def searched(results: Results) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def svm_target(results: Results, target: str, scores: dict[str, dict]) -> pd.DataFrame:
+def svm_target(results: Results, column: Column) -> pd.DataFrame:
     """The table of one target in the form of Tables 2 to 4."""
+    target, scores = column.title, column.scores
     columns = {
         "Accuracy (%)": {v: mean_std(s) for v, s in scores.items()},
         f"Difference to {results.labels[results.baseline]} [95% CI]": {v: interval(s) for v, s in scores.items()},
@@ -288,9 +279,9 @@ def svm_fits(results: Results) -> pd.DataFrame:
     )
 
 
-def means(results: Results, columns: list[Column], form: str = "{}") -> pd.DataFrame:
+def means(results: Results, columns: list[Column], form: str = "{}", digits: int = 2) -> pd.DataFrame:
     """Means and standard deviations, one row per method."""
-    return _by_method(results, {c.title: {v: mean_std(s) for v, s in c.scores.items()} for c in columns}, form)
+    return _by_method(results, {c.title: {v: mean_std(s, digits) for v, s in c.scores.items()} for c in columns}, form)
 
 
 def differences(results: Results, columns: list[Column]) -> pd.DataFrame:
@@ -300,30 +291,25 @@ def differences(results: Results, columns: list[Column]) -> pd.DataFrame:
 
 
 def plateau(results: Results) -> pd.DataFrame:
-    """How much fine-tuning still changes in the last third of its steps: test error (%), means over seeds."""
-    rows = summary.plateaus(results).itertuples()
-    table = [
-        (
-            r.target,
-            results.labels[r.variant],
-            f"{r.test_error:.2f} (step {r.step})",
-            f"{r.last_test_error:.2f} (step {r.last_step})",
-            f"{r.last_test_error - r.test_error:+.2f}",
+    """How much fine-tuning still changes in the last third of its steps: test error (%), means over seeds.
+
+    From the first evaluation that has 2/3 of the steps behind it to the last.
+    """
+    means = results.finetune.groupby(["target", "variant", "step"], sort=False).test_error.mean()
+    rows = []
+    for (target, variant), errors in means.groupby(level=[0, 1], sort=False):
+        errors = errors.droplevel([0, 1])
+        late, last = errors.index[3 * errors.index >= 2 * errors.index[-1]][0], errors.index[-1]
+        rows.append(
+            {
+                "Target": target,
+                "Method": results.labels[variant],
+                "After 2/3 of the steps": f"{errors[late]:.2f} (step {late})",
+                "At the end": f"{errors[last]:.2f} (step {last})",
+                "Change": f"{errors[last] - errors[late]:+.2f}",
+            }
         )
-        for r in rows
-    ]
-    return pd.DataFrame(table, columns=["Target", "Method", "After 2/3 of the steps", "At the end", "Change"])
-
-
-def pivot(
-    results: Results, frame: pd.DataFrame, by: str, form: str = "{}", value: str = "accuracy", digits: int = 2
-) -> pd.DataFrame:
-    """One row per method, one column per value of ``by``."""
-    columns: dict[str, dict[str, str]] = {}
-    for variant, scores in summary.nested(results, frame, by, value, form).items():
-        for key, score in scores.items():
-            columns.setdefault(key, {})[variant] = mean_std(score, digits)
-    return _by_method(results, columns)
+    return pd.DataFrame(rows)
 
 
 def q0(results: Results) -> pd.DataFrame:

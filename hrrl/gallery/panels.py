@@ -1,0 +1,224 @@
+"""The panels of the gallery. Each returns plain values with the sheets that it has written, for the report to show."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from hrrl.data.images import Images
+from hrrl.gallery.choice import evenly, pixels, some, spread
+from hrrl.gallery.sheets import Album
+from hrrl.methods.interfaces import Perturbation
+from hrrl.train.evaluation import Task
+from hrrl.train.models import Classifier
+from hrrl.train.runtime import Runtime
+
+PER_SHEET = 8  # images of a concept or a target
+CONCEPTS = 24  # most that are shown
+EXAMPLES = 4  # images that are moved
+TAUS = 4  # most step lengths of the paper's perturbation
+QUERIES, NEIGHBOURS = 3, 4  # per target
+CANDIDATES = 64  # images of a concept, among which those with the largest loss are shown
+WRM_GAMMA = 3.0  # where no variant says
+
+
+# --------------------------------------------------------------------------------------------- benchmark, targets
+
+
+def concepts(album: Album, task: Task, seed: int) -> list[dict]:
+    """Validation images of each concept, over its classes: name, classes, picture."""
+    random, labels, shown = np.random.default_rng(seed), task.test.labels.numpy(), []
+    for k, name in list(enumerate(task.names))[:CONCEPTS]:
+        members = [c for c in range(len(task.test.classes)) if task.concepts[c] == k]
+        chosen = spread(random, labels, some(random, members, PER_SHEET), PER_SHEET)
+        if len(chosen):
+            alt = f"Images of the concept {name}: {_classes(task.test, chosen)}"
+            sheet = album.add(f"concept-{k}", _unit(pixels(task.test, chosen)), alt)
+            shown.append({"name": name, "classes": [task.test.classes[c] for c in members], "picture": sheet})
+    return shown
+
+
+def datasets(album: Album, benchmark: Images, targets: dict[str, Images], seed: int) -> list[dict]:
+    """The benchmark and each target, one image per class: name, classes, those of the benchmark among them, picture.
+
+    Classes that a target shares with the benchmark's sheet come first, so that they can be compared.
+
+    Args:
+        benchmark: source of its validation images.
+        targets: name -> source of its test images.
+    """
+    random, shown = np.random.default_rng(seed), []
+    first: list[str] = []  # classes of the benchmark's sheet
+    for i, (name, source) in enumerate({"": benchmark, **targets}.items()):
+        common = [c for c in first if c in source.classes]
+        others = some(random, [c for c in source.classes if c not in common], PER_SHEET - len(common))
+        classes = [source.classes.index(c) for c in common + others]
+        first = first or [source.classes[c] for c in classes]
+        chosen = spread(random, source.labels.numpy(), classes, PER_SHEET)
+        sheet = album.add(f"dataset-{i}", _unit(pixels(source, chosen)), f"Images of {_classes(source, chosen)}")
+        shared = [c for c in source.classes if c in benchmark.classes]
+        shown.append({"name": name, "classes": source.classes, "shared": shared, "picture": sheet})
+    return shown
+
+
+# -------------------------------------------------------------------------------------------------- perturbations
+
+
+def points(variants: dict[str, dict], headline: str) -> list[dict]:
+    """The points of the example axis to show, as {method: settings}.
+
+    The paper's perturbation with the taus in use, then what else the variants use, and PGD, WRM and noise where no
+    variant does, of the size of the headline variant's tau (the middle one in use, where it has none).
+    """
+    used = [spec["example"] for spec in variants.values() if spec["example"]]
+    used = [point for i, point in enumerate(used) if point not in used[:i]]
+    taus = sorted({point["gradient"]["tau"] for point in used if "gradient" in point} - {0.0}) or [0.5]
+    own = (variants[headline]["example"] or {}).get("gradient", {}).get("tau") or taus[len(taus) // 2]
+    others = [point for point in used if "gradient" not in point]
+    beside = {"pgd": {"eps": own, "steps": 3}, "wrm": {"gamma": WRM_GAMMA, "steps": 15}, "noise": {"tau": own}}
+    there = {name for point in others for name in point}
+    others += [{name: settings} for name, settings in beside.items() if name not in there]
+    return [{"gradient": {"tau": tau}} for tau in evenly(taus, TAUS)] + others
+
+
+def moves(album: Album, model: Classifier, task: Task, here: Runtime, points: list[tuple], seed: int) -> list[dict]:
+    """What each perturbation does to a few validation images: the model moves its own images, as in Fig. 4.
+
+    Args:
+        points: (point as :func:`points` gives it, its :class:`hrrl.methods.interfaces.Perturbation`) pairs.
+    Returns:
+        Per image its class and rows: point (None: the image as it is), sheet of the moved image and its difference,
+        ``amplified`` (factor of the difference; grey is none), ``length`` (L2, pixel units), and the model's
+        prediction, its probability and the loss of the true class.
+    """
+    random = np.random.default_rng(seed)
+    members: dict[int, list[int]] = {}  # classes of each concept
+    for c in task.test.labels.unique().tolist():
+        members.setdefault(int(task.concepts[c]), []).append(c)
+    classes = [int(random.choice(those)) for those in some(random, list(members.values()), EXAMPLES)]
+    chosen = spread(random, task.test.labels.numpy(), classes, EXAMPLES)
+    here.place(model).eval()
+    x, y = here.images(pixels(task.test, chosen)), task.test.labels[chosen].to(here.device)
+    shown = [{"class": task.test.classes[c], "rows": []} for c in y.tolist()]
+    for p, (point, perturbation) in enumerate([(None, Perturbation()), *points]):
+        torch.manual_seed(seed)
+        with here.autocast():
+            moved = perturbation(model, x, y).float()
+        for i, (image, seen) in enumerate(zip(shown, _seen(model, here, moved, y), strict=True)):
+            difference = (moved[i] - x[i]).cpu()
+            factor = _amplification(difference)
+            pair = [moved[i].cpu(), 0.5 + factor * difference][: 1 if point is None else 2]
+            words = "as it is" if point is None else "moved, and the difference"
+            sheet = album.add(f"move-{i}-{p}", torch.stack(pair), f"{image['class']}, {words}")
+            row = {"point": point, "picture": sheet, "amplified": factor, "length": float(difference.norm())}
+            image["rows"].append(row | seen | {"prediction": task.test.classes[seen["prediction"]]})
+    return shown
+
+
+@torch.no_grad()
+def _seen(model: Classifier, here: Runtime, x: torch.Tensor, y: torch.Tensor) -> list[dict]:
+    """Per image prediction (class), probability (of the prediction) and loss (of y)."""
+    with here.autocast():
+        logits = model(x).float()
+    probability, prediction = logits.softmax(1).max(1)
+    loss = F.cross_entropy(logits, y, reduction="none")
+    columns = (prediction.tolist(), probability.tolist(), loss.tolist())
+    return [{"prediction": c, "probability": p, "loss": v} for c, p, v in zip(*columns, strict=True)]
+
+
+def _amplification(difference: torch.Tensor) -> float:
+    """A round factor with which nearly all of a difference fills the range around grey."""
+    largest = float(torch.quantile(difference.abs().flatten(), 0.99))
+    if largest == 0:
+        return 1.0
+    factor, power = 0.5 / largest, 10 ** np.floor(np.log10(0.5 / largest))
+    return float(max(step for step in (1, 2, 5) if step * power <= factor) * power)
+
+
+# ---------------------------------------------------------------------------------------------- weights, features
+
+
+def weights(album: Album, model: Classifier, task: Task, here: Runtime, q: dict[str, float], seed: int) -> dict:
+    """The concepts by the weight of their images, N/N_k q_k, with images of the first and the last.
+
+    Args:
+        model: the one whose training made q.
+        q: concept -> q after the last epoch.
+    Returns:
+        ``concepts``: name, q, share and weight, heaviest first; ``most`` and ``least``: name, picture, and the mean
+        loss of all images that were looked at. The images are those with the largest loss among CANDIDATES.
+    """
+    random, labels = np.random.default_rng(seed), task.test.labels.numpy()
+    share = (task.counts.double() / task.counts.sum()).tolist()
+    rows = [{"name": n, "q": q[n], "share": s, "weight": q[n] / s} for n, s in zip(task.names, share, strict=True)]
+    rows = sorted(rows, key=lambda row: -row["weight"])
+    shown: dict[str, Any] = {"concepts": rows}
+    held_out = set(task.concepts[task.test.labels].tolist())
+    with_images = [row["name"] for row in rows if task.names.index(row["name"]) in held_out]
+    here.place(model).eval()
+    for key, name in (("most", with_images[0]), ("least", with_images[-1])):
+        k = task.names.index(name)
+        drawn = random.permutation(np.flatnonzero(task.concepts.numpy()[labels] == k))[:CANDIDATES]
+        images = pixels(task.test, drawn)
+        seen = _seen(model, here, here.images(images), task.test.labels[drawn].to(here.device))
+        losses = np.array([one["loss"] for one in seen])
+        worst = np.argsort(-losses, kind="stable")[:PER_SHEET]
+        alt = f"Images of the concept {name}: {_classes(task.test, drawn[worst])}"
+        picture = album.add(f"weight-{key}", _unit(images[worst.tolist()]), alt)
+        shown[key] = {"name": name, "loss": float(losses.mean()), "candidates": len(drawn), "picture": picture}
+    return shown
+
+
+def neighbours(album: Album, targets: dict, features: dict[str, dict], seed: int) -> list[dict]:
+    """The training images nearest to a few test images of each target, by each model's features.
+
+    Nearness is Euclidean after each feature is standardised over the training part: what the linear SVM gets.
+
+    Args:
+        targets: name -> (source of its training images, of its test images).
+        features: model -> target -> mapping with train_x (n, d) and test_x, in the sources' order.
+    Returns:
+        Per target its name and queries: class, picture, and per model the neighbours' classes and picture.
+    """
+    random, shown = np.random.default_rng(seed), []
+    for t, (target, (train, test)) in enumerate(targets.items()):
+        classes = some(random, list(range(len(test.classes))), QUERIES)
+        chosen = spread(random, test.labels.numpy(), classes, QUERIES)
+        queries = [
+            {
+                "class": test.classes[int(test.labels[i])],
+                "picture": album.add(f"query-{t}-{n}", _unit(pixels(test, [i])), f"Test image: {_classes(test, [i])}"),
+                "models": {},
+            }
+            for n, i in enumerate(chosen)
+        ]
+        for m, (name, by_target) in enumerate(features.items()):
+            near = _nearest(by_target[target]["train_x"], by_target[target]["test_x"][chosen], NEIGHBOURS)
+            for n, (query, found) in enumerate(zip(queries, near, strict=True)):
+                alt = f"Nearest training images: {_classes(train, found)}"
+                picture = album.add(f"near-{t}-{n}-{m}", _unit(pixels(train, found)), alt)
+                names = [train.classes[int(train.labels[i])] for i in found]
+                query["models"][name] = {"classes": names, "picture": picture}
+        shown.append({"target": target, "queries": queries})
+    return shown
+
+
+def _nearest(train: np.ndarray, queries: np.ndarray, n: int) -> np.ndarray:
+    """(len(queries), n) positions of the nearest rows of ``train``, nearest first."""
+    mean, std = train.mean(0), train.std(0)
+    std[std == 0] = 1
+    train, queries = (train - mean) / std, (queries - mean) / std
+    distance = (train**2).sum(1) - 2 * queries @ train.T
+    return np.argsort(distance, axis=1, kind="stable")[:, :n]
+
+
+# -------------------------------------------------------------------------------------------------------- helpers
+
+
+def _unit(images: torch.Tensor) -> torch.Tensor:
+    return images.float() / 255
+
+
+def _classes(source: Images, indices: list[int] | np.ndarray) -> str:
+    return ", ".join(source.classes[c] for c in source.labels[indices].tolist())

@@ -1,0 +1,110 @@
+"""Every number that a report is made of, one per run: what claims are decided by, and the content of runs.csv."""
+
+import re
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from hrrl.report.results import Results
+
+COLUMNS = ["measure", "target", "variant", "seed", "value"]
+STEP = re.compile(r"accuracy_step_([0-9.e+-]+)")  # the measure of a step size
+POINT = "search:"  # before the name of a point of the search, in the place of a variant's
+LEFT = 0.2  # of the baseline's accuracy above chance: what a step must leave of it to be above the floor,
+AT_LEAST = 0.05  # and of the way from chance to 100%, which a network at chance does not come by noise
+
+
+def long_form(results: "Results") -> pd.DataFrame:
+    """[measure, target, variant, seed, value] in full precision; target is empty where a measure has none.
+
+    ``svm``, ``svm_validation``: accuracy (%) on the test part, and cross-validated on the training part, the mean over
+    draws. ``finetune``: test error (%) after the last evaluation. On the benchmark's validation images after the last
+    epoch: ``benchmark_accuracy`` (%), ``benchmark_loss``, ``accuracy_<concept>`` (%), ``loss_<concept>``,
+    ``q_<concept>`` (where q moves), ``accuracy_step_<size>`` (%) after a step along the gradient; and what
+    :func:`derived` makes of these. Points of the search have tuning seeds, and names such as "search:tau0.1".
+    """
+    last = final(results.history)
+    moving = last[last.variant.isin(results.adaptive())]
+    measures = {
+        "svm": _rows(results.scores, "accuracy"),
+        "svm_validation": _rows(results.scores, "validation"),
+        "finetune": _rows(final(results.finetune), "test_error"),
+        "benchmark_accuracy": _rows(last, "val_accuracy"),
+        "benchmark_loss": _rows(last, "val_loss"),
+        **{f"loss_{concept}": _rows(last, f"loss_{concept}") for concept in results.concept_names},
+        **{f"q_{concept}": _rows(moving, f"q_{concept}") for concept in results.concept_names},
+    }
+    frames = [frame.assign(measure=name) for name, frame in measures.items()]
+    for concepts, steps in (
+        (results.concept_accuracy, results.robustness),
+        (_points(results.search_concepts), _points(results.search_steps)),
+    ):
+        frames += [
+            _rows(concepts, "accuracy").assign(measure="accuracy_" + concepts.concept.astype(str)),
+            _rows(steps, "accuracy").assign(measure=[f"accuracy_step_{size:g}" for size in steps.step_size]),
+        ]
+    return derived(pd.concat([frame for frame in frames if len(frame)] or frames)[COLUMNS], results)
+
+
+def derived(values: pd.DataFrame, results: "Results") -> pd.DataFrame:
+    """The rows of :func:`long_form`, with the measures that follow from others put at their end.
+
+    ``worst_concept``, ``best_concept``, ``mean_concept``, ``concept_gap`` (best minus worst): of a run's accuracies on
+    its concepts. ``augmented``: the mean accuracy over the steps that :func:`steps_above_floor` gives.
+    """
+    by, names = ["target", "variant", "seed"], sorted({*values.measure}, key=list(values.measure).index)
+    concepts = [m for m in names if m.startswith("accuracy_") and not STEP.fullmatch(m)]
+    groups = values[values.measure.isin(concepts)].groupby(by, sort=False).value
+    steps = [f"accuracy_step_{size:g}" for size in steps_above_floor(values, results)]
+    found = {
+        "worst_concept": groups.min(),
+        "best_concept": groups.max(),
+        "mean_concept": groups.mean(),
+        "concept_gap": groups.max() - groups.min(),
+        "augmented": values[values.measure.isin(steps)].groupby(by, sort=False).value.mean(),
+    }
+    frames = [series.reset_index().assign(measure=name) for name, series in found.items() if len(series)]
+    kept = values[~values.measure.isin(found)]
+    return pd.concat([kept, *frames], ignore_index=True)[COLUMNS] if len(values) else values
+
+
+def steps_above_floor(values: pd.DataFrame, results: "Results") -> list[float]:
+    """The step sizes above 0 at which the baseline keeps more than a fifth of what its accuracy is above chance.
+
+    And more than a twentieth of the way from chance to 100%, so that a baseline at chance has no such step. Judged by
+    the baseline's mean over the seeds alone: beyond, there is little left in which networks could differ. Chance is one
+    of the benchmark's classes.
+    """
+    means = values[values.variant == results.baseline].groupby("measure").value.mean()
+    sizes = sorted(float(found[1]) for name in means.index if (found := STEP.fullmatch(name)))
+    chance = 100 / max(1, results.concepts.classes.sum())
+    clean = means.get("accuracy_step_0", means.get("benchmark_accuracy", 100.0))
+    floor = chance + max(LEFT * (clean - chance), AT_LEAST * (100 - chance))
+    return [size for size in sizes if size > 0 and means[f"accuracy_step_{size:g}"] > floor]
+
+
+def final(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each run's last epoch, or last evaluated step."""
+    run = [column for column in ("target", "variant", "seed") if column in frame]
+    when = "epoch" if "epoch" in frame else "step"
+    return frame.sort_values(when, kind="stable").groupby(run, sort=False).tail(1).sort_index()
+
+
+def _rows(frame: pd.DataFrame, value: str) -> pd.DataFrame:
+    """The runs that have a value of this name."""
+    if value not in frame:
+        return pd.DataFrame(columns=COLUMNS)
+    target = frame.target if "target" in frame else ""
+    return frame[["variant", "seed"]].assign(target=target, value=frame[value]).dropna(subset=["value"])
+
+
+def _points(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the search, with the name of their point as variant."""
+    return frame.assign(variant=[POINT + point_name(row.tau, row.lam) for row in frame.itertuples()])
+
+
+def point_name(tau: float, lam: float) -> str:
+    """As ``search.points`` has it; NaN where the axis is off."""
+    parts = [f"{name}{value:g}" for name, value in (("tau", tau), ("lam", lam)) if value == value]
+    return "_".join(parts) or "erm"

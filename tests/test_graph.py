@@ -129,5 +129,6 @@ def code_in(path: Path) -> set[str]:
 
 def through_manifest(file: str, deps: list[str]) -> bool:
     """A kind's reader decides pixels through the manifest, which has the hash of what it reads."""
-    kind = file.startswith(("hrrl/data/readers/", "hrrl/data/torchvision.py", "hrrl/data/array_dataset.py"))
+    places = ("readers/", "torchvision.py", "array_dataset.py", "by_position.py")
+    kind = file.startswith(tuple(f"hrrl/data/{place}" for place in places))
     return kind and any(dep.startswith(("data/benchmark", "data/targets")) for dep in deps)

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from test_data import WNIDS, write_tree
 
 from hrrl.concepts import group_classes
 from hrrl.data.decode import decode
@@ -194,7 +196,7 @@ LIBRARY = {"EuroSAT": eurosat, "Caltech101": caltech101, "SUN397": sun397, "EMNI
 
 @pytest.mark.parametrize("name", LIBRARY)
 def test_torchvisions_datasets_without_a_split(tmp_path, monkeypatch, capsys, name):
-    monkeypatch.setattr("hrrl.data.torchvision.EVERY", 3)  # they have three images of a class here
+    monkeypatch.setattr("hrrl.data.by_position.EVERY", 3)  # they have three images of a class here
     LIBRARY[name](tmp_path)
     manifest = prepare(Dataset(kind=f"torchvision/{name}", root=str(tmp_path)), "mine")
     assert len(manifest.classes) == 3
@@ -291,3 +293,64 @@ def test_a_manifest_with_accents_is_read_again(tmp_path, monkeypatch):
     split = open_split("manifest", str(tmp_path / "own"), "train", 8)
     assert split.classes == [COMPOSED, "dog"]
     assert next(iter(split.eval_batches(6)))[0].shape == (6, 3, 8, 8)
+
+
+SAVED = ["save_to_disk", "one split", "parquet", "parquet of other programs"]
+
+
+@pytest.mark.parametrize("how", SAVED)
+def test_a_dataset_of_hugging_face_is_the_tree_that_it_was_made_from(tmp_path, monkeypatch, how):
+    datasets = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed: hrrl[huggingface]")
+    pandas = pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr("hrrl.data.by_position.EVERY", 3)  # three images of a class here
+    splits = ["train"] if how == "one split" else ["train", "test"]
+    write_tree(tmp_path / "tree", WNIDS[:2], train=3, val=3, held_out="test")
+    root, rows = tmp_path / "saved", {}
+    for split in splits:
+        paths = sorted((tmp_path / "tree" / split).rglob("*.JPEG"))
+        content = [{"bytes": path.read_bytes(), "path": None} for path in paths]
+        rows[split] = {"image": content, "label": [WNIDS.index(path.parent.name) for path in paths]}
+    features = datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=WNIDS[:2]))
+    made = datasets.DatasetDict({split: datasets.Dataset.from_dict(of, features) for split, of in rows.items()})
+    if how.startswith("parquet"):
+        (root / "data").mkdir(parents=True)
+        for split, of in rows.items():
+            file = root / f"data/{split}-00000-of-00001.parquet"
+            named = {"img": of["image"], "label": [WNIDS[y] for y in of["label"]]}
+            made[split].to_parquet(file) if how == "parquet" else pandas.DataFrame(named).to_parquet(file)
+    else:
+        (made["train"] if how == "one split" else made).save_to_disk(root)
+    manifest = prepare(Dataset(kind="huggingface", root=str(root)), "mine")
+    assert manifest.classes == manifest.wnids == WNIDS[:2]
+    assert np.bincount(manifest.labels("test")).tolist() == ([1, 1] if how == "one split" else [3, 3])
+    manifest.write("manifest")
+    for split, listed in manifest.splits.items():
+        for i, path in enumerate(listed.paths):
+            source, _, position = path.partition("#")
+            expected = rows[source if len(splits) > 1 else "train"]["image"][int(position)]["bytes"]
+            assert (len(expected), zlib.crc32(expected)) == (listed.bytes[i], listed.crcs[i])
+            assert listed.labels[i] == (int(position) >= 3)
+        images = [open_split("manifest", str(root), split, 72, workers).eval_batches(3) for workers in (0, 1)]
+        for alone, by_worker in zip(*images, strict=True):
+            assert torch.equal(alone[0], by_worker[0])
+
+
+def test_a_damaged_dataset_of_hugging_face_is_named(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed: hrrl[huggingface]")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved/train-0.parquet").write_bytes(b"PAR1" + bytes(100) + b"PAR1")
+    with pytest.raises(UserError, match=rf"^{tmp_path}/saved: cannot be read \(") as error:
+        listed(tmp_path / "saved", "huggingface")
+    assert "\n" not in str(error.value)
+    datasets.Dataset.from_dict({"text": ["a"]}).to_parquet(tmp_path / "saved/train-0.parquet")
+    with pytest.raises(UserError, match="no column of images among text"):
+        listed(tmp_path / "saved", "huggingface")
+
+
+def test_a_library_that_is_not_installed_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"datasets is not installed; pip install 'hrrl\[huggingface\]'"):
+        listed(tmp_path, "huggingface")

@@ -8,7 +8,7 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from hrrl.data import apart
-from hrrl.data.image_folder import ArrayFile, NotHereError, note
+from hrrl.data.image_folder import ArrayFile, Listed, NotHereError, note
 from hrrl.data.sources import Paths
 from hrrl.errors import UserError
 
@@ -16,25 +16,18 @@ T = TypeVar("T")
 DIGITS = [str(digit) for digit in range(10)]
 
 
-class Arrays:
+class Arrays(Listed):
     """Common to these datasets: images and labels come file by file, and an image is ``<file>#<position>``.
 
     A subclass says which files a split has (``files``), and reads one (``read``).
 
     Attributes:
-        source, licence: of the images: who published them and where, and on which terms; for model cards.
-        classes: names of all classes.
-        splits: names of the published splits.
         root: the folder that holds the files.
         kept: what :meth:`images` returned for each file that ``rows`` has read.
     """
 
-    needs: ClassVar[str]
-    source = licence = "not stated"
-    rootless = False  # it comes with a package
     places: tuple[str, ...] = ("",)  # folders of the root that may hold the files
     files: ClassVar[dict[str, list[str]]]  # published split -> names of its files
-    classes: list[str]
 
     def __init__(self, root: Path, train: str = "train"):
         if not root.is_dir():
@@ -58,10 +51,6 @@ class Arrays:
         """The file of this name, if it is there."""
         path = (folder or self.root) / name
         return path if path.is_file() else None
-
-    @property
-    def wnids(self) -> list[str | None]:
-        return [None] * len(self.classes)
 
     def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
         """Paths and labels (positions in ``self.classes``) of a split's images.

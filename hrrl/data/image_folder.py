@@ -5,7 +5,7 @@ import sys
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Union
 
 import numpy as np
 
@@ -14,19 +14,11 @@ from hrrl.data.sources import IMAGES, Paths, is_image, join, open_store
 from hrrl.errors import UserError, printable
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeIs
+    from hrrl.data.array_dataset import Arrays
 
 ANNOTATIONS = "val_annotations.txt"  # Tiny-ImageNet's labels
 ENDINGS = f"names of images end in {', '.join(IMAGES)}"
 WNID = re.compile(r"n\d{8}")
-
-
-class Store(Protocol):
-    """What image files are read from."""
-
-    def __str__(self) -> str: ...
-    def read(self, path: str) -> bytes: ...
-    def size(self, path: str) -> int | None: ...
 
 
 class ArrayFile(TypedDict):
@@ -37,63 +29,54 @@ class ArrayFile(TypedDict):
     md5: str
 
 
-class Listed(Protocol):
-    """A dataset that was found: names of its classes, their WordNet ids, its published splits, and who published it."""
+class Listed:
+    """A dataset that was found: :class:`InFiles`, or :class:`hrrl.data.array_dataset.Arrays`.
 
-    source: str
-    licence: str
+    One that can be downloaded has ``download(folder)`` as well.
+
+    Attributes:
+        source, licence: of the images: who published them and where, and on which terms; for model cards.
+        needs: what its folder must hold.
+        rootless: it comes with a package, and has no folder.
+        classes: names of all classes.
+        splits: names of the published splits.
+    """
+
+    source = licence = "not stated"
+    needs: ClassVar[str]
+    rootless = False
+    classes: list[str]
+    splits: list[str]
+
+    def __init__(self, root: Path, train: str = "train"):
+        """The dataset in a folder; raises :class:`NotHereError` where it is not there."""
+        raise NotImplementedError
 
     @property
-    def classes(self) -> list[str]: ...
-    @property
-    def wnids(self) -> list[str | None]: ...
-    @property
-    def splits(self) -> list[str]: ...
+    def wnids(self) -> list[str | None]:
+        """The WordNet id of each class whose name is one."""
+        return [name if WNID.fullmatch(name) else None for name in self.classes]
 
     def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
         """Paths and labels (positions in ``self.classes``) of a split's images, at least those of some classes."""
-        ...
+        raise NotImplementedError
 
 
-class InFiles(Listed, Protocol):
-    """A dataset whose images are files: :class:`Tree` says what these do."""
+class InFiles(Listed):
+    """A dataset whose images are files, read from ``store`` by their paths: ``read(path)``, ``size(path)``."""
 
-    @property
-    def store(self) -> Store: ...
-    def fetch(self, path: str) -> Any: ...
-    def examine(self, content: Any) -> tuple[int, int, bool]: ...
+    store: Any
 
+    def examine(self, path: str) -> tuple[int, int, bool]:
+        """Size and CRC of an image's content, whether it is of one colour; ValueError where it is no whole image."""
+        from hrrl.data.decode import check
 
-class InArrays(Listed, Protocol):
-    """A dataset whose images are positions in array files, as of :class:`hrrl.data.array_dataset.Arrays`."""
-
-    root: Path
-    kept: dict[str, tuple[np.ndarray, np.ndarray]]
-
-    def images(self, file: str) -> tuple[np.ndarray, np.ndarray]: ...
-    def sources(self, files: Iterable[str]) -> list[ArrayFile]: ...
-    def checksums(self) -> dict[str, str]: ...
+        content = self.store.read(path)
+        return len(content), zlib.crc32(content), check(content)
 
 
-Found = InFiles | InArrays
-
-
-class Kind(Protocol):
-    """A class of hrrl/data/kinds; one whose dataset can be downloaded has ``download(folder)`` as well."""
-
-    needs: str
-    rootless: bool
-    source: str
-    licence: str
-
-    def __call__(self, root: Path, train: str = "train") -> Found:
-        """The dataset in a folder; raises :class:`NotHereError` where it is not there."""
-        ...
-
-
-def in_files(data: Found) -> "TypeIs[InFiles]":
-    """Whether a dataset's images are files, rather than in arrays."""
-    return hasattr(data, "store")
+Found = Union[InFiles, "Arrays"]
+Kind = type[InFiles] | type["Arrays"]
 
 
 class NotHereError(LookupError):
@@ -105,18 +88,9 @@ def note(message: str) -> None:
     print(printable(message), file=sys.stderr)
 
 
-class Tree:
-    """Image files in folders of classes, in a folder or a zip.
+class Tree(InFiles):
+    """Image files in folders of classes, in a folder or a zip."""
 
-    Attributes:
-        source, licence: of the images: who published them and where, and on which terms; for model cards.
-        classes: names of the class folders of the training split, sorted.
-        splits: names of the published splits.
-        store: what the images are read from, by the paths in ``rows``.
-    """
-
-    source = licence = "not stated"
-    rootless = False
     needs = "folders train/<class>/* and val/<class>/* (or test/<class>/*), or a zip of them"
     inside: ClassVar[tuple[str, ...]] = ("",)  # folders that may hold the splits, apart from any folder of the root
 
@@ -147,17 +121,6 @@ class Tree:
                 )
         return found
 
-    def fetch(self, path: str) -> bytes:
-        """What :meth:`examine` takes."""
-        return self.store.read(path)
-
-    @staticmethod
-    def examine(content: bytes) -> tuple[int, int, bool]:
-        """Size and CRC of an image's content, whether it is of one colour; ValueError where it is no whole image."""
-        from hrrl.data.decode import check
-
-        return len(content), zlib.crc32(content), check(content)
-
     def text(self, path: str) -> str:
         """A text file of the dataset.
 
@@ -182,11 +145,6 @@ class Tree:
             hint = f"; kind: imagenet reads {ANNOTATIONS}" if ANNOTATIONS in names else ""
             has = ", ".join(sorted(there)[:3]) or "no folders"
             raise UserError(f"{self.store}/{folder}: no folder of a class of {self.train}/ in it, but {has}{hint}")
-
-    @property
-    def wnids(self) -> list[str | None]:
-        """The WordNet id of each class whose name is one."""
-        return [name if WNID.fullmatch(name) else None for name in self.classes]
 
     def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
         """Paths and labels (positions in ``self.classes``) of a split's images of some classes.

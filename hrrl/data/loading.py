@@ -13,7 +13,6 @@ import signal
 import threading
 import zlib
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,9 +23,10 @@ import torch
 
 from hrrl.common.files import replacing
 from hrrl.data import apart
+from hrrl.data.array_dataset import Arrays
 from hrrl.data.augment import Augment, augment_batch, crop_boxes, flip_some
 from hrrl.data.decode import decode, resize
-from hrrl.data.image_folder import ArrayFile, InArrays, Store, in_files, note
+from hrrl.data.image_folder import ArrayFile, InFiles, note
 from hrrl.data.locate import locate
 from hrrl.data.manifest import UNKNOWN, Manifest, Rows, read_manifest
 from hrrl.data.sources import Paths, locked
@@ -38,7 +38,7 @@ SHARED = "/dev/shm"  # where processes share memory on Linux; in Docker it has 6
 PREFETCHED = 2  # batches that each worker has ready
 FORMAT = 2  # of the cached pixels: raise it when decoding or resizing changes
 LONGEST = 32  # short sides that a long side may have; what is outside of so much of the centre is left out
-CHUNK, GROUP = 1024, 32  # images that are decoded for one write to the disk, and by one process at a time
+CHUNK = 1024  # images that are decoded for one write to the disk
 ORDER, BATCH, IMAGE = range(3)  # what a random stream is for
 
 
@@ -67,7 +67,7 @@ def open_split(folder: str | Path, root: str | None, split: str, image_size: int
     def pixels() -> Files | Positions:
         definition = SimpleNamespace(kind=manifest.kind, root=root, train=manifest.train)
         data = locate(definition, f"{folder}: root")
-        return Files(data.store, rows) if in_files(data) else Positions(data, rows.paths, manifest.files)
+        return Files(data.store, rows) if isinstance(data, InFiles) else Positions(data, rows.paths, manifest.files)
 
     kind: type[Source] = Small if image_size <= SMALL else Large
     return kind(manifest, split, pixels, image_size, workers)
@@ -78,7 +78,7 @@ class Files:
 
     channels = 3
 
-    def __init__(self, store: Store, rows: Rows):
+    def __init__(self, store: Any, rows: Rows):
         self.store, self.rows = store, rows
 
     def __getitem__(self, i: int) -> torch.Tensor:
@@ -106,7 +106,7 @@ class Files:
 class Positions:
     """Images at positions of array files, read when the first is asked for and kept in memory."""
 
-    def __init__(self, data: InArrays, paths: Paths, listed: list[ArrayFile]):
+    def __init__(self, data: Arrays, paths: Paths, listed: list[ArrayFile]):
         self.data, self.paths, self.listed = data, paths, listed
         self.images: np.ndarray | None = None
 
@@ -206,14 +206,12 @@ class Source:
     def _stacked(self, positions: np.ndarray, decoded: Decoded) -> torch.Tensor:
         """(b, 3, S, S) for some images, decoded apart; raises the error of the first one that cannot be."""
         images = np.empty((len(positions), 3, self.image_size, self.image_size), np.uint8)
-        for start in range(0, len(positions), GROUP):
-            part = positions[start : start + GROUP].tolist()
-            for i, image, found in zip(part, images[start:], decoded(part), strict=False):
-                if isinstance(found, Exception):
-                    if isinstance(self.pixels, Files) and not isinstance(found, UserError):
-                        found = self.pixels.unreadable(i, found)
-                    raise found
-                image[:] = found
+        for i, image, found in zip(positions.tolist(), images, decoded(positions.tolist()), strict=True):
+            if isinstance(found, Exception):
+                if isinstance(self.pixels, Files) and not isinstance(found, UserError):
+                    found = self.pixels.unreadable(i, found)
+                raise found
+            image[:] = found
         return torch.from_numpy(images)
 
     @functools.cached_property
@@ -293,17 +291,13 @@ class Small(Source):
         def one(i: int) -> np.ndarray:
             return resize(self._reduced(self.pixels[i]), self.image_size, self.image_size).numpy()
 
-        size = min(max(1, self.workers), 1 + len(self) // GROUP)
+        size = min(max(1, self.workers), 1 + len(self) // apart.GROUP)
         with (
             apart.pool(one, size) as decoded,
-            ThreadPoolExecutor(size) as threads,
             tqdm(total=len(self), desc="decoding", unit="img", leave=False, mininterval=1) as bar,
         ):
-            for start in range(0, len(self), CHUNK):
-                chunk = np.arange(start, min(start + CHUNK, len(self)))
-                parts = np.array_split(chunk, range(GROUP, len(chunk), GROUP))
-                images = threads.map(lambda part: self._stacked(part, decoded), parts)
-                yield from images
+            for chunk in np.split(np.arange(len(self)), range(CHUNK, len(self), CHUNK)):
+                yield self._stacked(chunk, decoded)
                 bar.update(len(chunk))
 
 

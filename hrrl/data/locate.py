@@ -7,7 +7,8 @@ from typing import Protocol
 
 from hrrl.common.files import replacing
 from hrrl.data import readers
-from hrrl.data.image_folder import ArrayFile, Found, InArrays, Kind, NotHereError, note
+from hrrl.data.array_dataset import Arrays
+from hrrl.data.image_folder import ArrayFile, Found, Kind, NotHereError, note
 from hrrl.data.sources import NAMES, locked
 from hrrl.errors import UserError
 
@@ -55,7 +56,7 @@ def locate(definition: Place, where: str) -> Found:
         raise UserError(f"{where}: not set, and {raw}: {error}; set it to where these are: {kind.needs}") from None
 
 
-def warn_of_checksums(data: InArrays, files: list[ArrayFile], key: str) -> None:
+def warn_of_checksums(data: Arrays, files: list[ArrayFile], key: str) -> None:
     """Names, on stderr, the files that are not the published ones; not for a distribution's own packages."""
     if any(data.root.is_relative_to(place) for place in SYSTEM):
         return

@@ -5,8 +5,7 @@ import hashlib
 import json
 import re
 from array import array
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,22 +15,20 @@ import numpy as np
 from hrrl.common.files import replacing
 from hrrl.common.names import composed
 from hrrl.data import apart
-from hrrl.data.image_folder import ArrayFile, Found, InArrays, InFiles, in_files, note
+from hrrl.data.array_dataset import Arrays
+from hrrl.data.image_folder import ArrayFile, Found, InFiles, note
 from hrrl.data.locate import Place, locate, warn_of_checksums
 from hrrl.data.sources import Paths
 from hrrl.errors import UserError, printable, reason
 
-CHUNK = 512  # files that a thread reads at a time
-GROUP = 2**20  # bytes of content that a thread has checked at a time
-THREADS = 32  # that read files: they wait more than they compute, above all on network file systems
+CHUNK = 4096  # files that are checked before the next ones are asked for
+PROCESSES = 2  # that check files, for each core: they wait for the disk as well
 SPLITS = ("train", "test")
 UNKNOWN = -1  # size or CRC: array files have them in dataset.json
 
 
-Examined = (
-    tuple[int, int, bool] | Exception
-)  # size and CRC of an image's content, whether it is of one colour; or what is wrong
-Examine = Callable[[list[Any]], list[Examined]]
+Examined = tuple[int, int, bool] | Exception  # of an image: size, CRC, whether of one colour; or what is wrong
+Examine = Callable[[list[str]], list[Examined]]  # of files by their paths
 
 
 class Definition(Place, Protocol):
@@ -185,7 +182,7 @@ def prepare(definition: Definition, name: str) -> Manifest:
     splits = _list(definition, data, classes, key)
     files: list[ArrayFile] = []
     pixels: dict[str, str] = {}
-    if in_files(data):
+    if isinstance(data, InFiles):
         splits = _check_all(data, splits, name, definition.skip_unreadable)
         for split in splits:
             _complain_of_empty(splits[split].labels, classes, "without unreadable images, it", f"{key}.{split}")
@@ -194,7 +191,7 @@ def prepare(definition: Definition, name: str) -> Manifest:
         files = data.sources(_array_files(splits))
         warn_of_checksums(data, files, key)
     counts = " and ".join(f"{len(rows.paths)} {split}" for split, rows in splits.items())
-    where = data.store if in_files(data) else data
+    where = data.store if isinstance(data, InFiles) else data
     print(printable(f"{key}: {counts} images of {len(classes)} classes in {where}"), flush=True)
     wnids = dict(zip(data.classes, data.wnids, strict=True))
     train = definition.train.partition("[")[0]
@@ -214,7 +211,7 @@ def relisted(definition: Definition, name: str, folder: str | Path) -> str | Non
         splits = _list(definition, data, _choose(definition.classes, data.classes, f"{key}.classes"), key)
     except UserError as error:
         return str(error)
-    if not in_files(data):
+    if not isinstance(data, InFiles):
         found = [(source["name"], source["bytes"]) for source in data.sources(_array_files(splits))]
         listed = [(source["name"], source["bytes"]) for source in manifest.files]
         return None if found == listed else f"{key}: its files are {found}, the manifest has {listed}"
@@ -235,7 +232,7 @@ def _array_files(splits: dict[str, Rows]) -> list[str]:
     return list(dict.fromkeys(path.rpartition("#")[0] for rows in splits.values() for path in rows.paths))
 
 
-def _hash_pixels(data: InArrays, paths: Paths) -> str:
+def _hash_pixels(data: Arrays, paths: Paths) -> str:
     """SHA-256 of the images of array files, in their order."""
     digest, listed = hashlib.sha256(), [path.rpartition("#")[::2] for path in paths]
     for file in dict.fromkeys(file for file, _ in listed):
@@ -314,49 +311,37 @@ def _complain_of_empty(labels: np.ndarray, classes: list[str], what: str, key: s
 
 
 def _check_all(data: InFiles, splits: dict[str, Rows], name: str, skip: bool) -> dict[str, Rows]:
-    """Reads and decodes every file, and notes sizes and CRCs.
-
-    Threads read, processes decode: a file that ends its decoder is named like any other damaged one.
+    """Reads and decodes every file, and notes sizes and CRCs; in processes of their own, one of which a file may end.
 
     Raises:
         UserError: a file is unreadable, and ``skip`` is false: the first one is named.
     """
     import hrrl.data.decode  # noqa: F401  once, before the processes start
 
-    processes = min(apart.cores(), 1 + sum(len(rows.paths) for rows in splits.values()) // CHUNK)
+    processes = min(PROCESSES * apart.cores(), 1 + sum(len(rows.paths) for rows in splits.values()) // CHUNK)
     with apart.pool(data.examine, processes) as examine:
         return {split: _check(data, rows, examine, f"{name} {split}", skip) for split, rows in splits.items()}
 
 
 def _check(data: InFiles, rows: Rows, examine: Examine, title: str, skip: bool) -> Rows:
-    """The images of a split with their sizes and CRCs; ``examine`` takes a list of what ``data.fetch`` gives."""
+    """The images of a split with their sizes and CRCs."""
     from tqdm import tqdm
 
     n = len(rows.paths)
     numbers, readable, constant = np.full((2, n), UNKNOWN), np.ones(n, bool), np.zeros(n, bool)
-
-    def check(start: int) -> list[tuple[int, str]]:
-        problems = []
-        for i, found in _examine(data, rows.paths, range(start, min(start + CHUNK, n)), examine):
-            if isinstance(found, Exception):
-                problems.append((i, reason(found)))
-            else:
-                *numbers[:, i], constant[i] = found
-        return problems
-
-    with (
-        ThreadPoolExecutor(THREADS) as threads,
-        tqdm(total=n, desc=f"checking {title}", unit="img", leave=False, mininterval=1) as bar,
-    ):
-        for start, problems in zip(range(0, n, CHUNK), threads.map(check, range(0, n, CHUNK)), strict=True):
-            for i, problem in problems:
-                message = f"{data.store}/{rows.paths[i]}: {problem}"
+    with tqdm(total=n, desc=f"checking {title}", unit="img", leave=False, mininterval=1) as bar:
+        for start in range(0, n, CHUNK):
+            paths = [rows.paths[i] for i in range(start, min(start + CHUNK, n))]
+            for i, (path, found) in enumerate(zip(paths, examine(paths), strict=True), start):
+                if not isinstance(found, Exception):
+                    *numbers[:, i], constant[i] = found
+                    continue
+                message = f"{data.store}/{path}: {reason(found)}"
                 if not skip:
-                    threads.shutdown(cancel_futures=True)
                     raise UserError(f"{message}; replace the file, or set skip_unreadable: true")
                 note(f"skipped {message}")
                 readable[i] = False
-            bar.update(min(CHUNK, n - start))
+            bar.update(len(paths))
     if plain := np.flatnonzero(constant).tolist():
         note(
             f"{title}: {len(plain)} images are of one colour all over, the first is {data.store}/{rows.paths[plain[0]]}"
@@ -364,23 +349,5 @@ def _check(data: InFiles, rows: Rows, examine: Examine, title: str, skip: bool) 
     left = np.flatnonzero(readable)
     sizes, crcs = (column[left] for column in numbers)
     skipped = [rows.paths[i] for i in np.flatnonzero(~readable).tolist()]
-    paths = rows.paths if len(left) == n else rows.paths.take(left.tolist())
-    return Rows(paths, rows.labels[left], sizes, crcs, skipped)
-
-
-def _examine(data: InFiles, paths: Paths, positions: range, examine: Examine) -> Iterator[tuple[int, Examined]]:
-    """Position of each file with its size and CRC, or with what is wrong with it."""
-    group: list[tuple[int, Any]] = []
-    size = 0
-    for i in positions:
-        try:
-            group.append((i, data.fetch(paths[i])))
-        except OSError as error:
-            yield i, error
-            continue
-        size += len(group[-1][1])
-        if size >= GROUP:
-            yield from zip([i for i, _ in group], examine([item for _, item in group]), strict=True)
-            group, size = [], 0
-    if group:
-        yield from zip([i for i, _ in group], examine([item for _, item in group]), strict=True)
+    kept = rows.paths if len(left) == n else rows.paths.take(left.tolist())
+    return Rows(kept, rows.labels[left], sizes, crcs, skipped)

@@ -21,7 +21,8 @@ from hrrl.common.files import replacing
 
 DVC = str(Path(sys.executable).with_name("dvc"))
 EDGE = re.compile(r'^"([^"]+)"(?: -> "([^"]+)")?;?$', re.MULTILINE)  # of `dvc dag --dot`: a cell, and one that reads it
-LOCKFILE, LOCKS = Path("dvc.lock"), Path(".dvc/tmp/rwlock")
+LOCKFILE, LOCKS, LOCK = Path("dvc.lock"), Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/lock")
+HELD = 5.0  # seconds that DVC holds its lock at most, while others wait: not while a cell runs
 
 
 class Broken(Exception):
@@ -39,6 +40,12 @@ def needs() -> dict[str, set[str]]:
         found = EDGE.findall(_asked("dag", "--dot"))
         names = _answer(listing).split()
     return {name: {first for first, second in found if second == name} for name in names}
+
+
+def record(cells: list[str]) -> None:
+    """Takes what lies there for what the cells make, by `dvc commit`."""
+    for cell in cells:
+        _asked("commit", "--force", "--quiet", cell)
 
 
 def with_followers(cells: set[str], needs: dict[str, set[str]]) -> set[str]:
@@ -125,6 +132,23 @@ def forget_others() -> None:
     if left != text:
         with replacing(LOCKFILE) as file:
             file.write_text(left, encoding="utf-8")
+
+
+def locked() -> str:
+    """What helps where DVC waits for a lock that a killed one holds: with core.hardlink_lock, a file of two names."""
+
+    def holder() -> int:
+        with suppress(OSError):
+            return LOCK.stat().st_ino if LOCK.stat().st_nlink > 1 else 0
+        return 0
+
+    first = holder()
+    deadline = time.monotonic() + HELD
+    while first and holder() == first:
+        if time.monotonic() > deadline:
+            return f"Waiting for a dvc that holds {LOCK}. If none runs here, it was killed: rm {LOCK}, and this goes on"
+        time.sleep(0.1)
+    return ""
 
 
 def advice() -> str:

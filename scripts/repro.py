@@ -16,6 +16,7 @@ from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
+from stages import place, slurm
 from stages.common import STOP, read_params
 from stages.paths import REPORTS, WORK, remove_unnamed
 
@@ -50,10 +51,15 @@ def main() -> int:
         console.print(f"note: {reason}; the run goes on, and is compared with none", markup=False)
     try:
         with alone(Path(".work/repro.lock"), console) as holds:
-            return run(arguments.jobs or machine.load().jobs, console, holds)
+            here = place.settings()
+            if words := cells.locked():
+                console.print(words, markup=False)
+            return run(arguments.jobs or here.jobs, console, holds)
     except KeyboardInterrupt:
         console.print("Stopped. `make repro` goes on from here: cells that are done stay done,")
         console.print("and a training run starts at its last finished epoch.")
+        if slurm.JOBS.exists():
+            console.print("Jobs of SLURM go on, and `make repro` finds them; `make cancel` ends them.")
         return INTERRUPTED
     except Broken as error:
         console.print(str(error), markup=False)
@@ -66,7 +72,7 @@ def main() -> int:
 
 def number(text: str) -> int:
     """A number of cells, as machine.yaml takes it."""
-    least, most = machine.LEAST["jobs"], machine.MOST["jobs"]
+    least, most = machine.NUMBERS["jobs"]
     if text.isdecimal() and least <= int(text) <= most:
         return int(text)
     raise argparse.ArgumentTypeError(f"takes a whole number from {least} to {most}, got {text!r}")
@@ -147,6 +153,7 @@ class Run:
         self.calls: list = []
         self.tries: Counter = Counter()
         self.forced: set[str] = set()
+        self.most = {name: own["jobs"] for name, own in machine.load().stages.items() if "jobs" in own}
         (logs / STOP).unlink(missing_ok=True)
 
     def everything(self, console) -> dict[str, Path]:
@@ -163,6 +170,9 @@ class Run:
             remove_unnamed(self.params)  # DVC may have had its outputs, and not run it
             outdated = cells.outdated()
         elif remove_unnamed(self.params):
+            outdated = cells.outdated()
+        if finished := [cell for cell in slurm.finished() if cell in outdated]:
+            cells.record(finished)
             outdated = cells.outdated()
         changed = relist.changed(self.params, skip=outdated)
         for cell, why in changed.items():
@@ -199,7 +209,10 @@ class Run:
         """The cells of one stage that can run now: what they need is done, and did not fail."""
         busy = state.pending | set(state.running) | set(self.failures)
         busy |= {cell for call in self.calls for cell in call.cells if cell not in state.ended}
+        calls = Counter(stage(call.cells[0]) for call in self.calls)
+        full = {name for name, most in self.most.items() if calls[name] >= most}
         found = [cell for cell in state.order if cell in state.pending and not needs[cell] & busy]
+        found = [cell for cell in found if stage(cell) not in full]
         return [cell for cell in found if stage(cell) == stage(found[0])]
 
     def batch(self, ready: list[str], state) -> list[str]:

@@ -27,8 +27,9 @@ NO_RESULT = {
     ),
     "hrrl/arithmetic.py",  # what it sets stands beside the code
     *("hrrl/settings/machine.py", "hrrl/settings/schema.py", "hrrl/settings/params_file.py", "hrrl/common/registry.py"),
+    "hrrl/settings/gpus.py",
     "hrrl/data/readers/__init__.py",
-    *("stages/checkpoints.py", "stages/common.py", "stages/paths.py"),
+    *("stages/checkpoints.py", "stages/common.py", "stages/paths.py", "stages/place.py", "stages/slurm.py"),
 }
 
 

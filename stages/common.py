@@ -36,6 +36,8 @@ def use_project_environment() -> None:
 
 use_project_environment()
 
+from stages import place  # noqa: E402
+
 from hrrl import arithmetic  # noqa: E402
 from hrrl.settings import params_file  # noqa: E402
 from hrrl.train import launch  # noqa: E402
@@ -109,7 +111,6 @@ def log_apart() -> None:
     """
     if "HRRL_LOGS" not in os.environ:
         return
-    os.environ.setdefault("HRRL_BEGAN", str(time.time()))  # torchrun's processes inherit it, and the log
     folder = Path(os.environ["HRRL_LOGS"])
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         log = os.open(
@@ -119,7 +120,6 @@ def log_apart() -> None:
             os.dup2(log, stream)
         if _ended(folder):
             sys.exit("not begun: the run was stopped")
-        note()
     threading.Thread(target=_end_with_run, args=(folder,), daemon=True).start()
 
 
@@ -148,7 +148,22 @@ def _end_with_run(folder: Path) -> None:
     os._exit(1)
 
 
-log_apart()
+def begun() -> None:
+    """The cell begins; torchrun's processes inherit when."""
+    os.environ.setdefault("HRRL_BEGAN", str(time.time()))
+    if not launch.launched():
+        note()
+
+
+if "DVC_STAGE" in os.environ:
+    log_apart()
+    os.chdir(ROOT)
+    place.take(os.environ["DVC_STAGE"], begun, lambda seconds: note(seconds=seconds, status=0))
+
+
+def this_machine():
+    """machine.yaml, for the stage that runs."""
+    return place.settings(place.stage_of(os.environ.get("DVC_STAGE", "")))
 
 
 def run(main, *arguments: str, params=read_params) -> None:

@@ -1,7 +1,7 @@
 """Fine-tunes one pretrained model on every target with ERM, and keeps the test error along the way (Fig. 3)."""
 
 from stages.checkpoints import open_checkpoint
-from stages.common import run
+from stages.common import run, this_machine
 from stages.inputs import open_data
 from stages.paths import course, dataset_folder, key, measured, model_folder
 
@@ -9,12 +9,11 @@ import numpy as np
 
 from hrrl.common.files import replacing
 from hrrl.common.rows import write_rows
-from hrrl.settings import machine
 from hrrl.train import launch
 
 
 def main(params, variant, seed):
-    launch.join(params.launch, machine.load())
+    launch.join(params.launch, this_machine())
     from hrrl.train import runtime
 
     checkpoints = {target: checkpoint(params, variant, seed, target) for target in params.targets}

@@ -1,8 +1,7 @@
 """Where stages read images from: the benchmark and the targets as sources."""
 
+from stages.common import this_machine
 from stages.paths import dataset_folder
-
-from hrrl.settings import machine
 
 
 def open_data(params, split: str, image_size: int, target: str | None = None):
@@ -10,4 +9,4 @@ def open_data(params, split: str, image_size: int, target: str | None = None):
     from hrrl.data.loading import open_split
 
     root = params.datasets[target or params.benchmark].get("root")
-    return open_split(dataset_folder(target), root, split, image_size, machine.load().workers)
+    return open_split(dataset_folder(target), root, split, image_size, this_machine().workers)

@@ -1,7 +1,7 @@
 """Pretrains one variant with one seed on the benchmark (Algorithm 1): models/<variant>-<seed>/."""
 
 from stages.checkpoints import open_checkpoint
-from stages.common import run
+from stages.common import run, this_machine
 from stages.paths import CONCEPTS, course, dataset_folder, key, measured_speed, model_folder, read_json
 from stages.tasks import benchmark_task
 from stages.variants import training as settings_of
@@ -11,12 +11,11 @@ import numpy as np
 
 from hrrl.common.files import replacing
 from hrrl.common.rows import write_rows
-from hrrl.settings import machine
 from hrrl.train import launch
 
 
 def main(params, variant, seed):
-    launch.join(params.launch, machine.load())
+    launch.join(params.launch, this_machine())
     from hrrl.train import runtime
 
     spec, seed, settings = variant_spec(variant), int(seed), settings_of(params, variant)

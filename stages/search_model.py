@@ -1,17 +1,16 @@
 """Trains one point of the search with one tuning seed: data/search_models/<point>-<seed>/."""
 
-from stages.common import run
+from stages.common import run, this_machine
 from stages.paths import search_model
 from stages.pretrain import save, train
 from stages.variants import training as settings_of
 
-from hrrl.settings import machine
 from hrrl.train import launch
 from hrrl.transfer import search
 
 
 def main(params, point, seed):
-    launch.join(params.launch, machine.load())
+    launch.join(params.launch, this_machine())
     from hrrl.train import runtime
 
     spec, seed = search.spec(search.parse(point), params.search.c, params.search.s), int(seed)

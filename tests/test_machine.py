@@ -20,7 +20,7 @@ def test_what_is_given_counts(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("job: 4\n", "job: unknown key; known: jobs, workers, node_rank, master_addr, master_port"),
+        ("job: 4\n", "job: unknown key; known: engine, jobs, workers, gpus, partition"),
         ("jobs: 0\n", "jobs: takes a whole number from 1 to 1024, got 0"),
         ("workers: true\n", "workers: takes a whole number from 0 to 1024, got True"),
         ("workers: 1.5\n", "workers: takes a whole number"),

@@ -1,56 +1,117 @@
 """machine.yaml: how this machine takes part, which changes no result; git leaves it alone (machine.example.yaml)."""
 
 import dataclasses
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hrrl.errors import UserError
 from hrrl.settings import params_file
 
 FILE = Path("machine.yaml")
-MOST = {"jobs": 1024, "workers": 1024, "node_rank": 10**9, "master_port": 65535}  # of each number
-LEAST = {"jobs": 1, "master_port": 1}
-ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.:-]{0,251}[A-Za-z0-9])?")
+JOB = "HRRL_JOB"  # in the environment of a cell that is a job of SLURM: the job's id
+# key -> what it takes: the least and the most of a number, or the form of a text, and its words
+NUMBERS = {"jobs": (1, 1024), "workers": (0, 1024), "cpus": (1, 4096), "node_rank": (0, 10**9)}
+NUMBERS |= {"master_port": (1, 65535)}
+NAME = r"[A-Za-z0-9_][A-Za-z0-9_.,:&|()\[\]*-]{0,250}"
+TEXTS = {
+    "engine": ("local|slurm", "local or slurm"),
+    "partition": (NAME, "a partition's name"),
+    "account": (NAME, "an account's name"),
+    "constraint": (NAME, "features of nodes"),
+    "time": (r"([0-9]+-)?[0-9]+(:[0-9]{1,2}){0,2}", "minutes, hours:minutes:seconds or days-hours, as sbatch does"),
+    "memory": ("[0-9]+[KMGT]?", "megabytes, or a number with K, M, G or T"),
+    "master_addr": (r"[A-Za-z0-9]([A-Za-z0-9_.:-]{0,251}[A-Za-z0-9])?", "a host's name or address"),
+}
+OF_MACHINE = ("node_rank", "master_addr", "master_port")  # and of no stage
 
 
 @dataclass(frozen=True)
 class Machine:
-    """The settings of one machine.
+    """The settings of one machine, or of one stage on it.
 
     Attributes:
-        jobs: cells that `make repro` runs side by side.
+        engine: ``local``, or ``slurm``: each cell is a job.
+        jobs: cells that `make repro` runs side by side, as processes here or as jobs that are queued or run.
         workers: processes that decode images of more than 64 pixels, for each process that trains.
+        gpus: those here that cells may take: as many, or these ids; None for all.
+        partition, time, memory, cpus, account, constraint: of a job on each node, as sbatch takes them; None for what
+            the cluster has set.
         node_rank: which of the nodes this is, where ``launch.nnodes`` asks for several.
         master_addr: of the node with rank 0; master_port: on which it takes the others.
+        stages: stage -> those of the keys above that differ for it.
     """
 
+    engine: str = "local"
     jobs: int = 2
     workers: int = 2
+    gpus: int | list[int] | None = None
+    partition: str | None = None
+    time: str | int | None = None
+    memory: str | int | None = None
+    cpus: int | None = None
+    account: str | None = None
+    constraint: str | None = None
     node_rank: int = 0
     master_addr: str = "127.0.0.1"
     master_port: int = 29500
+    stages: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
 
-def load(path: Path = FILE) -> Machine:
-    """What the file says, the rest as in :class:`Machine`; without a file, all of it.
+KEYS = [field.name for field in dataclasses.fields(Machine)]
+
+
+def load(path: Path = FILE, stage: str = "") -> Machine:
+    """What the file says, for a stage where one is given, the rest as in :class:`Machine`; without a file, all of it.
+
+    In a job of SLURM, which of the nodes this is and where the first one is, as SLURM says.
 
     Raises:
         UserError: one line per key that is unknown or takes something else.
     """
     content = params_file.read(path, like="machine.example.yaml") if path.exists() else {}
-    if problems := [problem for key, value in content.items() if (problem := _problem(str(key), value))]:
+    stages = content.get("stages", {})
+    problems = [_problem(str(key), value, KEYS) for key, value in content.items() if key != "stages"]
+    if not isinstance(stages, dict) or not all(isinstance(own, dict) for own in stages.values()):
+        problems.append(f"stages: takes a mapping for each stage, got {params_file.shown(stages)}")
+        stages = {}
+    known = [key for key in KEYS if key not in (*OF_MACHINE, "stages")]
+    for name, own in stages.items():
+        found = [_problem(str(key), value, known) for key, value in own.items()]
+        problems += [f"stages.{params_file.cut(str(name))}.{problem}" for problem in found if problem]
+    if problems := [problem for problem in problems if problem]:
         raise UserError(*(f"{path}: {problem}" for problem in problems))
-    return Machine(**content)
+    return dataclasses.replace(Machine(**content), **stages.get(stage, {}), **_in_job())
 
 
-def _problem(key: str, value: object) -> str | None:
-    known = [field.name for field in dataclasses.fields(Machine)]
+def _in_job() -> dict[str, Any]:
+    """Which node of a job this is: every task of it has these variables."""
+    if "SLURM_NODEID" not in os.environ or JOB not in os.environ:
+        return {}
+    port = 20000 + int(os.environ[JOB]) % 20000  # two jobs on one node differ
+    rank, first = int(os.environ["SLURM_NODEID"]), os.environ.get("HRRL_FIRST_NODE", "127.0.0.1")
+    return {"node_rank": rank, "master_addr": first, "master_port": port}
+
+
+def _problem(key: str, value: object, known: list[str]) -> str | None:
     if key not in known:
         return f"{params_file.cut(key)}: unknown key; known: {', '.join(known)}"
-    if key == "master_addr":
-        address = isinstance(value, str) and ADDRESS.fullmatch(value)
-        return None if address else f"{key}: takes a host's name or address, got {params_file.shown(value)}"
-    least, most = LEAST.get(key, 0), MOST[key]
-    fits = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+    if key in TEXTS:
+        form, words = TEXTS[key]
+        number = isinstance(value, int) and not isinstance(value, bool) and key in ("time", "memory") and value > 0
+        fits = number or (isinstance(value, str) and bool(re.fullmatch(form, value)))
+        return None if fits else f"{key}: takes {words}, got {params_file.shown(value)}"
+    if key == "gpus":
+        ids = value if isinstance(value, list) else [value]
+        least = 0 if isinstance(value, list) else 1
+        fits = bool(ids) and all(_is_number(one, least, 1024) for one in ids) and len(set(ids)) == len(ids)
+        return None if fits else f"gpus: takes a number from 1, or a list of ids, got {params_file.shown(value)}"
+    least, most = NUMBERS[key]
+    fits = _is_number(value, least, most)
     return None if fits else f"{key}: takes a whole number from {least} to {most}, got {params_file.shown(value)}"
+
+
+def _is_number(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most

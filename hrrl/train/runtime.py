@@ -50,7 +50,7 @@ class Runtime:
     sync_batchnorm: bool
     rank: int
     world_size: int
-    writes: bool  # whether this process writes the outputs: the first one of each node
+    writes: bool  # whether this process writes the outputs: the first one of each node, or of a job
 
     def from_first(self, function: Callable[[], T]) -> T:
         """What ``function()`` returns in the first process, in all of them."""
@@ -197,7 +197,7 @@ def start(compute: Compute) -> Iterator[Runtime]:
             sync_batchnorm=compute.sync_batchnorm,
             rank=ranks.rank,
             world_size=ranks.world_size,
-            writes=ranks.local_rank == 0,
+            writes=(ranks.rank if "HRRL_JOB" in os.environ else ranks.local_rank) == 0,
         )
     finally:
         fast.use(before)

@@ -1,0 +1,72 @@
+"""Where a cell runs, as machine.yaml says: here, with GPUs of its own, or as a job of SLURM."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from hrrl.errors import UserError
+from hrrl.settings import gpus, machine, params_file
+
+NETWORKS = ("search-model", "search", "pretrain", "features", "finetune", "robustness", "gallery")
+PARALLEL = ("search-model", "pretrain", "finetune")  # in launch.nproc processes on launch.nnodes nodes
+QUICK = ("resolve", "select", "given", "card")  # and head itself: no work for a job
+PLACED = "HRRL_PLACED"  # in the environment of what a cell starts that has its place
+
+
+def stage_of(cell: str) -> str:
+    return cell.partition("@")[0]
+
+
+def settings(stage: str = "") -> machine.Machine:
+    """machine.yaml, for a stage where one is given.
+
+    Raises:
+        UserError: one line for each mistake; the stages are those of dvc.yaml.
+    """
+    found = machine.load(stage=stage)
+    if found.stages:
+        known = [*YAML(typ="safe").load(Path("dvc.yaml"))["stages"], "head"]
+        if wrong := [name for name in found.stages if name not in known]:
+            raise UserError(*(f"machine.yaml: stages.{name}: no stage; known: {', '.join(known)}" for name in wrong))
+    return found
+
+
+def shape(stage: str, params: dict) -> tuple[int, int]:
+    """(nodes, GPUs on each) that a stage computes on with these params."""
+    launch, compute = params["launch"], params["compute"]
+    cuda = compute["arithmetic"] == "native" and compute["device"] != "cpu"
+    nodes, processes = (launch["nnodes"], launch["nproc"]) if stage in PARALLEL else (1, 1)
+    if stage == "preflight":  # checks that they are there
+        return 1, launch["nproc"] * cuda
+    return nodes, processes * (cuda and stage in NETWORKS)
+
+
+def take(cell: str, begun: Callable[[], None], ended: Callable[[float], None]) -> None:
+    """Returns when this process is where the cell runs; ends it when a job of SLURM has run the cell.
+
+    Called before torch is imported. ``begun`` is told when the cell begins, ``ended`` the seconds that it took.
+    """
+    stage = stage_of(cell)
+    if machine.JOB in os.environ or PLACED in os.environ or stage == "resolve":
+        return begun()
+    try:
+        here, params = settings(stage), params_file.read("params.yaml")
+        nodes, count = shape(stage, params)
+        if here.engine == "slurm" and stage not in QUICK:
+            from stages import slurm
+
+            ended(slurm.run(cell, here, nodes, count, begun))
+            sys.exit()
+        if stage != "preflight":
+            gpus.take(count, stage)
+        os.environ[PLACED] = "1"
+        begun()
+    except UserError as error:
+        begun()
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        begun()
+        sys.exit("interrupted; what is finished is kept, and a job of SLURM goes on")

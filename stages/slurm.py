@@ -1,0 +1,264 @@
+"""Cells as jobs of SLURM, by its own commands: python -m stages.slurm submits `make repro` itself as one.
+
+A cell's job is known by its name, and by a hash of the cell's inputs in its comment and in .work/jobs/<cell>.json, so
+that whoever asks for the cell again finds it, and two never write the same outputs. Its end is in
+.work/jobs/<cell>.end, for SLURM forgets after minutes where it keeps no accounts. That is why this is not submitit's:
+it hears of ends by `sacct` alone.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
+
+from stages.paths import WORK
+
+from ruamel.yaml import YAML
+
+from hrrl.errors import UserError
+from hrrl.settings import machine, params_file
+
+ROOT = Path(__file__).resolve().parent.parent
+JOBS = WORK / "jobs"
+OURS = f"hrrl-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}-"  # begins the names of this clone's jobs
+HEAD = "head"  # the job that runs `make repro`
+LEAD = 120  # seconds before its time limit that a job is told
+PAUSES = (0.5, 10.0)  # seconds between two looks: at first, at most
+FULL_QUEUE = 30.0  # seconds until a job is offered again
+TRIES = 5  # of a job whose node fails
+QUEUED = re.compile("temporarily unable|Socket timed out|Unable to contact|policy", re.IGNORECASE)
+TEMPLATE = re.compile(r"\$\{([^}]+)\}")  # of dvc.yaml
+AGAIN = ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL")
+ENDS = {
+    "CANCELLED": "was cancelled (scancel)",
+    "TIMEOUT": "came to its time limit before an epoch was done; machine.yaml: time",
+    "DEADLINE": "came to its deadline",
+    "OUT_OF_MEMORY": "took more memory than it had; machine.yaml: memory",
+}
+# Told of its time limit, or preempted: goes on in another turn, where it has finished an epoch in this one.
+SCRIPT = """#!/bin/bash
+cd {root} || exit 1
+export {job}=$SLURM_JOB_ID HRRL_FIRST_NODE=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+rm -f {end}
+touch {start}
+trap 'if {progress}; then echo "goes on in another turn of the queue"; scontrol requeue $SLURM_JOB_ID; fi' USR2
+export SRUN_CPUS_PER_TASK=${{SLURM_CPUS_PER_TASK:-1}}
+{command} &
+while wait $!; status=$?; kill -0 $! 2>/dev/null; do :; done
+echo "$SLURM_JOB_ID $status $SECONDS" > {end}.new && mv {end}.new {end}
+exit $status
+"""
+
+
+def run(cell: str, here: machine.Machine, nodes: int, gpus: int, begun: Callable[[], None]) -> float:
+    """Runs a cell as a job and shows what it prints; returns the seconds that it took.
+
+    Raises:
+        UserError: SLURM refuses the job, or it failed; one line.
+    """
+    inputs, log = key(cell), JOBS / f"{cell}.out"
+    job = _found(cell, inputs)
+    command = [sys.executable, *sys.orig_argv[1:]]
+    if nodes > 1:
+        command = ["srun", "--kill-on-bad-exit=1", *command]
+    options = [f"--nodes={nodes}", "--ntasks-per-node=1", *([f"--gres=gpu:{gpus}"] if gpus else [])]
+    for _ in range(TRIES):
+        if job is None:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_bytes(b"")
+            job = _submit(cell, command, here, [*options, f"--comment={inputs}"], log)
+            (JOBS / f"{cell}.json").write_text(json.dumps({"id": job, "inputs": inputs}) + "\n", encoding="utf-8")
+        state = _followed(job, log, begun)
+        if state.get("JobState") not in AGAIN:
+            return _result(cell, job, state)
+        print(f"job {job}: {state['JobState']}; tried again", flush=True)
+        job = None
+    raise UserError(f"{cell}: its nodes failed {TRIES} times in a row")
+
+
+def key(cell: str) -> str:
+    """A hash of a cell's command and all that it reads, by the deps of dvc.yaml."""
+    stage, _, values = cell.partition("@")
+    definition = YAML(typ="safe").load(Path("dvc.yaml"))["stages"][stage]
+    item = dict(zip(definition.get("matrix", {}), values.split("-"), strict=False))
+    known = params_file.read("params.yaml") | {"item": item}
+
+    def value(match: re.Match) -> str:
+        parts = [int(part) if part.isdecimal() else part for part in re.findall(r"\w+", match[1])]
+        return str(reduce(lambda section, part: section[part], parts, known))
+
+    digest = hashlib.sha256(definition["cmd"].encode())
+    for path in (Path(TEMPLATE.sub(value, dep)) for dep in definition["deps"]):
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file() and "__pycache__" not in file.parts:
+                with open(file, "rb") as content:
+                    digest.update(f"{file}\0{hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def finished() -> list[str]:
+    """The cells whose jobs ended well when nobody waited, with the inputs of now: what they wrote is to be recorded."""
+    found = []
+    for record in JOBS.glob("*.json"):
+        noted, end = json.loads(record.read_text(encoding="utf-8")), _end(record.stem)
+        if end and end[0] == noted["id"]:
+            record.unlink()
+            if end[1] == 0 and key(record.stem) == noted["inputs"]:
+                found.append(record.stem)
+    return found
+
+
+def _submit(name: str, command: list[str], here: machine.Machine, options: list[str], log: Path) -> str:
+    """The id of a new job, once the queue takes it."""
+    start, end = JOBS / f"{name}.start", JOBS / f"{name}.end"
+    run = name.partition("@")[2]
+    progress = f"find .work/checkpoints '(' -path '*-{run}/epoch-*.pt' -o -path '*-{run}-*/epoch-*.pt' ')'"
+    progress = f"{progress} -newer {shlex.quote(str(start))} | grep -q ."
+    if name == HEAD:  # it ends by itself: SLURM would kill DVC while it writes
+        progress = "kill $!; wait $!; true"
+    places = {"root": ROOT, "end": end, "start": start}
+    script = SCRIPT.format(
+        job=machine.JOB if name != HEAD else "HRRL_HEAD",
+        progress=progress,
+        command=shlex.join(command),
+        **{place: shlex.quote(str(path)) for place, path in places.items()},
+    )
+    given = {"partition": here.partition, "time": here.time, "mem": here.memory, "cpus-per-task": here.cpus}
+    given |= {"account": here.account, "constraint": here.constraint, "job-name": OURS + name, "output": log}
+    given |= {"dependency": "singleton", "signal": f"B:USR2@{LEAD}", "open-mode": "append"}
+    words = [f"--{option}={value}" for option, value in given.items() if value is not None]
+    told = ("HRRL_LOGS", "HRRL_RUN", "HRRL_BEGAN")  # of processes here
+    slurm = [name for name in os.environ if name.startswith("SLURM_") and name != "SLURM_CONF"]  # of the head's own job
+    environment = {name: value for name, value in os.environ.items() if name not in (*told, *slurm)}
+    said = False
+    while (
+        done := _ask("sbatch", "--parsable", "--requeue", *words, *options, input=script, env=environment)
+    ).returncode:
+        reason = " ".join(done.stderr.replace("sbatch: error: ", "").split())
+        if not QUEUED.search(reason) or ("policy" in reason and not _ask("squeue", "-h", "--me").stdout):
+            raise UserError(f"{name}: SLURM refuses the job ({reason}); see machine.yaml")
+        if not said:
+            print(f"waits until SLURM takes the job: {reason}", flush=True)
+        said = True
+        time.sleep(FULL_QUEUE)
+    return done.stdout.split(";")[0].strip()
+
+
+def _found(name: str, inputs: str) -> str | None:
+    """The cell's job that runs or is queued with these inputs; one with others is cancelled, and gone then."""
+    while found := _queue(name):
+        if jobs := [job for job, comment in found if comment == inputs]:
+            print(f"job {jobs[-1]} has it already", flush=True)
+            return jobs[-1]
+        _ask("scancel", *(job for job, _ in found))
+        time.sleep(PAUSES[0])
+    return None
+
+
+def _queue(name: str) -> list[tuple[str, str]]:
+    """(id, comment) of the jobs with this name that are not over."""
+    while (done := _ask("squeue", "--noheader", "--me", f"--name={OURS}{name}", "--format=%i %k")).returncode:
+        print(f"waits for SLURM: {' '.join(done.stderr.split())}", flush=True)
+        time.sleep(PAUSES[1])
+    return [tuple(line.split(maxsplit=1)) for line in done.stdout.splitlines()]
+
+
+def _followed(job: str, log: Path, begun: Callable[[], None]) -> dict[str, str]:
+    """Waits for a job, and shows what it prints; returns what SLURM says of its end, {} if it knows it no more."""
+    pause, said, shown, running = PAUSES[0], "", 0, False
+    while True:
+        state = _look(job)
+        if state.get("JobState") in ("RUNNING", "COMPLETING") and not running:
+            running = True
+            begun()
+        text = f"job {job} waits: {state.get('Reason')}" if state.get("JobState") == "PENDING" else ""
+        if text and text != said:
+            print(text, flush=True)
+        said = text or said
+        with open(log, "rb") as file:
+            file.seek(shown)
+            shown += sys.stdout.buffer.write(file.read())
+            sys.stdout.flush()
+        active = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "REQUEUED", "RESIZING", "STOPPED")
+        if state.get("JobState") not in (*active, "?"):
+            return state
+        time.sleep(pause)
+        pause = min(pause * 1.1, PAUSES[1])
+
+
+def _look(job: str) -> dict[str, str]:
+    """What SLURM says of a job; JobState "?" while it does not answer, {} if it knows no such job."""
+    done = _ask("scontrol", "show", "job", "--oneliner", job)
+    if done.returncode:
+        return {} if "Invalid job id" in done.stderr else {"JobState": "?"}
+    return dict(part.split("=", 1) for part in done.stdout.split() if "=" in part)
+
+
+def _result(cell: str, job: str, state: dict[str, str]) -> float:
+    """The seconds that a job took, or an error that says how it ended."""
+    how, end = state.get("JobState", ""), None
+    deadline = time.monotonic() + PAUSES[1]
+    while not (end and end[0] == job) and how not in ENDS and time.monotonic() < deadline:
+        end = _end(cell)  # a shared folder may show it late
+        time.sleep(0.1)
+    seconds = end[2] if end and end[0] == job else 0
+    if end and end[0] == job and end[1] == 0:
+        (JOBS / f"{cell}.json").unlink(missing_ok=True)
+        return seconds
+    where = state.get("NodeList", "its node")
+    if how in ENDS:
+        raise UserError(f"{cell}: job {job} {ENDS[how]}")
+    if end and end[0] == job:
+        raise UserError(f"{cell}: job {job} failed on {where} with status {end[1]}; what it said stands above")
+    raise UserError(f"{cell}: job {job} died on {where} without a word ({how or 'SLURM knows it no more'})")
+
+
+def _end(cell: str) -> tuple[str, int, int] | None:
+    """(id, exit status, seconds) of the last job of a cell that came to its end."""
+    file = JOBS / f"{cell}.end"
+    if not file.exists():
+        return None
+    job, status, seconds = file.read_text(encoding="utf-8").split()
+    return job, int(status), int(seconds)
+
+
+def _ask(*command: str, **options) -> subprocess.CompletedProcess:
+    try:
+        return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", **options)
+    except FileNotFoundError:
+        raise UserError(f"machine.yaml: engine: slurm, and this machine has no {command[0]}") from None
+
+
+def submit() -> None:
+    """Submits `make repro` as a job, unless it is one already."""
+    from stages.place import settings
+
+    if found := _queue(HEAD):
+        job = found[0][0]
+    else:
+        log = JOBS / f"{HEAD}.out"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        job = _submit(HEAD, [sys.executable, "-m", "scripts.repro"], settings(HEAD), [], log)
+    print(f"job {job} runs `make repro`; what it says is in {JOBS / HEAD}.out. `make cancel` ends it and its cells")
+
+
+def cancel() -> None:
+    """Cancels all jobs of this clone."""
+    lines = _ask("squeue", "--noheader", "--me", "--format=%i %j").stdout.splitlines()
+    if jobs := [job for job, _, name in (line.partition(" ") for line in lines) if name.startswith(OURS)]:
+        _ask("scancel", *jobs)
+    print(f"{len(jobs)} jobs cancelled")
+
+
+if __name__ == "__main__":
+    try:
+        {"submit": submit, "cancel": cancel}[sys.argv[1]]()
+    except UserError as error:
+        sys.exit(str(error))

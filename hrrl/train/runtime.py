@@ -108,7 +108,8 @@ class Runtime:
             # share_statistics does it; torch 2.13 has another name for leaving it out
             known = inspect.signature(nn.parallel.DistributedDataParallel).parameters
             left_out = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-            net = nn.parallel.DistributedDataParallel(net, device_ids=devices, **{left_out: False})
+            options: dict[str, Any] = {left_out: False}
+            net = nn.parallel.DistributedDataParallel(net, device_ids=devices, **options)
         return net
 
     def share_statistics(self, model: nn.Module) -> None:

@@ -9,5 +9,6 @@ from hrrl.train import runtime, training
 
 def stepper(model, concepts: torch.Tensor, variant: training.Variant, lr: float, decay: float, here: runtime.Runtime):
     """A run without data: ``step(model, x, y, m)`` is an iteration; ``concepts`` (C,) are those of the classes."""
-    schedule = SimpleNamespace(lr=lr, momentum=0.9, weight_decay=decay)
-    return training.Training(model, SimpleNamespace(concepts=concepts), variant, schedule, here, 0, "benchmark")
+    schedule = SimpleNamespace(epochs=1, milestones=[], batch_size=1, lr=lr, momentum=0.9, weight_decay=decay)
+    task = SimpleNamespace(concepts=concepts, train=SimpleNamespace(steps=lambda batch_size: 1))
+    return training.Training(model, task, variant, schedule, here, 0, "benchmark")

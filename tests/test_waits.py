@@ -6,12 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import COMPUTE, SCHEDULE, method
+from conftest import COMPUTE, method
 from test_contract import point
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks import steps
 from hrrl import fast, methods
 from hrrl.fast.convolution import speed_up
 from hrrl.methods.interfaces import Weighting
@@ -69,7 +70,7 @@ def small_network() -> Classifier:
 def stepper(here, chosen):
     """A function that makes a step of Algorithm 1 on a batch; the first one has been made."""
     net = small_network().train()
-    run = training.Training(net, TASK, chosen, SCHEDULE, here, 0, "test")
+    run = steps.stepper(net, TASK.concepts, chosen, 0.1, 1e-4, here)
     if here.device.type == "meta":
         run.optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)  # there is no fused one
     [batch] = here.feed([BATCH])

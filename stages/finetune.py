@@ -50,9 +50,7 @@ def curve(params, here, variant, seed, target, checkpoint) -> tuple:
 
     model, description = models.load(model_folder(variant, seed))
     train, test = (open_data(params, split, description["image_size"], target) for split in ("train", "test"))
-    schedule = params.finetune
-    if schedule.steps:
-        schedule, train = in_rounds(schedule, train)
+    schedule, train = in_rounds(params.finetune, train)
     task = Task(train, test, torch.zeros(len(train.classes), dtype=torch.long), ["all"])
     torch.manual_seed(seed)
     models.replace_head(model, len(train.classes))

@@ -31,18 +31,30 @@ def test_rounds_are_the_epochs_cut_anew(task, every):
 
 
 def test_training_in_rounds_is_training_in_epochs(task, tmp_path):
-    """Rounds of an epoch's 3 steps are epochs; of 2 steps, the learning rate falls at the same step."""
-    states = {}
-    for every in (None, 3, 2):
+    """Rounds of an epoch, or of its 3 steps, are epochs; of 2 steps, the learning rate falls at the same step."""
+    states, rounds = {}, {"none": None, "epoch": {"steps": None, "eval_every": None}}
+    rounds |= {n: {"steps": 6, "eval_every": n, "milestones": [6 - n]} for n in (3, 2)}
+    for every, changes in rounds.items():
         schedule, train = copy.copy(SCHEDULE), task.train
-        if every:
-            steps = SimpleNamespace(**vars(SCHEDULE) | {"steps": 6, "every": every, "milestones": [6 - every]})
-            schedule, train = in_rounds(steps, task.train)
+        if changes:
+            schedule, train = in_rounds(SimpleNamespace(**vars(SCHEDULE) | changes), task.train)
         model, chosen = network(), Task(train, task.test, task.concepts, task.names)
         with runtime.start(COMPUTE) as here:
             run = training.Training(model, chosen, training.erm(chosen), schedule, here, 0, "test")
             run.fit(Checkpoint(tmp_path / str(every), {"params": "p"}))
         states[every] = model.state_dict()
-        assert [row["step"] for row in run.history] == list(range(every or 3, 7, every or 3))
-    assert all(torch.equal(states[None][name], states[3][name]) for name in states[None])
+        length = every if changes and changes["steps"] else 3
+        assert [row["step"] for row in run.history] == list(range(length, 7, length))
+    assert all(
+        torch.equal(states["none"][name], states[same][name]) for name in states["none"] for same in ("epoch", 3)
+    )
     assert run.history[-1]["lr"] == pytest.approx(SCHEDULE.lr / 10)
+
+
+def test_several_epochs_are_one_round(task):
+    """Four epochs of three steps, evaluated after every second one; the learning rate falls where it did."""
+    changes = {"epochs": 4, "steps": None, "eval_every": 2, "milestones": [2]}
+    schedule, train = in_rounds(SimpleNamespace(**vars(SCHEDULE) | changes), task.train)
+    assert (schedule.epochs, schedule.milestones, train.steps(schedule.batch_size)) == (2, [1], 6)
+    found, expected = take(train, range(2)), take(task.train, range(4))
+    assert all(torch.equal(x, x0) for (x, _, _), (x0, _, _) in zip(found, expected, strict=True))

@@ -366,16 +366,18 @@ class Pretrain(Schedule):
 
 
 class Finetune(Schedule):
-    epochs: Count | None = None  # each evaluated; or
+    epochs: Count | None = None  # or
     steps: Count | None = None  # the same for every target, however many images it has
-    every: Count | None = None  # steps from one evaluation to the next
+    eval_every: Count | None = None  # steps or epochs from one evaluation to the next; left out, each epoch
 
     @model_validator(mode="after")
     def one_length(self) -> Self:
-        if (self.epochs is None) == (self.steps is None) or (self.steps is None) != (self.every is None):
-            raise ValueError("takes epochs, or steps together with every, and not both")
-        if self.steps and (wrong := [n for n in (self.steps, *self.milestones) if n % (self.every or 1)]):
-            raise ValueError(f"steps and milestones are multiples of every = {self.every}, got {wrong[0]}")
+        if (self.epochs is None) == (self.steps is None) or (self.steps and not self.eval_every):
+            raise ValueError("takes epochs, or steps together with eval_every, and not both")
+        every, length = self.eval_every or 1, self.steps or self.epochs or 1
+        if wrong := [n for n in (length, *self.milestones) if n % every]:
+            unit = "steps" if self.steps else "epochs"
+            raise ValueError(f"{unit} and milestones are multiples of eval_every = {every}, got {wrong[0]}")
         return self
 
 

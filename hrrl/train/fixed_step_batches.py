@@ -1,7 +1,7 @@
-"""Training for a number of steps: epochs one after the other, cut into rounds of the same number of steps.
+"""Training with few evaluations, or for a number of steps: epochs, cut into rounds of the same number of steps.
 
 The training loop evaluates, changes its learning rate and saves after each epoch. With rounds in the place of epochs it
-does so at the same steps for every dataset; a small one is passed over several times in a round.
+does so after several of them, or at the same steps for every dataset; a small one is passed over several times then.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,12 +15,14 @@ from hrrl.data.loading import Source
 from hrrl.train import recipes
 
 
-class StepSchedule(Protocol):
-    """A schedule that counts steps."""
+class RoundSchedule(Protocol):
+    """A schedule that counts steps, or epochs, and is evaluated after each ``eval_every`` of them."""
 
-    steps: int
+    epochs: int | None
+    steps: int | None
+    eval_every: int | None
     milestones: Sequence[int]
-    every: int
+    batch_size: int
 
 
 class Rounds:
@@ -52,16 +54,18 @@ class Rounds:
             step += last - first
 
 
-def in_rounds(schedule: StepSchedule, source: Source) -> tuple[SimpleNamespace, Rounds]:
-    """A schedule in steps and its images, as the training loop takes them: in rounds of ``schedule.every`` steps.
+def in_rounds(schedule: RoundSchedule, source: Source) -> tuple[SimpleNamespace, Rounds]:
+    """A schedule and its images, as the training loop takes them: in rounds of ``schedule.eval_every`` steps or epochs.
 
     Args:
-        schedule: ``steps`` and ``milestones`` are multiples of ``every``; further settings stay as they are.
+        schedule: ``steps`` or ``epochs``, and ``milestones``, are multiples of ``eval_every``, or of 1 where it is left
+            out; further settings stay as they are.
         source: the training images.
     """
-    every = schedule.every
+    every, length = schedule.eval_every or 1, schedule.steps or schedule.epochs or 0
+    unit = 1 if schedule.steps else source.steps(schedule.batch_size)
     kept = {name: getattr(schedule, name) for name in ("batch_size", "lr", "weight_decay", "momentum", "augment")}
     kept |= {name: recipes.given(schedule, name) for name in recipes.SETTINGS}
     kept["warmup"] = (kept["warmup"] or 0) / every
-    turned = {"epochs": schedule.steps // every, "milestones": [step // every for step in schedule.milestones]}
-    return SimpleNamespace(**kept, **turned), Rounds(source, every)
+    turned = {"epochs": length // every, "milestones": [number // every for number in schedule.milestones]}
+    return SimpleNamespace(**kept, **turned), Rounds(source, every * unit)

@@ -160,7 +160,7 @@ def direction_cosine(rounds: int, net: str, source, steps: int = 300) -> list[fl
     with runtime.start(compute()) as here:
         torch.manual_seed(0)
         model = models.build(backbone, len(source.classes), arguments).to(memory_format=here.memory_format).train()
-        el, done = training.Variant(objective.Gradient(TAU), objective.Weighting([1])), 0
+        el, done = training.Variant(objective.Gradient(TAU), objective.GroupWeighting([1])), 0
         run = stepper(model, torch.zeros(len(source.classes), dtype=torch.long), el, 0.05, 5e-4, here)
         while done < steps:
             for images, y, m in source.train_batches(BATCH, schedule, 0, done):

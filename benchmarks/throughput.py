@@ -143,7 +143,7 @@ def trainer(images, size: int, here: runtime.Runtime):
     crop = "random_resized" if size == 224 else "padded"
     augment = SimpleNamespace(crop=crop, padding=size // 8, scale=(0.08, 1.0), flip=True)
     concepts, epochs = torch.zeros(len(images.classes), dtype=torch.long), itertools.count()
-    erm = training.Variant(objective.Perturbation(), objective.Weighting([1]))
+    erm = training.Variant(objective.Perturbation(), objective.GroupWeighting([1]))
     run = stepper(model, concepts, erm, 0.01, 1e-4, here)
 
     def work(x, y):

@@ -6,6 +6,14 @@ The two are points of the two axes (hrrl/methods/interfaces.py), in files of the
 from hrrl.methods.concept.hrrl import ConceptDistribution
 from hrrl.methods.example.gradient import Gradient, perturb
 from hrrl.methods.input_gradient import input_gradient, normalised
-from hrrl.methods.interfaces import Perturbation, Weighting
+from hrrl.methods.interfaces import GroupWeighting, Perturbation
 
-__all__ = ["ConceptDistribution", "Gradient", "Perturbation", "Weighting", "input_gradient", "normalised", "perturb"]
+__all__ = [
+    "ConceptDistribution",
+    "Gradient",
+    "GroupWeighting",
+    "Perturbation",
+    "input_gradient",
+    "normalised",
+    "perturb",
+]

@@ -45,7 +45,7 @@ def curve(params, here, variant, seed, target, checkpoint) -> tuple:
     from hrrl.train import models, training
     from hrrl.train.evaluation import Task
     from hrrl.train.fixed_step_batches import in_rounds
-    from hrrl.train.progress import watching
+    from hrrl.train.progress import run_status
     from hrrl.transfer.robustness import right
 
     model, description = models.load(model_folder(variant, seed))
@@ -56,8 +56,8 @@ def curve(params, here, variant, seed, target, checkpoint) -> tuple:
     models.replace_head(model, len(train.classes))
     title = f"fine-tune {variant} seed {seed} on {target}"
     part = (params.targets.index(target), len(params.targets))
-    watch = watching(here, title, course(params, "finetune", variant, seed), target, part)
-    run = training.Training(model, task, training.erm(task), schedule, here, seed, title, watch)
+    status = run_status(here, title, course(params, "finetune", variant, seed), target, part)
+    run = training.Training(model, task, training.erm(task), schedule, here, seed, title, status)
     run.fit(checkpoint)
     kept = ("step", "train_loss")
     rows = [

@@ -37,7 +37,7 @@ def train(params, here, spec: dict, stage: str, name: str, seed: int, settings, 
 
     from hrrl import methods
     from hrrl.train import models, training, weights
-    from hrrl.train.progress import watching
+    from hrrl.train.progress import run_status
 
     task = benchmark_task(params, settings.image_size)
     torch.manual_seed(seed)
@@ -53,8 +53,8 @@ def train(params, here, spec: dict, stage: str, name: str, seed: int, settings, 
     used = {"pretrain": settings.as_dict(), "variant": spec, "seed": seed}
     data = [dataset_folder(), CONCEPTS / "benchmark.json"]
     checkpoint = open_checkpoint(params, f"{stage}-{key(name, seed)}", used, data)
-    watch = watching(here, title, course(params, stage, name, seed))
-    run = training.Training(model, task, variant, settings, here, seed, title, watch)
+    status = run_status(here, title, course(params, stage, name, seed))
+    run = training.Training(model, task, variant, settings, here, seed, title, status)
     run.fit(checkpoint)
     return run, checkpoint
 

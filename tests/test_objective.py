@@ -8,7 +8,7 @@ import reference
 import torch
 
 from hrrl.methods.simplex import project_simplex
-from hrrl.objective import ConceptDistribution, Weighting, normalised, perturb
+from hrrl.objective import ConceptDistribution, GroupWeighting, normalised, perturb
 from hrrl.train import models
 
 
@@ -136,7 +136,7 @@ def test_concepts_are_integers_of_any_width(dtype):
 def test_weights_are_exactly_one_at_q0():
     q = ConceptDistribution([7, 3, 11, 1300], 1.0)
     assert (q.weights(torch.arange(4)) == 1).all()
-    assert (Weighting([7, 3]).weights(torch.tensor([0, 1, 1])) == 1).all()
+    assert (GroupWeighting([7, 3]).weights(torch.tensor([0, 1, 1])) == 1).all()
 
 
 def test_weighted_batches_give_an_unbiased_gradient():

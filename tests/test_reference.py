@@ -16,7 +16,7 @@ from torch import nn
 from hrrl.data.loading import open_split
 from hrrl.data.manifest import prepare
 from hrrl.methods.example.gradient import Gradient
-from hrrl.methods.interfaces import Perturbation, Weighting
+from hrrl.methods.interfaces import GroupWeighting, Perturbation
 from hrrl.settings.schema import Dataset
 from hrrl.train import recipes, runtime, training
 from hrrl.train.checkpoint import Checkpoint
@@ -258,7 +258,7 @@ def test_a_run_whose_steps_all_overflow_is_none(task, tmp_path, monkeypatch):
 
 
 def test_a_weighting_gets_each_steps_own_losses_once_and_without_their_graph(task, tmp_path):
-    class Kept(Weighting):
+    class Kept(GroupWeighting):
         def __init__(self, counts):
             super().__init__(counts)
             self.calls = []
@@ -298,7 +298,7 @@ def test_every_epoch_has_an_order_of_its_own_that_follows_from_the_seed(task, tm
     def seen(seed, folder) -> Seen:
         torch.manual_seed(folder)  # what was drawn before decides nothing
         found = Seen()
-        fit(task, tmp_path / str(folder), training.Variant(found, Weighting(task.counts)), seed)
+        fit(task, tmp_path / str(folder), training.Variant(found, GroupWeighting(task.counts)), seed)
         return found
 
     first, again, other = seen(3, 1), seen(3, 2), seen(4, 3)
@@ -320,7 +320,7 @@ def test_each_process_draws_noise_of_its_own(task):
 
     for rank in (0, 1):
         with runtime.start(COMPUTE) as here:
-            chosen = training.Variant(Draws(), Weighting(task.counts))
+            chosen = training.Variant(Draws(), GroupWeighting(task.counts))
             run = training.Training(
                 Classifier(smooth()), task, chosen, SCHEDULE, dataclasses.replace(here, rank=rank), 3, "test"
             )

@@ -29,19 +29,19 @@ from hrrl.errors import UserError
 from hrrl.settings.schema import Dataset
 from hrrl.train import gpu, launch, models, precision, runtime, training
 from hrrl.train.checkpoint import Checkpoint, fingerprint
-from hrrl.train.progress import Course, Watch, watching
+from hrrl.train.progress import Callback, RunStatus, run_status
 
 GRADIENT, HRRL = {"gradient": {"tau": 0.3}}, {"hrrl": {"lam": 1.0, "s": 3}}
 CONCEPT_AXIS = {"hrrl": HRRL, "group_dro": {"group_dro": {"eta": 0.1}}, "cvar": {"cvar": {"alpha": 0.3}}}
 
 
-def train(task, folder, example=None, concept=None, schedule=SCHEDULE, compute=COMPUTE, weighting=None, watch=None):
+def train(task, folder, example=None, concept=None, schedule=SCHEDULE, compute=COMPUTE, weighting=None, status=None):
     """A short run; returns the model's state, the history and the method."""
     model, chosen = network(), method(task, example, concept)
     chosen.concept = weighting or chosen.concept
     with runtime.start(compute) as here:
         checkpoint = Checkpoint(folder, {"params": "p"})
-        run = training.Training(model, task, chosen, schedule, here, 0, "test", watch or Watch())
+        run = training.Training(model, task, chosen, schedule, here, 0, "test", status or Callback())
         run.fit(checkpoint)
     return model.state_dict(), run.history, chosen
 
@@ -49,13 +49,13 @@ def train(task, folder, example=None, concept=None, schedule=SCHEDULE, compute=C
 def test_the_course_of_a_run_can_be_read_while_it_goes(task, tmp_path, capsys):
     read = []
 
-    class Reader(Course):
+    class Reader(RunStatus):
         def epoch(self, *args):
             super().epoch(*args)
             read.append(pd.read_csv(tmp_path / "history.csv"))
 
-    watch = Reader("test", tmp_path)
-    _, history, _ = train(task, tmp_path / "checkpoint", GRADIENT, HRRL, watch=watch)
+    status = Reader("test", tmp_path)
+    _, history, _ = train(task, tmp_path / "checkpoint", GRADIENT, HRRL, status=status)
     assert [len(rows) for rows in read] == [1, 2]
     pd.DataFrame(history).to_csv(tmp_path / "by_pandas.csv", index=False)
     assert (tmp_path / "history.csv").read_bytes() == (tmp_path / "by_pandas.csv").read_bytes()
@@ -74,8 +74,8 @@ def test_live_curves_are_the_runs_and_change_nothing(task, tmp_path, monkeypatch
     plain, history, _ = train(task, tmp_path / "plain", GRADIENT, HRRL)
     monkeypatch.setenv("HRRL_LIVE", "tensorboard")
     monkeypatch.setattr("hrrl.train.live.EVERY", 2)
-    watch = watching(SimpleNamespace(rank=0), "test", tmp_path / "course")
-    state, live_history, _ = train(task, tmp_path / "live", GRADIENT, HRRL, watch=watch)
+    status = run_status(SimpleNamespace(rank=0), "test", tmp_path / "course")
+    state, live_history, _ = train(task, tmp_path / "live", GRADIENT, HRRL, status=status)
     assert equal(plain, state)
     assert history == live_history
     events = EventAccumulator(str(tmp_path / "course/history")).Reload()
@@ -86,7 +86,7 @@ def test_live_curves_are_the_runs_and_change_nothing(task, tmp_path, monkeypatch
     assert curves["step/q/few"][6] == pytest.approx(history[-1]["q_few"])
     monkeypatch.setenv("HRRL_LIVE", "yes")
     with pytest.raises(UserError, match="HRRL_LIVE: takes tensorboard"):
-        watching(SimpleNamespace(rank=0), "test", tmp_path)
+        run_status(SimpleNamespace(rank=0), "test", tmp_path)
 
 
 def equal(a: dict, b: dict) -> bool:

@@ -15,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks import steps
 from hrrl import fast, methods
 from hrrl.fast.convolution import speed_up
-from hrrl.methods.interfaces import Weighting
+from hrrl.methods.interfaces import GroupWeighting
 from hrrl.train import runtime, training
 from hrrl.train.models import Classifier
 
@@ -25,7 +25,7 @@ TASK = SimpleNamespace(concepts=torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 2]), co
 BATCH = torch.arange(8 * 3 * 16 * 16).view(8, 3, 16, 16).to(torch.uint8), torch.arange(8), 8
 
 
-class Reading(Weighting):
+class Reading(GroupWeighting):
     """What a method must not do."""
 
     def update(self, losses, concepts):
@@ -77,7 +77,7 @@ def stepper(here, chosen):
 
     def step():
         run.step(net, *batch)
-        run.watch.step(batch[1], run.trace, [])
+        run.callback.step(batch[1], run.trace, [])
 
     step()
     return step

@@ -1,6 +1,6 @@
 """The points of both axes, found by their files: hrrl/methods/<axis>/<name>.py holds one class.
 
-The class is a Perturbation (axis ``example``) or a Weighting (axis ``concept``) of hrrl.methods.interfaces.
+The class is a Perturbation (axis ``example``) or a GroupWeighting (axis ``concept``) of hrrl.methods.interfaces.
 The annotated arguments of its constructor are its settings, with their defaults; its docstring names its source.
 docs/add-a-method.md shows how to add one.
 """
@@ -9,7 +9,7 @@ import inspect
 from typing import Any
 
 from hrrl.common import registry
-from hrrl.methods.interfaces import Counts, Perturbation, Weighting
+from hrrl.methods.interfaces import Counts, GroupWeighting, Perturbation
 
 AXES = ("example", "concept")
 
@@ -38,9 +38,9 @@ def example_axis(point: dict[str, Any] | None) -> Perturbation:
     return find("example", name)(**settings)
 
 
-def concept_axis(point: dict[str, Any] | None, counts: Counts) -> Weighting:
+def concept_axis(point: dict[str, Any] | None, counts: Counts) -> GroupWeighting:
     """The point of the concept axis that params name, e.g. ``{"hrrl": {"lam": 1.0}}``; None: no weighting."""
     if point is None:
-        return Weighting(counts)
+        return GroupWeighting(counts)
     [(name, settings)] = point.items()
     return find("concept", name)(counts, **settings)

@@ -38,7 +38,7 @@ class Perturbation:
         return x
 
 
-class Weighting:
+class GroupWeighting:
     """No weighting: every example counts once. The concept axis of ERM and EL, and the base of the other points.
 
     q and what else is kept is where the concepts of a batch are, in float64; on a GPU nothing waits for it.

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from hrrl.common.distributed import all_reduce, batch_sums
-from hrrl.methods.interfaces import Weighting
+from hrrl.methods.interfaces import GroupWeighting
 
 
 class Trace:
@@ -21,7 +21,7 @@ class Trace:
         epochs: {"terms", "q"} of each closed epoch, (steps, K) float64 each.
     """
 
-    def __init__(self, weighting: Weighting):
+    def __init__(self, weighting: GroupWeighting):
         self.weighting = weighting
         self.epochs: list[dict[str, torch.Tensor]] = []
         self.sums: list[torch.Tensor] = []  # of the epoch that is going on, as q

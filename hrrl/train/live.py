@@ -1,4 +1,4 @@
-"""The course of a training run in TensorBoard's format, for whoever wants to look at curves while it goes."""
+"""Curves of a training run in TensorBoard's format, for whoever wants to look at them while it goes."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -7,24 +7,23 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from hrrl.methods.q_history import Trace
-from hrrl.train.progress import Batch, Course
+from hrrl.train.progress import Batch, RunStatus
 
 EVERY = 10  # steps between two points, so that curves cost less than 1% of a step (benchmarks/live.py)
 
 
-class Live(Course):
-    """A :class:`hrrl.train.progress.Course` that also writes event files, which `tensorboard --logdir` shows.
+class Live(RunStatus):
+    """A :class:`hrrl.train.progress.RunStatus` that also writes event files, which `tensorboard --logdir` shows.
 
     ``step/``: the batch's loss, q, and the norm of q's gradient in this process, at every tenth step; ``epoch/``: the
     numbers of history.csv. Steps are those of the optimizer.
     """
 
     def steps(self, batches: Iterable[Batch], total: int, epoch: int, epochs: int) -> Iterator[Batch]:
-        if self.started is None:
+        if not self.began:
             folder = self.folder / self.name
-            if epoch == 0:  # a run that goes on keeps its curves, another run's are gone
-                for file in folder.glob("events.*"):
-                    file.unlink()
+            for file in [] if epoch else folder.glob("events.*"):  # a run that goes on keeps its own, no other's
+                file.unlink()
             self.writer = SummaryWriter(str(folder))
         return super().steps(batches, total, epoch, epochs)
 
@@ -40,8 +39,7 @@ class Live(Course):
 
     def epoch(self, history: list[dict[str, Any]], images_per_second: float) -> None:
         super().epoch(history, images_per_second)
-        step = history[-1]["step"]
         for name, value in history[-1].items():
             if name not in ("epoch", "step"):
-                self.writer.add_scalar(f"epoch/{name}", value, step)
+                self.writer.add_scalar(f"epoch/{name}", value, history[-1]["step"])
         self.writer.flush()

@@ -1,4 +1,4 @@
-"""Where a training run is, while it goes: a bar on a terminal, a line per epoch, its course in files. No result."""
+"""Where a training run is, while it goes: a bar on a terminal, a line per epoch, its status in files. No result."""
 
 import json
 import os
@@ -22,8 +22,8 @@ Batch = TypeVar("Batch")
 INTERVAL = 1.0  # seconds between two notes of where the run is
 
 
-class Watch:
-    """Watches a training run and does nothing: the base of those that do."""
+class Callback:
+    """Is told where a training run is, and does nothing: the base of those that do."""
 
     def steps(self, batches: Iterable[Batch], total: int, epoch: int, epochs: int) -> Iterable[Batch]:
         """The batches of an epoch (counted from 0), one by one."""
@@ -36,7 +36,7 @@ class Watch:
         """Called after each epoch, with the rows of all epochs."""
 
 
-class Course(Watch):
+class RunStatus(Callback):
     """Prints a line per epoch, and keeps ``history.csv`` and ``now.json`` in a folder.
 
     ``now.json`` is {"done": share of the steps, "left": seconds, "text": the last line}, for whoever waits.
@@ -49,14 +49,13 @@ class Course(Watch):
     """
 
     def __init__(self, title: str, folder: Path, name: str = "history", part: tuple[int, int] = (0, 1)):
-        self.title, self.folder, self.name, self.part = title, Path(folder), name, part
-        self.text, self.noted = "begins", 0.0
-        self.started: tuple[float, int] | None = None  # when, and with how many epochs done
+        self.title, self.folder, self.name, (self.run, self.runs) = title, Path(folder), name, part
+        self.text, self.noted, self.began, self.before = "begins", 0.0, 0.0, 0  # before: epochs of a resumed run
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def steps(self, batches: Iterable[Batch], total: int, epoch: int, epochs: int) -> Iterator[Batch]:
-        self.epochs = epochs
-        self.started = self.started or (time.perf_counter(), epoch)
+        if not self.began:
+            self.began, self.before, self.epochs = time.perf_counter(), epoch, epochs
         bar = tqdm(batches, f"{self.title} epoch {epoch + 1}/{epochs}", total, leave=False, mininterval=1, disable=None)
         for step, batch in enumerate(bar):
             if time.perf_counter() - self.noted > INTERVAL:
@@ -65,41 +64,32 @@ class Course(Watch):
 
     def epoch(self, history: list[dict[str, Any]], images_per_second: float) -> None:
         write_rows(self.folder / f"{self.name}.csv", history)
-        row = history[-1]
-        worst = {key: value for key, value in row.items() if key.startswith("accuracy_")}
-        left = self._left(len(history))
+        row, left = history[-1], self._left(len(history))
         parts = [f"epoch {len(history)}/{self.epochs}"] + ([f"{duration(left)} left"] if left else [])
         parts += [f"loss {row['train_loss']:.4f}", f"accuracy {row['val_accuracy']:.2f} %"]
-        if len(worst) > 1:
-            concept = min(worst, key=lambda name: worst[name])
-            parts.append(f"worst concept {worst[concept]:.2f} % ({concept.removeprefix('accuracy_')})")
+        concepts = {key.removeprefix("accuracy_"): row[key] for key in row if key.startswith("accuracy_")}
+        if len(concepts) > 1:
+            worst = min(concepts, key=lambda name: concepts[name])
+            parts.append(f"worst concept {concepts[worst]:.2f} % ({worst})")
         self.text = ", ".join([*parts, f"{images_per_second:,.0f} images/s"])
         self._note(len(history))
         print(f"{self.title}: {self.text}", flush=True)
 
     def _left(self, done: float) -> float:
         """Seconds that the rest takes at the speed so far, with ``done`` epochs of this run behind it."""
-        started, before = self._start()
-        run, runs = self.part
-        seconds = (time.perf_counter() - started) / max(done - before, 1e-9)  # per epoch
-        return seconds * (self.epochs - done + self.epochs * (runs - run - 1))
-
-    def _start(self) -> tuple[float, int]:
-        if self.started is None:
-            raise RuntimeError("no epoch has begun")
-        return self.started
+        per_epoch = (time.perf_counter() - self.began) / max(done - self.before, 1e-9)
+        return per_epoch * (self.epochs * (self.runs - self.run) - done)
 
     def _note(self, done: float) -> None:
         self.noted = time.perf_counter()
-        run, runs = self.part
-        now = {"done": round((run + done / self.epochs) / runs, 4), "text": self.text}
-        if done > self._start()[1]:
+        now = {"done": round((self.run + done / self.epochs) / self.runs, 4), "text": self.text}
+        if done > self.before:
             now["left"] = round(self._left(done), 1)
         (self.folder / "now.json").write_text(json.dumps(now), encoding="utf-8")
 
 
-def watching(runtime: "Runtime", *args: Any) -> Watch:
-    """A :class:`Course` of these arguments in the first process of a run, and nothing in the others.
+def run_status(runtime: "Runtime", *args: Any) -> Callback:
+    """A :class:`RunStatus` of these arguments in the first process of a run, and nothing in the others.
 
     With HRRL_LIVE=tensorboard in the environment it writes curves as well (hrrl/train/live.py).
 
@@ -107,22 +97,20 @@ def watching(runtime: "Runtime", *args: Any) -> Watch:
         UserError: HRRL_LIVE is something else.
     """
     if runtime.rank:
-        return Watch()
+        return Callback()
     live = os.environ.get("HRRL_LIVE", "")
     if live not in ("", "tensorboard"):
         raise UserError(f"HRRL_LIVE: takes tensorboard, or nothing for no curves; got {live!r}")
-    if live:
-        from hrrl.train.live import Live
+    if not live:
+        return RunStatus(*args)
+    from hrrl.train.live import Live
 
-        return Live(*args)
-    return Course(*args)
+    return Live(*args)
 
 
 def duration(seconds: float) -> str:
     """ "8 s", "3:05 min" or "1:20 h"."""
-    seconds = round(seconds)
-    if seconds < 60:
+    minutes, seconds = divmod(round(seconds), 60)
+    if not minutes:
         return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60}:{seconds % 60:02} min"
-    return f"{seconds // 3600}:{seconds // 60 % 60:02} h"
+    return f"{minutes}:{seconds:02} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02} h"

@@ -12,13 +12,13 @@ from torch import nn
 from hrrl.common.distributed import all_reduce
 from hrrl.data.images import Batches
 from hrrl.errors import UserError
-from hrrl.methods.interfaces import Perturbation, Weighting
+from hrrl.methods.interfaces import GroupWeighting, Perturbation
 from hrrl.methods.q_history import Trace
 from hrrl.train import recipes
 from hrrl.train.checkpoint import Checkpoint
 from hrrl.train.evaluation import Task, evaluate
 from hrrl.train.models import Classifier
-from hrrl.train.progress import Watch
+from hrrl.train.progress import Callback
 from hrrl.train.runtime import Runtime
 
 REMEDY = "lower lr or the method's strength"  # of a run that diverges
@@ -39,11 +39,11 @@ class Variant:
     """A point on each axis: how examples are moved, and how their losses are weighted."""
 
     example: Perturbation
-    concept: Weighting
+    concept: GroupWeighting
 
 
 def erm(task: Task) -> Variant:
-    return Variant(Perturbation(), Weighting(task.counts))
+    return Variant(Perturbation(), GroupWeighting(task.counts))
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Training:
         schedule: epochs, batch_size (over all processes), lr, milestones, weight_decay, momentum, augment.
         seed: of the data order, the augmentation, and whatever is random in the model.
         title: of the run, for messages.
-        watch: is told where the run is.
+        callback: is told where the run is.
     """
 
     model: Classifier
@@ -65,7 +65,7 @@ class Training:
     runtime: Runtime
     seed: int
     title: str
-    watch: Watch = field(default_factory=Watch)
+    callback: Callback = field(default_factory=Callback)
 
     def __post_init__(self) -> None:
         self.runtime.place(self.model)
@@ -114,7 +114,7 @@ class Training:
             self.speed.append({"epoch": epoch + 1, "images_per_second": round(images / seconds, 1)})
             if self.runtime.rank == 0:
                 checkpoint.save(self._state(), self.trace.epochs[-1])
-            self.watch.epoch(self.history, images / seconds)
+            self.callback.epoch(self.history, images / seconds)
         if self.scaler.is_enabled() and self.history[-1]["step"] == 0:
             raise FloatingPointError(f"{self.title}: every step overflowed; set compute.precision to bfloat16")
 
@@ -164,11 +164,11 @@ class Training:
         )
         steps = self.task.train.steps(batch_size)
         try:
-            watched = self.watch.steps(runtime.feed(batches), steps, epoch, self.schedule.epochs)
+            watched = self.callback.steps(runtime.feed(batches), steps, epoch, self.schedule.epochs)
             for step, (x, y, m) in enumerate(watched, epoch * steps):
                 self.rate.set(step)
                 losses = self.step(net, x, y, m)
-                self.watch.step(losses, self.trace, self.task.names)
+                self.callback.step(losses, self.trace, self.task.names)
                 total, count = total + losses.double().sum(), count + m
             self.variant.concept.check()
         except FloatingPointError as error:
@@ -209,7 +209,7 @@ class Training:
         return detached
 
 
-def distribution(concept: Weighting, names: list[str]) -> dict[str, float]:
+def distribution(concept: GroupWeighting, names: list[str]) -> dict[str, float]:
     """q over the concepts, and its entropy in nats; nothing of a weighting whose q does not adapt."""
     if not concept.adaptive:
         return {}

@@ -2,10 +2,10 @@
 
 import torch
 
-from hrrl.methods.interfaces import Counts, Weighting
+from hrrl.methods.interfaces import Counts, GroupWeighting
 
 
-class Balanced(Weighting):
+class Balanced(GroupWeighting):
     """Every concept counts the same, q_k = 1/K for good: weights proportional to 1/N_k (a control: nothing adapts)."""
 
     label = "Balanced"

@@ -4,10 +4,10 @@ import torch
 
 from hrrl.common.distributed import gather
 from hrrl.methods.constraints import Fraction
-from hrrl.methods.interfaces import Counts, Weighting
+from hrrl.methods.interfaces import Counts, GroupWeighting
 
 
-class Cvar(Weighting):
+class Cvar(GroupWeighting):
     """CVaR (Levy et al. 2020): the mean loss of the worst fraction ``alpha`` of the batch's examples.
 
     The worst alpha m examples weigh 1/alpha each, and the one at the border what is left, so that weights sum to m.

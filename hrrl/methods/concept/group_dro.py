@@ -5,10 +5,10 @@ from typing import Any
 import torch
 
 from hrrl.methods.constraints import NonNegative, Positive
-from hrrl.methods.interfaces import Counts, Weighting
+from hrrl.methods.interfaces import Counts, GroupWeighting
 
 
-class GroupDro(Weighting):
+class GroupDro(GroupWeighting):
     """Group DRO (Sagawa et al. 2020, Alg. 1, as in the authors' code): exponentiated gradient on group mean losses.
 
     The objective of a batch is sum_k q_k (mean loss of concept k); q moves first, then weights the losses. A concept

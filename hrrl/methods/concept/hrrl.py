@@ -3,11 +3,11 @@
 import torch
 
 from hrrl.methods.constraints import Natural, Positive, Shares
-from hrrl.methods.interfaces import Counts, Weighting
+from hrrl.methods.interfaces import Counts, GroupWeighting
 from hrrl.methods.simplex import project_simplex
 
 
-class ConceptDistribution(Weighting):
+class ConceptDistribution(GroupWeighting):
     """The adversarial distribution q over concepts, with the slow start of Algorithm 1 (Eqs. 5 and 6).
 
     Args:

@@ -92,6 +92,8 @@ def tables(results: Results, decided: list[dict]) -> dict[str, pd.DataFrame]:
         "table1": results.table1.rename(columns={"concept": "Concept", "classes": "Classes", "paper": "Paper"}),
         "h_maxima": maxima(results),
         "suggestions": suggestions(results),
+        "smoothness": smoothness(results),
+        "q_variance": q_variance(results),
     }
     return {name: table.astype(str) for name, table in named.items() if table.size}
 
@@ -345,6 +347,34 @@ def suggestions(results: Results) -> pd.DataFrame:
         for row in results.suggestions.itertuples()
     ]
     return pd.DataFrame(rows)
+
+
+def smoothness(results: Results) -> pd.DataFrame:
+    """What Theorems 1 and 2 assume: medians over images of all seeds, with the range of the middle 80%."""
+
+    def middle(values: pd.Series) -> str:
+        low, median, high = values.quantile([0.1, 0.5, 0.9])
+        return f"{median:.2g} [{low:.2g}, {high:.2g}]"
+
+    rows = []
+    for variant in results.in_order(results.smoothness.variant):
+        images = results.smoothness[results.smoothness.variant == variant]
+        tau = (results.variants[variant].get("example") or {}).get("gradient", {}).get("tau")
+        own = (images.gradient / (3 * images.L)).dropna()
+        row = {"Method": results.labels[variant], "Norm of the gradient": middle(images.gradient)}
+        row |= {"L_x": middle(images.L), "Largest L_x": f"{images.L.max():.2g}"}
+        row |= {"τ of Theorem 2": middle(own), "τ in use": f"{tau:g}" if tau else MISSING}
+        row["λ_w > L_x (%)"] = f"{100 * (3 * own > tau).mean():.0f}" if tau else MISSING
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def q_variance(results: Results) -> pd.DataFrame:
+    """What the factor N/N_k adds to the variance of q's gradient, means over seeds."""
+    found = results.variances.pivot_table(index="concept", columns="variant", values="factor", sort=False)
+    share = results.concepts.set_index("concept").q0[found.index]
+    columns = {results.labels[v]: found[v].map("{:.1f}".format) for v in results.in_order(found.columns)}
+    return pd.DataFrame({"Concept": found.index, "N/N_k": (1 / share).map("{:.1f}".format), **columns})
 
 
 def _slow_start(s: float, c: float) -> str:

@@ -69,9 +69,9 @@ def tables(results: Results, decided: list[dict]) -> dict[str, pd.DataFrame]:
     steps = summary.columns(results, summary.step_measures(results, "step size {:g}"))
     accuracies, q = (summary.columns(results, summary.concept_measures(results, name)) for name in ("accuracy_", "q_"))
     named = {
-        "claims": claim_table(results, [row for row in decided if row["primary"]]),
+        "claims": claim_table(results, decided, True),
         "claims_beside": beside_table(results, decided),
-        "claims_secondary": secondary_table(results, [row for row in decided if not row["primary"]]),
+        "claims_secondary": claim_table(results, decided, False),
         "premise_concepts": premise_concepts(results),
         "premise_targets": premise_targets(results),
         "premise_weights": premise_weights(results),
@@ -109,27 +109,27 @@ def headline_changes(metrics: dict, before: str, after: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def claim_table(results: Results, rows: list[dict]) -> pd.DataFrame:
-    """The verdicts on the primary endpoints, each against what the paper says of its own target; in points."""
-    return _judged(
-        results,
-        rows,
-        lambda row: {
+def claim_table(results: Results, decided: list[dict], primary: bool) -> pd.DataFrame:
+    """The verdicts in points; those on primary endpoints each beside what the paper says of its own target."""
+    rows = [
+        {
+            "Claim": row["claim"],
+            "Source": row["source"],
+            "Compared": compared(results, row),
+            "Endpoint": " ".join(filter(None, [row["endpoint"].replace("_", " "), row["target"]])),
+            "Verdict": row["verdict"],
+            "Difference [95% CI]": difference(row),
+            "Judged against": against(row),
             "Paper": paper_difference(results, row),
             "Seeds": row["seeds"],
             "Detectable": number(row["detectable"]),
+            "p": number(row["p"], ".3f"),
             "p (Holm)": number(row["p_holm"], ".3f"),
-        },
-    )
-
-
-def secondary_table(results: Results, rows: list[dict]) -> pd.DataFrame:
-    """The same comparisons on the other targets, with p-values after Holm's correction over all of them."""
-    return _judged(
-        results,
-        rows,
-        lambda row: {"Seeds": row["seeds"], "p": number(row["p"], ".3f"), "p (Holm)": number(row["p_holm"], ".3f")},
-    )
+        }
+        for row in decided
+        if row["primary"] == primary
+    ]
+    return pd.DataFrame(rows).drop(columns=["p"] if primary else ["Paper", "Detectable"], errors="ignore")
 
 
 def beside_table(results: Results, rows: list[dict]) -> pd.DataFrame:
@@ -167,24 +167,6 @@ def against(row: dict) -> str:
     sign = ENDPOINTS[row["endpoint"]].sign
     bound = {"no_worse": f"{-sign * (row['margin'] or 0):+.2f}", "similar": f"±{row['margin'] or 0:.2f}"}
     return {"better": "0", "trend": "chance", **bound}[row["relation"]]
-
-
-def _judged(results: Results, rows: list[dict], more: Any) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {
-                "Claim": row["claim"],
-                "Source": row["source"],
-                "Compared": compared(results, row),
-                "Endpoint": " ".join(filter(None, [row["endpoint"].replace("_", " "), row["target"]])),
-                "Verdict": row["verdict"],
-                "Difference [95% CI]": difference(row),
-                "Judged against": against(row),
-            }
-            | more(row)
-            for row in rows
-        ]
-    )
 
 
 def difference(row: dict) -> str:

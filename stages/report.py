@@ -35,6 +35,9 @@ def gather(params) -> report.Results:
     trained = [(variant, seed) for variant in params.runs.pretrain for seed in params.seeds]
     robustness = {run: read_json(measured("robustness", *run, ".json")) for run in trained}
     steps = [row | tag(run) for run in trained for row in robustness[run]["steps"]]
+    variances = [
+        {"concept": c, "factor": f} | tag(run) for run in trained for c, f in robustness[run]["variances"].items()
+    ]
     per_concept = [
         {"concept": concept, "accuracy": accuracy} | tag(run)
         for run in trained
@@ -57,8 +60,10 @@ def gather(params) -> report.Results:
         finetune=finetune(params),
         finetune_correct=finetune_correct(params),
         **moved_correct(params),
+        smoothness=smoothness(trained),
         robustness=pd.DataFrame(steps),
         concept_accuracy=pd.DataFrame(per_concept),
+        variances=pd.DataFrame(variances),
         table1=pd.read_csv(CONCEPTS / "table1.csv"),
         concepts=pd.read_csv(CONCEPTS / "concepts.csv"),
         target_concepts=pd.read_csv(CONCEPTS / "targets.csv"),
@@ -143,9 +148,17 @@ def moved_correct(params) -> dict:
     for cell in ((variant, seed) for variant in params.runs.pretrain for seed in params.seeds):
         with np.load(measured("robustness", *cell, ".npz")) as arrays:
             concepts = arrays["concepts"]
-            steps = [name for name in arrays.files if name != "concepts"]
+            steps = [name for name in arrays.files if name not in ("concepts", "gradient", "L")]
             found[cell] = {float(s): np.unpackbits(arrays[s], count=len(concepts)).astype(bool) for s in steps}
     return {"moved_correct": found, "validation_concepts": concepts}
+
+
+def smoothness(runs) -> pd.DataFrame:
+    frames = []
+    for cell in runs:
+        with np.load(measured("robustness", *cell, ".npz")) as arrays:
+            frames.append(pd.DataFrame({"gradient": arrays["gradient"], "L": arrays["L"]}).assign(**tag(cell)))
+    return pd.concat(frames, ignore_index=True)
 
 
 def stack(runs, path) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Accuracy of one pretrained model on augmented validation images (Fig. 4) and per concept on clean ones (Fig. 5)."""
+"""Accuracy of one pretrained model on augmented validation images (Fig. 4) and per concept (Fig. 5), and smoothness."""
 
 from stages.common import run
 from stages.paths import measured, model_folder, write_json
@@ -9,6 +9,7 @@ import numpy as np
 from hrrl.common.files import replacing
 from hrrl.train import models, runtime
 from hrrl.transfer.robustness import right_when_moved
+from hrrl.transfer.smoothness import losses, smoothness, variance_factors
 
 
 def main(params, variant, seed):
@@ -16,10 +17,13 @@ def main(params, variant, seed):
     task = benchmark_task(params, description["image_size"])
     with runtime.start(params.compute) as here:
         hits = measure(params, here, model, task)
-    write_json(measured("robustness", variant, seed, ".json"), accuracies(hits, task))
+        smooth = smoothness(model, task.test, here)
+        factors = variances(losses(model, task.test, here), task)
+    write_json(measured("robustness", variant, seed, ".json"), accuracies(hits, task) | {"variances": factors})
     with replacing(measured("robustness", variant, seed, ".npz")) as file, open(file, "wb") as content:
         concepts = task.concepts[task.test.labels].numpy().astype(np.int32)
-        np.savez(content, concepts=concepts, **{f"{step:g}": np.packbits(those) for step, those in hits.items()})
+        packed = {f"{step:g}": np.packbits(those) for step, those in hits.items()}
+        np.savez(content, concepts=concepts, **smooth, **packed)
 
 
 def measure(params, here, model, task) -> dict:
@@ -32,6 +36,12 @@ def accuracies(hits, task) -> dict:
     of = task.concepts[task.test.labels].numpy()
     concepts = {name: share(hits[0.0][of == k]) for k, name in enumerate(task.names) if (of == k).any()}
     return {"steps": [{"step_size": s, "accuracy": share(those)} for s, those in hits.items()], "concepts": concepts}
+
+
+def variances(found, task) -> dict:
+    """concept -> what plain batches do to the variance of its term of q's gradient (Section 3.3)."""
+    factors = variance_factors(found, task.concepts[task.test.labels].numpy(), task.counts.numpy())
+    return {name: float(factor) for name, factor in zip(task.names, factors, strict=True) if factor == factor}
 
 
 def share(hits) -> float:

@@ -65,16 +65,6 @@ def claim(better="el", than="erm", target="clean", name="a") -> dict:
 # ------------------------------------------------------------------------------------------------- statistics
 
 
-def test_interval_and_p_value_are_scipys():
-    differences = np.array([0.5, 1.2, -0.3, 0.9, 1.4])
-    test = stats.ttest_1samp(differences, -0.2)
-    interval = stats.ttest_1samp(differences, 0).confidence_interval(0.95)
-    assert statistics.over_seeds(differences) == pytest.approx((interval.low, interval.high))
-    assert statistics.p_value(differences, -0.2) == pytest.approx(test.pvalue)
-    assert statistics.over_seeds([1.0]) is statistics.p_value([1.0]) is None
-    assert (statistics.p_value([1.0, 1.0]), statistics.p_value([0.0, 0.0])) == (0.0, 1.0)
-
-
 def test_error_over_images_is_scipys_bootstraps():
     random = np.random.default_rng(1)
     differences = random.choice([-1.0, 0.0, 0.0, 0.0, 0.5, 1.0], 800)
@@ -115,12 +105,6 @@ def test_a_p_value_is_where_the_interval_ends():
     assert statistics.p_value(differences, low, 0.2) == pytest.approx(0.05)
     assert statistics.p_value(differences, high, 0.2) == pytest.approx(0.05)
     assert statistics.p_value(differences, 0.1, 1e-9) == pytest.approx(statistics.p_value(differences, 0.1))
-
-
-def test_holms_correction_on_a_worked_example():
-    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert statistics.holm([0.9, 0.6]) == [1.0, 1.0]
-    assert statistics.holm([]) == []
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 12])

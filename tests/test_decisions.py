@@ -57,6 +57,7 @@ def test_holms_correction_is_closed_testing_with_bonferroni(seed):
     random = np.random.default_rng(seed)
     p = [*(random.random(4) ** 3), 0.01, 0.01, 0.9][: 7 - seed]
     assert statistics.holm(p) == pytest.approx(closed_testing(p), rel=1e-12)
+    assert statistics.holm([]) == []
 
 
 def test_what_the_correction_takes_away_is_undecided():
@@ -130,6 +131,8 @@ def test_intervals_and_p_values_are_two_sided_students(n, margin):
     assert statistics.spread(differences) == pytest.approx({"mean": differences.mean(), "std": stats.tstd(differences)})
     assert statistics.spread([1, 2, 6]) == pytest.approx({"mean": 3.0, "std": 7**0.5})
     assert statistics.spread([4]) == {"mean": 4.0}
+    assert statistics.over_seeds([1.0]) is statistics.p_value([1.0]) is None
+    assert (statistics.p_value([1.0, 1.0]), statistics.p_value([0.0, 0.0])) == (0.0, 1.0)
     assert statistics.quantile(0.9, n) == pytest.approx(stats.t(n - 1).ppf(0.9))
     assert statistics.quantile(0.9, None) == pytest.approx(stats.norm.ppf(0.9))
     found = stats.nct(n - 1, statistics.detectable(3.0, n) / 3).sf(stats.t(n - 1).ppf(0.975))

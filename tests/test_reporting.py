@@ -14,7 +14,6 @@ from hrrl import report
 from hrrl.methods import theory
 from hrrl.report import Results, headline, headline_changes, label, labels, plots, search
 from hrrl.report.figures import CHARTS, looks
-from hrrl.report.statistics import paired
 from hrrl.report.summary import scores
 from hrrl.report.tables import interval
 
@@ -155,16 +154,6 @@ def twelve() -> Results:
 
 
 # ---------------------------------------------------------------------------------------------------- numbers
-
-
-def test_paired_difference_is_scipys_over_common_seeds():
-    a = pd.Series([81.2, 80.1, 83.4, 99.0], index=[0, 1, 2, 7])
-    b = pd.Series([79.5, 80.0, 80.7], index=[1, 2, 0])
-    difference = [81.2 - 80.7, 80.1 - 79.5, 83.4 - 80.0]
-    expected = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
-    score = paired(a, b)
-    assert score["mean"] == pytest.approx(np.mean(difference))
-    assert (score["low"], score["high"]) == pytest.approx((expected.low, expected.high))
 
 
 def test_another_q0_is_compared_with_the_same_method_without_it():

@@ -16,57 +16,51 @@ import pandas as pd
 from hrrl.errors import UserError
 from hrrl.report import statistics
 from hrrl.report.claims import ENDPOINTS
-from hrrl.report.long_form import POINT
 from hrrl.report.recorded import recorded
 from hrrl.report.results import Results
+from hrrl.report.tables import number
 
 
-def power(results: Results, difference: float, seeds: int, better: str | None = None, than: str | None = None) -> list:
-    """One dict per comparison: measure, target, better, than, seeds, std, images, detectable, needed.
+def power(
+    results: Results, difference: float, seeds: int, better: str | None = None, than: str | None = None
+) -> pd.DataFrame:
+    """[measure, target, better, than, seeds, std, images, detectable, needed], one row per comparison.
 
-    std: of the paired differences over the run's ``seeds``; images: standard error of their mean over test images, None
+    std: of the paired differences over the run's ``seeds``; images: standard error of their mean over test images, NaN
     where it is not known; detectable: with the number of seeds that is asked for; needed: seeds for a true difference,
     None where no number is enough.
     """
-    values, than, found = results.values, than or results.baseline, []
-    values = values[~values.variant.str.startswith(POINT) & values.measure.isin(ENDPOINTS)]
+    than, found = than or results.baseline, []
+    values = results.values[results.values.measure.isin(ENDPOINTS)]
     for (measure, target), rows in values.groupby(["measure", "target"], sort=False):
         table = rows.pivot(index="seed", columns="variant", values="value")
-        for name in results.in_order(table):
-            if than not in table or name == than or better not in (None, name):
-                continue
+        for name in results.in_order(table) if than in table else []:
             differences = (table[name] - table[than]).dropna()
-            if len(differences) < statistics.TWO:
+            if name == than or better not in (None, name) or len(differences) < statistics.TWO:
                 continue
-            std = float(differences.std(ddof=1))
-            images = results.image_errors.get((measure, target or None, name, than))
-            found.append(
-                {
-                    **{"measure": measure, "target": target, "better": name, "than": than},
-                    **{"seeds": len(differences), "std": std, "images": images},
-                    "detectable": statistics.detectable(std / seeds**0.5, seeds, images or 0.0),
-                    "needed": statistics.seeds_needed(std, difference, images or 0.0),
-                }
-            )
-    return found
+            std, images = differences.std(), results.image_errors.get((measure, target or None, name, than))
+            needed = statistics.seeds_needed(std, difference, images or 0.0)
+            detectable = statistics.detectable(std / seeds**0.5, seeds, images or 0.0)
+            found.append((measure, target, name, than, len(differences), std, images, detectable, needed))
+    columns = ["measure", "target", "better", "than", "seeds", "std", "images", "detectable", "needed"]
+    numbers = dict.fromkeys(["std", "images", "detectable"], float)
+    return pd.DataFrame(found, columns=columns, dtype=object).astype(numbers)  # a number of seeds, or None
 
 
-def power_table(results: Results, rows: list, difference: float, seeds: int) -> pd.DataFrame:
+def power_table(results: Results, rows: pd.DataFrame, difference: float, seeds: int) -> pd.DataFrame:
     """The same as text."""
+    endpoint = (rows.measure.str.replace("_", " ") + " " + rows.target).str.strip()
     return pd.DataFrame(
-        [
-            {
-                "Endpoint": " ".join(filter(None, [row["measure"].replace("_", " "), row["target"]])),
-                "Compared": f"{results.labels[row['better']]} − {results.labels[row['than']]}",
-                "Seeds": row["seeds"],
-                "Std over seeds": f"{row['std']:.2f}",
-                "Error over images": "–" if row["images"] is None else f"{row['images']:.2f}",
-                f"Found with {seeds} seeds": f"{row['detectable']:.2f}",
-                f"Seeds for {difference:g}": "more than 10,000" if row["needed"] is None else str(row["needed"]),
-            }
-            for row in rows
-        ]
-    )
+        {
+            "Endpoint": endpoint,
+            "Compared": rows.better.map(results.labels) + " − " + rows.than.map(results.labels),
+            "Seeds": rows.seeds,
+            "Std over seeds": rows["std"].map("{:.2f}".format),
+            "Error over images": rows.images.map(number),
+            f"Found with {seeds} seeds": rows.detectable.map("{:.2f}".format),
+            f"Seeds for {difference:g}": rows.needed.map(lambda n: "more than 10,000" if n is None else str(n)),
+        }
+    ).astype(str)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -92,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(str(error))
     rows = power(results, asked.difference, asked.seeds, asked.better, asked.than)
     table = power_table(results, rows, asked.difference, asked.seeds)
-    print(table.to_markdown(index=False, disable_numparse=True) if rows else "nothing to compare")
+    print(table.to_markdown(index=False, disable_numparse=True) if len(rows) else "nothing to compare")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from hrrl.report import statistics
 from hrrl.report.results import Results
 
 HALF = statistics.quantile((1 + statistics.CONFIDENCE) / 2, None)
-MARGIN = 0.5  # points, of the claims that had none: half of what the paper calls better
 LABEL = re.compile(r"(?:τ=([0-9.e-]+))?(?:, )?(?:λ=([0-9.e-]+))?\)$")  # the end of a search point's label
 
 
@@ -60,16 +59,10 @@ def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[
 
 
 def _claim(row: dict) -> dict:
-    """The claim of a row of claims.json, also of one that was written before claims had relations."""
+    """The claim of a row of claims.json, as in params.yaml."""
     kept = ("source", "better", "than", "relation", "margin", "endpoint", "target", "trend")
     claim = {"name": row["claim"]} | {key: row[key] for key in kept if row.get(key) is not None}
-    if claim["endpoint"] == "concept_gap":
-        claim |= {"endpoint": "worst_concept", "name": claim["name"].replace("gap", "worst")}
-    if "relation" in claim:
-        return claim
-    several = isinstance(claim["than"], list)
-    claim.pop("margin", None)
-    return claim | ({"relation": "no_worse", "margin": MARGIN} if several else {})
+    return {key: value for key, value in claim.items() if key != "relation" or "trend" not in claim}
 
 
 def _measured(claim: dict, results: Results, values: pd.DataFrame) -> bool:

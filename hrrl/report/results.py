@@ -25,6 +25,8 @@ COLUMNS = {
     "finetune": ["target", "variant", "seed", "step", "train_loss", "test_error"],
     "robustness": ["variant", "seed", "step_size", "accuracy"],
     "concept_accuracy": ["variant", "seed", "concept", "accuracy"],
+    "smoothness": ["variant", "seed", "gradient", "L"],
+    "variances": ["variant", "seed", "concept", "factor"],
     "curves": ["variant", "mu", "lam", "s", "h"],
     "maxima": ["mu", "s", "h", "c"],
     "suggestions": ["variant", "lam", "mu", "mu_run", "batches", "suggested_s", "suggested_c", "s", "c", "implied_mu"],
@@ -66,6 +68,10 @@ class Results:
         finetune: one row per target, variant, seed and evaluated step.
         robustness: accuracy on the validation images after a step of ``step_size`` (Fig. 4).
         concept_accuracy: accuracy on the clean validation images of one concept (Fig. 5).
+        smoothness: one row per variant, seed and image: the norm of the loss gradient in x, and a lower bound of L_x
+            (Theorems 1 and 2).
+        variances: of each concept's term of q's gradient, in multiples of what images of the concept alone would have
+            (Section 3.3).
         curves, maxima: h(s) for several mu, and where each is largest (Fig. 2); curves also for the mu of each variant
             in ``suggestions``, whose name they have.
         suggestions: per variant mu, the largest norm of q's gradient in the first ``batches`` steps and in the whole
@@ -110,6 +116,8 @@ class Results:
     finetune: pd.DataFrame = None
     robustness: pd.DataFrame = None
     concept_accuracy: pd.DataFrame = None
+    smoothness: pd.DataFrame = None
+    variances: pd.DataFrame = None
     curves: pd.DataFrame = None
     maxima: pd.DataFrame = None
     suggestions: pd.DataFrame = None

@@ -69,9 +69,9 @@ def tables(results: Results, decided: list[dict]) -> dict[str, pd.DataFrame]:
     steps = summary.columns(results, summary.step_measures(results, "step size {:g}"))
     accuracies, q = (summary.columns(results, summary.concept_measures(results, name)) for name in ("accuracy_", "q_"))
     named = {
-        "claims": claim_table(results, [row for row in decided if row["primary"]]),
+        "claims": claim_table(results, decided, True),
         "claims_beside": beside_table(results, decided),
-        "claims_secondary": secondary_table(results, [row for row in decided if not row["primary"]]),
+        "claims_secondary": claim_table(results, decided, False),
         "premise_concepts": premise_concepts(results),
         "premise_targets": premise_targets(results),
         "premise_weights": premise_weights(results),
@@ -92,6 +92,8 @@ def tables(results: Results, decided: list[dict]) -> dict[str, pd.DataFrame]:
         "table1": results.table1.rename(columns={"concept": "Concept", "classes": "Classes", "paper": "Paper"}),
         "h_maxima": maxima(results),
         "suggestions": suggestions(results),
+        "smoothness": smoothness(results),
+        "q_variance": q_variance(results),
     }
     return {name: table.astype(str) for name, table in named.items() if table.size}
 
@@ -107,27 +109,27 @@ def headline_changes(metrics: dict, before: str, after: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def claim_table(results: Results, rows: list[dict]) -> pd.DataFrame:
-    """The verdicts on the primary endpoints, each against what the paper says of its own target; in points."""
-    return _judged(
-        results,
-        rows,
-        lambda row: {
+def claim_table(results: Results, decided: list[dict], primary: bool) -> pd.DataFrame:
+    """The verdicts in points; those on primary endpoints each beside what the paper says of its own target."""
+    rows = [
+        {
+            "Claim": row["claim"],
+            "Source": row["source"],
+            "Compared": compared(results, row),
+            "Endpoint": " ".join(filter(None, [row["endpoint"].replace("_", " "), row["target"]])),
+            "Verdict": row["verdict"],
+            "Difference [95% CI]": difference(row),
+            "Judged against": against(row),
             "Paper": paper_difference(results, row),
             "Seeds": row["seeds"],
             "Detectable": number(row["detectable"]),
+            "p": number(row["p"], ".3f"),
             "p (Holm)": number(row["p_holm"], ".3f"),
-        },
-    )
-
-
-def secondary_table(results: Results, rows: list[dict]) -> pd.DataFrame:
-    """The same comparisons on the other targets, with p-values after Holm's correction over all of them."""
-    return _judged(
-        results,
-        rows,
-        lambda row: {"Seeds": row["seeds"], "p": number(row["p"], ".3f"), "p (Holm)": number(row["p_holm"], ".3f")},
-    )
+        }
+        for row in decided
+        if row["primary"] == primary
+    ]
+    return pd.DataFrame(rows).drop(columns=["p"] if primary else ["Paper", "Detectable"], errors="ignore")
 
 
 def beside_table(results: Results, rows: list[dict]) -> pd.DataFrame:
@@ -165,24 +167,6 @@ def against(row: dict) -> str:
     sign = ENDPOINTS[row["endpoint"]].sign
     bound = {"no_worse": f"{-sign * (row['margin'] or 0):+.2f}", "similar": f"±{row['margin'] or 0:.2f}"}
     return {"better": "0", "trend": "chance", **bound}[row["relation"]]
-
-
-def _judged(results: Results, rows: list[dict], more: Any) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {
-                "Claim": row["claim"],
-                "Source": row["source"],
-                "Compared": compared(results, row),
-                "Endpoint": " ".join(filter(None, [row["endpoint"].replace("_", " "), row["target"]])),
-                "Verdict": row["verdict"],
-                "Difference [95% CI]": difference(row),
-                "Judged against": against(row),
-            }
-            | more(row)
-            for row in rows
-        ]
-    )
 
 
 def difference(row: dict) -> str:
@@ -345,6 +329,34 @@ def suggestions(results: Results) -> pd.DataFrame:
         for row in results.suggestions.itertuples()
     ]
     return pd.DataFrame(rows)
+
+
+def smoothness(results: Results) -> pd.DataFrame:
+    """What Theorems 1 and 2 assume: medians over images of all seeds, with the range of the middle 80%."""
+
+    def middle(values: pd.Series) -> str:
+        low, median, high = values.quantile([0.1, 0.5, 0.9])
+        return f"{median:.2g} [{low:.2g}, {high:.2g}]"
+
+    rows = []
+    for variant in results.in_order(results.smoothness.variant):
+        images = results.smoothness[results.smoothness.variant == variant]
+        tau = (results.variants[variant].get("example") or {}).get("gradient", {}).get("tau")
+        own = (images.gradient / (3 * images.L)).dropna()
+        row = {"Method": results.labels[variant], "Norm of the gradient": middle(images.gradient)}
+        row |= {"L_x": middle(images.L), "Largest L_x": f"{images.L.max():.2g}"}
+        row |= {"τ of Theorem 2": middle(own), "τ in use": f"{tau:g}" if tau else MISSING}
+        row["λ_w > L_x (%)"] = f"{100 * (3 * own > tau).mean():.0f}" if tau else MISSING
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def q_variance(results: Results) -> pd.DataFrame:
+    """What the factor N/N_k adds to the variance of q's gradient, means over seeds."""
+    found = results.variances.pivot_table(index="concept", columns="variant", values="factor", sort=False)
+    share = results.concepts.set_index("concept").q0[found.index]
+    columns = {results.labels[v]: found[v].map("{:.1f}".format) for v in results.in_order(found.columns)}
+    return pd.DataFrame({"Concept": found.index, "N/N_k": (1 / share).map("{:.1f}".format), **columns})
 
 
 def _slow_start(s: float, c: float) -> str:

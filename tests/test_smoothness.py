@@ -1,0 +1,41 @@
+"""What Theorems 1 and 2 assume, on networks whose Hessian is known, and the variance that N/N_k adds, by drawing."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import COMPUTE
+from torch import nn
+
+from hrrl.train import runtime
+from hrrl.transfer.smoothness import losses, smoothness, variance_factors
+
+
+def test_smoothness_of_a_linear_softmax_is_the_largest_eigenvalue_of_its_hessian(task):
+    """The Hessian of cross-entropy in x is W' (diag p - p p') W, with p the probabilities."""
+    torch.manual_seed(0)
+    size = next(task.test.eval_batches(1))[0][0].numel()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(size, len(task.test.classes)))
+    with runtime.start(COMPUTE) as here:
+        found = smoothness(model, task.test, here, radius=0.01)
+        of_all = losses(model, task.test, here)
+    rows = np.unique(np.linspace(0, len(task.test) - 1, len(found["L"])).astype(int))
+    x = torch.cat([here.images(batch) for batch, _ in task.test.eval_batches(64, rows=rows)])
+    W, p = model[1].weight.detach().double(), model(x).softmax(1).detach().double()
+    y = nn.functional.one_hot(task.test.labels[rows], W.shape[0])
+    np.testing.assert_allclose(found["gradient"], ((p - y) @ W).norm(dim=1), rtol=1e-3)
+    np.testing.assert_allclose(of_all[rows], -(p * y).sum(1).log(), rtol=1e-3)
+    largest = [torch.linalg.eigvals(((q.diag() - torch.outer(q, q)) @ W) @ W.T).abs().max() for q in p]
+    assert (found["L"] <= np.multiply(largest, 1.05)).all()  # float32, and a ball instead of a point
+    assert np.median(found["L"] / np.array(largest)) > 0.85  # the two largest are close, which slows the power method
+
+
+def test_variance_factor_is_that_of_drawn_batches():
+    random = np.random.default_rng(0)
+    concepts = np.repeat([0, 1], [160, 40])
+    values, m = random.gamma(2.0, 1 + concepts), 8
+    found = variance_factors(values, concepts, np.array([160, 40, 0]))
+    drawn = random.integers(0, 200, (40_000, m))
+    for k, n in ((0, 160), (1, 40)):
+        plain = (200 / n * values[drawn] * (concepts[drawn] == k)).sum(1) / m
+        assert plain.var() == pytest.approx(found[k] * values[concepts == k].var() / m, rel=0.03)
+    assert np.isnan(found[2])  # no image of it

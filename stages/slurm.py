@@ -123,8 +123,8 @@ def _submit(name: str, command: list[str], here: machine.Machine, options: list[
     """The id of a new job, once the queue takes it."""
     start, end = JOBS / f"{name}.start", JOBS / f"{name}.end"
     run = name.partition("@")[2]
-    progress = f"find .work/checkpoints '(' -path '*-{run}/epoch-*.pt' -o -path '*-{run}-*/epoch-*.pt' ')'"
-    progress = f"{progress} -newer {shlex.quote(str(start))} | grep -q ."
+    progress = f"find .work/checkpoints/ '(' -path '*-{run}/epoch-*.pt' -o -path '*-{run}-*/epoch-*.pt' ')'"
+    progress = f"{progress} -newer {shlex.quote(str(start))} 2>/dev/null | grep -q ."
     if name == HEAD:  # it ends by itself: SLURM would kill DVC while it writes
         progress = "kill $!; wait $!; true"
     places = {"root": ROOT, "end": end, "start": start}

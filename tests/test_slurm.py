@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -90,6 +91,16 @@ def start(project: Path, cell: str, **environment) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-m", f"stages.{stage}"], cwd=project, env=variables, **OUTPUT)
 
 
+@contextmanager
+def started(*args, **environment):
+    """A cell, and its end whatever happens meanwhile."""
+    with start(*args, **environment) as run:
+        try:
+            yield run
+        finally:
+            run.kill()
+
+
 def ran(project: Path, cell: str) -> list[list[str]]:
     """What each run of a cell noted: GPUs, begin, end."""
     return [line.split() for line in (project / "out" / cell).read_text().splitlines()]
@@ -116,23 +127,23 @@ def test_a_cell_takes_as_many_gpus_as_it_has_processes_and_says_where_there_are_
     machine(project, gpus=3)
     processes = PARAMS.replace("nproc: 1", "nproc: 2")
     (project / "params.yaml").write_text(processes, encoding="utf-8")
-    with start(project, "pretrain@a-0") as run:
+    with started(project, "pretrain@a-0") as run:
         assert run.wait() == 0
     assert ran(project, "pretrain@a-0")[0][0] == "0,1"
     machine(project, gpus=3, stages={"pretrain": {"gpus": [7]}})
-    with start(project, "pretrain@a-0") as run:
+    with started(project, "pretrain@a-0") as run:
         assert run.communicate()[0] == "launch.nproc: takes at most 1, one for each GPU (7); got 2\n"
     machine(project, stages={"pretrian": {"gpus": [7]}})
-    with start(project, "pretrain@a-0") as run:
+    with started(project, "pretrain@a-0") as run:
         assert "machine.yaml: stages.pretrian: no stage; known: pretrain, svm" in run.communicate()[0]
 
 
 def test_a_killed_cell_gives_its_gpu_back(project):
     machine(project, gpus=1)
     (project / "in/a.txt").write_text("wait", encoding="utf-8")
-    with start(project, "pretrain@a-0") as first:
+    with started(project, "pretrain@a-0") as first:
         wait_for((project / "out/pretrain@a-0").exists)
-        with start(project, "pretrain@b-0") as second:
+        with started(project, "pretrain@b-0") as second:
             assert second.stdout.readline() == "waits for 1 of the GPUs 0\n"
             first.kill()
             assert second.wait(60) == 0
@@ -160,7 +171,7 @@ def slurm():
         f"""ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge/socket
+AuthInfo=socket={folder}/munge/socket,cred_expire=5
 SlurmUser=root
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -178,7 +189,10 @@ SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 SchedulerParameters=batch_sched_delay=0
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 Gres=gpu:2 State=UNKNOWN
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
 PartitionName=main Nodes=ALL Default=YES State=UP
+PartitionName=urgent Nodes=ALL PriorityTier=9 State=UP
 """
     )
     (folder / "gres.conf").write_text(f"NodeName={host} Name=gpu File={folder}/gpu[0-1]\n")
@@ -241,7 +255,7 @@ def test_twenty_cells_wait_for_two_slots_each_with_a_gpu_of_its_own(project, slu
 def test_what_goes_wrong_is_a_line(project, slurm):
     def said(cell: str, **settings) -> str:
         machine(project, engine="slurm", **settings)
-        with start(project, cell) as run:
+        with started(project, cell) as run:
             out = run.communicate()[0]
         assert run.returncode == 1
         assert "Traceback" not in out
@@ -260,28 +274,64 @@ def test_what_goes_wrong_is_a_line(project, slurm):
 def test_a_cancelled_job_is_a_line_and_one_whose_head_was_killed_is_found(project, slurm):
     machine(project, engine="slurm")
     (project / "in/a.txt").write_text("wait", encoding="utf-8")
-    with start(project, "pretrain@a-0") as head:
+    with started(project, "pretrain@a-0") as head:
         wait_for((project / "out/pretrain@a-0").exists)
         [[job, _]] = queue()
         head.kill()
-    with start(project, "pretrain@a-0") as head:
+    with started(project, "pretrain@a-0") as head:
         assert head.stdout.readline() == f"job {job} has it already\n"
         (project / "go").touch()
         assert head.wait(60) == 0
     assert len(ran(project, "pretrain@a-0")) == 1
     (project / "go").unlink()
-    with start(project, "pretrain@a-0") as head:
+    with started(project, "pretrain@a-0") as head:
         [[job, _]] = wait_for(queue)
         head.kill()
     (project / "in/a.txt").write_text("", encoding="utf-8")  # other inputs: that job is none for them
-    with start(project, "pretrain@a-0") as head:
+    with started(project, "pretrain@a-0") as head:
         assert head.wait(60) == 0
     assert queue() == []
     (project / "in/a.txt").write_text("wait", encoding="utf-8")
-    with start(project, "pretrain@a-0") as head:
+    with started(project, "pretrain@a-0") as head:
         wait_for(lambda: queue() and queue()[0][1] == "RUNNING")
         subprocess.run(["scancel", "--me"], check=True)
         assert head.communicate()[0].splitlines()[-1].endswith("was cancelled (scancel)")
+
+
+def test_a_job_that_loses_its_place_takes_another_turn(project, slurm):
+    """By SIGUSR2, which SLURM sends before the time limit, where an epoch is finished; preempted; its node lost."""
+    machine(project, engine="slurm")
+    (project / "in/a.txt").write_text("wait", encoding="utf-8")
+    began = project / "out/pretrain@a-0"
+
+    def command(*words: str) -> None:
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+
+    def runs() -> int:
+        return began.read_text().count(".") if began.exists() else 0
+
+    with started(project, "pretrain@a-0") as head:
+        assert wait_for(lambda: runs() == 1)
+        command("scancel", "--signal=USR2", "--batch", queue()[0][0])
+        time.sleep(1)
+        assert queue()[0][1] == "RUNNING"  # no epoch is finished
+        epoch = project / ".work/checkpoints/smoke/pretrain-a-0/epoch-00001.pt"
+        epoch.parent.mkdir(parents=True)
+        epoch.touch()
+        command("scancel", "--signal=USR2", "--batch", queue()[0][0])
+        assert wait_for(lambda: runs() == 2)
+        command("sbatch", "--partition=urgent", "--cpus-per-task=2", "--output=/dev/null", "--wrap=sleep 1")
+        assert wait_for(lambda: runs() == 3)
+        node = socket.gethostname().partition(".")[0]
+        command("scontrol", "update", f"NodeName={node}", "State=down", "Reason=test")
+        time.sleep(1)
+        subprocess.run(["scontrol", "update", f"NodeName={node}", "State=resume"], **OUTPUT)  # or it is back already
+        assert wait_for(lambda: runs() == 4)
+        (project / "go").touch()
+        out = head.communicate()[0]
+    assert head.returncode == 0, out
+    assert "goes on in another turn of the queue" in out
+    assert "PREEMPTED; tried again" in out
 
 
 def test_a_training_that_is_requeued_ends_with_the_same_bytes(restored, slurm):

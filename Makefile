@@ -3,10 +3,16 @@ JOBS ?=                   # cells that run side by side; without it as machine.y
 BASE ?= origin/main       # what a pull request is compared with
 BIN := .venv/bin
 
-.PHONY: repro open verify keep experiments compare relist test lint smoke comment setup setup-test bench bench-compare chaos fuzz mutants
+.PHONY: repro submit cancel open verify keep experiments compare relist test lint smoke comment setup setup-test bench bench-compare chaos fuzz mutants
 
 repro: setup
 	@$(BIN)/python -m scripts.repro $(addprefix --jobs ,$(JOBS))
+
+submit: setup            # make repro as a job of SLURM, which submits the cells (docs/cluster.md)
+	@$(BIN)/python -m stages.slurm submit
+
+cancel:                   # ends that job and those of the cells
+	@$(BIN)/python -m stages.slurm cancel
 
 verify: setup            # makes cells of a committed run again: RUN=photos CELLS="pretrain@erm-0" N=3 CPU=Haswell
 	@$(BIN)/python -m scripts.verify $(RUN) $(if $(CELLS),--cells $(CELLS)) $(if $(N),--number $(N)) $(if $(CPU),--cpu $(CPU))
@@ -61,7 +67,7 @@ setup: .venv/installed
 	@$(BIN)/python -m scripts.plots_page
 
 setup-test:
-	@sh scripts/system-packages.sh chromium qemu-user
+	@sh scripts/system-packages.sh chromium qemu-user slurm-wlm munge
 
 .venv/installed: requirements.txt constraints.txt
 	@sh scripts/venv.sh

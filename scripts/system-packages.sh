@@ -17,4 +17,4 @@ else
     reason="no root or no apt-get"
 fi
 echo "not installed ($reason):$missing. Data sets and WordNet are downloaded by torchvision and NLTK instead;"
-echo "tests that need a browser are skipped without chromium."
+echo "tests that need a browser are skipped without chromium, those of SLURM without slurm-wlm and munge."

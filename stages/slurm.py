@@ -35,6 +35,7 @@ FULL_QUEUE = 30.0  # seconds until a job is offered again
 TRIES = 5  # of a job whose node fails
 QUEUED = re.compile("temporarily unable|Socket timed out|Unable to contact|policy", re.IGNORECASE)
 TEMPLATE = re.compile(r"\$\{([^}]+)\}")  # of dvc.yaml
+NEVER = re.compile("PartitionConfig|Bad|Invalid|NotAllowed|Part.*Limit")  # reasons to wait that no time mends
 AGAIN = ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL")
 ENDS = {
     "CANCELLED": "was cancelled (scancel)",
@@ -48,7 +49,10 @@ cd {root} || exit 1
 export {job}=$SLURM_JOB_ID HRRL_FIRST_NODE=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 rm -f {end}
 touch {start}
-trap 'if {progress}; then echo "goes on in another turn of the queue"; scontrol requeue $SLURM_JOB_ID; fi' USR2
+told() {{
+    if {progress}; then echo "goes on in another turn of the queue"; scontrol requeue $SLURM_JOB_ID; fi
+}}
+trap told USR2
 export SRUN_CPUS_PER_TASK=${{SLURM_CPUS_PER_TASK:-1}}
 {command} &
 while wait $!; status=$?; kill -0 $! 2>/dev/null; do :; done
@@ -119,8 +123,8 @@ def _submit(name: str, command: list[str], here: machine.Machine, options: list[
     """The id of a new job, once the queue takes it."""
     start, end = JOBS / f"{name}.start", JOBS / f"{name}.end"
     run = name.partition("@")[2]
-    progress = f"find .work/checkpoints '(' -path '*-{run}/epoch-*.pt' -o -path '*-{run}-*/epoch-*.pt' ')'"
-    progress = f"{progress} -newer {shlex.quote(str(start))} | grep -q ."
+    progress = f"find .work/checkpoints/ '(' -path '*-{run}/epoch-*.pt' -o -path '*-{run}-*/epoch-*.pt' ')'"
+    progress = f"{progress} -newer {shlex.quote(str(start))} 2>/dev/null | grep -q ."
     if name == HEAD:  # it ends by itself: SLURM would kill DVC while it writes
         progress = "kill $!; wait $!; true"
     places = {"root": ROOT, "end": end, "start": start}
@@ -179,6 +183,10 @@ def _followed(job: str, log: Path, begun: Callable[[], None]) -> dict[str, str]:
             running = True
             begun()
         text = f"job {job} waits: {state.get('Reason')}" if state.get("JobState") == "PENDING" else ""
+        text = "" if text.endswith(": None") else text
+        if text and NEVER.search(text):
+            _ask("scancel", job)
+            raise UserError(f"{text}: SLURM has no such place for it; see machine.yaml")
         if text and text != said:
             print(text, flush=True)
         said = text or said

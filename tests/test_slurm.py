@@ -1,0 +1,358 @@
+"""Cells on GPUs of their own, and as jobs of a real SLURM that the tests start: stand-ins that compute nothing, and one
+training of the smoke preset. Without Debian's slurm-wlm and munge, or without root, those of SLURM are skipped."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from conftest import BIN, OUTPUT, ROOT, call, edit, outdated
+
+PARAMS = """
+compute: {arithmetic: native, device: auto, threads: 1}
+launch: {nproc: 1, nnodes: 1}
+"""
+STAGES = """
+stages:
+  pretrain:
+    matrix: {variant: [a, b], seed: [0, 1]}
+    cmd: exec python -m stages.pretrain
+    deps: ["in/${item.variant}.txt"]
+    outs: ["out/${item.variant}-${item.seed}"]
+  svm:
+    matrix: {variant: [a], seed: [0]}
+    cmd: exec python -m stages.svm
+    deps: [in]
+"""
+# In the place of a stage: notes when and where it runs, and does as in/<variant>.txt says.
+CELL = """
+import os, signal, sys, time
+from pathlib import Path
+from stages.common import run
+
+def main(params, variant, seed):
+    how, name = Path(f"in/{variant}.txt").read_text(), os.environ["DVC_STAGE"]
+    Path("out").mkdir(exist_ok=True)
+    with open(f"out/{name}", "a") as file:
+        file.write(f"{os.environ.get('CUDA_VISIBLE_DEVICES')} {time.time()} ")
+        file.flush()
+        print("hello from", name, flush=True)
+        while how == "wait" and not Path("go").exists():
+            time.sleep(0.05)
+        if how == "die":
+            os.killpg(0, signal.SIGKILL)
+        if how == "fail":
+            raise OSError("the disk is full")
+        time.sleep(0.3)
+        file.write(f"{time.time()}\\n")
+
+run(main, "variant", "seed")
+"""
+
+
+def wait_for(condition, seconds: float = 60):
+    """The first true value of a condition, or what it says when the time is up."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture
+def project(tmp_path):
+    """The stages that are started, and two stand-ins for the rest."""
+    for folder in ("hrrl", "stages"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
+    for stage in ("pretrain", "svm"):
+        (tmp_path / f"stages/{stage}.py").write_text(CELL, encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    (tmp_path / "dvc.yaml").write_text(STAGES, encoding="utf-8")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "tmp").mkdir()
+    for variant in "ab":
+        (tmp_path / f"in/{variant}.txt").write_text("", encoding="utf-8")
+    return tmp_path
+
+
+def start(project: Path, cell: str, **environment) -> subprocess.Popen:
+    """A cell as DVC starts it."""
+    stage = cell.partition("@")[0]
+    variables = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    variables |= {"DVC_STAGE": cell, "TMPDIR": str(project / "tmp"), **environment}
+    return subprocess.Popen([sys.executable, "-m", f"stages.{stage}"], cwd=project, env=variables, **OUTPUT)
+
+
+@contextmanager
+def started(*args, **environment):
+    """A cell, and its end whatever happens meanwhile."""
+    with start(*args, **environment) as run:
+        try:
+            yield run
+        finally:
+            run.kill()
+
+
+def ran(project: Path, cell: str) -> list[list[str]]:
+    """What each run of a cell noted: GPUs, begin, end."""
+    return [line.split() for line in (project / "out" / cell).read_text().splitlines()]
+
+
+def machine(project: Path, **settings) -> None:
+    (project / "machine.yaml").write_text(json.dumps(settings), encoding="utf-8")
+
+
+def test_two_cells_never_share_a_gpu_and_those_without_a_network_take_none(project):
+    machine(project, gpus=[3, 5])
+    cells = ["pretrain@a-0", "pretrain@a-1", "pretrain@b-0", "pretrain@b-1", "svm@a-0"]
+    runs = [start(project, cell) for cell in cells]
+    assert [(run.wait(), run.stdout.read())[0] for run in runs] == [0] * 5
+    spans = {cell: ran(project, cell)[0] for cell in cells}
+    assert spans.pop("svm@a-0")[0] == "None"
+    assert {gpu for gpu, *_ in spans.values()} == {"3", "5"}
+    for gpu in ("3", "5"):
+        own = sorted((float(began), float(ended)) for used, began, ended in spans.values() if used == gpu)
+        assert all(earlier[1] <= later[0] for earlier, later in pairwise(own))
+
+
+def test_a_cell_takes_as_many_gpus_as_it_has_processes_and_says_where_there_are_fewer(project):
+    machine(project, gpus=3)
+    processes = PARAMS.replace("nproc: 1", "nproc: 2")
+    (project / "params.yaml").write_text(processes, encoding="utf-8")
+    with started(project, "pretrain@a-0") as run:
+        assert run.wait() == 0
+    assert ran(project, "pretrain@a-0")[0][0] == "0,1"
+    machine(project, gpus=3, stages={"pretrain": {"gpus": [7]}})
+    with started(project, "pretrain@a-0") as run:
+        assert run.communicate()[0] == "launch.nproc: takes at most 1, one for each GPU (7); got 2\n"
+    machine(project, stages={"pretrian": {"gpus": [7]}})
+    with started(project, "pretrain@a-0") as run:
+        assert "machine.yaml: stages.pretrian: no stage; known: pretrain, svm" in run.communicate()[0]
+
+
+def test_a_killed_cell_gives_its_gpu_back(project):
+    machine(project, gpus=1)
+    (project / "in/a.txt").write_text("wait", encoding="utf-8")
+    with started(project, "pretrain@a-0") as first:
+        wait_for((project / "out/pretrain@a-0").exists)
+        with started(project, "pretrain@b-0") as second:
+            assert second.stdout.readline() == "waits for 1 of the GPUs 0\n"
+            first.kill()
+            assert second.wait(60) == 0
+
+
+@pytest.fixture(scope="module")
+def slurm():
+    """SLURM with two GPUs (/dev/null by other names) and two CPUs, for this module alone; its folder."""
+    if os.geteuid() or not all(map(shutil.which, ("munged", "slurmctld", "slurmd"))):
+        pytest.skip("needs slurm-wlm and munge (make setup-test), and root")
+    folder, host = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp")), socket.gethostname().partition(".")[0]
+    folder.chmod(0o755)
+    (folder / "munge").mkdir()
+    (folder / "munge/key").write_bytes(os.urandom(1024))
+    for path in (folder / "munge", folder / "munge/key"):
+        shutil.chown(path, "munge", "munge")
+    (folder / "munge/key").chmod(0o400)
+    for i in range(2):
+        subprocess.run(["mknod", folder / f"gpu{i}", "c", "1", "3"], check=True)
+    ports = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    control, node = (port.getsockname()[1] for port in ports)
+    for port in ports:
+        port.close()
+    (folder / "slurm.conf").write_text(
+        f"""ClusterName=tests
+SlurmctldHost={host}(127.0.0.1)
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket,cred_expire=5
+SlurmUser=root
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+GresTypes=gpu
+MpiDefault=none
+ReturnToService=2
+KillWait=2
+SlurmctldPort={control}
+SlurmdPort={node}
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SchedulerParameters=batch_sched_delay=0
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 Gres=gpu:2 State=UNKNOWN
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
+PartitionName=main Nodes=ALL Default=YES State=UP
+PartitionName=urgent Nodes=ALL PriorityTier=9 State=UP
+"""
+    )
+    (folder / "gres.conf").write_text(f"NodeName={host} Name=gpu File={folder}/gpu[0-1]\n")
+    munge = [
+        "setpriv",
+        "--pdeathsig=TERM",
+        "--reuid=munge",
+        "--regid=munge",
+        "--clear-groups",
+        "munged",
+        "-F",
+        "--force",
+    ]
+    munge += [
+        f"--{name}={folder}/munge/{name.split('-')[0]}" for name in ("socket", "pid-file", "log-file", "seed-file")
+    ]
+    os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
+    daemons, tied = [], ["setpriv", "--pdeathsig=TERM"]  # also where this process is killed
+    try:
+        for daemon in ([*munge, f"--key-file={folder}/munge/key"], ["slurmctld", "-D"], ["slurmd", "-D"]):
+            with open(folder / f"{len(daemons)}.log", "wb") as log:
+                daemons.append(subprocess.Popen([*tied, *daemon], stdout=log, stderr=log, start_new_session=True))
+            time.sleep(0.5)
+        ready = wait_for(lambda: "idle" in subprocess.run(["sinfo", "-ho", "%T"], **OUTPUT).stdout, 60)
+        assert ready, "".join(log.read_text() for log in folder.glob("*.log"))
+        yield folder
+    finally:
+        subprocess.run(["scancel", "--me"], **OUTPUT)
+        wait_for(lambda: not queue(), 20)
+        for daemon in reversed(daemons):
+            daemon.terminate()
+            daemon.wait(30)
+        os.environ.pop("SLURM_CONF")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def queue() -> list[list[str]]:
+    """(id, state) of the jobs that are not over."""
+    lines = subprocess.run(["squeue", "-ho", "%i %T"], **OUTPUT).stdout.splitlines()
+    return [line.split() for line in lines]
+
+
+def test_twenty_cells_wait_for_two_slots_each_with_a_gpu_of_its_own(project, slurm):
+    (project / "dvc.yaml").write_text(STAGES.replace("seed: [0, 1]", f"seed: {list(range(10))}"), encoding="utf-8")
+    machine(project, engine="slurm", stages={"svm": {"engine": "local"}})
+    cells = [f"pretrain@{variant}-{seed}" for variant in "ab" for seed in range(10)]
+    runs = [start(project, cell) for cell in cells]
+    printed = [run.communicate()[0] for run in runs]
+    assert [run.returncode for run in runs] == [0] * 20, printed
+    assert all(f"hello from {cell}\n" in text for cell, text in zip(cells, printed, strict=True))
+    assert any("waits: Resources" in text or "waits: Priority" in text for text in printed)
+    spans = [ran(project, cell) for cell in cells]
+    assert [len(span) for span in spans] == [1] * 20  # no cell twice
+    for gpu in ("0", "1"):
+        own = sorted((float(began), float(ended)) for [[used, began, ended]] in spans if used == gpu)
+        assert len(own) > 2
+        assert all(earlier[1] <= later[0] for earlier, later in pairwise(own))
+
+
+def test_what_goes_wrong_is_a_line(project, slurm):
+    def said(cell: str, **settings) -> str:
+        machine(project, engine="slurm", **settings)
+        with started(project, cell) as run:
+            out = run.communicate()[0]
+        assert run.returncode == 1
+        assert "Traceback" not in out
+        return out.splitlines()[-1]
+
+    assert "SLURM refuses the job (invalid partition specified: none" in said("pretrain@a-0", partition="none")
+    assert "PartitionConfig: SLURM has no such place for it" in said("pretrain@a-0", cpus=64)
+    (project / "in/a.txt").write_text("fail", encoding="utf-8")
+    assert "with status 1; what it said stands above" in said("pretrain@a-0")
+    assert "the disk is full" in (project / ".work/jobs/pretrain@a-0.out").read_text()
+    (project / "in/a.txt").write_text("die", encoding="utf-8")
+    assert "without a word" in said("pretrain@a-0")
+    assert (project / "out/pretrain@a-0").read_text().count("\n") == 0  # neither is tried again
+
+
+def test_a_cancelled_job_is_a_line_and_one_whose_head_was_killed_is_found(project, slurm):
+    machine(project, engine="slurm")
+    (project / "in/a.txt").write_text("wait", encoding="utf-8")
+    with started(project, "pretrain@a-0") as head:
+        wait_for((project / "out/pretrain@a-0").exists)
+        [[job, _]] = queue()
+        head.kill()
+    with started(project, "pretrain@a-0") as head:
+        assert head.stdout.readline() == f"job {job} has it already\n"
+        (project / "go").touch()
+        assert head.wait(60) == 0
+    assert len(ran(project, "pretrain@a-0")) == 1
+    (project / "go").unlink()
+    with started(project, "pretrain@a-0") as head:
+        [[job, _]] = wait_for(queue)
+        head.kill()
+    (project / "in/a.txt").write_text("", encoding="utf-8")  # other inputs: that job is none for them
+    with started(project, "pretrain@a-0") as head:
+        assert head.wait(60) == 0
+    assert queue() == []
+    (project / "in/a.txt").write_text("wait", encoding="utf-8")
+    with started(project, "pretrain@a-0") as head:
+        wait_for(lambda: queue() and queue()[0][1] == "RUNNING")
+        subprocess.run(["scancel", "--me"], check=True)
+        assert head.communicate()[0].splitlines()[-1].endswith("was cancelled (scancel)")
+
+
+def test_a_job_that_loses_its_place_takes_another_turn(project, slurm):
+    """By SIGUSR2, which SLURM sends before the time limit, where an epoch is finished; preempted; its node lost."""
+    machine(project, engine="slurm")
+    (project / "in/a.txt").write_text("wait", encoding="utf-8")
+    began = project / "out/pretrain@a-0"
+
+    def command(*words: str) -> None:
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+
+    def runs() -> int:
+        return began.read_text().count(".") if began.exists() else 0
+
+    with started(project, "pretrain@a-0") as head:
+        assert wait_for(lambda: runs() == 1)
+        command("scancel", "--signal=USR2", "--batch", queue()[0][0])
+        time.sleep(1)
+        assert queue()[0][1] == "RUNNING"  # no epoch is finished
+        epoch = project / ".work/checkpoints/smoke/pretrain-a-0/epoch-00001.pt"
+        epoch.parent.mkdir(parents=True)
+        epoch.touch()
+        command("scancel", "--signal=USR2", "--batch", queue()[0][0])
+        assert wait_for(lambda: runs() == 2)
+        command("sbatch", "--partition=urgent", "--cpus-per-task=2", "--output=/dev/null", "--wrap=sleep 1")
+        assert wait_for(lambda: runs() == 3)
+        node = socket.gethostname().partition(".")[0]
+        command("scontrol", "update", f"NodeName={node}", "State=down", "Reason=test")
+        time.sleep(1)
+        subprocess.run(["scontrol", "update", f"NodeName={node}", "State=resume"], **OUTPUT)  # or it is back already
+        assert wait_for(lambda: runs() == 4)
+        (project / "go").touch()
+        out = head.communicate()[0]
+    assert head.returncode == 0, out
+    assert "goes on in another turn of the queue" in out
+    assert "PREEMPTED; tried again" in out
+
+
+def test_a_training_that_is_requeued_ends_with_the_same_bytes(restored, slurm):
+    """And whose head is killed: a cell of the smoke preset, with more epochs, first without SLURM."""
+    edit(restored, pretrain__epochs=6)
+    cell, made = "pretrain@erm-0", restored / "models/erm-0"
+    call(restored, "dvc", "repro", "--quiet", "resolve")
+    call(restored, "dvc", "repro", "--quiet", "--single-item", cell)
+    whole = {file.name: file.read_bytes() for file in made.iterdir()}
+    lock = (restored / "dvc.lock").read_text()
+    (restored / "machine.yaml").write_text("engine: slurm\n", encoding="utf-8")
+    checkpoints = restored / ".work/checkpoints/smoke/pretrain-erm-0"
+    command = [BIN / "dvc", "repro", "--force", "--single-item", cell]
+    with subprocess.Popen(command, cwd=restored, **OUTPUT) as head:
+        wait_for(lambda: list(checkpoints.glob("epoch-*.pt")), 900)
+        [[job, _]] = queue()
+        subprocess.run(["scontrol", "requeue", job], check=True)
+        head.kill()
+    out = call(restored, *command)
+    assert f"job {job} has it already" in out
+    assert "going on after epoch" in out
+    assert {file.name: file.read_bytes() for file in made.iterdir()} == whole
+    assert (restored / "dvc.lock").read_text() == lock
+    assert cell not in outdated(restored)

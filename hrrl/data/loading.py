@@ -305,16 +305,15 @@ class Large(Source):
     """Images of more than 64 pixels: read, cropped and resized one by one, by worker processes."""
 
     def _augmented(self, parts: list[Part], augment: Augment, seed: int, epoch: int) -> Iterator[torch.Tensor]:
-        def one(i: int) -> torch.Tensor:
-            return self._augmented_image(self._reduced(self.pixels[i]), augment, _random(IMAGE, seed, epoch, i))
-
+        one = functools.partial(self.augmented, augment=augment, seed=seed, epoch=epoch)
         return self._read([batch[part] for _, batch, part in parts], one)
 
     def _plain(self, batches: list[np.ndarray]) -> Iterator[torch.Tensor]:
         return self._read(batches, lambda i: self._centred(self._reduced(self.pixels[i])))
 
-    def _augmented_image(self, image: torch.Tensor, augment: Augment, rng: np.random.Generator) -> torch.Tensor:
-        S = self.image_size
+    def augmented(self, i: int, augment: Augment, seed: int, epoch: int) -> torch.Tensor:
+        """Image i as an epoch has it: (C, S, S) uint8."""
+        S, image, rng = self.image_size, self._reduced(self.pixels[i]), _random(IMAGE, seed, epoch, i)
         if augment.crop != "random_resized":
             return augment_batch(self._centred(image)[None], augment, rng, slice(None), 1)[0]
         _, height, width = image.shape

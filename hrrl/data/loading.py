@@ -24,7 +24,7 @@ import torch
 from hrrl.common.files import replacing
 from hrrl.data import apart
 from hrrl.data.array_dataset import Arrays
-from hrrl.data.augment import Augment, augment_batch, crop_boxes, flip_some
+from hrrl.data.augment import Augment, augment_batch, crop_boxes
 from hrrl.data.decode import decode, resize
 from hrrl.data.image_folder import ArrayFile, InFiles, note
 from hrrl.data.locate import locate
@@ -319,7 +319,7 @@ class Large(Source):
         _, height, width = image.shape
         top, left, h, w = crop_boxes(rng, 1, height, width, augment.scale)[0]
         image = resize(image[:, top : top + h, left : left + w], S, S)
-        return flip_some(image[None], rng.random(1))[0] if augment.flip else image
+        return image.flip(2) if augment.flip and rng.random() < 0.5 else image
 
     def _centred(self, image: torch.Tensor) -> torch.Tensor:
         """The centre S x S of an image whose short side is S * 256 / 224: ImageNet's usual evaluation."""

@@ -42,12 +42,12 @@ def crop_boxes(rng: np.random.Generator, n: int, height: int, width: int, scale:
     fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
     first = fits.argmax(1)
     w, h, none = w[every, first], h[every, first], ~fits[every, first]
+    down, right = rng.random((2, n))
+    top, left = np.floor(down * (height - h + 1)), np.floor(right * (width - w + 1))
     if none.any():
         bounded = min(max(width / height, RATIO[0]), RATIO[1])
         w[none], h[none] = min(width, round(height * bounded)), min(height, round(width / bounded))
-    centre = rng.random((2, n))
-    top, left = np.floor(centre[0] * (height - h + 1)), np.floor(centre[1] * (width - w + 1))
-    top[none], left[none] = (height - h[none]) // 2, (width - w[none]) // 2
+        top[none], left[none] = (height - h[none]) // 2, (width - w[none]) // 2
     return np.array([top, left, h, w]).T.astype(np.int64)
 
 

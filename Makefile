@@ -3,7 +3,7 @@ JOBS ?=                   # cells that run side by side; without it as machine.y
 BASE ?= origin/main       # what a pull request is compared with
 BIN := .venv/bin
 
-.PHONY: repro submit cancel open verify keep experiments compare relist test lint smoke comment setup setup-test bench bench-compare chaos fuzz mutants
+.PHONY: repro submit cancel open verify keep experiments compare relist pack test lint smoke comment setup setup-test bench bench-compare chaos fuzz mutants
 
 repro: setup
 	@$(BIN)/python -m scripts.repro $(addprefix --jobs ,$(JOBS))
@@ -61,6 +61,9 @@ experiments:              # dvc exp show, with the params that differ and the sc
 
 relist: setup            # after images or a concepts' CSV changed: lists them anew, then `make repro`
 	@$(BIN)/python -m scripts.relist
+
+pack: setup              # data/packed/: a dataset's images smaller, in one zip, for DATASET=name; SIDE=256 QUALITY=90
+	@$(BIN)/python -m scripts.pack $(DATASET) $(if $(SIDE),--side $(SIDE)) $(if $(QUALITY),--quality $(QUALITY))
 
 setup: .venv/installed
 	@sh scripts/system-packages.sh wordnet-base dataset-fashion-mnist

@@ -29,6 +29,8 @@ TARGETS = {
     "erm_vs_reference_32px": (">=", 2.0),
     "erm_vs_reference_64px": (">=", 2.0),
     "erm_vs_reference_224px": (">=", 1.2),
+    "photographs_files_vs_pil": (">=", 1.7),
+    "photographs_packed_vs_pil": (">=", 3.0),
     "cl_over_erm": ("<=", 1.01),
     "el_over_erm": ("<=", 1.40),
     "hrrl_over_erm": ("<=", 1.42),
@@ -88,6 +90,12 @@ def throughput(args) -> dict:
         with tempfile.TemporaryDirectory() as work:
             values |= compare(args.rounds, size, Path(work))
     return {"values": values}
+
+
+def photographs(args) -> dict:
+    from benchmarks.photographs import compare
+
+    return {"values": compare(args.rounds)}
 
 
 def svm(args) -> dict:
@@ -163,7 +171,10 @@ def manifest(args) -> dict:
     return {"scaling": {"manifest": measured}}
 
 
-GROUPS = {f.__name__: f for f in (throughput, axes, cosine, accuracy, svm, noop, live, overhead, scaling, manifest)}
+GROUPS = {
+    f.__name__: f
+    for f in (throughput, photographs, axes, cosine, accuracy, svm, noop, live, overhead, scaling, manifest)
+}
 
 
 def summary(results: list[dict]) -> dict:
@@ -225,6 +236,8 @@ MEANING = {
     "erm_vs_reference_32px": "images/s of erm over a plain PyTorch loop, ResNet-18, 32 pixels, 2 threads",
     "erm_vs_reference_64px": "the same at 64 pixels",
     "erm_vs_reference_224px": "the same at 224 pixels, from JPEG files of 256",
+    "photographs_files_vs_pil": "224-pixel crops a second and core from JPEG files of 500 x 375, over PIL's",
+    "photographs_packed_vs_pil": "the same, of the dataset packed by `make pack`",
     "cl_over_erm": "step time of cl over erm, 32 pixels, 1 thread",
     "el_over_erm": "step time of el over erm",
     "hrrl_over_erm": "step time of hrrl over erm",

@@ -17,8 +17,9 @@ from torchvision import datasets, io, transforms
 
 from benchmarks.axes import compute, plain_net
 from benchmarks.steps import stepper
-from hrrl import data, objective
+from hrrl import objective
 from hrrl.data.decode import resize
+from hrrl.data.loading import open_split
 from hrrl.data.manifest import prepare
 from hrrl.settings import schema
 from hrrl.train import models, runtime, training
@@ -32,7 +33,7 @@ def source(folder: Path, definition: dict, size: int, split: str = "train"):
     definition = schema.Dataset(**definition)
     if not (folder / "dataset.json").exists():
         prepare(definition, folder.name).write(folder)
-    return data.open_split(folder, definition.root, split, size, workers=2)
+    return open_split(folder, definition.root, split, size, workers=2)
 
 
 def real_images(work: Path, size: int, per_class: int = 400, split: str = "train"):

@@ -23,6 +23,7 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from hrrl import report
+from hrrl.common.names import packed_name
 from hrrl.train import runtime
 
 
@@ -202,7 +203,8 @@ def own_training(params, variant, pretrain) -> dict:
 
 def definition(params, dataset) -> dict:
     found = read_json(resolved("datasets", dataset))
-    return {key: value for key, value in found.items() if value and key not in ("root", "code")}
+    packed = {"packed": packed_name(found["root"])}  # its images are smaller than the published ones
+    return {key: value for key, value in (found | packed).items() if value and key not in ("root", "code")}
 
 
 if __name__ == "__main__":

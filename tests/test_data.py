@@ -19,8 +19,10 @@ from PIL import Image
 from scipy.io import savemat
 from sklearn.datasets import load_digits, load_sample_images
 
+from hrrl.common.names import packed_name
 from hrrl.data.loading import open_split
 from hrrl.data.manifest import prepare, read_manifest, relisted
+from hrrl.data.pack import pack
 from hrrl.errors import UserError
 
 PHOTOS = load_sample_images().images  # china.jpg, flower.jpg: (427, 640, 3) uint8
@@ -594,3 +596,35 @@ def test_a_dataset_of_torchvision_needs_no_code(tmp_path):
         batches.append(next(train.eval_batches(40)))
     assert torch.equal(batches[0][0], batches[1][0])
     assert torch.equal(batches[0][1], batches[1][1])
+
+
+def test_a_packed_dataset_has_the_same_images_smaller(tmp_path):
+    """What is small enough stays; the zip's name tells the settings, and its bytes are the same each time."""
+    tree = write_tree(tmp_path / "tree", train=3, val=2, size=(90, 120))
+    save(tree / "train" / WNIDS[0] / "small.JPEG", crops(1, 40, 50)[0])
+    save(tree / "train" / WNIDS[0] / "small.png", crops(1, 40, 50)[0])
+    path = pack(definition("imagefolder", tree), "photos", tmp_path, side=60)
+    content = path.read_bytes()
+    assert packed_name(str(path)) == path.name
+    assert path.name.startswith("photos-packed-60-q90-")
+    assert packed_name("photos.zip") is None
+    path.unlink()
+    assert pack(definition("imagefolder", tree), "photos", tmp_path, side=60).read_bytes() == content
+    assert pack(definition("imagefolder", tree), "photos", tmp_path, side=61) != path
+    whole, packed = (
+        sources(definition("imagefolder", root), 64, folder=f"listed-{root.stem}") for root in (tree, path)
+    )
+    for one, other in zip(whole, packed, strict=True):
+        assert torch.equal(one.labels, other.labels)
+        assert (everything(one).float() - everything(other).float()).abs().mean() < 4
+    with zipfile.ZipFile(path) as archive:
+        small = f"train/{WNIDS[0]}/small.jpg"
+        assert archive.read(small) == (tree / "train" / WNIDS[0] / "small.JPEG").read_bytes()
+        sizes = {Image.open(archive.open(member)).size for member in archive.namelist()}
+    assert sizes == {(80, 60), (50, 40)}
+    with pytest.raises(UserError, match=r"datasets.digits: kind digits holds its images in arrays"):
+        pack(definition("digits"), "digits", tmp_path)
+    (tree / "train" / WNIDS[1] / "bad.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"bad.png: is no image of a known format"):
+        pack(definition("imagefolder", tree), "photos", tmp_path, side=62)
+    assert [file.name for file in tmp_path.glob("*62*")] == []

@@ -1,8 +1,17 @@
 """Names as people compare them."""
 
+import re
 import unicodedata
+from pathlib import Path
+
+PACKED = re.compile(r"-packed-\d+-q\d+-[0-9a-f]{8}\.zip$")  # how the names of packed datasets end
 
 
 def composed(name: str) -> str:
     """A name with its accents composed (Unicode's NFC): macOS writes them apart, and equal words would differ."""
     return unicodedata.normalize("NFC", name)
+
+
+def packed_name(root: str | None) -> str | None:
+    """The file's name, where a dataset's root is a packed one (hrrl/data/pack.py)."""
+    return Path(root).name if root and PACKED.search(root) else None

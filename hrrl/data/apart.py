@@ -49,7 +49,7 @@ class Apart:
         """``function(item)`` for each item; in its place the Exception where it raised one, or died: a ValueError."""
         try:
             return list(self._executor.map(_answer, items, chunksize=GROUP))
-        except BrokenProcessPool:
+        except (BrokenProcessPool, MemoryError):  # the latter from an answer too large to send
             self.close()
         self._open(1)
         answers = [self._alone(item) for item in items]  # which one was it?
@@ -60,6 +60,8 @@ class Apart:
     def _alone(self, item: Any) -> Any:
         try:
             return self._executor.submit(_answer, item).result()
+        except MemoryError:
+            return _hungry(self._memory)
         except BrokenProcessPool:
             self.close()  # waits for who collects the exit code
             code = self._child.exitcode or 0
@@ -128,12 +130,16 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
+def _hungry(memory: int) -> ValueError:
+    return ValueError(f"takes more than {memory / 2**30:.1f} GB of memory to read")
+
+
 def _answer(item: Any) -> Any:
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         return _function(item)
     except MemoryError:
-        return ValueError(f"takes more than {_limit / 2**30:.1f} GB of memory to read")
+        return _hungry(_limit)
     except Exception as error:
         error.add_note(traceback.format_exc())  # the parent's ends at the pipe
         try:

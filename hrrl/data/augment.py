@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from hrrl.data.decode import resize
 
 RATIO = (3 / 4, 4 / 3)  # width to height of a random resized crop
+NARROWEST, WIDEST = np.log(RATIO)
 ATTEMPTS = 10
 
 
@@ -34,19 +35,20 @@ def crop_boxes(rng: np.random.Generator, n: int, height: int, width: int, scale:
     Area uniform in ``scale`` (fractions of the image), logarithm of the ratio uniform; the first of ten draws that
     fits in the image, else the largest centre crop of an allowed ratio.
     """
-    (least, most), (narrowest, widest) = scale, np.log(RATIO)
+    (least, most), every = scale, np.arange(n)
     area = height * width * rng.uniform(least, most, (n, ATTEMPTS))
-    ratio = np.exp(rng.uniform(narrowest, widest, (n, ATTEMPTS)))
+    ratio = np.exp(rng.uniform(NARROWEST, WIDEST, (n, ATTEMPTS)))
     w, h = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
     fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
-    first = fits.argmax(1)[:, None]
-    w, h = np.take_along_axis(w, first, 1)[:, 0], np.take_along_axis(h, first, 1)[:, 0]
-    centre, none = rng.random((2, n)), ~fits.any(1)
-    bounded = min(max(width / height, RATIO[0]), RATIO[1])
-    w[none], h[none] = min(width, round(height * bounded)), min(height, round(width / bounded))
-    top, left = np.floor(centre * np.stack([height - h + 1, width - w + 1]))
-    top[none], left[none] = (height - h[none]) // 2, (width - w[none]) // 2
-    return np.stack([top, left, h, w], 1).astype(np.int64)
+    first = fits.argmax(1)
+    w, h, none = w[every, first], h[every, first], ~fits[every, first]
+    down, right = rng.random((2, n))
+    top, left = np.floor(down * (height - h + 1)), np.floor(right * (width - w + 1))
+    if none.any():
+        bounded = min(max(width / height, RATIO[0]), RATIO[1])
+        w[none], h[none] = min(width, round(height * bounded)), min(height, round(width / bounded))
+        top[none], left[none] = (height - h[none]) // 2, (width - w[none]) // 2
+    return np.array([top, left, h, w]).T.astype(np.int64)
 
 
 def resized_crops(images: torch.Tensor, boxes: np.ndarray) -> torch.Tensor:

@@ -24,7 +24,7 @@ import torch
 from hrrl.common.files import replacing
 from hrrl.data import apart
 from hrrl.data.array_dataset import Arrays
-from hrrl.data.augment import Augment, augment_batch, crop_boxes, flip_some
+from hrrl.data.augment import Augment, augment_batch, crop_boxes
 from hrrl.data.decode import decode, resize
 from hrrl.data.image_folder import ArrayFile, InFiles, note
 from hrrl.data.locate import locate
@@ -305,22 +305,21 @@ class Large(Source):
     """Images of more than 64 pixels: read, cropped and resized one by one, by worker processes."""
 
     def _augmented(self, parts: list[Part], augment: Augment, seed: int, epoch: int) -> Iterator[torch.Tensor]:
-        def one(i: int) -> torch.Tensor:
-            return self._augmented_image(self._reduced(self.pixels[i]), augment, _random(IMAGE, seed, epoch, i))
-
+        one = functools.partial(self.augmented, augment=augment, seed=seed, epoch=epoch)
         return self._read([batch[part] for _, batch, part in parts], one)
 
     def _plain(self, batches: list[np.ndarray]) -> Iterator[torch.Tensor]:
         return self._read(batches, lambda i: self._centred(self._reduced(self.pixels[i])))
 
-    def _augmented_image(self, image: torch.Tensor, augment: Augment, rng: np.random.Generator) -> torch.Tensor:
-        S = self.image_size
+    def augmented(self, i: int, augment: Augment, seed: int, epoch: int) -> torch.Tensor:
+        """Image i as an epoch has it: (C, S, S) uint8."""
+        S, image, rng = self.image_size, self._reduced(self.pixels[i]), _random(IMAGE, seed, epoch, i)
         if augment.crop != "random_resized":
             return augment_batch(self._centred(image)[None], augment, rng, slice(None), 1)[0]
         _, height, width = image.shape
         top, left, h, w = crop_boxes(rng, 1, height, width, augment.scale)[0]
         image = resize(image[:, top : top + h, left : left + w], S, S)
-        return flip_some(image[None], rng.random(1))[0] if augment.flip else image
+        return image.flip(2) if augment.flip and rng.random() < 0.5 else image
 
     def _centred(self, image: torch.Tensor) -> torch.Tensor:
         """The centre S x S of an image whose short side is S * 256 / 224: ImageNet's usual evaluation."""

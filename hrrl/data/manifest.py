@@ -242,14 +242,18 @@ def _hash_pixels(data: Arrays, paths: Paths) -> str:
     return digest.hexdigest()
 
 
+def held_out(definition: Definition, data: Found) -> str:
+    """The published split, with an optional slice per class, of the test images."""
+    return definition.test or next((s for s in ("val", "test", "validation") if s in data.splits), "val")
+
+
 def _list(definition: Definition, data: Found, classes: list[str], key: str) -> dict[str, Rows]:
     """The images that the definition selects for "train" and "test", not yet looked at."""
-    held_out = definition.test or next((s for s in ("val", "test") if s in data.splits), "val")
     keep = [data.classes.index(c) for c in classes]
     published: dict[str, tuple[Paths, np.ndarray]] = {}
     chosen: dict[str, np.ndarray] = {}
     splits = {}
-    for split, expression in zip(SPLITS, (definition.train, held_out), strict=True):
+    for split, expression in zip(SPLITS, (definition.train, held_out(definition, data)), strict=True):
         source, part = _parse(expression, data.splits, f"{key}.{split}")
         if source not in published:
             published[source] = data.rows(source, classes)

@@ -8,6 +8,7 @@ from typing import Any
 from hrrl.data import apart
 from hrrl.data.by_position import ByPosition
 from hrrl.data.image_folder import NotHereError
+from hrrl.data.sources import Folder
 from hrrl.errors import UserError
 
 LABELS = ("label", "labels", "class", "target")  # names of the column of classes, before any other of its type
@@ -95,7 +96,7 @@ class HuggingFace(ByPosition):
         split, _, position = path.partition("#")
         try:
             [image] = self.split(split)[int(position)].values()
-            return Path(image["path"]).read_bytes() if image["bytes"] is None else image["bytes"]
+            return Folder(self.root).read(image["path"]) if image["bytes"] is None else image["bytes"]
         except Exception as error:  # of arrow, or of the library
             raise ValueError(" ".join(f"cannot be read: {error}".split())) from None
 

@@ -1,0 +1,100 @@
+"""A dataset of image files as one zip of smaller JPEG files: what training reads is decoded several times as fast."""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import simplejpeg
+
+from hrrl.common.files import replacing
+from hrrl.data import apart
+from hrrl.data.decode import JPEG, decode, resize
+from hrrl.data.image_folder import InFiles, note
+from hrrl.data.locate import locate
+from hrrl.data.manifest import CHUNK, Definition, held_out
+from hrrl.data.sources import join
+from hrrl.errors import UserError, reason
+
+FORMAT = 1  # raise it when packing makes other files of the same ones
+
+
+def pack(definition: Definition, name: str, folder: Path, side: int = 256, quality: int = 90) -> Path:
+    """Writes the published splits that a dataset's definition takes from as a zip of ``<split>/<class>/<name>.jpg``.
+
+    Args:
+        definition: a dataset definition of params.yaml (hrrl.settings.schema.Dataset).
+        name: its key in ``datasets``.
+        folder: that gets the zip; the zip's name tells all settings.
+        side: pixels of the short side; JPEG files that are no larger stay as they are.
+        quality: of the JPEG files.
+    Returns:
+        The zip, which is a root for ``kind: imagefolder``; one that is there is left as it is.
+    Raises:
+        UserError: the dataset is not there or not one of files, an image cannot be read, a class cannot be a folder.
+    """
+    key = f"datasets.{name}"
+    data = locate(definition, f"{key}.root")
+    if not isinstance(data, InFiles):
+        raise UserError(f"{key}: kind {definition.kind} holds its images in arrays, which nothing decodes; leave it")
+    if odd := [c for c in data.classes if "/" in c]:
+        raise UserError(f"{key}: class {odd[0]!r} has a slash, which no folder's name can have; expected none")
+    splits = [expression.partition("[")[0] for expression in (definition.train, held_out(definition, data))]
+    settings = {"kind": definition.kind, "splits": splits, "side": side, "quality": quality, "format": FORMAT}
+    digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:8]
+    path = folder / f"{name}-packed-{side}-q{quality}-{digest}.zip"
+    if path.exists():
+        return path
+    with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for member, content in _files(data, dict.fromkeys(splits), side, quality, definition.skip_unreadable):
+            archive.writestr(zipfile.ZipInfo(member), content)  # of one date, so that the bytes are the same
+    return path
+
+
+def _files(data: InFiles, splits: dict[str, None], side: int, quality: int, skip: bool) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each file of the zip."""
+    from tqdm import tqdm
+
+    with apart.pool(lambda path: smaller(data.store.read(path), side, quality), apart.cores()) as read:
+        for split in splits:
+            paths, labels = data.rows(split, data.classes)
+            taken: set[str] = set()
+            with tqdm(total=len(paths), desc=f"packing {split}", unit="img", leave=False, mininterval=1) as bar:
+                for start in range(0, len(paths), CHUNK):
+                    part = [paths[i] for i in range(start, min(start + CHUNK, len(paths)))]
+                    for path, label, found in zip(part, labels[start : start + CHUNK], read(part), strict=True):
+                        if not isinstance(found, Exception):
+                            yield _member(split, data.classes[label], path, taken), found
+                        elif skip:
+                            note(f"skipped {data.store}/{path}: {reason(found)}")
+                        else:
+                            raise UserError(
+                                f"{data.store}/{path}: {reason(found)}; replace the file, or set skip_unreadable: true"
+                            )
+                    bar.update(len(part))
+
+
+def _member(split: str, name: str, path: str, taken: set[str]) -> str:
+    """``<split>/<class>/<name>.jpg``, with the file's own ending before it where another file is named so."""
+    own = PurePosixPath(path.replace("#", "_"))
+    names = (f"{join(split, name, stem)}.jpg" for stem in (own.stem, own.name, *map(str, range(len(taken) + 1))))
+    found = next(member for member in names if member not in taken)
+    taken.add(found)
+    return found
+
+
+def smaller(content: bytes, side: int, quality: int) -> bytes:
+    """An image's file as a JPEG file whose short side is ``side``; a JPEG file that is no larger as it is.
+
+    Raises:
+        ValueError: it cannot be decoded.
+    """
+    image = decode(content)
+    height, width = image.shape[1:]
+    short = min(height, width)
+    if short <= side and content.startswith(JPEG):
+        return content
+    if short > side:
+        image = resize(image, round(height * side / short), round(width * side / short))
+    return simplejpeg.encode_jpeg(image.permute(1, 2, 0).contiguous().numpy(), quality=quality, colorsubsampling="420")

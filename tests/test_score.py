@@ -2,17 +2,15 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import timm
 import torch
-from conftest import ROOT
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from hrrl.__main__ import main
 from hrrl.errors import UserError
 from hrrl.push import package
 from hrrl.train import models
@@ -46,15 +44,24 @@ def folder(tmp_path_factory):
     return path
 
 
-def hrrl(*arguments, ok=True):
-    done = subprocess.run(
-        [sys.executable, "-m", "hrrl", *map(str, arguments)], cwd=ROOT, capture_output=True, encoding="utf-8"
-    )
-    assert (done.returncode == 0) == ok, done.stdout + done.stderr
-    return done.stdout if ok else done.stderr
+@pytest.fixture
+def hrrl(monkeypatch, capsys):
+    """The command, in this process: what it prints, or the line that it ends with."""
+
+    def call(*arguments, ok=True):
+        monkeypatch.setattr("sys.argv", ["hrrl", *map(str, arguments)])
+        try:
+            main()
+        except SystemExit as end:
+            assert not ok
+            return str(end.code)
+        assert ok
+        return capsys.readouterr().out
+
+    return call
 
 
-def test_a_model_that_knows_the_classes_is_judged_by_its_own_head(images, folder):
+def test_a_model_that_knows_the_classes_is_judged_by_its_own_head(images, folder, hrrl):
     said = hrrl("score", folder, "--data", images, "--steps", 0.5)
     model, _ = models.load(folder)
     files = sorted((images / "val").glob("*/*.png"))
@@ -75,7 +82,7 @@ def test_a_model_that_knows_the_classes_is_judged_by_its_own_head(images, folder
     assert re.search(r"^moved by 0.5 +[\d.]+%$", said, re.MULTILINE)
 
 
-def test_any_other_is_judged_by_an_svm_in_the_place_of_its_head(images, tmp_path):
+def test_any_other_is_judged_by_an_svm_in_the_place_of_its_head(images, tmp_path, hrrl):
     torch.manual_seed(2)
     torch.save(timm.create_model("resnet18", num_classes=7, **ARGS).state_dict(), tmp_path / "net.pth")
     arguments = ["score", "timm/resnet18", "--weights", tmp_path / "net.pth", "--args", json.dumps(ARGS), "--size", 32]
@@ -88,14 +95,13 @@ def test_any_other_is_judged_by_an_svm_in_the_place_of_its_head(images, tmp_path
     assert 25 < float(first[1]) <= 100
 
 
-def test_what_is_not_there_is_a_line(images, tmp_path):
+def test_what_is_not_there_is_a_line(images, tmp_path, hrrl):
     for arguments in (["resnet19", "--data", images], ["timm/resnet18", "--data", images, "--weights", "none"]):
         said = hrrl("score", *arguments, ok=False)
-        assert "Traceback" not in said
         assert len(said.splitlines()) == 1
 
 
-def test_what_is_pushed_is_what_timm_loads(folder, tmp_path):
+def test_what_is_pushed_is_what_timm_loads(folder, tmp_path, hrrl):
     card = tmp_path / "README.md"
     card.write_text("---\nlibrary_name: pytorch\n---\n")
     said = hrrl("push", folder, "me/erm", "--card", card, "--to", tmp_path / "sent")

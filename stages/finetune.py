@@ -64,7 +64,7 @@ def curve(params, here, variant, seed, target, checkpoint) -> tuple:
         {"target": target} | {key: row[key] for key in kept} | {"test_error": 100 - row["val_accuracy"]}
         for row in run.history
     ]
-    return rows, right(model, test, here, schedule.batch_size) if here.writes else None
+    return rows, right(run.result, test, here, schedule.batch_size) if here.writes else None
 
 
 if __name__ == "__main__":

@@ -1,0 +1,121 @@
+"""Recipes beyond the paper's: each against its formula or a plain loop, and with the same bytes after a kill."""
+
+import copy
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import COMPUTE, SCHEDULE, method, network
+
+from hrrl.train import recipes, runtime, training
+from hrrl.train.checkpoint import Checkpoint
+from hrrl.train.fixed_step_batches import in_rounds
+from hrrl.train.progress import Watch
+
+RECIPE = {"optimizer": "adamw", "schedule": "cosine", "warmup": 1, "label_smoothing": 0.1, "ema": 0.8, "lr": 0.002}
+
+
+def schedule(**changes) -> SimpleNamespace:
+    return SimpleNamespace(**{**vars(SCHEDULE), **changes})
+
+
+def train(task, folder, settings, epochs=None, watch=None):
+    settings = copy.copy(settings)
+    model = network()
+    with runtime.start(COMPUTE) as here:
+        run = training.Training(
+            model, task, method(task, concept={"hrrl": {"lam": 1.0}}), settings, here, 0, "t", watch
+        )
+        if epochs:  # as a run that is killed then
+            save = run.watch.epoch
+            run.watch.epoch = lambda history, speed: save(history, speed) or (len(history) == epochs and stop())
+        run.fit(Checkpoint(folder, {"params": "p"}))
+    return run
+
+
+def stop():
+    raise KeyboardInterrupt
+
+
+def test_rates_follow_their_formula():
+    def rates(**changes):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+        rate = recipes.LearningRate(optimizer, schedule(lr=0.1, epochs=4, **changes), 5)
+        found = []
+        for step in range(20):
+            rate.set(step)
+            found.append(optimizer.param_groups[0]["lr"])
+        return found
+
+    assert rates(milestones=[2, 3]) == [0.1] * 10 + [0.1 * 0.1] * 5 + [0.1 * 0.1**2] * 5
+    cosine = [0.05 * (1 + math.cos(math.pi * step / 20)) for step in range(20)]
+    assert rates(milestones=[], schedule="cosine") == pytest.approx(cosine)
+    warm = rates(milestones=[], schedule="cosine", warmup=1)
+    assert warm[:5] == pytest.approx([0.001 + 0.099 * step / 5 for step in range(5)])
+    assert warm[5:] == pytest.approx(cosine[5:])
+    stepped = rates(milestones=[2], warmup=1)
+    assert stepped[5:9] + stepped[10:] == pytest.approx([0.1] * 4 + [0.01] * 10)
+
+
+def test_adamw_decays_neither_biases_nor_norms():
+    groups = recipes.optimizer(network(), schedule(optimizer="adamw")).param_groups
+    assert isinstance(recipes.optimizer(network(), schedule(optimizer="adamw")), torch.optim.AdamW)
+    decay = {group["weight_decay"]: {parameter.ndim for parameter in group["params"]} for group in groups}
+    assert decay == {0.0: {1}, SCHEDULE.weight_decay: {2, 4}}
+
+
+def test_the_average_of_the_weights_is_a_plain_loops_and_takes_their_place(task, tmp_path):
+    class Average(Watch):
+        state = None
+
+        def step(self, losses, trace, names):
+            now = {key: value.clone() for key, value in run_model().state_dict().items() if value.is_floating_point()}
+            before = self.state or {key: value for key, value in network().state_dict().items() if key in now}
+            self.state = {key: 0.8 * before[key] + 0.2 * now[key] for key in now}
+
+    watch, models_ = Average(), []
+
+    def run_model():
+        return models_[0]
+
+    made = training.Training.__post_init__
+
+    def noted(self):
+        made(self)
+        models_.append(self.model)
+
+    training.Training.__post_init__ = noted
+    try:
+        run = train(task, tmp_path, schedule(ema=0.8), watch=watch)
+    finally:
+        training.Training.__post_init__ = made
+    result = run.result.state_dict()
+    assert run.result is not run.model
+    for key, value in watch.state.items():
+        assert torch.allclose(result[key], value, atol=1e-6), key
+    assert not torch.equal(result["backbone.fc.weight"], run.model.state_dict()["backbone.fc.weight"])
+
+
+def test_a_recipe_resumes_with_the_same_bytes_and_trains(task, tmp_path):
+    settings = schedule(**RECIPE, milestones=[], epochs=3)
+    whole = train(task, tmp_path / "whole", settings, watch=Watch())
+    with pytest.raises(KeyboardInterrupt):
+        train(task, tmp_path / "cut", settings, epochs=1, watch=Watch())
+    resumed = train(task, tmp_path / "cut", settings, watch=Watch())
+    for one, other in ((whole.result, resumed.result), (whole.model, resumed.model)):
+        assert all(
+            torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+        )
+    assert whole.history == resumed.history
+    assert whole.history[-1]["train_loss"] < whole.history[0]["train_loss"]
+    plain = train(
+        task, tmp_path / "plain", schedule(**RECIPE | {"label_smoothing": None}, milestones=[], epochs=1), watch=Watch()
+    )
+    smooth = train(task, tmp_path / "smooth", schedule(**RECIPE, milestones=[], epochs=1), watch=Watch())
+    assert smooth.history[0]["train_loss"] != plain.history[0]["train_loss"]
+
+
+def test_rounds_keep_the_recipe(task):
+    turned, _ = in_rounds(schedule(**RECIPE | {"warmup": 4}, steps=8, every=4, milestones=[]), task.train)
+    assert (turned.optimizer, turned.schedule, turned.warmup, turned.epochs) == ("adamw", "cosine", 1, 2)

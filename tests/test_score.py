@@ -1,0 +1,120 @@
+"""hrrl score and hrrl push: on images and weights that the test makes, against plain loops and timm's own reading."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from hrrl.__main__ import main
+from hrrl.errors import UserError
+from hrrl.push import package
+from hrrl.train import models
+
+CLASSES = ["cup", "dog", "hammer", "zzz"]  # the first four digits; WordNet knows three of these nouns
+ARGS = {"channels": [8, 8, 16, 16]}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    root, digits = tmp_path_factory.mktemp("images"), load_digits()
+    for label, name in enumerate(CLASSES):
+        found = digits.images[digits.target == label]
+        for split, part in (("train", found[:20]), ("val", found[20:30])):
+            (root / split / name).mkdir(parents=True)
+            for i, pixels in enumerate(part):
+                Image.fromarray((pixels * 15).astype(np.uint8)).convert("RGB").resize((32, 32)).save(
+                    root / split / name / f"{i}.png"
+                )
+    return root
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model folder whose head knows the classes, in another order."""
+    torch.manual_seed(1)
+    model = models.build("timm/resnet18", 4, ARGS, [0.4] * 3, [0.3] * 3)
+    path = tmp_path_factory.mktemp("models") / "erm-0"
+    told = {"backbone": "timm/resnet18", "backbone_args": ARGS, "image_size": 32, "classes": CLASSES[::-1]}
+    models.save(model, path, told)
+    return path
+
+
+@pytest.fixture
+def hrrl(monkeypatch, capsys):
+    """The command, in this process: what it prints, or the line that it ends with."""
+
+    def call(*arguments, ok=True):
+        monkeypatch.setattr("sys.argv", ["hrrl", *map(str, arguments)])
+        try:
+            main()
+        except SystemExit as end:
+            assert not ok
+            return str(end.code)
+        assert ok
+        return capsys.readouterr().out
+
+    return call
+
+
+def test_a_model_that_knows_the_classes_is_judged_by_its_own_head(images, folder, hrrl):
+    said = hrrl("score", folder, "--data", images, "--steps", 0.5)
+    model, _ = models.load(folder)
+    files = sorted((images / "val").glob("*/*.png"))
+    pixels = torch.stack([torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) / 255 for file in files])
+    names = np.array([file.parent.name for file in files])
+    with torch.no_grad():
+        right = np.array(CLASSES[::-1])[model(pixels).argmax(1)] == names
+    accuracy = {name: 100 * right[names == name].mean() for name in CLASSES}
+    assert "judged: its own head" in said
+    assert float(re.search(r"^all +([\d.]+)%", said, re.MULTILINE)[1]) == pytest.approx(100 * right.mean(), abs=0.01)
+    for concept, name in (("container", "cup"), ("dog", "dog"), ("device", "hammer"), ("unknown", "zzz")):
+        found = re.search(rf"^{concept} +([\d.]+)% of 10$", said, re.MULTILINE)
+        if concept == "device" and found is None:  # a hammer is a tool
+            found = re.search(r"^instrumentality +([\d.]+)% of 10$", said, re.MULTILINE)
+        assert float(found[1]) == pytest.approx(accuracy[name], abs=0.01)
+    worst = re.search(r"worst concept: \w+, ([\d.]+)%", said)
+    assert float(worst[1]) == pytest.approx(min(accuracy.values()), abs=0.01)
+    assert re.search(r"^moved by 0.5 +[\d.]+%$", said, re.MULTILINE)
+
+
+def test_any_other_is_judged_by_an_svm_in_the_place_of_its_head(images, tmp_path, hrrl):
+    torch.manual_seed(2)
+    torch.save(timm.create_model("resnet18", num_classes=7, **ARGS).state_dict(), tmp_path / "net.pth")
+    arguments = ["score", "timm/resnet18", "--weights", tmp_path / "net.pth", "--args", json.dumps(ARGS), "--size", 32]
+    said = hrrl(*arguments, "--data", images, "--targets", images, "--images", 8)
+    assert "judged: a linear SVM in the place of its head" in said
+    [first, second] = re.findall(rf"^{images.name} +([\d.]+)% +([\d.]+)%$", said, re.MULTILINE)
+    assert first == second
+    judged = re.search(r"^all +([\d.]+)% of 32 images$", said, re.MULTILINE)
+    assert judged[1] == first[0]  # the SVM as a layer decides as the SVM does
+    assert 25 < float(first[1]) <= 100
+
+
+def test_what_is_not_there_is_a_line(images, tmp_path, hrrl):
+    for arguments in (["resnet19", "--data", images], ["timm/resnet18", "--data", images, "--weights", "none"]):
+        said = hrrl("score", *arguments, ok=False)
+        assert len(said.splitlines()) == 1
+
+
+def test_what_is_pushed_is_what_timm_loads(folder, tmp_path, hrrl):
+    card = tmp_path / "README.md"
+    card.write_text("---\nlibrary_name: pytorch\n---\n")
+    said = hrrl("push", folder, "me/erm", "--card", card, "--to", tmp_path / "sent")
+    assert "README.md, config.json, model.json, model.safetensors" in said
+    assert said.rstrip().endswith("not sent")
+    theirs = timm.create_model(f"local-dir:{tmp_path / 'sent'}", pretrained=True).eval()
+    ours, _ = models.load(tmp_path / "sent")
+    x = torch.rand(2, 3, 32, 32)
+    config = theirs.pretrained_cfg
+    mean, std = (torch.tensor(config[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    assert torch.allclose(theirs((x - mean) / std), ours(x), atol=1e-5)
+    assert config["label_names"] == CLASSES[::-1]
+    with pytest.raises(UserError, match=r"holds no model\.json"):
+        package(tmp_path, card, tmp_path / "none")
+    assert "not sent" in hrrl("push", folder, "me/erm", "--card", card, ok=False)
+    assert hrrl("push", folder, "no name", "--card", card, ok=False).startswith("no name: ")

@@ -18,7 +18,7 @@ def main(params, variant, seed):
         hits = measure(params, here, model, task)
     write_json(measured("robustness", variant, seed, ".json"), accuracies(hits, task))
     with replacing(measured("robustness", variant, seed, ".npz")) as file, open(file, "wb") as content:
-        concepts = task.concepts[task.test.labels].numpy().astype(np.int32)
+        concepts = task.test_concepts.numpy().astype(np.int32)
         np.savez(content, concepts=concepts, **{f"{step:g}": np.packbits(those) for step, those in hits.items()})
 
 
@@ -29,7 +29,7 @@ def measure(params, here, model, task) -> dict:
 
 def accuracies(hits, task) -> dict:
     """In percent: of all images for each step size, and of each concept that has images on clean ones."""
-    of = task.concepts[task.test.labels].numpy()
+    of = task.test_concepts.numpy()
     concepts = {name: share(hits[0.0][of == k]) for k, name in enumerate(task.names) if (of == k).any()}
     return {"steps": [{"step_size": s, "accuracy": share(those)} for s, those in hits.items()], "concepts": concepts}
 

@@ -24,7 +24,7 @@ from hrrl.data.manifest import prepare
 from hrrl.settings.schema import Dataset
 from hrrl.train import models, runtime, training
 from hrrl.train.checkpoint import Checkpoint
-from hrrl.train.evaluation import Task
+from hrrl.train.evaluation import GroupedData
 
 SYNSETS = {
     "T-shirt/top": "jersey.n.03",
@@ -149,7 +149,7 @@ def test_the_plain_loop_reaches_the_pipelines_accuracy(printed, manifest, wnids,
     mapping = group_wnids(wnids)
     names, concepts = class_concepts(mapping, wnids, sorted(set(mapping.values())))
     train, test = (open_split(manifest, None, split, 28) for split in ("train", "test"))
-    task = Task(train, test, torch.tensor(concepts), names)
+    task = GroupedData.by_class(train, test, torch.tensor(concepts), names)
     augment = SimpleNamespace(crop="none", flip=False)
     changes = {"epochs": 6, "batch_size": 50, "milestones": [4, 5], "weight_decay": 5e-4, "augment": augment}
     variant = method(task, {"gradient": {"tau": 0.5}}, {"hrrl": {"lam": 1.0, "s": 50}})

@@ -1,8 +1,9 @@
 """Groups that cut across classes, as in Waterbirds: handwritten digits, even or odd, of thin or thick strokes.
 
-`python examples/groups_by_image.py FOLDER` writes scikit-learn's digits to FOLDER/train|val/<even|odd>/*.png, in training most even ones thick and most odd ones
-thin, and the group of each to FOLDER/groups.csv; then trains ERM and CL on these groups. The pipeline does so with
-`kind: imagefolder, root: FOLDER` as benchmark, `concepts: {csv: FOLDER/groups.csv}` and any method of the concept axis.
+`python examples/groups_by_image.py FOLDER` writes scikit-learn's digits to FOLDER/train|val/<even|odd>/*.png, in
+training most even ones thick and most odd ones thin, and the group of each to FOLDER/groups.csv; then trains ERM and CL
+on these groups. The pipeline does so with `kind: imagefolder, root: FOLDER` as benchmark, `concepts: {csv:
+FOLDER/groups.csv}` and any method of the concept axis.
 """
 
 import csv
@@ -51,7 +52,7 @@ def main(folder):
             for rows in train.nonzero()[:, 0][torch.randperm(int(train.sum()))].split(64):
                 losses = F.cross_entropy(net(x[rows]), y[rows], reduction="none")
                 weights = q.weights(k[rows]).to(losses) if method == "CL" else 1
-                optimizer.zero_grad()
+                net.zero_grad()
                 (weights * losses).mean().backward()
                 optimizer.step()
                 q.update(losses.detach(), k[rows])

@@ -194,5 +194,5 @@ def test_an_example_is_one_screen():
     sizes = {file.name: len(file.read_text().splitlines()) for file in (ROOT / "examples").glob("*.py")}
     names = "plain_pytorch", "timm_vit", "lightning_module", "concepts_and_score", "groups_by_image"
     assert sizes.keys() == {f"{name}.py" for name in names}
-    assert max(sizes.values()) <= 62
+    assert max(sizes.values()) <= 64
     assert sum(bool(line.strip()) for line in (ROOT / "examples/plain_pytorch.py").read_text().splitlines()) < 40

@@ -185,7 +185,7 @@ def short_training(train, test, seed: int, folder, changes: dict) -> float:
     augment = SimpleNamespace(crop="padded", padding=2, flip=True)
     sgd = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
     schedule = SimpleNamespace(epochs=3, batch_size=BATCH, milestones=[2], augment=augment, **sgd)
-    task = evaluation.Task(train, test, torch.zeros(len(train.classes), dtype=torch.long), ["all"])
+    task = evaluation.GroupedData.by_class(train, test, torch.zeros(len(train.classes), dtype=torch.long), ["all"])
     with runtime.start(compute(2, **changes)) as here:
         torch.manual_seed(seed)
         model = models.build(backbone, len(train.classes), arguments)

@@ -10,5 +10,6 @@ from hrrl.train import runtime, training
 def stepper(model, concepts: torch.Tensor, variant: training.Variant, lr: float, decay: float, here: runtime.Runtime):
     """A run without data: ``step(model, x, y, m)`` is an iteration; ``concepts`` (C,) are those of the classes."""
     schedule = SimpleNamespace(epochs=1, milestones=[], batch_size=1, lr=lr, momentum=0.9, weight_decay=decay)
-    task = SimpleNamespace(concepts=concepts, train=SimpleNamespace(steps=lambda batch_size: 1))
-    return training.Training(model, task, variant, schedule, here, 0, "benchmark")
+    data = SimpleNamespace(train=SimpleNamespace(steps=lambda batch_size: 1))
+    run = training.Training(model, data, variant, schedule, here, 0, "benchmark")
+    return SimpleNamespace(model=model, step=lambda net, x, y, m: run.step(net, x, y, concepts[y], m))

@@ -1,5 +1,7 @@
 """Shows which concept each class of a dataset belongs to, and why: python -m scripts.concepts_table."""
 
+from __future__ import annotations
+
 import argparse
 import difflib
 import re
@@ -8,40 +10,33 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hrrl.common.names import composed
-from hrrl.concepts import (
-    OTHERS,
-    TABLE1,
-    TABLE1_SYNSETS,
-    Setting,
+from hrrl.concepts import OTHERS, TABLE1, Setting, concept_order, csv_file, group_classes, ilsvrc12_wnids, resolve
+from hrrl.concepts.hypernyms import (
     Wnids,
     class_synsets,
-    concept_order,
     find_synset,
     find_wnid,
-    group_classes,
-    ilsvrc12_wnids,
+    is_wnid,
     most_specific,
     named_synsets,
-    resolve,
 )
-from hrrl.concepts.wordnet import Synset
-from hrrl.data.manifest import read_manifest
+from hrrl.concepts.names import TABLE1_SYNSETS
+from hrrl.data.manifest import Manifest, read_manifest
 from hrrl.errors import UserError, escape_what_stdout_lacks
 
-Named = Sequence[tuple[str, Synset]]  # concepts, in order of precedence
-Images = dict[str, Counter[int]]  # labels of each split
+if TYPE_CHECKING:
+    from nltk.corpus.reader.wordnet import Synset
 
 PARAMS = (".yaml", ".yml")
 BENCHMARK = "data/benchmark"  # the manifest of the params file's benchmark, when it is listed
+Cell = tuple[int, str]  # a class, as its index, and a concept
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m scripts.concepts_table", description="Shows which concept each class of a dataset belongs to."
-    )
+    parser = argparse.ArgumentParser(prog="python -m scripts.concepts_table", description=__doc__)
     parser.add_argument(
         "dataset",
         nargs="?",
@@ -52,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--concepts",
         default="table1",
         metavar="SETTING",
-        help="table1 (the default); auto:K; a file class,concept (.csv); a params file (.yaml), for its concepts "
-        "and synsets; or name=synset,name=synset in order of precedence",
+        help="table1 (the default); auto:K; a file class,concept or image,concept (.csv); a params file (.yaml), for "
+        "its concepts and synsets; or name=synset,name=synset in order of precedence",
     )
     parser.add_argument("--tree", metavar="CLASS", help="a class name, wnid or synset: its hypernyms up to the root")
     options = parser.parse_args(arguments)
@@ -61,13 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         of_params = options.dataset.endswith(PARAMS)
         concepts, synsets = _parse_setting(options.dataset if of_params else options.concepts)
-        folder = BENCHMARK if of_params else options.dataset
-        classes, wnids, images = _read_dataset(folder)
+        manifest = _read_dataset(BENCHMARK if of_params else options.dataset)
+        classes, wnids = (manifest.classes, manifest.wnids) if manifest else (ilsvrc12_wnids(), ilsvrc12_wnids())
         concepts = resolve(classes, wnids, synsets, concepts)
         if options.tree:
-            print(*_trees(options.tree, classes, wnids, synsets, concepts), sep="\n\n")
+            named = named_synsets(concepts) if isinstance(concepts, list) else []
+            print(*(_tree(*found, named) for found in _look_up(options.tree, classes, wnids, synsets)), sep="\n\n")
         else:
-            print(_table(classes, wnids, synsets, concepts, images))
+            paper = TABLE1 if concepts == TABLE1_SYNSETS and len(classes) == 1000 else {}
+            print(_table(classes, paper, *_grouped(classes, wnids, synsets, concepts, manifest)))
     except UserError as error:
         sys.exit(str(error))
 
@@ -96,57 +93,58 @@ def _read_params(path: str) -> tuple[Setting, dict[str, str]]:
     return params.as_dict()["concepts"], synsets
 
 
-def _read_dataset(dataset: str) -> tuple[list[str], Wnids, Images]:
-    """(classes, wnids, {split: Counter of labels})"""
-    if dataset == "ilsvrc12":
-        wnids = ilsvrc12_wnids()
-        return wnids, wnids, {}
-    if not Path(dataset, "dataset.json").is_file():
+def _read_dataset(dataset: str) -> Manifest | None:
+    if dataset != "ilsvrc12" and not Path(dataset, "dataset.json").is_file():
         raise UserError(f"{dataset}: not a dataset's folder; takes one with dataset.json, or ilsvrc12")
-    manifest = read_manifest(dataset)
-    images = {split: Counter(manifest.labels(split).tolist()) for split in manifest.splits}
-    return manifest.classes, manifest.wnids, images
+    return None if dataset == "ilsvrc12" else read_manifest(dataset)
 
 
-def _table(classes: Sequence[str], wnids: Wnids, synsets: Mapping[str, str], concepts: Setting, images: Images) -> str:
+def _grouped(
+    classes: Sequence[str], wnids: Wnids, synsets: Mapping[str, str], concepts: Setting, manifest: Manifest | None
+) -> tuple[Sequence[str], list[Cell], dict[str, Counter[Cell]]]:
+    """The concepts in order, which class is in which, and the images of each such pair by split."""
+    splits = manifest.splits if manifest else {}
+    labels = {split: rows.labels.tolist() for split, rows in splits.items()}
+    if isinstance(concepts, dict) and csv_file.by_image(concepts):
+        skipped = [path for rows in splits.values() for path in rows.skipped]
+        paths = {split: list(rows.paths) for split, rows in splits.items()}
+        names, found = csv_file.of_images(concepts["csv"], paths, skipped, partial=True)
+        images = {s: Counter((y, names[k]) for y, k in zip(labels[s], found[s], strict=True)) for s in splits}
+        return names, sorted(set().union(*images.values())), images
     mapping = group_classes(classes, wnids, synsets, concepts)
-    paper = TABLE1 if concepts == TABLE1_SYNSETS and len(classes) == 1000 else None
-    lines: list[list[Any]] = [
-        ["concept", "classes"] + ["Table 1"] * bool(paper) + [f"{split} images" for split in images]
-    ]
-    for concept in concept_order(concepts):
-        members = [i for i, name in enumerate(classes) if mapping[name] == concept]
-        counts = [len(members)] + ([paper[concept]] if paper else [])
-        counts += [sum(labels[i] for i in members) for labels in images.values()]
-        lines.append([concept, *counts, ", ".join(_title(classes[i]) for i in members)])
-    width = max(len(str(line[0])) for line in lines)
-    return "\n".join(_row(line, lines[0], width) for line in lines)
+    images = {split: Counter((y, mapping[classes[y]]) for y in several) for split, several in labels.items()}
+    return concept_order(concepts), [(c, mapping[name]) for c, name in enumerate(classes)], images
 
 
-def _row(line: list[Any], header: list[str], width: int) -> str:
-    """One line of numbers and, below it, the classes."""
-    numbers = "".join(f"  {value:>{len(title)}}" for value, title in zip(line[1:], header[1:], strict=False))
-    text = f"{line[0]:<{width}}{numbers}"
-    if len(line) == len(header) or not line[-1]:
-        return text
-    return text + "\n" + textwrap.fill(line[-1], 100, initial_indent="    ", subsequent_indent="    ")
+def _table(
+    classes: Sequence[str],
+    paper: Mapping[str, int],
+    order: Sequence[str],
+    cells: Sequence[Cell],
+    images: Mapping[str, Counter[Cell]],
+) -> str:
+    """For each concept a line of numbers and, below it, the classes."""
+    header = ["classes", *["Table 1"] * bool(paper), *(f"{split} images" for split in images)]
+    width = max(map(len, ["concept", *order]))
+    lines = [f"{'concept':<{width}}  {'  '.join(header)}"]
+    for concept in order:
+        own = [cell for cell in cells if cell[1] == concept]
+        counts = [len(own), *([paper[concept]] if paper else []), *(sum(n[c] for c in own) for n in images.values())]
+        numbers = "".join(f"  {value:>{len(title)}}" for value, title in zip(counts, header, strict=True))
+        lines.append(f"{concept:<{width}}{numbers}")
+        names = ", ".join(_title(classes[c]) for c, _ in own)
+        lines += textwrap.wrap(names, 100, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines)
 
 
 def _title(name: str) -> str:
     """A class name that is a wnid, in words."""
-    return find_wnid(name).lemma_names()[0].replace("_", " ") if re.fullmatch(r"n\d{8}", name) else name
-
-
-def _trees(
-    wanted: str, classes: Sequence[str], wnids: Wnids, synsets: Mapping[str, str], concepts: Setting
-) -> list[str]:
-    named = named_synsets(concepts) if isinstance(concepts, list) else []
-    return [_tree(title, synset, named) for title, synset in _look_up(wanted, classes, wnids, synsets)]
+    return find_wnid(name).lemma_names()[0].replace("_", " ") if is_wnid(name) else name
 
 
 def _look_up(wanted: str, classes: Sequence[str], wnids: Wnids, synsets: Mapping[str, str]) -> list[tuple[str, Synset]]:
     """(title, synset) of what a user means by a class name, a wnid or a synset name."""
-    if re.fullmatch(r"n\d{8}", wanted):
+    if is_wnid(wanted):
         return [(wanted, find_wnid(wanted))]
     if (wanted := composed(wanted)) in classes:
         wnid = wnids[classes.index(wanted)] if wnids else None
@@ -166,7 +164,7 @@ def _look_up(wanted: str, classes: Sequence[str], wnids: Wnids, synsets: Mapping
     return words[word]
 
 
-def _tree(title: str, synset: Synset, concepts: Named) -> str:
+def _tree(title: str, synset: Synset, concepts: Sequence[tuple[str, Synset]]) -> str:
     """The hypernym paths of a synset as one indented tree from the root down, concepts marked."""
     marks: dict[Synset, str] = {}
     for name, concept in concepts:

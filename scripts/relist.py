@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from stages.common import plain, read_params
 from stages.paths import CONCEPTS, dataset_folder, read_json, resolved
 
-from hrrl.concepts import csv_hash
+from hrrl.concepts import csv_file
 from hrrl.data.manifest import relisted
 from hrrl.errors import UserError
 from scripts import cells
@@ -48,7 +48,7 @@ def changed(params, skip: set[str]) -> dict[str, str]:
             found[stage] = relisted(SimpleNamespace(**read_json(definition)), dataset, folder)
     source = CONCEPTS / "source.json"
     concepts = plain(params.concepts)
-    if "concepts" not in skip and source.exists() and read_json(source)["csv"] != csv_hash(concepts):
+    if "concepts" not in skip and source.exists() and read_json(source)["csv"] != csv_file.sha256(concepts):
         found["concepts"] = f"concepts: {concepts['csv']} changed"
     return {stage: why for stage, why in found.items() if why}
 

@@ -10,6 +10,8 @@ import pandas as pd
 
 from hrrl import concepts
 from hrrl.common.files import replacing
+from hrrl.concepts import csv_file
+from hrrl.concepts.names import TABLE1_SYNSETS
 from hrrl.data.manifest import read_manifest
 from hrrl.errors import UserError
 
@@ -17,26 +19,47 @@ from hrrl.errors import UserError
 def main(params):
     manifest, synsets = labelled(params)
     setting = concepts.resolve(manifest.classes, manifest.wnids, synsets, plain(params.concepts))
-    mapping = concepts.group_classes(manifest.classes, manifest.wnids, synsets, setting)
-    names, ids = concepts.class_concepts(mapping, manifest.classes, concepts.concept_order(setting))
-    table = statistics(names, ids, manifest)
+    content, of_training = grouped(params, manifest, synsets, setting)
+    names = content["names"]
+    pairs = np.unique(np.stack([manifest.labels("train"), of_training], 1), axis=0).tolist()  # class, concept
+    table = statistics(names, of_training, pairs)
+    if "images" in content:  # then a class may be in several concepts
+        table.insert(2, "of", len(manifest.classes))
     shares = {variant: q0(params, variant, table, setting) for variant in params.runs.pretrain}
     with replacing(CONCEPTS) as folder:
         folder.mkdir()
-        classes = pd.DataFrame({"class": manifest.classes, "concept": [mapping[c] for c in manifest.classes]})
+        classes = pd.DataFrame([(manifest.classes[c], names[k]) for c, k in pairs], columns=["class", "concept"])
         classes.to_csv(folder / "classes.csv", index=False)
         table.to_csv(folder / "concepts.csv", index=False)
         table1().to_csv(folder / "table1.csv", index=False)
         targets(params, setting).to_csv(folder / "targets.csv", index=False)
-        members(params, setting).to_csv(folder / "members.csv", index=False)
+        members(classes, manifest, synsets, setting).to_csv(folder / "members.csv", index=False)
         (folder / "q0").mkdir()
         for variant, values in shares.items():
             (folder / "q0" / f"{variant}.json").write_text(json.dumps(values) + "\n", encoding="utf-8")
-        (folder / "benchmark.json").write_text(json.dumps({"names": names, "ids": ids}) + "\n", encoding="utf-8")
+        (folder / "benchmark.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
         (folder / "titles.json").write_text(json.dumps(titles(params), indent=1) + "\n", encoding="utf-8")
         (folder / "source.json").write_text(
-            json.dumps({"csv": concepts.csv_hash(plain(params.concepts))}) + "\n", encoding="utf-8"
+            json.dumps({"csv": csv_file.sha256(plain(params.concepts))}) + "\n", encoding="utf-8"
         )
+
+
+def grouped(params, manifest, synsets, setting) -> tuple[dict, np.ndarray]:
+    """What cells train on: names of the concepts and which each class, or each image, has; and of training images."""
+    if csv_file.by_image(setting):
+        images = {split: list(rows.paths) for split, rows in manifest.splits.items()}
+        skipped = [path for rows in manifest.splits.values() for path in rows.skipped]
+        names, found = csv_file.of_images(setting["csv"], images, skipped, is_part(params.benchmark))
+        return {"names": names, "images": found}, np.array(found["train"])
+    mapping = concepts.group_classes(manifest.classes, manifest.wnids, synsets, setting)
+    names, ids = concepts.class_concepts(mapping, manifest.classes, concepts.concept_order(setting))
+    return {"names": names, "ids": ids}, np.array(ids)[manifest.labels("train")]
+
+
+def is_part(dataset) -> bool:
+    """Whether a dataset takes some of the classes or images that there are."""
+    definition = read_json(resolved("datasets", dataset))
+    return bool(definition["classes"]) or "[" in definition["train"] + (definition["test"] or "")
 
 
 def labelled(params, target=None):
@@ -58,6 +81,11 @@ def q0(params, variant, table, concept_setting) -> list[float] | None:
         return [1 / len(names)] * len(names)
     if isinstance(setting, dict):
         return given_shares(setting, names, f"variants.{variant}.concept.{method}.q0")
+    if csv_file.by_image(concept_setting):
+        raise UserError(
+            f"variants.{variant}.concept.{method}.q0: {setting} takes concepts of classes; "
+            f"{concept_setting['csv']} has those of the benchmark's images"
+        )
     manifest, synsets = labelled(params, setting.removeprefix("target:"))
     mapping = concepts.group_classes(manifest.classes, manifest.wnids, synsets, concept_setting)
     return concepts.target_distribution([mapping[manifest.classes[y]] for y in manifest.labels("train")], names)
@@ -69,10 +97,9 @@ def given_shares(shares, names, key) -> list[float]:
     return [shares[name] for name in names]
 
 
-def statistics(names, ids, manifest) -> pd.DataFrame:
+def statistics(names, of_training, pairs) -> pd.DataFrame:
     """Classes, training images and q0 per concept."""
-    images = np.bincount(np.array(ids)[manifest.labels("train")], minlength=len(names))
-    classes = np.bincount(ids, minlength=len(names))
+    images, classes = (np.bincount(k, minlength=len(names)) for k in (of_training, [k for _, k in pairs]))
     return pd.DataFrame({"concept": names, "classes": classes, "images": images, "q0": images / images.sum()})
 
 
@@ -94,15 +121,19 @@ def table1() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["concept", "classes", "paper"])
 
 
-def members(params, concept_setting) -> pd.DataFrame:
+def members(benchmark, manifest, synsets, setting) -> pd.DataFrame:
     """The classes of each concept in words, of the benchmark and of ILSVRC12, and WordNet's way down to one of each."""
-    manifest, synsets = labelled(params)
-    wnids = concepts.ilsvrc12_wnids()
-    groups = {
-        "benchmark": (manifest.classes, manifest.wnids, synsets, concept_setting),
-        "ilsvrc12": (wnids, wnids, {}, concepts.TABLE1_SYNSETS),
+    ilsvrc12 = pd.DataFrame(concepts.group_wnids(concepts.ilsvrc12_wnids()).items(), columns=["class", "concept"])
+    by_class = dict(zip(manifest.classes, manifest.wnids, strict=True))
+    datasets = {
+        "benchmark": (benchmark, concepts.concept_order(setting), by_class, synsets, setting),
+        "ilsvrc12": (ilsvrc12, concepts.CONCEPTS, {wnid: wnid for wnid in ilsvrc12["class"]}, {}, TABLE1_SYNSETS),
     }
-    return pd.DataFrame([{"dataset": name} | row for name, group in groups.items() for row in concepts.members(*group)])
+    rows = []
+    for dataset, (classes, order, *known) in datasets.items():
+        groups = {name: own for name in order if (own := classes["class"][classes.concept == name].tolist())}
+        rows += [{"dataset": dataset} | row for row in concepts.members(groups, *known)]
+    return pd.DataFrame(rows)
 
 
 def titles(params) -> dict[str, str]:

@@ -43,7 +43,7 @@ def curve(params, here, variant, seed, target, checkpoint) -> tuple:
     import torch
 
     from hrrl.train import models, training
-    from hrrl.train.evaluation import Task
+    from hrrl.train.evaluation import GroupedData
     from hrrl.train.fixed_step_batches import in_rounds
     from hrrl.train.progress import run_status
     from hrrl.transfer.robustness import right
@@ -51,7 +51,7 @@ def curve(params, here, variant, seed, target, checkpoint) -> tuple:
     model, description = models.load(model_folder(variant, seed))
     train, test = (open_data(params, split, description["image_size"], target) for split in ("train", "test"))
     schedule, train = in_rounds(params.finetune, train)
-    task = Task(train, test, torch.zeros(len(train.classes), dtype=torch.long), ["all"])
+    task = GroupedData.by_class(train, test, torch.zeros(len(train.classes), dtype=torch.long), ["all"])
     torch.manual_seed(seed)
     models.replace_head(model, len(train.classes))
     title = f"fine-tune {variant} seed {seed} on {target}"

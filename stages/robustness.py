@@ -21,7 +21,7 @@ def main(params, variant, seed):
         factors = variances(losses(model, task.test, here), task)
     write_json(measured("robustness", variant, seed, ".json"), accuracies(hits, task) | {"variances": factors})
     with replacing(measured("robustness", variant, seed, ".npz")) as file, open(file, "wb") as content:
-        concepts = task.concepts[task.test.labels].numpy().astype(np.int32)
+        concepts = task.test_concepts.numpy().astype(np.int32)
         packed = {f"{step:g}": np.packbits(those) for step, those in hits.items()}
         np.savez(content, concepts=concepts, **smooth, **packed)
 
@@ -33,14 +33,14 @@ def measure(params, here, model, task) -> dict:
 
 def accuracies(hits, task) -> dict:
     """In percent: of all images for each step size, and of each concept that has images on clean ones."""
-    of = task.concepts[task.test.labels].numpy()
+    of = task.test_concepts.numpy()
     concepts = {name: share(hits[0.0][of == k]) for k, name in enumerate(task.names) if (of == k).any()}
     return {"steps": [{"step_size": s, "accuracy": share(those)} for s, those in hits.items()], "concepts": concepts}
 
 
 def variances(found, task) -> dict:
     """concept -> what plain batches do to the variance of its term of q's gradient (Section 3.3)."""
-    factors = variance_factors(found, task.concepts[task.test.labels].numpy(), task.counts.numpy())
+    factors = variance_factors(found, task.test_concepts.numpy(), task.counts.numpy())
     return {name: float(factor) for name, factor in zip(task.names, factors, strict=True) if factor == factor}
 
 

@@ -22,7 +22,7 @@ from hrrl.data.manifest import prepare
 from hrrl.data.sources import locked
 from hrrl.settings.schema import Dataset
 from hrrl.train import models, training
-from hrrl.train.evaluation import Task
+from hrrl.train.evaluation import GroupedData
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -75,13 +75,13 @@ def pytest_xdist_make_scheduler(config, log):
     return Scheduling(config, log)
 
 
-def digits_task(folder) -> Task:
+def digits_task(folder) -> GroupedData:
     """Ten classes of 8 x 8 digits in three concepts of 6, 3 and 1 classes; 100 training images."""
     definition = Dataset(kind="digits", train="train[:10]", test="test[:7]")
     if not folder.exists():
         prepare(definition, "digits").write(folder)
     train, test = (open_split(folder, None, split, 16) for split in ("train", "test"))
-    return Task(train, test, torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 2]), ["many", "some", "few"])
+    return GroupedData.by_class(train, test, torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 2]), ["many", "some", "few"])
 
 
 def network(seed: int = 0):

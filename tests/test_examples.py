@@ -17,14 +17,14 @@ from conftest import COMPUTE, ROOT, SCHEDULE, method
 from PIL import Image
 
 from hrrl import group_wnids
-from hrrl.concepts import class_concepts
+from hrrl.concepts import class_concepts, csv_file
 from hrrl.concepts.wordnet import open_wordnet
 from hrrl.data.loading import open_split
 from hrrl.data.manifest import prepare
 from hrrl.settings.schema import Dataset
 from hrrl.train import models, runtime, training
 from hrrl.train.checkpoint import Checkpoint
-from hrrl.train.evaluation import Task
+from hrrl.train.evaluation import GroupedData
 
 SYNSETS = {
     "T-shirt/top": "jersey.n.03",
@@ -114,6 +114,7 @@ def printed(python, images, tmp_path_factory):
         ["plain_pytorch.py", images],
         ["timm_vit.py", images, "model.pt"],
         ["concepts_and_score.py", images.parent / "nouns", *vit],
+        ["groups_by_image.py", images.parent / "strokes"],
         *([["lightning_module.py", images]] if find_spec("pytorch_lightning") else []),
     ]
     calls = json.dumps([[str(ROOT / "examples" / name), *map(str, arguments)] for name, *arguments in calls])
@@ -149,7 +150,7 @@ def test_the_plain_loop_reaches_the_pipelines_accuracy(printed, manifest, wnids,
     mapping = group_wnids(wnids)
     names, concepts = class_concepts(mapping, wnids, sorted(set(mapping.values())))
     train, test = (open_split(manifest, None, split, 28) for split in ("train", "test"))
-    task = Task(train, test, torch.tensor(concepts), names)
+    task = GroupedData.by_class(train, test, torch.tensor(concepts), names)
     augment = SimpleNamespace(crop="none", flip=False)
     changes = {"epochs": 6, "batch_size": 50, "milestones": [4, 5], "weight_decay": 5e-4, "augment": augment}
     variant = method(task, {"gradient": {"tau": 0.5}}, {"hrrl": {"lam": 1.0, "s": 50}})
@@ -171,6 +172,19 @@ def test_timms_factories_and_the_score_of_its_model(printed):
     assert float(re.search(r"accuracy (\S+),", score)[1]) > 50
 
 
+def test_groups_by_image_raise_the_worst_one_and_are_what_the_pipeline_reads(printed, images):
+    rows = [line.split(", ") for line in printed["groups_by_image.py"].splitlines()]
+    worst = {method: min(float(group.split()[-1]) for group in groups) for method, *groups in rows}
+    assert worst["CL"] > worst["ERM"] > 50
+    folder = images.parent / "strokes"
+    manifest = prepare(Dataset(kind="imagefolder", root=str(folder)), "strokes")
+    paths = {split: list(rows.paths) for split, rows in manifest.splits.items()}
+    names, ids = csv_file.of_images(folder / "groups.csv", paths)
+    assert sorted(names) == [" ".join(group.split()[:2]) for group in rows[0][1:]]
+    for split, found in ids.items():
+        assert [names[k].split()[0] for k in found] == [manifest.classes[y] for y in manifest.labels(split)]
+
+
 @pytest.mark.skipif(not find_spec("pytorch_lightning"), reason="pip install 'hrrl[dev]' brings pytorch-lightning")
 def test_a_lightning_module(printed):
     assert printed["lightning_module.py"].splitlines()[-1].startswith("8 steps")
@@ -178,6 +192,7 @@ def test_a_lightning_module(printed):
 
 def test_an_example_is_one_screen():
     sizes = {file.name: len(file.read_text().splitlines()) for file in (ROOT / "examples").glob("*.py")}
-    assert sizes.keys() == {"plain_pytorch.py", "timm_vit.py", "lightning_module.py", "concepts_and_score.py"}
-    assert max(sizes.values()) <= 62
+    names = "plain_pytorch", "timm_vit", "lightning_module", "concepts_and_score", "groups_by_image"
+    assert sizes.keys() == {f"{name}.py" for name in names}
+    assert max(sizes.values()) <= 64
     assert sum(bool(line.strip()) for line in (ROOT / "examples/plain_pytorch.py").read_text().splitlines()) < 40

@@ -63,7 +63,7 @@ def test_a_concept_of_a_csv_has_a_name(tmp_path, name):
     path = tmp_path / "mine.csv"
     path.write_text(f'class,concept\nBag,"{name}"\n')
     with pytest.raises(UserError, match=r"line 2: .* (is no name of a concept|stands for something else)"):
-        concepts.csv_hash({"csv": str(path)})
+        concepts.csv_file.sha256({"csv": str(path)})
 
 
 def test_the_page_shows_names_as_text(tmp_path):

@@ -28,8 +28,8 @@ def train(task, folder, settings, epochs=None, watch=None):
             model, task, method(task, concept={"hrrl": {"lam": 1.0}}), settings, here, 0, "t", watch
         )
         if epochs:  # as a run that is killed then
-            save = run.watch.epoch
-            run.watch.epoch = lambda history, speed: save(history, speed) or (len(history) == epochs and stop())
+            save = run.callback.epoch
+            run.callback.epoch = lambda history, speed: save(history, speed) or (len(history) == epochs and stop())
         run.fit(Checkpoint(folder, {"params": "p"}))
     return run
 

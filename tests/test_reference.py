@@ -20,7 +20,7 @@ from hrrl.methods.interfaces import GroupWeighting, Perturbation
 from hrrl.settings.schema import Dataset
 from hrrl.train import recipes, runtime, training
 from hrrl.train.checkpoint import Checkpoint
-from hrrl.train.evaluation import Task, evaluate
+from hrrl.train.evaluation import GroupedData, evaluate
 from hrrl.train.models import Classifier
 from hrrl.transfer.extraction import extract_features
 from hrrl.transfer.features import features
@@ -35,12 +35,12 @@ SCHEDULE = SimpleNamespace(
 
 
 @pytest.fixture(scope="module")
-def task(tmp_path_factory) -> Task:
+def task(tmp_path_factory) -> GroupedData:
     """Ten classes of digits as they are, 8 x 8, in concepts of 6, 3 and 1 classes; 100 images and 60 for validation."""
     folder = tmp_path_factory.mktemp("digits")
     prepare(Dataset(kind="digits", train="train[:10]", test="test[:6]"), "digits").write(folder)
     train, test = (open_split(folder, None, split, 8) for split in ("train", "test"))
-    return Task(train, test, torch.tensor(CONCEPTS), NAMES[:3])
+    return GroupedData.by_class(train, test, torch.tensor(CONCEPTS), NAMES[:3])
 
 
 def smooth() -> nn.Sequential:
@@ -99,7 +99,7 @@ def test_images_are_scikit_learns_digits(task):
         assert torch.equal(labels, y)
         torch.testing.assert_close(found / 255, x, rtol=0, atol=1e-6)
     assert task.counts.tolist() == COUNTS
-    assert Task(task.train, task.test, task.concepts, NAMES).counts.tolist() == [*COUNTS, 0]
+    assert GroupedData.by_class(task.train, task.test, torch.tensor(CONCEPTS), NAMES).counts.tolist() == [*COUNTS, 0]
 
 
 @pytest.mark.parametrize("step", [None, 0.3])
@@ -108,7 +108,7 @@ def test_evaluation_is_a_plain_loops(task, trained, step):
     x, y = reference.digits("test", 6)
     net = normalised(copy.deepcopy(trained))
     expected = reference.measured(net, x if step is None else reference.moved(net, x, y, step), y, CONCEPTS, NAMES)
-    whole = Task(task.train, task.test, task.concepts, NAMES)  # one concept has no images
+    whole = GroupedData.by_class(task.train, task.test, torch.tensor(CONCEPTS), NAMES)  # one concept has no images
     with runtime.start(COMPUTE) as here:
         example = None if step is None else Gradient(step)
         found = evaluate(Classifier(copy.deepcopy(trained)), whole, here, 7, example)

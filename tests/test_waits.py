@@ -6,13 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import COMPUTE, method
+from conftest import COMPUTE, SCHEDULE, method
 from test_contract import point
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks import steps
 from hrrl import fast, methods
 from hrrl.fast.convolution import speed_up
 from hrrl.methods.interfaces import GroupWeighting
@@ -21,8 +20,9 @@ from hrrl.train.models import Classifier
 
 COMBINATIONS = list(product(*([None, *methods.names(axis)] for axis in methods.AXES)))
 READS = ("aten::item", "aten::_local_scalar_dense", "aten::is_nonzero", "aten::nonzero", "aten::masked_select")
-TASK = SimpleNamespace(concepts=torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 2]), counts=torch.tensor([60, 30, 10]))
-BATCH = torch.arange(8 * 3 * 16 * 16).view(8, 3, 16, 16).to(torch.uint8), torch.arange(8), 8
+TASK = SimpleNamespace(counts=torch.tensor([60, 30, 10]), train=SimpleNamespace(steps=lambda batch_size: 3))
+MARKS = torch.stack([torch.arange(8), torch.tensor([0, 0, 0, 0, 0, 0, 1, 2])])  # classes and concepts
+BATCH = torch.arange(8 * 3 * 16 * 16).view(8, 3, 16, 16).to(torch.uint8), MARKS, 8
 
 
 class Reading(GroupWeighting):
@@ -70,14 +70,14 @@ def small_network() -> Classifier:
 def stepper(here, chosen):
     """A function that makes a step of Algorithm 1 on a batch; the first one has been made."""
     net = small_network().train()
-    run = steps.stepper(net, TASK.concepts, chosen, 0.1, 1e-4, here)
+    run = training.Training(net, TASK, chosen, SCHEDULE, here, 0, "test")
     if here.device.type == "meta":
         run.optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)  # there is no fused one
-    [batch] = here.feed([BATCH])
+    [(x, (y, concepts), m)] = here.feed([BATCH])
 
     def step():
-        run.step(net, *batch)
-        run.callback.step(batch[1], run.trace, [])
+        run.step(net, x, y, concepts, m)
+        run.callback.step(y, run.trace, [])
 
     step()
     return step

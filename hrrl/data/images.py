@@ -40,10 +40,10 @@ class TrainingImages(Labelled, Protocol):
         """Batches per epoch."""
         ...
 
-    def train_batches(
+    def drawn_batches(
         self, batch_size: int, augment: Augment, seed: int, epoch: int, rank: int = 0, world: int = 1
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
-        """This process's part of each batch: (b, 3, S, S) uint8, labels (b,) int64, and the size of the whole batch."""
+    ) -> Iterator[tuple[torch.Tensor, np.ndarray, int]]:
+        """This process's part of each batch: (b, 3, S, S) uint8, their positions (b,), and the whole batch's size."""
         ...
 
 

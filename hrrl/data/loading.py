@@ -155,7 +155,12 @@ class Source:
         """Training batches per epoch: the last one is left out where it is not full."""
         return max(1, len(self) // batch_size)
 
-    def train_batches(
+    def train_batches(self, *arguments: Any, **named: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
+        """As :meth:`drawn_batches`, with the labels y (b,) int64 in the place of the rows."""
+        for x, rows, m in self.drawn_batches(*arguments, **named):
+            yield x, self.labels[rows], m
+
+    def drawn_batches(
         self,
         batch_size: int,
         augment: Augment,
@@ -164,7 +169,7 @@ class Source:
         rank: int = 0,
         world: int = 1,
         steps: slice = slice(None),
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
+    ) -> Iterator[tuple[torch.Tensor, np.ndarray, int]]:
         """This process's part of each batch of an epoch, in an order that follows from (seed, epoch).
 
         Args:
@@ -174,7 +179,7 @@ class Source:
             rank, world: this process among all.
             steps: which of the epoch's batches; what is in a batch does not depend on it.
         Yields:
-            x (b, 3, S, S) uint8, y (b,) int64, m.
+            x (b, 3, S, S) uint8; rows (b,) int64, the images' positions in the split; m.
         """
         m = min(batch_size, len(self))
         order = _random(ORDER, seed, epoch).permutation(len(self))
@@ -183,7 +188,7 @@ class Source:
             bounds = _bounds(m, world)[rank : rank + 2]
             parts.append((step, order[step * m : (step + 1) * m], slice(*bounds)))
         for (_, batch, part), x in zip(parts, self._augmented(parts, augment, seed, epoch), strict=True):
-            yield x, self.labels[batch[part]], m
+            yield x, batch[part], m
 
     def eval_batches(
         self, batch_size: int, rank: int = 0, world: int = 1, rows: np.ndarray | None = None

@@ -10,7 +10,7 @@ from hrrl.data.images import Images
 from hrrl.gallery.choice import evenly, pixels, some, spread
 from hrrl.gallery.sheets import Album
 from hrrl.methods.interfaces import Perturbation
-from hrrl.train.evaluation import Task
+from hrrl.train.evaluation import GroupedData
 from hrrl.train.models import Classifier
 from hrrl.train.runtime import Runtime
 
@@ -26,16 +26,18 @@ WRM_GAMMA = 3.0  # where no variant says
 # --------------------------------------------------------------------------------------------- benchmark, targets
 
 
-def concepts(album: Album, task: Task, seed: int) -> list[dict]:
+def concepts(album: Album, task: GroupedData, seed: int) -> list[dict]:
     """Validation images of each concept, over its classes: name, classes, picture."""
-    random, labels, shown = np.random.default_rng(seed), task.test.labels.numpy(), []
+    random, shown, (train, test) = np.random.default_rng(seed), [], _cells(task)
+    there = np.union1d(train, test).tolist()
     for k, name in list(enumerate(task.names))[:CONCEPTS]:
-        members = [c for c in range(len(task.test.classes)) if task.concepts[c] == k]
-        chosen = spread(random, labels, some(random, members, PER_SHEET), PER_SHEET)
+        members = [cell for cell in there if cell % len(task.names) == k]
+        chosen = spread(random, test, some(random, members, PER_SHEET), PER_SHEET)
         if len(chosen):
             alt = f"Images of the concept {name}: {_classes(task.test, chosen)}"
+            classes = [task.test.classes[cell // len(task.names)] for cell in members]
             sheet = album.add(f"concept-{k}", _unit(pixels(task.test, chosen)), alt)
-            shown.append({"name": name, "classes": [task.test.classes[c] for c in members], "picture": sheet})
+            shown.append({"name": name, "classes": classes, "picture": sheet})
     return shown
 
 
@@ -82,7 +84,9 @@ def points(variants: dict[str, dict], headline: str) -> list[dict]:
     return [{"gradient": {"tau": tau}} for tau in evenly(taus, TAUS)] + others
 
 
-def moves(album: Album, model: Classifier, task: Task, here: Runtime, points: list[tuple], seed: int) -> list[dict]:
+def moves(
+    album: Album, model: Classifier, task: GroupedData, here: Runtime, points: list[tuple], seed: int
+) -> list[dict]:
     """What each perturbation does to a few validation images: the model moves its own images, as in Fig. 4.
 
     Args:
@@ -93,11 +97,11 @@ def moves(album: Album, model: Classifier, task: Task, here: Runtime, points: li
         prediction, its probability and the loss of the true class.
     """
     random = np.random.default_rng(seed)
-    members: dict[int, list[int]] = {}  # classes of each concept
-    for c in task.test.labels.unique().tolist():
-        members.setdefault(int(task.concepts[c]), []).append(c)
-    classes = [int(random.choice(those)) for those in some(random, list(members.values()), EXAMPLES)]
-    chosen = spread(random, task.test.labels.numpy(), classes, EXAMPLES)
+    members: dict[int, list[int]] = {}  # of each concept
+    for cell in np.unique(cells := _cells(task)[1]).tolist():
+        members.setdefault(cell % len(task.names), []).append(cell)
+    drawn = [int(random.choice(those)) for those in some(random, list(members.values()), EXAMPLES)]
+    chosen = spread(random, cells, drawn, EXAMPLES)
     here.place(model).eval()
     x, y = here.images(pixels(task.test, chosen)), task.test.labels[chosen].to(here.device)
     shown = [{"class": task.test.classes[c], "rows": []} for c in y.tolist()]
@@ -139,7 +143,7 @@ def _amplification(difference: torch.Tensor) -> float:
 # ---------------------------------------------------------------------------------------------- weights, features
 
 
-def weights(album: Album, model: Classifier, task: Task, here: Runtime, q: dict[str, float], seed: int) -> dict:
+def weights(album: Album, model: Classifier, task: GroupedData, here: Runtime, q: dict[str, float], seed: int) -> dict:
     """The concepts by the weight of their images, N/N_k q_k, with images of the first and the last.
 
     Args:
@@ -149,17 +153,17 @@ def weights(album: Album, model: Classifier, task: Task, here: Runtime, q: dict[
         ``concepts``: name, q, share and weight, heaviest first; ``most`` and ``least``: name, picture, and the mean
         loss of all images that were looked at. The images are those with the largest loss among CANDIDATES.
     """
-    random, labels = np.random.default_rng(seed), task.test.labels.numpy()
+    random = np.random.default_rng(seed)
     share = (task.counts.double() / task.counts.sum()).tolist()
     rows = [{"name": n, "q": q[n], "share": s, "weight": q[n] / s} for n, s in zip(task.names, share, strict=True)]
     rows = sorted(rows, key=lambda row: -row["weight"])
     shown: dict[str, Any] = {"concepts": rows}
-    held_out = set(task.concepts[task.test.labels].tolist())
+    held_out = set(task.test_concepts.tolist())
     with_images = [row["name"] for row in rows if task.names.index(row["name"]) in held_out]
     here.place(model).eval()
     for key, name in (("most", with_images[0]), ("least", with_images[-1])):
         k = task.names.index(name)
-        drawn = random.permutation(np.flatnonzero(task.concepts.numpy()[labels] == k))[:CANDIDATES]
+        drawn = random.permutation(np.flatnonzero(task.test_concepts.numpy() == k))[:CANDIDATES]
         images = pixels(task.test, drawn)
         seen = _seen(model, here, here.images(images), task.test.labels[drawn].to(here.device))
         losses = np.array([one["loss"] for one in seen])
@@ -214,6 +218,12 @@ def _nearest(train: np.ndarray, queries: np.ndarray, n: int) -> np.ndarray:
 
 
 # -------------------------------------------------------------------------------------------------------- helpers
+
+
+def _cells(task: GroupedData) -> list[np.ndarray]:
+    """Class and concept of each training and each validation image as one number, class * K + concept."""
+    pairs = ((task.train.labels, task.train_concepts), (task.test.labels, task.test_concepts))
+    return [(labels * len(task.names) + concepts).numpy() for labels, concepts in pairs]
 
 
 def _unit(images: torch.Tensor) -> torch.Tensor:

@@ -78,7 +78,7 @@ def steps_above_floor(values: pd.DataFrame, results: "Results") -> list[float]:
     """
     means = values[values.variant == results.baseline].groupby("measure").value.mean()
     sizes = sorted(float(found[1]) for name in means.index if (found := STEP.fullmatch(name)))
-    chance = 100 / max(1, results.concepts.classes.sum())
+    chance = 100 / max(1, results.classes)
     clean = means.get("accuracy_step_0", means.get("benchmark_accuracy", 100.0))
     floor = chance + max(LEFT * (clean - chance), AT_LEAST * (100 - chance))
     return [size for size in sizes if size > 0 and means[f"accuracy_step_{size:g}"] > floor]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from hrrl.errors import UserError
 from hrrl.report import statistics
-from hrrl.report.results import Results
+from hrrl.report.results import CONCEPT_TITLES, Results
 
 HALF = statistics.quantile((1 + statistics.CONFIDENCE) / 2, None)
 LABEL = re.compile(r"(?:τ=([0-9.e-]+))?(?:, )?(?:λ=([0-9.e-]+))?\)$")  # the end of a search point's label
@@ -31,7 +31,8 @@ def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[
         values = pd.read_csv(tables / "runs.csv", keep_default_na=False)
         values = values.astype({"seed": int, "value": float})
         svm, shares = _table(tables / "svm.csv"), _table(tables / "concepts.csv")
-        concepts = shares.set_axis(["concept", "classes", "images", "q0"], axis=1).astype({"classes": int, "q0": float})
+        concepts = shares.rename(columns={title: column for column, title in CONCEPT_TITLES.items()})
+        concepts = concepts.astype({"q0": float} | dict.fromkeys({"classes", "of"} & {*concepts}, int))
     except (OSError, ValueError, AttributeError, KeyError) as error:
         raise UserError(f"{folder}: holds no numbers of a run ({error}); takes a folder with tables/runs.csv") from None
     rows = _json(Path(folder, "claims.json"))

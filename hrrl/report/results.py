@@ -41,6 +41,9 @@ COLUMNS = {
 }
 
 
+CONCEPT_TITLES = {"concept": "Concept", "classes": "Classes", "of": "Of", "images": "Training images"}
+
+
 @dataclass
 class Results:
     """The results of all stages. Accuracies and errors are in percent; a frame that is left out is empty.
@@ -80,7 +83,8 @@ class Results:
         regret: q's mean regret after a number of steps and its bound, for c in use and for c = 1 (s = 0) on the same
             losses.
         table1: classes per concept of ILSVRC12 beside the paper's counts.
-        concepts: classes, training images and their share q0 per concept of the benchmark.
+        concepts: classes, training images and their share q0 per concept of the benchmark; also ``of`` how many classes
+            where a file gives the concepts of images: a class may be in several.
         target_concepts: the share of each target's training images per concept; "unknown" where no WordNet concept
             of a class is known.
         search: one row per tau, lam (NaN: without that axis) and tuning seed: accuracy on the benchmark's validation
@@ -157,6 +161,11 @@ class Results:
     @property
     def concept_names(self) -> list[str]:
         return list(self.concepts.concept)
+
+    @property
+    def classes(self) -> int:
+        """How many classes the benchmark has."""
+        return int(self.concepts["of"].max() if "of" in self.concepts else self.concepts.classes.sum())
 
     def in_order(self, names: Iterable[str]) -> list[str]:
         """The variants among ``names``, in the order of params.yaml."""

@@ -6,7 +6,7 @@ import pandas as pd
 
 from hrrl.report import concept_difficulty, search, summary
 from hrrl.report.claims import ENDPOINTS, PAPERS_NAMES, STRONGER, of_paper
-from hrrl.report.results import Results
+from hrrl.report.results import CONCEPT_TITLES, Results
 from hrrl.report.statistics import TWO
 from hrrl.report.summary import Column
 
@@ -306,7 +306,7 @@ def q0(results: Results) -> pd.DataFrame:
 def concepts(results: Results) -> pd.DataFrame:
     """The benchmark's concepts."""
     table = results.concepts.assign(q0=results.concepts.q0.map("{:.4f}".format))
-    return table.rename(columns={"concept": "Concept", "classes": "Classes", "images": "Training images"})
+    return table.rename(columns=CONCEPT_TITLES)
 
 
 def maxima(results: Results) -> pd.DataFrame:

@@ -69,7 +69,7 @@ def _dataset(definition: "Dataset", key: str) -> None:
 
 def _concepts(grouping: Any) -> None:
     open_wordnet()  # Table 1 takes it, whatever the setting
-    concepts.csv_hash(grouping)
+    concepts.csv_file.sha256(grouping)
     if isinstance(grouping, list):
         concepts.named_synsets(grouping)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -16,29 +16,35 @@ Perturb = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]  # hrr
 
 
 @dataclass
-class Task:
-    """What a run trains on: images of C classes, each class in one of K concepts.
+class GroupedData:
+    """What a run trains on: labelled images, each in one of K concepts, which are WILDS's and group DRO's groups.
 
     Attributes:
         train, test: sources of images (hrrl.data.open_split), the second for the accuracy per epoch.
-        concepts: (C,) int64, the concept of each class.
+        train_concepts, test_concepts: int64, the concept of each of their images, in their order.
         names: the K concepts' names.
     """
 
     train: TrainingImages
     test: Images
-    concepts: torch.Tensor
+    train_concepts: torch.Tensor
+    test_concepts: torch.Tensor
     names: list[str]
+
+    @classmethod
+    def by_class(cls, train: TrainingImages, test: Images, concepts: torch.Tensor, names: list[str]) -> Self:
+        """With the concept of each of the C classes, (C,) int64, for all of its images."""
+        return cls(train, test, concepts[train.labels], concepts[test.labels], names)
 
     @property
     def counts(self) -> torch.Tensor:
         """N_k, (K,) training images per concept."""
-        return torch.bincount(self.concepts[self.train.labels], minlength=len(self.names))
+        return torch.bincount(self.train_concepts, minlength=len(self.names))
 
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, task: Task, runtime: Runtime, batch_size: int, example: Perturb | None = None
+    model: nn.Module, task: GroupedData, runtime: Runtime, batch_size: int, example: Perturb | None = None
 ) -> dict[str, Any]:
     """Accuracy in percent and loss on the test part, each image once over all processes; also per concept.
 
@@ -49,22 +55,22 @@ def evaluate(
     """
     model.eval()
     K = len(task.names)
-    class_concepts = task.concepts.to(runtime.device)
+    where = task.test_concepts.tensor_split(runtime.world_size)[runtime.rank].to(runtime.device)
     outputs = []
     for x, y in runtime.feed(task.test.eval_batches(batch_size, runtime.rank, runtime.world_size)):
         with runtime.autocast():
             logits = model(example(model, x, y) if example else x).float()
         hits, loss = (logits.argmax(1) == y).double(), F.cross_entropy(logits, y, reduction="none").double()
-        outputs.append(torch.stack([class_concepts[y].double(), hits, loss]))
-    where, hits, loss = torch.cat(outputs, 1) if outputs else torch.zeros(3, 0, device=runtime.device)
-    correct, total = (sums.cpu() for sums in concept_sums(hits, where.long(), K))
-    losses = concept_sums(loss, where.long(), K)[0].cpu()
+        outputs.append(torch.stack([hits, loss]))
+    hits, loss = torch.cat(outputs, 1) if outputs else torch.zeros(2, 0, device=runtime.device)
+    correct, total = (sums.cpu() for sums in concept_sums(hits, where, K))
+    losses = concept_sums(loss, where, K)[0].cpu()
     if not losses.isfinite().all():
         raise FloatingPointError(
             "the loss on the held-out images is not finite: the network has diverged, or images are moved further than "
             "compute.precision can tell; lower lr or the length of the step"
         )
-    counts = torch.bincount(task.concepts[task.test.labels], minlength=K).double()
+    counts = torch.bincount(task.test_concepts, minlength=K).double()
     row = {"val_accuracy": 100 * float(correct.sum()) / float(total), "val_loss": float(losses.sum()) / float(total)}
     for k, name in enumerate(task.names):
         if counts[k] == 0:  # the validation part has no image of this concept

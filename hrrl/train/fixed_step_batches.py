@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from hrrl.data.augment import Augment
@@ -42,15 +43,15 @@ class Rounds:
     def steps(self, batch_size: int) -> int:
         return self.every
 
-    def train_batches(
+    def drawn_batches(
         self, batch_size: int, augment: Augment, seed: int, epoch: int, rank: int = 0, world: int = 1
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
-        """The batches of round ``epoch``, as :meth:`hrrl.data.loading.Source.train_batches` yields them."""
+    ) -> Iterator[tuple[torch.Tensor, np.ndarray, int]]:
+        """The batches of round ``epoch``, as :meth:`hrrl.data.loading.Source.drawn_batches` yields them."""
         whole, step, end = self.source.steps(batch_size), epoch * self.every, (epoch + 1) * self.every
         while step < end:
             number, first = divmod(step, whole)
             last = min(whole, first + end - step)
-            yield from self.source.train_batches(batch_size, augment, seed, number, rank, world, slice(first, last))
+            yield from self.source.drawn_batches(batch_size, augment, seed, number, rank, world, slice(first, last))
             step += last - first
 
 

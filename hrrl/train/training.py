@@ -16,7 +16,7 @@ from hrrl.methods.interfaces import GroupWeighting, Perturbation
 from hrrl.methods.q_history import Trace
 from hrrl.train import recipes
 from hrrl.train.checkpoint import Checkpoint
-from hrrl.train.evaluation import Task, evaluate
+from hrrl.train.evaluation import GroupedData, evaluate
 from hrrl.train.models import Classifier
 from hrrl.train.progress import Callback
 from hrrl.train.runtime import Runtime
@@ -42,7 +42,7 @@ class Variant:
     concept: GroupWeighting
 
 
-def erm(task: Task) -> Variant:
+def erm(task: GroupedData) -> Variant:
     return Variant(Perturbation(), GroupWeighting(task.counts))
 
 
@@ -59,7 +59,7 @@ class Training:
     """
 
     model: Classifier
-    task: Task
+    task: GroupedData
     variant: Variant
     schedule: Schedule
     runtime: Runtime
@@ -69,7 +69,6 @@ class Training:
 
     def __post_init__(self) -> None:
         self.runtime.place(self.model)
-        self.concepts = self.task.concepts.to(self.runtime.device)
         self.variant.concept.to(self.runtime.device)
         self.optimizer = recipes.optimizer(self.model, self.schedule)
         self.ema = recipes.average(self.model, self.schedule)
@@ -159,16 +158,19 @@ class Training:
         torch.manual_seed(self.seed + 1_000_003 * epoch + 998_244_353 * runtime.rank)
         total: torch.Tensor | float = 0.0
         count = 0
-        batches = self.task.train.train_batches(
+        task = self.task
+        marks = torch.stack([task.train.labels, task.train_concepts])
+        batches = task.train.drawn_batches(
             batch_size, self.schedule.augment, self.seed, epoch, runtime.rank, runtime.world_size
         )
-        steps = self.task.train.steps(batch_size)
+        steps = task.train.steps(batch_size)
         try:
-            watched = self.callback.steps(runtime.feed(batches), steps, epoch, self.schedule.epochs)
-            for step, (x, y, m) in enumerate(watched, epoch * steps):
+            marked = ((images, marks[:, rows], m) for images, rows, m in batches)
+            watched = self.callback.steps(runtime.feed(marked), steps, epoch, self.schedule.epochs)
+            for step, (x, (y, concepts), m) in enumerate(watched, epoch * steps):
                 self.rate.set(step)
-                losses = self.step(net, x, y, m)
-                self.callback.step(losses, self.trace, self.task.names)
+                losses = self.step(net, x, y, concepts, m)
+                self.callback.step(losses, self.trace, task.names)
                 total, count = total + losses.double().sum(), count + m
             self.variant.concept.check()
         except FloatingPointError as error:
@@ -178,16 +180,16 @@ class Training:
             raise FloatingPointError(f"{self.title}: the training loss of epoch {epoch + 1} is {mean}; {REMEDY}")
         return mean
 
-    def step(self, net: nn.Module, x: torch.Tensor, y: torch.Tensor, m: int) -> torch.Tensor:
+    def step(self, net: nn.Module, x: torch.Tensor, y: torch.Tensor, concepts: torch.Tensor, m: int) -> torch.Tensor:
         """One iteration of Algorithm 1 on this process's part of a batch of ``m``; returns its (b,) detached losses.
 
-        Nothing in it waits for a GPU, but for what float16's scaler asks: what it makes is read at the epoch's end.
+        ``y`` and ``concepts`` are (b,) int64 on the device. Nothing in it waits for a GPU, but for what float16's
+        scaler asks: what it makes is read at the epoch's end.
 
         ``net`` is what the gradients synchronise through (DDP where there are several processes), ``model`` the same
         network without: the input gradient of the example axis does not wait for other processes.
         """
         runtime, variant, scaler = self.runtime, self.variant, self.scaler
-        concepts = self.concepts[y]
         with runtime.autocast():
             x = variant.example(self.model, x, y)
             losses = F.cross_entropy(net(x).float(), y, reduction="none", label_smoothing=self.smoothing)

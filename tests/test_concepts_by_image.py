@@ -1,0 +1,204 @@
+"""Concepts by image: the CSV as people write it, and training, measuring and showing by it."""
+
+import json
+import unicodedata
+
+from stages.common import Settings
+from stages.concepts import main
+
+import numpy as np
+import pytest
+import torch
+from conftest import COMPUTE, SCHEDULE, digits_task, method, network
+
+from hrrl import concepts
+from hrrl.concepts import csv_file
+from hrrl.data.manifest import read_manifest
+from hrrl.errors import UserError
+from hrrl.gallery import panels
+from hrrl.gallery.sheets import Album
+from hrrl.methods.example.gradient import Gradient
+from hrrl.train import runtime, training
+from hrrl.train.checkpoint import Checkpoint
+from hrrl.train.evaluation import GroupedData, evaluate
+
+CAFE = unicodedata.normalize("NFD", "train/café/1.jpg")  # as macOS names a file
+IMAGES = {"train": ["train/a/1.jpg", "train/b/2.jpg", CAFE], "test": ["val/a/3.jpg"]}
+CONCEPTS = ["land", "water", "land", "water"]
+LINES = "train/a/1.jpg,land\ntrain/b/2.jpg,water\ntrain/café/1.jpg,land\nval/a/3.jpg,water\n"
+
+
+def group(tmp_path, content, **options):
+    file = tmp_path / "groups.csv"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    names, found = csv_file.of_images(file, IMAGES, **options)
+    return [names[k] for split in IMAGES for k in found[split]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "image,concept\n" + LINES,
+        "path,concept\n" + LINES,
+        "\ufeffimage,concept\n" + LINES.replace("\n", "\r\n"),
+        " Image ;Concept\n" + LINES.replace(",", ";"),
+        "image\tconcept\n" + LINES.replace(",", "\t"),
+        "image,concept\n\n" + LINES + "\n,\n",
+        "image,concept\n" + unicodedata.normalize("NFD", LINES),
+        "image,concept\n" + LINES.replace("/", "\\"),
+        "image,concept\n" + "".join(f"./{line}\n" for line in LINES.splitlines()),
+        "image,concept\n" + "".join(f"/data/birds/{line}\n" for line in LINES.splitlines()),
+        "image,concept\n" + "".join(f"C:\\birds\\{line}\n" for line in LINES.replace("/", "\\").splitlines()),
+        "img_id,concept,class,path\n" + "".join(f"7,{c},x,{p}\n" for p, c in (s.split(",") for s in LINES.split())),
+        'image,concept\n"train/a/1.jpg","land"\n' + LINES.partition("\n")[2],
+    ],
+)
+def test_the_file_as_people_and_spreadsheets_write_it(tmp_path, content):
+    assert group(tmp_path, content) == CONCEPTS
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (f"image,concept\n{LINES}".encode("latin-1"), r"cannot be read \('utf-8'.*save it as CSV in UTF-8"),
+        (f"image,concept\n{LINES}".encode("utf-16"), "cannot be read .*save it as CSV in UTF-8"),
+        (f"image,concept\n{LINES}\0,\0\n", r"line 6: '.x00' is no name of a concept"),
+        ("", "first line is ''; it takes class,concept or image,concept"),
+        (LINES, "first line is 'train/a/1.jpg,land'; it takes class,concept or image,concept"),
+        ("image,group\n" + LINES, "first line is 'image,group'; it takes"),
+        ("concept\nland\n", "first line is 'concept'; it takes"),
+        ("image,concept\ntrain/a/1.jpg,\n", "line 2: 'train/a/1.jpg,'; a line takes an image and its concept$"),
+        ("image,concept\n,land\n", "line 2: ',land'; a line takes an image"),
+        ("image,concept\ntrain/a/1.jpg\n", "line 2: 'train/a/1.jpg'; a line takes an image"),
+        ("image,concept\ntrain/a,b/1.jpg,land\n", "line 2: .* in quotes where it has a comma"),
+        ("image,concept\ntrain/a/1.jpg,l@nd\n", "line 2: 'l@nd' is no name of a concept"),
+        ("image,concept\ntrain/a/1.jpg,entropy\n", "line 2: 'entropy' stands for something else"),
+        ("image,concept\n" + LINES + "train\\a\\1.jpg,land\n", r"line 6: image .* has a line already, 2$"),
+        ("image,concept\n" + LINES + "train/a/9.jpg,land\n", "line 6: .* no image 'train/a/9.jpg'; .* 'train/a/1.jpg'"),
+        ("image,concept\n1.jpg,land\n", "line 2: .* has no image '1.jpg'; takes paths as its manifest.csv has them"),
+        ("image,concept\ntrain/a/1.jpg,land\n", "no concept for image 'train/b/2.jpg', .* and 1 more; every image"),
+        ("image,concept\n", "no concept for image 'train/a/1.jpg', 'train/b/2.jpg' and 2 more"),
+        ("image,concept\n" + LINES[:-6] + "air\n", "no training image has the concept 'air'"),
+        ("class,concept\na,land\n", "gives the concepts of classes"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_one_line_with_the_file(tmp_path, content, message):
+    with pytest.raises(UserError, match=message) as error:
+        group(tmp_path, content)
+    assert str(error.value).startswith(str(tmp_path / "groups.csv"))
+    assert "\n" not in str(error.value)
+
+
+def test_lines_of_images_that_the_dataset_leaves_out(tmp_path):
+    more = "image,concept\ntrain/a/0.jpg,air\n" + LINES
+    assert group(tmp_path, more, beside=["train/a/0.jpg"]) == CONCEPTS
+    assert group(tmp_path, more, partial=True) == CONCEPTS
+    assert group(tmp_path, "image,concept\n" + LINES + "val/a/9.jpg,others\n", partial=True) == CONCEPTS
+    with pytest.raises(UserError, match="gives the concepts of images"):
+        concepts.group_classes(["a", "b"], concepts={"csv": tmp_path / "groups.csv"})
+
+
+# ------------------------------------------------------------------------------------------------------- training
+
+
+def strokes(task: GroupedData) -> GroupedData:
+    """The digits of a task in four concepts: even or odd, of thin or of thick strokes."""
+    found = []
+    for source in (task.train, task.test):
+        ink = torch.cat([x.float().mean((1, 2, 3)) for x, _ in source.eval_batches(100)])
+        found.append(2 * (source.labels % 2) + (ink > 75).long())
+    return GroupedData(task.train, task.test, *found, ["even thin", "even thick", "odd thin", "odd thick"])
+
+
+def train(task, tmp_path, concept, example=None):
+    with runtime.start(COMPUTE) as here:
+        model = network()
+        run = training.Training(model, task, method(task, example, concept), SCHEDULE, here, 0, "test")
+        run.fit(Checkpoint(tmp_path / "checkpoint", {}))
+    return run
+
+
+@pytest.mark.parametrize(
+    "concept",
+    [None, {"hrrl": {"lam": 0.5, "s": 2}}, {"group_dro": {"eta": 0.1}}, {"balanced": {}}, {"cvar": {"alpha": 0.5}}],
+)
+def test_equal_concepts_by_image_and_by_class_train_the_same_bits(task, tmp_path, concept):
+    ids = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 2])
+    by_image = GroupedData(task.train, task.test, *(ids[s.labels] for s in (task.train, task.test)), task.names)
+    one, two = (train(data, tmp_path / str(i), concept) for i, data in enumerate((task, by_image)))
+    assert one.history == two.history
+    states = one.model.state_dict(), two.model.state_dict()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert torch.equal(one.variant.concept.q, two.variant.concept.q)
+
+
+def test_a_class_may_be_in_several_concepts(task, tmp_path):
+    """q follows the images' own concepts; accuracy by concept is theirs; the pictures show the classes in each."""
+    mine = strokes(task)
+    run = train(mine, tmp_path, {"hrrl": {"lam": 0.05, "c": 1.0, "s": 0}})
+    assert mine.counts.tolist() == [int((mine.train_concepts == k).sum()) for k in range(4)]
+    assert min(mine.counts) > 0
+    assert run.variant.concept.t == run.history[-1]["step"]
+    moved = torch.tensor([run.history[-1][f"q_{name}"] for name in mine.names], dtype=torch.float64)
+    assert not torch.allclose(moved, mine.counts.double() / mine.counts.sum())
+    x, y = (torch.cat(part) for part in zip(*mine.test.eval_batches(100), strict=True))
+    with runtime.start(COMPUTE) as here, torch.no_grad():
+        found = evaluate(run.model, mine, here, 16)
+        hits = (run.model(here.images(x)).argmax(1) == y).double()
+        for k, name in enumerate(mine.names):
+            assert found[f"accuracy_{name}"] == pytest.approx(100 * float(hits[mine.test_concepts == k].mean()))
+        shown = panels.concepts(Album(tmp_path), mine, seed=0)
+        assert [row["name"] for row in shown] == mine.names
+        assert shown[0]["classes"] == ["0", "2", "4", "6", "8"]
+        q = dict(zip(mine.names, moved.tolist(), strict=True))
+        assert {row["name"] for row in panels.weights(Album(tmp_path), run.model, mine, here, q, 0)["concepts"]} == set(
+            q
+        )
+        moves = panels.moves(Album(tmp_path), run.model, mine, here, [({"gradient": {"tau": 0.1}}, Gradient(0.1))], 0)
+        assert len(moves) == 4
+
+
+# ---------------------------------------------------------------------------------------------------------- stage
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A pipeline's data/ with digits as benchmark and target, before the stage ``concepts``."""
+    (tmp_path / "data/targets").mkdir(parents=True)
+    for folder in ("benchmark", "targets/digits"):
+        digits_task(tmp_path / "data" / folder)
+    definition = {"synsets": {}, "classes": None, "train": "train[:10]", "test": "test[:7]"}
+    points = {"cl": {"concept": {"hrrl": {"lam": 1.0, "q0": "empirical"}}}, "erm": {"concept": None}}
+    for name, content in [("datasets/digits", definition), *((f"variants/{v}", p) for v, p in points.items())]:
+        file = tmp_path / "data/resolved" / f"{name}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content))
+    monkeypatch.chdir(tmp_path)
+    params = {"benchmark": "digits", "targets": ["digits"], "concepts": {"csv": "groups.csv"}}
+    return Settings(params | {"runs": {"pretrain": list(points)}})
+
+
+def test_the_stage_writes_what_cells_train_on_and_reports_show(project, tmp_path):
+    manifest = read_manifest("data/benchmark")
+    lines = [
+        (path, f"{'odd' if y % 2 else 'even'} {'late' if i % 3 else 'early'}")
+        for split in ("test", "train")
+        for i, (path, y) in enumerate(zip(manifest.paths(split), manifest.labels(split), strict=True))
+    ]
+    (tmp_path / "groups.csv").write_text("image,concept\n" + "".join(f"{p},{c}\n" for p, c in lines))
+    main(project)
+    written = json.loads((tmp_path / "data/concepts/benchmark.json").read_text())
+    expected = dict(lines)
+    for split, ids in written["images"].items():
+        assert [written["names"][k] for k in ids] == [expected[path] for path in manifest.paths(split)]
+    table = np.genfromtxt("data/concepts/concepts.csv", delimiter=",", names=True, dtype=None, encoding="utf-8")
+    counts = np.bincount(written["images"]["train"])
+    assert table["images"].tolist() == counts.tolist()
+    assert (table["classes"].tolist(), set(table["of"].tolist())) == ([5] * 4, {10})
+    assert json.loads((tmp_path / "data/concepts/q0/cl.json").read_text()) == pytest.approx(counts / counts.sum())
+    assert (tmp_path / "data/concepts/targets.csv").read_text() == "target,concept,share\ndigits,unknown,1.0\n"
+    assert "benchmark,even early,0; 2; 4; 6; 8,0,\n" in (tmp_path / "data/concepts/members.csv").read_text()
+    point = {"concept": {"hrrl": {"lam": 1.0, "q0": "target:digits"}}}
+    (tmp_path / "data/resolved/variants/cl.json").write_text(json.dumps(point))
+    with pytest.raises(UserError, match=r"variants.cl.concept.hrrl.q0: target:digits takes concepts of classes"):
+        main(project)

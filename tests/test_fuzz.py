@@ -12,6 +12,8 @@ import resource
 import shutil
 import signal
 import struct
+import subprocess
+import sys
 import tarfile
 import time
 import zipfile
@@ -19,8 +21,10 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
+from conftest import ROOT
 from PIL import Image
 from scipy.io import savemat
 from test_data import PHOTOS, WNIDS, crops, definition, idx, save, write_cifar, write_tree
@@ -422,6 +426,22 @@ def test_a_reader_that_is_killed_between_files_costs_no_file_and_gives_no_other_
     child.kill()
     assert [int(answer.mean()) for answer in reader([2, 3])] == [2, 3]
     reader.close()
+
+
+ENDED = """
+import os, signal
+from hrrl.data import apart
+with apart.pool(lambda _: os.getpid(), 2) as call:
+    print(*{*call(list(range(8 * apart.GROUP)))}, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_readers_end_with_the_process_that_asks_them(tmp_path):
+    done = subprocess.run([sys.executable, "-c", ENDED], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    _, alive = psutil.wait_procs([psutil.Process(int(p)) for p in done.stdout.split() if psutil.pid_exists(int(p))], 30)
+    assert (bool(done.stdout), alive) == (True, [])
 
 
 @pytest.mark.parametrize(("size", "workers"), [(32, 0), (32, 2), (72, 0), (72, 2)])

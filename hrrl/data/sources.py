@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import os
 import stat
-import threading
 import zipfile
 import zlib
 from array import array
@@ -21,7 +20,6 @@ NAMES = "utf-8", "surrogateescape"  # how names of files are text here, whatever
 
 LARGEST = 2**28  # bytes of one file: more is no image but an attack on the memory
 SAYS_UTF8 = 0x800  # flag of a zip's member
-LARGE = 2**24  # bytes from which files are read one at a time, whatever the number of threads
 
 
 class Paths:
@@ -94,8 +92,8 @@ class Folder:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise OSError("is no regular file")
-            with _turn(status.st_size):
-                return file.read()
+            _refuse_large(status.st_size)
+            return file.read()
 
     def size(self, path: str) -> int | None:
         """Bytes of a file, without reading it; None where it is not there."""
@@ -105,7 +103,7 @@ class Folder:
 
 
 class Zip:
-    """The files in a zip. Members are read by position: from threads and forked workers alike, without a lock."""
+    """The files in a zip, listed once; forked workers share the list, and read members by position, without a lock."""
 
     def __init__(self, root: Path):
         self.root = Path(root)
@@ -160,8 +158,8 @@ class Zip:
             raise OSError("damaged in the zip (it lies beyond the zip's end)")
         if member.file_size > allowed(member.compress_size):
             raise OSError(f"unpacks to {member.file_size:,} bytes, more than {TIMES} times its size")
-        with _turn(max(member.compress_size, member.file_size)):
-            data = _unpacked(os.pread(self.descriptor, member.compress_size, start), member)
+        _refuse_large(max(member.compress_size, member.file_size))
+        data = _unpacked(os.pread(self.descriptor, member.compress_size, start), member)
         if len(data) != member.file_size or zlib.crc32(data) != member.CRC:
             raise OSError("damaged in the zip (its CRC differs)")
         return data
@@ -196,18 +194,9 @@ def _without_waiting(path: Any, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-_one_at_a_time = threading.Lock()
-
-
-def _turn(size: int) -> contextlib.AbstractContextManager:
-    """Held while a file of so many bytes is read.
-
-    Raises:
-        OSError: it is larger than any image.
-    """
+def _refuse_large(size: int) -> None:
     if size > LARGEST:
         raise OSError(f"has {size:,} bytes; at most {LARGEST:,} are read")
-    return _one_at_a_time if size > LARGE else contextlib.nullcontext()
 
 
 def _unpacked(data: bytes, member: zipfile.ZipInfo) -> bytes:

@@ -33,18 +33,8 @@ def main(params):
 
 def gather(params) -> report.Results:
     """Reads just the files of the seeds, variants and targets that params name; others may be left from before."""
-    trained = [(variant, seed) for variant in params.runs.pretrain for seed in params.seeds]
-    robustness = {run: read_json(measured("robustness", *run, ".json")) for run in trained}
-    steps = [row | tag(run) for run in trained for row in robustness[run]["steps"]]
-    variances = [
-        {"concept": c, "factor": f} | tag(run) for run in trained for c, f in robustness[run]["variances"].items()
-    ]
-    per_concept = [
-        {"concept": concept, "accuracy": accuracy} | tag(run)
-        for run in trained
-        for concept, accuracy in robustness[run]["concepts"].items()
-    ]
-    theory = {name: table(params, "theory", f"{name}.csv") for name in ("curves", "maxima", "suggestions", "regret")}
+    scored, trained, tuned = (cells(params, step) for step in ("svm", "pretrain", "finetune"))
+    finetune = stack(tuned, lambda *run: measured("finetune", *run, ".csv"))
     return report.Results(
         name=params.name,
         headline=params.headline,
@@ -55,24 +45,24 @@ def gather(params) -> report.Results:
         target_kinds={target: official_kind(params, target) for target in params.targets},
         shifts=plain(params.shifts),
         claims=plain(params.claims),
-        svm=svm(params),
-        correct=svm_correct(params),
+        svm=svm(params, scored),
+        correct=correct(params, {run: measured("svm", *run) / "hits.npz" for run in scored}),
         history=stack(trained, lambda *run: model_folder(*run) / "history.csv"),
-        finetune=finetune(params),
-        finetune_correct=finetune_correct(params),
-        **moved_correct(params),
-        smoothness=smoothness(trained),
-        robustness=pd.DataFrame(steps),
-        concept_accuracy=pd.DataFrame(per_concept),
-        variances=pd.DataFrame(variances),
+        finetune=finetune[finetune.target.isin(params.targets)],
+        finetune_correct=correct(params, {run: measured("finetune", *run, ".npz") for run in tuned}),
+        **robustness(trained),
         table1=pd.read_csv(CONCEPTS / "table1.csv"),
         concepts=pd.read_csv(CONCEPTS / "concepts.csv"),
         target_concepts=pd.read_csv(CONCEPTS / "targets.csv"),
         members=pd.read_csv(CONCEPTS / "members.csv", keep_default_na=False),
         gallery=DATA / "gallery",
-        **theory,
+        **{name: pd.read_csv(DATA / f"theory/{name}.csv") for name in ("curves", "maxima", "suggestions", "regret")},
         **search(params),
     )
+
+
+def cells(params, step) -> list[tuple]:
+    return [(variant, seed) for variant in params.runs[step] for seed in params.seeds]
 
 
 def spec(params, variant) -> dict:
@@ -87,9 +77,9 @@ def official_kind(params, target) -> str:
     return "" if changed else dataset.kind
 
 
-def svm(params) -> pd.DataFrame:
+def svm(params, scored) -> pd.DataFrame:
     rows = []
-    for cell in scored(params):
+    for cell in scored:
         scores = read_json(measured("svm", *cell) / "scores.json")
         for target in params.targets:
             draws = enumerate(scores[target]["draws"])
@@ -102,12 +92,31 @@ def fit(draw: dict) -> dict:
     return row | {"validation": draw["validation_accuracy"], "converged": all(draw["converged"].values())}
 
 
-def svm_correct(params) -> dict:
+def correct(params, files) -> dict:
+    """(target, variant, seed) -> which of its test images are right."""
     found = {}
-    for cell in scored(params):
-        with np.load(measured("svm", *cell) / "hits.npz") as arrays:
+    for cell, file in files.items():
+        with np.load(file) as arrays:
             found |= {(target, *cell): arrays[target] for target in params.targets}
     return found
+
+
+def robustness(runs) -> dict:
+    """What robustness measured; the validation images are the same in all runs, and so is the concept of each."""
+    rows = {"robustness": [], "concept_accuracy": [], "variances": [], "smoothness": []}
+    moved, concepts = {}, None
+    for cell in runs:
+        found, of = read_json(measured("robustness", *cell, ".json")), tag(cell)
+        rows["robustness"] += [row | of for row in found["steps"]]
+        rows["concept_accuracy"] += [{"concept": c, "accuracy": a} | of for c, a in found["concepts"].items()]
+        rows["variances"] += [{"concept": c, "factor": f} | of for c, f in found["variances"].items()]
+        with np.load(measured("robustness", *cell, ".npz")) as arrays:
+            concepts, images = arrays["concepts"], zip(arrays["gradient"], arrays["L"], strict=True)
+            rows["smoothness"] += [{"gradient": norm, "L": L} | of for norm, L in images]
+            steps = [name for name in arrays.files if name not in ("concepts", "gradient", "L")]
+            moved[cell] = {float(s): np.unpackbits(arrays[s], count=len(concepts)).astype(bool) for s in steps}
+    frames = {name: pd.DataFrame(those) for name, those in rows.items() if those}
+    return frames | {"moved_correct": moved, "validation_concepts": concepts}
 
 
 def search(params) -> dict[str, pd.DataFrame]:
@@ -125,43 +134,6 @@ def point(cell: dict) -> dict:
     return {name: cell[name] for name in ("tau", "lam", "seed", "benchmark")}
 
 
-def scored(params) -> list[tuple]:
-    return [(variant, seed) for variant in params.runs.svm for seed in params.seeds]
-
-
-def finetune(params) -> pd.DataFrame:
-    runs = [(variant, seed) for variant in params.runs.finetune for seed in params.seeds]
-    frame = stack(runs, lambda *run: measured("finetune", *run, ".csv"))
-    return frame[frame.target.isin(params.targets)]
-
-
-def finetune_correct(params) -> dict:
-    found = {}
-    for cell in ((variant, seed) for variant in params.runs.finetune for seed in params.seeds):
-        with np.load(measured("finetune", *cell, ".npz")) as arrays:
-            found |= {(target, *cell): arrays[target] for target in params.targets}
-    return found
-
-
-def moved_correct(params) -> dict:
-    """Which validation images are right after each step, and the concept of each image, the same in all runs."""
-    found, concepts = {}, None
-    for cell in ((variant, seed) for variant in params.runs.pretrain for seed in params.seeds):
-        with np.load(measured("robustness", *cell, ".npz")) as arrays:
-            concepts = arrays["concepts"]
-            steps = [name for name in arrays.files if name not in ("concepts", "gradient", "L")]
-            found[cell] = {float(s): np.unpackbits(arrays[s], count=len(concepts)).astype(bool) for s in steps}
-    return {"moved_correct": found, "validation_concepts": concepts}
-
-
-def smoothness(runs) -> pd.DataFrame:
-    frames = []
-    for cell in runs:
-        with np.load(measured("robustness", *cell, ".npz")) as arrays:
-            frames.append(pd.DataFrame({"gradient": arrays["gradient"], "L": arrays["L"]}).assign(**tag(cell)))
-    return pd.concat(frames, ignore_index=True)
-
-
 def stack(runs, path) -> pd.DataFrame:
     return pd.concat([pd.read_csv(path(*run)).assign(**tag(run)) for run in runs], ignore_index=True)
 
@@ -169,10 +141,6 @@ def stack(runs, path) -> pd.DataFrame:
 def tag(run) -> dict:
     variant, seed = run
     return {"variant": variant, "seed": seed}
-
-
-def table(params, *parts) -> pd.DataFrame:
-    return pd.read_csv(DATA.joinpath(*parts))
 
 
 def settings(params) -> str:

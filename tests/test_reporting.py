@@ -83,6 +83,8 @@ def made(variants=VARIANTS, seeds=(0, 1, 2), targets=("lowres", "cifar"), concep
         finetune=noisy([{"target": t} | row for t in targets for row in by_step], train_loss=5, test_error=20),
         robustness=noisy([run | {"step_size": step} for run in runs for step in (0, 0.5, 2.0)], accuracy=70),
         concept_accuracy=noisy([run | {"concept": c} for run in runs for c in concepts], accuracy=75),
+        smoothness=pd.DataFrame([run | {"gradient": g, "L": 1.0} for run in runs for g in (0.3, 0.6, 3.0, 6.0)]),
+        variances=pd.DataFrame([run | {"concept": c, "factor": 3.0 + run["seed"]} for run in runs for c in concepts]),
         curves=pd.concat(
             pd.DataFrame({"variant": name, "mu": mu, "lam": 1.0, "s": s, "h": theory.h(s, mu)})
             for name, mu in ((np.nan, 50.0), ("hrrl", 12.0), ("cl", 1.0))
@@ -191,6 +193,15 @@ def test_theory_says_where_no_slow_start_pays():
     assert table.Suggested.tolist() == ["s = 31, c = 3.1", "no slow start pays"]
     assert table["In use"].tolist() == ["s = 100, c = 10", "no slow start"]
     assert table["μ that it implies"].tolist() == ["65.9", "–"]
+
+
+def test_theorem_2_asks_for_a_step_for_each_image():
+    found = tables(made())
+    row = found["smoothness"].set_index("Method").loc["EL (τ=0.5)"]
+    assert (row["L_x"], row["τ of Theorem 2"]) == ("1 [1, 1]", "0.6 [0.1, 2]")  # the norm of the gradient / (3 L_x)
+    assert (row["τ in use"], row["λ_w > L_x (%)"]) == ("0.5", "75")  # where the norm of the gradient / 0.5 exceeds 1
+    row = found["q_variance"].set_index("Concept").loc["footwear"]
+    assert (row["N/N_k"], row["ERM"]) == ("3.0", "4.0")  # the mean over seeds
 
 
 def test_fine_tuning_shows_its_plateau():

@@ -82,7 +82,7 @@ def remove_unnamed(params) -> list[Path]:
     runs = params.runs
     stages = {"features": runs.svm, "svm": runs.svm, "finetune": runs.finetune, "robustness": runs.pretrain}
     named = {DATA / stage: [key(*run) for run in product(variants, params.seeds)] for stage, variants in stages.items()}
-    named[MODELS] = named[DATA / "robustness"]
+    named[MODELS] = named[DATA / "smoothness"] = named[DATA / "robustness"]
     named |= {DATA / folder: [key(*cell) for cell in search_cells(params)] for folder in ("search", "search_models")}
     found = [path for folder, names in named.items() for path in folder.glob("[a-z]*-*") if run_of(path) not in names]
     found += [path for path in (DATA / "selected").glob("[!.]*") if path.stem not in runs.pretrain]

@@ -104,16 +104,18 @@ def correct(params, files) -> dict:
 def robustness(runs) -> dict:
     """What robustness measured; the validation images are the same in all runs, and so is the concept of each."""
     rows = {"robustness": [], "concept_accuracy": [], "variances": [], "smoothness": []}
-    moved, concepts = {}, None
+    moved, concepts, names = {}, None, pd.read_csv(CONCEPTS / "concepts.csv").concept
     for cell in runs:
         found, of = read_json(measured("robustness", *cell, ".json")), tag(cell)
         rows["robustness"] += [row | of for row in found["steps"]]
         rows["concept_accuracy"] += [{"concept": c, "accuracy": a} | of for c, a in found["concepts"].items()]
-        rows["variances"] += [{"concept": c, "factor": f} | of for c, f in found["variances"].items()]
-        with np.load(measured("robustness", *cell, ".npz")) as arrays:
-            concepts, images = arrays["concepts"], zip(arrays["gradient"], arrays["L"], strict=True)
+        with np.load(measured("smoothness", *cell, ".npz")) as arrays:
+            images, factors = zip(arrays["gradient"], arrays["L"], strict=True), arrays["variance_factors"]
             rows["smoothness"] += [{"gradient": norm, "L": L} | of for norm, L in images]
-            steps = [name for name in arrays.files if name not in ("concepts", "gradient", "L")]
+            of_concepts = zip(names, factors, strict=True)  # NaN where losses do not vary
+            rows["variances"] += [{"concept": name, "factor": f} | of for name, f in of_concepts if f == f]
+        with np.load(measured("robustness", *cell, ".npz")) as arrays:
+            concepts, steps = arrays["concepts"], [name for name in arrays.files if name != "concepts"]
             moved[cell] = {float(s): np.unpackbits(arrays[s], count=len(concepts)).astype(bool) for s in steps}
     frames = {name: pd.DataFrame(those) for name, those in rows.items() if those}
     return frames | {"moved_correct": moved, "validation_concepts": concepts}

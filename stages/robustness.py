@@ -18,12 +18,18 @@ def main(params, variant, seed):
     with runtime.start(params.compute) as here:
         hits = measure(params, here, model, task)
         smooth = smoothness(model, task.test, here)
-        factors = variances(losses(model, task.test, here), task)
-    write_json(measured("robustness", variant, seed, ".json"), accuracies(hits, task) | {"variances": factors})
-    with replacing(measured("robustness", variant, seed, ".npz")) as file, open(file, "wb") as content:
-        concepts = task.test_concepts.numpy().astype(np.int32)
-        packed = {f"{step:g}": np.packbits(those) for step, those in hits.items()}
-        np.savez(content, concepts=concepts, **smooth, **packed)
+        found = losses(model, task.test, here)
+    write_json(measured("robustness", variant, seed, ".json"), accuracies(hits, task))
+    concepts = task.test_concepts.numpy()
+    packed = {f"{step:g}": np.packbits(those) for step, those in hits.items()}
+    save("robustness", variant, seed, concepts=concepts.astype(np.int32), **packed)
+    factors = variance_factors(found, concepts, task.counts.numpy())
+    save("smoothness", variant, seed, variance_factors=factors, **smooth)
+
+
+def save(what, variant, seed, **arrays) -> None:
+    with replacing(measured(what, variant, seed, ".npz")) as file, open(file, "wb") as content:
+        np.savez(content, **arrays)
 
 
 def measure(params, here, model, task) -> dict:
@@ -36,12 +42,6 @@ def accuracies(hits, task) -> dict:
     of = task.test_concepts.numpy()
     concepts = {name: share(hits[0.0][of == k]) for k, name in enumerate(task.names) if (of == k).any()}
     return {"steps": [{"step_size": s, "accuracy": share(those)} for s, those in hits.items()], "concepts": concepts}
-
-
-def variances(found, task) -> dict:
-    """concept -> what plain batches do to the variance of its term of q's gradient (Section 3.3)."""
-    factors = variance_factors(found, task.test_concepts.numpy(), task.counts.numpy())
-    return {name: float(factor) for name, factor in zip(task.names, factors, strict=True) if factor == factor}
 
 
 def share(hits) -> float:

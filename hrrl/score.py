@@ -13,6 +13,7 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from hrrl import concepts
+from hrrl.concepts import csv_file
 from hrrl.data.loading import open_split
 from hrrl.data.locate import locate
 from hrrl.data.manifest import Manifest, prepare
@@ -50,10 +51,12 @@ def score(args: argparse.Namespace) -> None:
         UserError: there are no such weights or images.
     """
     folders = [str(Path(folder).expanduser().absolute()) for folder in (args.data, *args.targets)]
-    start = _start(args)
+    start, grouping = _start(args), Path(args.concepts).expanduser()
+    setting = str(grouping.absolute()) if grouping.suffix == ".csv" else args.concepts
     with runtime.start(_compute()) as here, tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
         for number, folder in enumerate(folders):
             manifest = _listed(folder, args.images)
+            of = None if number else _concepts(manifest, setting)  # before the network sees an image
             model, size, known = _model(args, start, manifest)
             train, test = (open_split("manifest", folder, split, size) for split in ("train", "test"))
             x, test_x = (features(model, source, here, Path(folder).name) for source in (train, test))
@@ -63,7 +66,8 @@ def score(args: argparse.Namespace) -> None:
             near = KNeighborsClassifier(min(NEIGHBOURS, len(y)), weights="distance", metric="cosine").fit(x, y)
             found = [_percent(classifier.predict(test_x) == test_y), 100 * float(near.score(test_x, test_y))]
             if not number:
-                _by_head(args, model, manifest, test, here, None if known == len(manifest.classes) else classifier)
+                judged = None if known == len(manifest.classes) else classifier
+                _by_head(args, model, manifest, test, here, judged, of)
                 print(f"\n{'features on':20} {'linear SVM':>12} {'neighbours':>12}")
             print(f"{Path(folder).name:20} {found[0]:11.2f}% {found[1]:11.2f}%", flush=True)
 
@@ -111,7 +115,9 @@ def _listed(folder: str, most: int | None) -> Manifest:
     return manifest
 
 
-def _by_head(args: Any, model: models.Classifier, manifest: Manifest, test: Any, here: Any, classifier: Any) -> None:
+def _by_head(
+    args: Any, model: models.Classifier, manifest: Manifest, test: Any, here: Any, classifier: Any, of: Any
+) -> None:
     """Prints the accuracy of the head, or of the classifier in its place: by concept, and on moved images."""
     names = manifest.classes
     print(
@@ -121,8 +127,6 @@ def _by_head(args: Any, model: models.Classifier, manifest: Manifest, test: Any,
         print(f"        some of the {len(names)} classes")
         _put_on(model, classifier)
     hits = right_when_moved(model, test, here, [0.0, *args.steps])
-    grouped = _grouped(manifest, args.concepts)
-    of = np.array([grouped[names[y]] for y in test.labels])
     rows = {name: (_percent(hits[0.0][of == name]), int((of == name).sum())) for name in dict.fromkeys(of)}
     print(f"{'all':20} {_percent(hits[0.0]):11.2f}% of {len(of):,} images")
     for name, (accuracy, images) in sorted(rows.items(), key=lambda row: row[1]):
@@ -141,6 +145,16 @@ def _put_on(model: models.Classifier, classifier: svm.LinearClassifier) -> None:
     state = {weight: coef, bias: classifier.intercept - coef @ classifier.scaler.mean_}
     tensors = {name: torch.as_tensor(values, dtype=torch.float32) for name, values in state.items()}
     model.backbone.load_state_dict(tensors, strict=False)
+
+
+def _concepts(manifest: Manifest, setting: str) -> np.ndarray:
+    """The concept of each test image, by its class or, where a file says so, its own."""
+    if setting.endswith(".csv") and csv_file.by_image({"csv": setting}):
+        images = {split: list(rows.paths) for split, rows in manifest.splits.items()}
+        order, found = csv_file.of_images(setting, images, partial=True)
+        return np.array(order)[found["test"]]
+    grouped = _grouped(manifest, setting)
+    return np.array([grouped[manifest.classes[y]] for y in manifest.labels("test")])
 
 
 def _grouped(manifest: Manifest, setting: str) -> dict[str, str]:
@@ -162,7 +176,8 @@ def _grouped(manifest: Manifest, setting: str) -> dict[str, str]:
 
 def _compute() -> SimpleNamespace:
     told = {"arithmetic": "native", "device": "auto", "precision": "float32", "channels_last": True, "fast": True}
-    return SimpleNamespace(**told, compile=False, sync_batchnorm=False, threads=torch.get_num_threads())
+    off = dict.fromkeys(("compile", "sync_batchnorm", "tf32", "cudnn_benchmark"), False)
+    return SimpleNamespace(**told, **off, threads=torch.get_num_threads())
 
 
 def _percent(hits: np.ndarray) -> float:

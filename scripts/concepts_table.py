@@ -26,10 +26,12 @@ from hrrl.concepts.hypernyms import (
 from hrrl.concepts.names import TABLE1_SYNSETS
 from hrrl.data.manifest import Manifest, read_manifest
 from hrrl.errors import UserError, escape_what_stdout_lacks
+from hrrl.settings.schema import load
 
 if TYPE_CHECKING:
     from nltk.corpus.reader.wordnet import Synset
 
+ILSVRC12 = "ilsvrc12"
 PARAMS = (".yaml", ".yml")
 BENCHMARK = "data/benchmark"  # the manifest of the params file's benchmark, when it is listed
 Cell = tuple[int, str]  # a class, as its index, and a concept
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "dataset",
         nargs="?",
-        default="ilsvrc12",
+        default=ILSVRC12,
         help="ilsvrc12 (the default); a params file (.yaml), for its benchmark; or a folder with dataset.json",
     )
     parser.add_argument(
@@ -56,7 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         of_params = options.dataset.endswith(PARAMS)
         concepts, synsets = _parse_setting(options.dataset if of_params else options.concepts)
-        manifest = _read_dataset(BENCHMARK if of_params else options.dataset)
+        folder = BENCHMARK if of_params else options.dataset
+        if folder != ILSVRC12 and not Path(folder, "dataset.json").is_file():
+            raise UserError(f"{folder}: not a dataset's folder; takes one with dataset.json, or ilsvrc12")
+        manifest = None if folder == ILSVRC12 else read_manifest(folder)
         classes, wnids = (manifest.classes, manifest.wnids) if manifest else (ilsvrc12_wnids(), ilsvrc12_wnids())
         concepts = resolve(classes, wnids, synsets, concepts)
         if options.tree:
@@ -78,25 +83,13 @@ def _parse_setting(text: str) -> tuple[Setting, dict[str, str]]:
     if text.endswith(".csv"):
         return {"csv": text}, {}
     if text.endswith(PARAMS):
-        return _read_params(text)
+        params = load(text)
+        synsets = {name: synset for dataset in params.datasets.values() for name, synset in dataset.synsets.items()}
+        return params.as_dict()["concepts"], synsets
     pairs = [pair.partition("=") for pair in text.split(",")]
     if not all(name and synset for name, _, synset in pairs):
         raise UserError(f"--concepts {text}: takes table1, auto:K, FILE.csv, FILE.yaml or name=synset,name=synset")
     return [{"name": name.strip(), "synset": synset.strip()} for name, _, synset in pairs], {}
-
-
-def _read_params(path: str) -> tuple[Setting, dict[str, str]]:
-    from hrrl.settings.schema import load
-
-    params = load(path)
-    synsets = {name: synset for dataset in params.datasets.values() for name, synset in dataset.synsets.items()}
-    return params.as_dict()["concepts"], synsets
-
-
-def _read_dataset(dataset: str) -> Manifest | None:
-    if dataset != "ilsvrc12" and not Path(dataset, "dataset.json").is_file():
-        raise UserError(f"{dataset}: not a dataset's folder; takes one with dataset.json, or ilsvrc12")
-    return None if dataset == "ilsvrc12" else read_manifest(dataset)
 
 
 def _grouped(
@@ -106,6 +99,8 @@ def _grouped(
     splits = manifest.splits if manifest else {}
     labels = {split: rows.labels.tolist() for split, rows in splits.items()}
     if isinstance(concepts, dict) and csv_file.by_image(concepts):
+        if not splits:
+            raise UserError(f"{concepts['csv']}: has concepts of images; takes a dataset's folder, with dataset.json")
         skipped = [path for rows in splits.values() for path in rows.skipped]
         paths = {split: list(rows.paths) for split, rows in splits.items()}
         names, found = csv_file.of_images(concepts["csv"], paths, skipped, partial=True)
@@ -152,23 +147,20 @@ def _look_up(wanted: str, classes: Sequence[str], wnids: Wnids, synsets: Mapping
     if ".n." in wanted:
         return [(wanted, find_synset(wanted, "--tree"))]
     word = wanted.lower().replace(" ", "_")
-    words: dict[str, list[tuple[str, Synset]]] = {}
-    for wnid in filter(None, wnids or []):
-        synset = find_wnid(wnid)
-        for lemma in synset.lemma_names():
-            words.setdefault(lemma.lower(), []).append((wnid, synset))
-    if word not in words:
-        near = difflib.get_close_matches(word, [name.lower() for name in [*classes, *words]], n=5)
-        hint = f"the nearest are {', '.join(near)}" if near else "takes a class name, a wnid or a synset"
-        raise UserError(f"--tree {wanted}: no such class; {hint}")
-    return words[word]
+    found = [(wnid, find_wnid(wnid)) for wnid in wnids or [] if wnid]
+    named = [(lemma.lower(), wnid, synset) for wnid, synset in found for lemma in synset.lemma_names()]
+    if found := [(wnid, synset) for lemma, wnid, synset in named if lemma == word]:
+        return found
+    near = difflib.get_close_matches(
+        word, [name.lower() for name in classes] + list(dict.fromkeys(lemma for lemma, *_ in named)), n=5
+    )
+    hint = f"the nearest are {', '.join(near)}" if near else "takes a class name, a wnid or a synset"
+    raise UserError(f"--tree {wanted}: no such class; {hint}")
 
 
 def _tree(title: str, synset: Synset, concepts: Sequence[tuple[str, Synset]]) -> str:
     """The hypernym paths of a synset as one indented tree from the root down, concepts marked."""
-    marks: dict[Synset, str] = {}
-    for name, concept in concepts:
-        marks.setdefault(concept, name)
+    marks = {concept: name for name, concept in reversed(concepts)}  # the first one's, where several are the same
     winners = most_specific(synset, concepts)
     text = f"{title} ({synset.name()}: {synset.definition()}): {winners[0] if winners else OTHERS}"
     if len(winners) > 1:

@@ -82,6 +82,26 @@ def test_a_model_that_knows_the_classes_is_judged_by_its_own_head(images, folder
     assert re.search(r"^moved by 0.5 +[\d.]+%$", said, re.MULTILINE)
 
 
+def test_a_file_gives_the_concepts_of_images(images, folder, hrrl, tmp_path, monkeypatch):
+    files = sorted(images.glob("*/*/*.png"))
+    lines = [f"{file.relative_to(images)},{'even' if int(file.stem) % 2 == 0 else 'odd'}" for file in files]
+    (tmp_path / "groups.csv").write_text("\n".join(["image,concept", *lines]))
+    monkeypatch.chdir(tmp_path)
+    said = hrrl("score", folder, "--data", images, "--steps", "--concepts", "groups.csv")
+    model, right = models.load(folder)[0], {0: [], 1: []}
+    for file in sorted((images / "val").glob("*/*.png")):
+        pixels = torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)[None] / 255
+        with torch.no_grad():
+            right[int(file.stem) % 2].append(CLASSES[::-1][int(model(pixels).argmax())] == file.parent.name)
+    for name, hits in zip(("even", "odd"), right.values(), strict=True):
+        found = re.search(rf"^{name} +([\d.]+)% of 20$", said, re.MULTILINE)
+        assert float(found[1]) == pytest.approx(100 * np.mean(hits), abs=0.01)
+    (tmp_path / "groups.csv").write_text("\n".join(["image,concept", *lines[1:]]))
+    assert "groups.csv: no concept for image 'train/cup/0.png'" in hrrl(
+        "score", folder, "--data", images, "--concepts", "groups.csv", ok=False
+    )
+
+
 def test_any_other_is_judged_by_an_svm_in_the_place_of_its_head(images, tmp_path, hrrl):
     torch.manual_seed(2)
     torch.save(timm.create_model("resnet18", num_classes=7, **ARGS).state_dict(), tmp_path / "net.pth")

@@ -26,20 +26,10 @@ from hrrl.concepts.hypernyms import (
     titles,
     way_down,
 )
-from hrrl.concepts.names import (
-    CONCEPTS,
-    ENTROPY,
-    OTHERS,
-    TABLE1,
-    TABLE1_SYNSETS,
-    UNKNOWN,
-    ilsvrc12_wnids,
-    some,
-    usable_name,
-)
+from hrrl.concepts.names import CONCEPTS, OTHERS, TABLE1, TABLE1_SYNSETS, UNKNOWN, ilsvrc12_wnids, some, usable_name
 from hrrl.errors import UserError
 
-__all__ = ["ENTROPY", "TABLE1", "find_synset", "ilsvrc12_wnids", "usable_name"]  # beside what is defined here
+__all__ = ["TABLE1", "find_synset", "ilsvrc12_wnids", "usable_name"]  # beside what is defined here
 Setting = Literal["table1"] | NamedSynsets | dict[str, Any]  # a dict is {"auto": K} or {"csv": file}
 
 

@@ -1,5 +1,7 @@
 """WordNet 3.0, whose noun offsets are ImageNet's wnids, read by NLTK from wherever this machine has it."""
 
+from __future__ import annotations  # NLTK, which has WordNetCorpusReader, takes a second to import
+
 import functools
 import io
 import os
@@ -7,11 +9,14 @@ import sys
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from hrrl.errors import UserError
+
+if TYPE_CHECKING:
+    from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
 ROOT = Path(__file__).resolve().parents[2]
 IN_CLONE = (ROOT / "dvc.yaml").is_file()  # else the package is installed, and what lies beside it is not ours
@@ -33,28 +38,6 @@ adj.ppl
 """
 
 
-class Synset(Protocol):
-    """What is used of an NLTK synset; equal ones are one concept, and hash alike."""
-
-    def __hash__(self) -> int: ...
-    def name(self) -> str: ...
-    def definition(self) -> str: ...
-    def lemma_names(self) -> list[str]: ...
-    def hypernyms(self) -> "list[Synset]": ...
-    def instance_hypernyms(self) -> "list[Synset]": ...
-    def hypernym_paths(self) -> "list[list[Synset]]": ...
-
-
-class WordNet(Protocol):
-    """What is used of NLTK's ``WordNetCorpusReader``."""
-
-    def synset(self, name: str) -> Synset: ...
-    def synsets(self, lemma: str, pos: str) -> list[Synset]: ...
-    def synset_from_pos_and_offset(self, pos: str, offset: int) -> Synset | None: ...
-    def all_lemma_names(self, pos: str) -> Iterable[str]: ...
-    def get_version(self) -> str: ...
-
-
 def lexnames() -> str:
     """The 45 lines of WordNet's file ``lexnames``: number, lexicographers' file, part of speech."""
     pos = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
@@ -63,8 +46,8 @@ def lexnames() -> str:
 
 
 @functools.cache
-def open_wordnet() -> WordNet:
-    """An NLTK ``WordNetCorpusReader`` over WordNet 3.0. The first call takes 2 to 3 s, half of it the import.
+def open_wordnet() -> WordNetCorpusReader:
+    """NLTK's reader over WordNet 3.0. The first call takes 2 to 3 s, half of it the import.
 
     Takes the first of these that is WordNet 3.0: the folder that the environment variable WORDNET names
     (then no other is tried), data/wordnet in the project (~/.cache/hrrl/wordnet for an installed package), Debian's
@@ -96,12 +79,8 @@ def _places() -> list[tuple[str, Callable[[], Any]]]:
     if "WORDNET" in os.environ:
         folder = Path(os.path.expanduser(os.environ["WORDNET"])).absolute()
         return [(f"WORDNET={folder}", lambda: _folder(folder) or _folder(folder / "dict"))]
-    return [
-        (str(PROJECT), lambda: _folder(PROJECT)),
-        (str(DEBIAN), lambda: _folder(DEBIAN)),
-        ("NLTK's data folders", _nltk_data),
-        ("download", _download),
-    ]
+    kept = [(str(folder), functools.partial(_folder, folder)) for folder in (PROJECT, DEBIAN)]
+    return [*kept, ("NLTK's data folders", _nltk_data), ("download", _download)]
 
 
 def _folder(path: Path) -> str | None:
@@ -124,7 +103,6 @@ def _nltk_data() -> Any:
 
 
 def _download() -> str:
-    """Unpacks NLTK's package to ``PROJECT``, under a name of its own until it is whole."""
     import nltk
 
     print(f"downloading WordNet 3.0 (NLTK's package wordnet) to {PROJECT}", file=sys.stderr, flush=True)
@@ -135,10 +113,9 @@ def _download() -> str:
 
 
 def install(archive: Path) -> str:
-    """Unpacks an archive with a folder ``wordnet`` to ``PROJECT``; several processes may do so at once."""
+    """Unpacks an archive with a folder ``wordnet`` to ``PROJECT``, under a name of its own until it is whole."""
     with tempfile.TemporaryDirectory(dir=PROJECT.parent, prefix=".wordnet-") as temporary:
-        with zipfile.ZipFile(archive) as content:
-            content.extractall(temporary)
+        zipfile.ZipFile(archive).extractall(temporary)
         unpacked = Path(temporary, "wordnet")
         unpacked.chmod(0o755)
         for file in unpacked.iterdir():
@@ -151,14 +128,7 @@ def install(archive: Path) -> str:
     return str(PROJECT)
 
 
-def _open(root: Any) -> WordNet:
-    reader = _reader(root)
-    if not _is_30(reader):
-        raise ValueError(f"its noun offsets are not those of WordNet 3.0 (it says {reader.get_version()})")
-    return reader
-
-
-def _reader(root: Any) -> WordNet:
+def _open(root: Any) -> WordNetCorpusReader:
     """NLTK's reader over a folder (str) or a path pointer, less what English does not need."""
     import nltk
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
@@ -173,13 +143,9 @@ def _reader(root: Any) -> WordNet:
     if isinstance(root, str) and root not in nltk.data.path:
         nltk.data.path.append(root)  # NLTK reads nothing outside of these
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "multilingual functions are not available"
-        return Reader(root, None)
-
-
-def _is_30(reader: WordNet) -> bool:
-    """Whether ImageNet's n02084071 is the dog: offsets differ in every release of WordNet."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        dog = reader.synset_from_pos_and_offset("n", 2084071)
-    return dog is not None and dog.name() == "dog.n.01"
+        warnings.simplefilter("ignore")  # "multilingual functions are not available"; no synset at an offset
+        reader = Reader(root, None)
+        dog = reader.synset_from_pos_and_offset("n", 2084071)  # offsets differ in every release of WordNet
+    if dog is None or dog.name() != "dog.n.01":
+        raise ValueError(f"its noun offsets are not those of WordNet 3.0 (it says {reader.get_version()})")
+    return reader

@@ -162,7 +162,8 @@ def _grouped(manifest: Manifest, setting: str) -> dict[str, str]:
 
 def _compute() -> SimpleNamespace:
     told = {"arithmetic": "native", "device": "auto", "precision": "float32", "channels_last": True, "fast": True}
-    return SimpleNamespace(**told, compile=False, sync_batchnorm=False, threads=torch.get_num_threads())
+    left_out = dict.fromkeys(("compile", "sync_batchnorm", "tf32", "cudnn_benchmark"), False)
+    return SimpleNamespace(**told, **left_out, threads=torch.get_num_threads())
 
 
 def _percent(hits: np.ndarray) -> float:

@@ -109,13 +109,12 @@ def test_a_recipe_resumes_with_the_same_bytes_and_trains(task, tmp_path):
         )
     assert whole.history == resumed.history
     assert whole.history[-1]["train_loss"] < whole.history[0]["train_loss"]
-    plain = train(
-        task, tmp_path / "plain", schedule(**RECIPE | {"label_smoothing": None}, milestones=[], epochs=1), watch=Callback()
-    )
+    sharp = schedule(**RECIPE | {"label_smoothing": None}, milestones=[], epochs=1)
+    plain = train(task, tmp_path / "plain", sharp, watch=Callback())
     smooth = train(task, tmp_path / "smooth", schedule(**RECIPE, milestones=[], epochs=1), watch=Callback())
     assert smooth.history[0]["train_loss"] != plain.history[0]["train_loss"]
 
 
 def test_rounds_keep_the_recipe(task):
-    turned, _ = in_rounds(schedule(**RECIPE | {"warmup": 4}, steps=8, every=4, milestones=[]), task.train)
+    turned, _ = in_rounds(schedule(**RECIPE | {"warmup": 4}, steps=8, eval_every=4, milestones=[]), task.train)
     assert (turned.optimizer, turned.schedule, turned.warmup, turned.epochs) == ("adamw", "cosine", 1, 2)

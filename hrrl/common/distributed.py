@@ -1,15 +1,17 @@
 """Sums over the processes of a run: each holds its part of a batch."""
 
+from collections.abc import Callable
+
 import torch
 import torch.distributed as dist
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
-def checked(concepts: torch.Tensor, K: int) -> torch.Tensor:
-    """The concepts as (b,) int64 indices, each of them looked at where that waits for no device: on the CPU.
+def by_concept(take: Callable[[torch.Tensor], torch.Tensor], concepts: torch.Tensor, K: int) -> torch.Tensor:
+    """What ``take`` gives for the concepts as (b,) int64 indices, and itself refuses others than 0 to K - 1.
 
-    On a GPU, whoever takes rows by them must refuse others than 0 to K - 1 on the device, as ``index_select`` does.
+    So does ``index_select``, on a GPU where nothing waits for it, too: CUDA says so there.
 
     Raises:
         TypeError: they are no integers.
@@ -17,13 +19,14 @@ def checked(concepts: torch.Tensor, K: int) -> torch.Tensor:
     """
     if concepts.dtype not in INTEGERS:
         raise TypeError(f"concepts are indices from 0 to {K - 1}, of an integer type; got {concepts.dtype}")
-    concepts = concepts.long()
-    if concepts.device.type == "cpu" and len(concepts):
-        values = concepts.numpy()
-        low, high = values.min(), values.max()
-        if low < 0 or high >= K:
-            raise IndexError(f"a concept is {low if low < 0 else high}; expected 0 to {K - 1}, the {K} of counts")
-    return concepts
+    try:
+        return take(concepts.long())
+    except IndexError:
+        low, high = map(int, concepts.aminmax())
+        if low >= 0 and high < K:
+            raise
+        found = low if low < 0 else high
+        raise IndexError(f"a concept is {found}; expected 0 to {K - 1}, the {K} of counts") from None
 
 
 def concept_sums(losses: torch.Tensor, concepts: torch.Tensor, K: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -35,7 +38,7 @@ def concept_sums(losses: torch.Tensor, concepts: torch.Tensor, K: int) -> tuple[
 def batch_sums(losses: torch.Tensor, concepts: torch.Tensor, K: int) -> torch.Tensor:
     """(K + 1,) float64 where the losses are: their sums per concept, and last their number; of this process alone."""
     sums = torch.zeros(K + 1, dtype=torch.float64, device=losses.device)
-    sums[:K].index_add_(0, checked(concepts, K), losses.detach().double())
+    by_concept(lambda where: sums[:K].index_add_(0, where, losses.detach().double()), concepts, K)
     sums[K].fill_(len(losses))
     return sums
 

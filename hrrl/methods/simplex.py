@@ -24,5 +24,5 @@ def project_simplex(v: torch.Tensor) -> torch.Tensor:
     # CUDA's own sums of prefixes are not deterministic.
     sums = descending.cumsum(0) if u.device.type == "cpu" else descending.expand(len(u), -1).tril().sum(1)
     excess = (sums - 1) / torch.arange(1, len(u) + 1, device=u.device, dtype=u.dtype)
-    support = (descending > excess).sum().clamp_(min=1)  # a prefix: the entries that stay positive
+    support = (descending > excess).sum()  # a prefix: the entries that stay positive
     return (u - excess.take(support - 1)).clamp_(min=0).to(v.dtype)

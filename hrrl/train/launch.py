@@ -8,8 +8,7 @@ import re
 import signal
 import sys
 import time
-from dataclasses import dataclass, fields
-from typing import Any, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn
 
 from hrrl.errors import UserError
 
@@ -21,23 +20,7 @@ LAUNCHER = "HRRL_LAUNCHER"  # the pid of the launcher, in the environment of wha
 RANKS = re.compile(r"(PET|TORCHELASTIC)_.*|((LOCAL|GROUP|ROLE)_)?(RANK|WORLD_SIZE)|ROLE_NAME|MASTER_(ADDR|PORT)")
 
 
-class Launch(Protocol):
-    """The section ``launch`` of params.yaml: processes on each of several nodes."""
-
-    nproc: int
-    nnodes: int
-
-
-class Place(Protocol):
-    """Which of the nodes this is, and where the first one is (hrrl/settings/machine.py)."""
-
-    node_rank: int
-    master_addr: str
-    master_port: int
-
-
-@dataclass(frozen=True)
-class Ranks:
+class Ranks(NamedTuple):
     """This process among all of a stage, and among those on its node."""
 
     rank: int = 0
@@ -57,30 +40,24 @@ def launched() -> bool:
 
 def ranks() -> Ranks:
     """Which process this is, as its launcher says; alone where it has none."""
-    return Ranks(*(int(os.environ[field.name.upper()]) for field in fields(Ranks))) if launched() else Ranks()
+    return Ranks(*(int(os.environ[name.upper()]) for name in Ranks._fields)) if launched() else Ranks()
 
 
 def end_with_parent() -> None:
-    """Lets this process end when DVC or torchrun, which started it, is killed.
+    """Lets Linux kill this process when DVC or torchrun ends that started it; does nothing where neither did.
 
-    Otherwise a stage, or torchrun's workers, would train on, while the next ``dvc repro`` trains the same run. Does
-    nothing in a process that neither started.
+    Otherwise a stage, or torchrun's workers, would train on, while the next ``dvc repro`` trains the same run.
     """
-    if "DVC_STAGE" in os.environ or launched():
-        tie_to_parent()
-
-
-def tie_to_parent() -> None:
-    """Lets this process be killed when its parent ends. Only on Linux."""
-    if sys.platform == "linux":
+    if sys.platform == "linux" and ("DVC_STAGE" in os.environ or launched()):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def join(launch: Launch, place: Place) -> None:
-    """Restarts this module under torchrun if the params section ``launch`` asks for more than one process.
+def join(launch: Any, place: Any) -> None:
+    """Restarts this program under torchrun if more than one process is asked for, and this is none of them.
 
-    Returns in a process that torchrun started, and where one process is all that is asked for.
-
+    Args:
+        launch: the section of params.yaml: nproc, nnodes.
+        place: the settings of machine.yaml: node_rank, master_addr, master_port.
     Raises:
         UserError: there is no such node among them.
     """
@@ -105,8 +82,7 @@ def join(launch: Launch, place: Place) -> None:
 def fail(message: str, expected: bool = True) -> NoReturn:
     """Ends this process with status 1 and a message on stderr.
 
-    A process that torchrun started hands the message to it: of several that fail, the one to show is the user's to
-    mend (``expected``), not that of a process which lost the others.
+    Under torchrun it goes there: of several that fail, the one to show is the user's to mend (``expected``).
     """
     if not (launched() and REPORT in os.environ):
         sys.exit(message)

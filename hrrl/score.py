@@ -162,7 +162,9 @@ def _grouped(manifest: Manifest, setting: str) -> dict[str, str]:
 
 def _compute() -> SimpleNamespace:
     told = {"arithmetic": "native", "device": "auto", "precision": "float32", "channels_last": True, "fast": True}
-    return SimpleNamespace(**told, compile=False, sync_batchnorm=False, threads=torch.get_num_threads())
+    return SimpleNamespace(
+        **told, compile=False, sync_batchnorm=False, tf32=False, cudnn_benchmark=False, threads=torch.get_num_threads()
+    )
 
 
 def _percent(hits: np.ndarray) -> float:

@@ -117,5 +117,5 @@ def test_a_recipe_resumes_with_the_same_bytes_and_trains(task, tmp_path):
 
 
 def test_rounds_keep_the_recipe(task):
-    turned, _ = in_rounds(schedule(**RECIPE | {"warmup": 4}, steps=8, every=4, milestones=[]), task.train)
+    turned, _ = in_rounds(schedule(**RECIPE | {"warmup": 4}, steps=8, eval_every=4, milestones=[]), task.train)
     assert (turned.optimizer, turned.schedule, turned.warmup, turned.epochs) == ("adamw", "cosine", 1, 2)

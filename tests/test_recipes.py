@@ -11,7 +11,7 @@ from conftest import COMPUTE, SCHEDULE, method, network
 from hrrl.train import recipes, runtime, training
 from hrrl.train.checkpoint import Checkpoint
 from hrrl.train.fixed_step_batches import in_rounds
-from hrrl.train.progress import Watch
+from hrrl.train.progress import Callback
 
 RECIPE = {"optimizer": "adamw", "schedule": "cosine", "warmup": 1, "label_smoothing": 0.1, "ema": 0.8, "lr": 0.002}
 
@@ -66,7 +66,7 @@ def test_adamw_decays_neither_biases_nor_norms():
 
 
 def test_the_average_of_the_weights_is_a_plain_loops_and_takes_their_place(task, tmp_path):
-    class Average(Watch):
+    class Average(Callback):
         state = None
 
         def step(self, losses, trace, names):
@@ -99,10 +99,10 @@ def test_the_average_of_the_weights_is_a_plain_loops_and_takes_their_place(task,
 
 def test_a_recipe_resumes_with_the_same_bytes_and_trains(task, tmp_path):
     settings = schedule(**RECIPE, milestones=[], epochs=3)
-    whole = train(task, tmp_path / "whole", settings, watch=Watch())
+    whole = train(task, tmp_path / "whole", settings, watch=Callback())
     with pytest.raises(KeyboardInterrupt):
-        train(task, tmp_path / "cut", settings, epochs=1, watch=Watch())
-    resumed = train(task, tmp_path / "cut", settings, watch=Watch())
+        train(task, tmp_path / "cut", settings, epochs=1, watch=Callback())
+    resumed = train(task, tmp_path / "cut", settings, watch=Callback())
     for one, other in ((whole.result, resumed.result), (whole.model, resumed.model)):
         assert all(
             torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
@@ -110,9 +110,12 @@ def test_a_recipe_resumes_with_the_same_bytes_and_trains(task, tmp_path):
     assert whole.history == resumed.history
     assert whole.history[-1]["train_loss"] < whole.history[0]["train_loss"]
     plain = train(
-        task, tmp_path / "plain", schedule(**RECIPE | {"label_smoothing": None}, milestones=[], epochs=1), watch=Watch()
+        task,
+        tmp_path / "plain",
+        schedule(**RECIPE | {"label_smoothing": None}, milestones=[], epochs=1),
+        watch=Callback(),
     )
-    smooth = train(task, tmp_path / "smooth", schedule(**RECIPE, milestones=[], epochs=1), watch=Watch())
+    smooth = train(task, tmp_path / "smooth", schedule(**RECIPE, milestones=[], epochs=1), watch=Callback())
     assert smooth.history[0]["train_loss"] != plain.history[0]["train_loss"]
 
 

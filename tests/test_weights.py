@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+from stages import resolve
+
 import pytest
 import timm
 import torch
@@ -233,6 +235,20 @@ def test_preflight_compares_weights_and_warns_of_what_destroys_them(tmp_path, ca
     other = {"file": str(tmp_path / "other.safetensors"), "sha256": digest(tmp_path / "other.safetensors")}
     with pytest.raises(UserError, match=r"variants.el.init: .* does not fit 'timm/resnet10t'"):
         preflight.check(params(variants=SMOKE["variants"] | {"el": {"init": other}}))
+
+
+def test_cells_depend_on_the_hash_of_the_weights_that_they_start_from_and_not_on_their_place():
+    def told(**init) -> dict:
+        """Of each variant and stage, what is written of weights."""
+        found = params(pretrain={"init": init}, variants=SMOKE["variants"] | {"el": {"init": "none"}})
+        section = found.as_dict()["pretrain"]
+        stages = {stage: resolve.pretrain(section, stage) for stage in ("pretrain", "search_model")}
+        return {name: resolve.variant(found, name) for name in ("erm", "el")} | stages
+
+    one, moved = told(file="/a/w.pth", sha256="0" * 64), told(file="/b/w.pth", sha256="0" * 64)
+    other = told(file="/a/w.pth", sha256="1" * 64)
+    assert one == moved
+    assert {name for name in one if one[name] != other[name]} == {"erm", "search_model"}
 
 
 def test_a_command_fills_the_hash_in_and_leaves_the_rest(file, tmp_path):

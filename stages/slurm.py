@@ -22,6 +22,7 @@ from stages.paths import WORK
 
 from ruamel.yaml import YAML
 
+from hrrl.common.files import write_json
 from hrrl.errors import UserError
 from hrrl.settings import machine, params_file
 
@@ -73,18 +74,20 @@ def run(cell: str, here: machine.Machine, nodes: int, gpus: int, begun: Callable
     if nodes > 1:
         command = ["srun", "--kill-on-bad-exit=1", *command]
     options = [f"--nodes={nodes}", "--ntasks-per-node=1", *([f"--gres=gpu:{gpus}"] if gpus else [])]
-    for _ in range(TRIES):
+    failed = 0
+    while failed < TRIES:
         if job is None:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_bytes(b"")
             job = _submit(cell, command, here, [*options, f"--comment={inputs}"], log)
-            (JOBS / f"{cell}.json").write_text(json.dumps({"id": job, "inputs": inputs}) + "\n", encoding="utf-8")
+            write_json(JOBS / f"{cell}.json", {"id": job, "inputs": inputs})
         state = _followed(job, log, begun)
         if state.get("JobState") not in AGAIN:
             return _result(cell, job, state)
         print(f"job {job}: {state['JobState']}; tried again", flush=True)
+        failed += state["JobState"] != "PREEMPTED"  # as often as others are preferred
         job = None
-    raise UserError(f"{cell}: its nodes failed {TRIES} times in a row")
+    raise UserError(f"{cell}: its nodes failed {TRIES} times")
 
 
 def key(cell: str) -> str:

@@ -17,6 +17,14 @@ def test_what_is_given_counts(tmp_path):
     assert machine.load(file) == machine.Machine(jobs=4, master_addr="node-1.local")
 
 
+def test_a_stage_has_values_of_its_own(tmp_path):
+    file = tmp_path / "machine.yaml"
+    file.write_text("time: 24:00:00\nstages: {svm: {time: 30, gpus: [1]}}\n", encoding="utf-8")
+    assert machine.load(file, "svm").time == 30
+    assert machine.load(file, "svm").gpus == [1]
+    assert machine.load(file, "pretrain").time == "24:00:00"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -27,6 +35,14 @@ def test_what_is_given_counts(tmp_path):
         ("master_port: 70000\n", "master_port: takes a whole number from 1 to 65535"),
         ('master_addr: "a b; rm"\n', "master_addr: takes a host's name or address"),
         ("# jobs: 4\n", "holds no keys; copy machine.example.yaml to it"),
+        ("engine: pbs\n", "engine: takes local or slurm, got 'pbs'"),
+        ("gpus: [0, 0]\n", "gpus: takes a number from 1, or a list of ids, got [0, 0]"),
+        ("gpus: 0\n", "gpus: takes a number from 1"),  # which would move networks to the CPU
+        ("partition: --all\n", "partition: takes a partition's name"),
+        ("time: a day\n", "time: takes minutes, hours:minutes:seconds"),
+        ("memory: 64GB\n", "memory: takes megabytes, or a number with K, M, G or T, got '64GB'"),
+        ("stages: {svm: {node_rank: 1}}\n", "stages.svm.node_rank: unknown key"),
+        ("stages: {svm: 4}\n", "stages: takes a mapping for each stage"),
         ("master_addr: 5\n", "master_addr: takes a host's name or address, got 5"),
     ],
 )

@@ -14,7 +14,7 @@ def test_what_differs_is_named(restored):
     text = lock.read_text(encoding="utf-8")
     block = text.index("  given@erm:")
     at = text.index("md5: ", text.index("    outs:", block)) + len("md5: ")
-    lock.write_text(text[:at] + "0" * 32 + text[at + 32 :], encoding="utf-8")
+    lock.write_text(text[:at] + "f" * 32 + text[at + 32 :], encoding="utf-8")
     call(restored, "git", "commit", "-qam", "another hash")
     shown = call(restored, "python", "-m", "scripts.verify", "--cells", "given@erm", ok=False)
     assert "1 of 2 outputs differ, first data/selected/erm.json of given@erm" in shown

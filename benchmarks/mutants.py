@@ -50,7 +50,7 @@ TESTS = {  # what finds the mistakes of a module, the quickest and nearest first
     "hrrl/methods/concept/group_dro.py": "test_methods",
     "hrrl/methods/concept/cvar.py": "test_methods",
     "hrrl/methods/concept/balanced.py": "test_methods",
-    "hrrl/methods/example/gradient.py": "test_objective test_methods test_library",
+    "hrrl/methods/example/gradient.py": "test_objective test_methods",
     "hrrl/methods/example/noise.py": "test_methods",
     "hrrl/methods/example/pgd.py": "test_methods",
     "hrrl/methods/example/wrm.py": "test_methods",

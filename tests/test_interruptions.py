@@ -94,7 +94,7 @@ def cells_of(lock: str) -> set[str]:
 
 def test_two_at_once_take_turns_also_to_go_on_from_a_third(restored):
     """Two in one clone, after a run that was killed while it trained."""
-    edit(restored, finetune__steps=80, finetune__every=8, finetune__milestones=[40])
+    edit(restored, finetune__steps=80, finetune__eval_every=8, finetune__milestones=[40])
     checkpoints, command = restored / ".work/checkpoints/smoke", [BIN / "python", "-m", "scripts.repro"]
     shutil.rmtree(checkpoints, ignore_errors=True)
     options = {"cwd": restored, **OUTPUT}

@@ -138,7 +138,7 @@ def write_params(folder: Path) -> None:
         svm={"C": GRID, "folds": 3, "shots": SHOTS, "draws": 2, "max_iter": 10000},
         finetune={
             "steps": 6,
-            "every": 2,
+            "eval_every": 2,
             "batch_size": 20,
             "lr": 0.02,
             "milestones": [4],

@@ -5,8 +5,8 @@ A file's hash is of what it does, its syntax tree without comments, docstrings a
 
 import ast
 import hashlib
-import importlib.util
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,16 @@ def code(*modules: str) -> dict[str, str]:
         path = _file(todo.pop())
         name = str(path.relative_to(ROOT))
         if name not in found and name not in NO_RESULT:
-            tree = ast.parse(path.read_bytes())
-            found[name] = hashlib.sha256(json.dumps(_plain(tree)).encode()).hexdigest()
-            todo += _imported(tree)
+            found[name], imported = _read(path)
+            todo += imported
     return dict(sorted(found.items()))
+
+
+@cache
+def _read(path: Path) -> tuple[str, list[str]]:
+    """The hash of a file, and the modules of the project that it imports."""
+    tree = ast.parse(path.read_bytes())
+    return hashlib.sha256(json.dumps(_plain(tree)).encode()).hexdigest(), _imported(tree)
 
 
 def _plain(node: Any) -> Any:
@@ -88,12 +94,9 @@ def _is_ours(name: str) -> bool:
 
 
 def _exists(name: str) -> bool:
-    base = ROOT.joinpath(*name.split("."))
-    return base.with_suffix(".py").is_file() or (base / "__init__.py").is_file()
+    return _file(name).is_file()
 
 
 def _file(name: str) -> Path:
-    found = importlib.util.find_spec(name)
-    if found is None or found.origin is None:
-        raise ModuleNotFoundError(f"no module {name}", name=name)
-    return Path(found.origin)
+    base = ROOT.joinpath(*name.split("."))
+    return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")

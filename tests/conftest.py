@@ -53,14 +53,23 @@ COMPUTE = SimpleNamespace(
 )
 
 
-CLONE_ALONE = ["test_tutorial", "test_pipeline", "test_interruptions"]  # files whose tests share nothing but the clone
+# Files whose tests share nothing but the clone; and the longest files without it and with it.
+CLONE_ALONE = [f"test_{name}" for name in ("tutorial", "pipeline", "interruptions", "dvc", "sharing", "verify")]
+LONG = [f"test_{name}" for name in ("arithmetic", "training", "examples", "measurements", "environment", "params_fuzz")]
+LONG += [*CLONE_ALONE[:3], "test_graph", *CLONE_ALONE[3:]]
 
 
 def pytest_collection_modifyitems(items):
-    """What takes longest comes first, so that workers (pytest -n) end at about the same time."""
-    long = ["test_training", *CLONE_ALONE, "test_graph", "test_examples", "test_measurements"]
-    ranks = {name: rank for rank, name in enumerate(long)}
-    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+    """One worker makes the clone, while others (pytest -n) do what takes none; what takes longest comes first."""
+    need_clone = [item for item in items if "smoke_run" in item.fixturenames]
+    first = next((item for item in need_clone if item.path.stem in CLONE_ALONE), None)
+    files = {item.path for item in need_clone}
+
+    def rank(item) -> tuple:
+        name = item.path.stem
+        return item is not first, item.path in files, LONG.index(name) if name in LONG else len(LONG)
+
+    items.sort(key=rank)
 
 
 class Scheduling(LoadScopeScheduling):
@@ -137,19 +146,21 @@ def outdated(folder) -> dict:
 
 
 @pytest.fixture(scope="session")
-def clone(tmp_path_factory, worker_id):
-    """A clone of the working tree with the smoke preset, run once; of several pytest workers, each has a copy of it."""
-    folder = tmp_path_factory.mktemp("clone") / "hrrl"
-    if worker_id == "master":
-        run_smoke(folder)
-        return folder
-    made = tmp_path_factory.getbasetemp().parent / "clone"
+def smoke_run(tmp_path_factory, worker_id):
+    """A clone of the working tree in which the smoke preset has run, once for all workers; nobody writes there."""
+    base = tmp_path_factory.getbasetemp()
+    made = (base if worker_id == "master" else base.parent) / "smoke-run"
     with locked(made.with_suffix(".lock")):
         if not made.exists():
             run_smoke(made.with_suffix(".partial"))
             made.with_suffix(".partial").rename(made)
-    shutil.copytree(made, folder, symlinks=True)
-    return folder
+    return made
+
+
+@pytest.fixture(scope="session")
+def clone(smoke_run, tmp_path_factory):
+    """A copy of it for tests that leave it as it is."""
+    return shutil.copytree(smoke_run, tmp_path_factory.mktemp("clone") / "hrrl", symlinks=True)
 
 
 def run_smoke(folder: Path) -> None:
@@ -170,12 +181,8 @@ def run_smoke(folder: Path) -> None:
 
 
 @pytest.fixture
-def restored(clone):
-    """The clone, put back as it was after the first run, without the experiments that a test made."""
-    yield clone
-    call(clone, "git", "checkout", "-q", "--force", "HEAD")
-    call(clone, "git", "clean", "-qfd")
-    (clone / "machine.yaml").unlink(missing_ok=True)  # git ignores it
-    shutil.rmtree(clone / "data/targets")  # has those that a test added, which neither git nor DVC knows now
-    call(clone, "dvc", "checkout", "--quiet", "--force")
-    call(clone, "dvc", "exp", "remove", "--quiet", "--all-commits")
+def restored(smoke_run, tmp_path_factory):
+    """A copy for one test, which may do there what it likes: quicker than `dvc checkout`."""
+    folder = shutil.copytree(smoke_run, tmp_path_factory.getbasetemp() / "restored/hrrl", symlinks=True)
+    yield folder
+    shutil.rmtree(folder)

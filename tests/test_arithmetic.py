@@ -1,4 +1,4 @@
-"""Portable arithmetic: the same bytes on other CPUs, emulated; what it refuses; and code hashed by what it does."""
+"""Portable arithmetic: the same bytes on another CPU, emulated; what it refuses; and code hashed by what it does."""
 
 import json
 import os
@@ -14,7 +14,8 @@ from sklearn.datasets import load_sample_images
 from hrrl import arithmetic
 
 PROGRAM = ROOT / "tests/arithmetic_program.py"
-CPUS = ["Haswell", "EPYC-Rome"]
+# Without AVX-512, and of the other maker than this one: libraries choose by either. Emulated, it takes minutes.
+CPU = "EPYC-Rome" if "Intel" in arithmetic.cpu() else "Haswell"
 emulated = pytest.mark.skipif(
     not shutil.which("qemu-x86_64") or bool(arithmetic.cpu_lacks()),
     reason="needs an x86-64 CPU with AVX2 and qemu-x86_64: Debian's package qemu-user, by `make setup-test`",
@@ -39,12 +40,11 @@ def files(tmp_path_factory):
 
 
 @emulated
-def test_every_computation_has_the_same_bytes_on_other_cpus(files):
-    started = {cpu: start(cpu, files) for cpu in (None, *CPUS)}
-    found = {cpu: json.loads(process.communicate(timeout=PATIENCE)[0]) for cpu, process in started.items()}
-    for cpu in CPUS:
-        assert found[cpu] == found[None], cpu
-    assert len(set(found[None].values())) == len(found[None])  # each is of its own
+def test_every_computation_has_the_same_bytes_on_another_cpu(files):
+    started = [start(cpu, files) for cpu in (None, CPU)]
+    here, there = (json.loads(process.communicate(timeout=PATIENCE)[0]) for process in started)
+    assert here == there
+    assert len(set(here.values())) == len(here)  # each is of its own
 
 
 def test_the_surroundings_change_nothing(files):

@@ -1,7 +1,6 @@
 """Runs that are stopped, killed, short of disk or beside another: real processes, the smoke preset, in a clone."""
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -95,7 +94,7 @@ def cells_of(lock: str) -> set[str]:
 
 def test_two_at_once_take_turns_also_to_go_on_from_a_third(restored):
     """Two in one clone, after a run that was killed while it trained."""
-    edit(restored, headline="erm", finetune__steps=120, finetune__eval_every=12, finetune__milestones=[60])
+    edit(restored, finetune__steps=80, finetune__eval_every=8, finetune__milestones=[40])
     checkpoints, command = restored / ".work/checkpoints/smoke", [BIN / "python", "-m", "scripts.repro"]
     shutil.rmtree(checkpoints, ignore_errors=True)
     options = {"cwd": restored, **OUTPUT}
@@ -103,7 +102,7 @@ def test_two_at_once_take_turns_also_to_go_on_from_a_third(restored):
         wait_for(lambda: list(checkpoints.glob("finetune-*/epoch-*.pt")), 900)
         killed.kill()
     wait_for(lambda: not processes(restored), 10)
-    whole = (restored / "dvc.lock").read_text()
+    whole, reported = ((restored / file).read_text() for file in ("dvc.lock", "reports/tables/runs.csv"))
     runs = [subprocess.Popen(command, **options) for _ in range(2)]
     printed = sorted((run.communicate(timeout=PATIENCE)[0] for run in runs), key=len)
     assert [run.returncode for run in runs] == [0, 0], printed
@@ -113,8 +112,7 @@ def test_two_at_once_take_turns_also_to_go_on_from_a_third(restored):
     assert cells_of((restored / "dvc.lock").read_text()) == cells_of(whole)
     logs = [file.read_text() for file in (restored / ".work/logs/smoke").glob("finetune@*.log")]
     assert any("going on after epoch" in log for log in logs)
-    metrics, headline = (json.loads((restored / f"reports/{n}.json").read_text()) for n in ("metrics", "headline"))
-    assert headline["svm"]["digits"] == metrics["svm"]["digits"]["erm"]["mean"]
+    assert (restored / "reports/tables/runs.csv").read_text() != reported
 
 
 def test_two_clones_share_one_cache(restored, tmp_path):

@@ -111,6 +111,7 @@ def test_group_dro_is_algorithm_1_on_group_means():
     counts, eta, C = [80, 15, 5], 0.3, 2.0
     method = GroupDro(counts, eta, C)
     assert method.adaptive
+    assert method.adjustment.tolist() == pytest.approx([C / n**0.5 for n in counts], rel=1e-12)
     np.testing.assert_allclose(method.q.numpy(), 1 / 3)
     q, rng = np.full(3, 1 / 3), np.random.default_rng(0)
     for step in range(6):
@@ -139,6 +140,7 @@ def test_group_dro_neither_overflows_nor_forgets_a_concept(setting):
     assert weights.tolist() == [2, 2, 0, 0]
     resumed = GroupDro(counts, eta=1.0)
     resumed.load_state_dict(method.state_dict())
+    assert (resumed.q.tolist(), resumed.t) == (method.q.tolist(), 1)
     other = torch.tensor([0.0, 0.0, 2e3, 0.0])
     for q in (method, resumed):
         q.weights(concepts, other)

@@ -34,6 +34,8 @@ def test_the_walk(restored):
     yaml, params = YAML(), restored / "params.yaml"
     content, added = yaml.load(params.read_text()), yaml.load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
     content["datasets"] |= added.pop("datasets")
+    fewer = {"pretrain": ["erm", "cl"], "given": ["erm"], "searched": ["cl"], "svm": ["erm", "cl"], "finetune": ["erm"]}
+    content |= {"runs": fewer, "headline": "cl", "claims": []}  # not the page's: each cell takes its seconds
     yaml.dump(content | added, params)
     *_, run = shell(restored, commands("docs/tutorial.md", "python -m hrrl.params"))
     stages = {re.split("[] @:]+", line)[1] for line in run.splitlines() if ": ran for " in line}

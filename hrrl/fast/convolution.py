@@ -65,6 +65,7 @@ def product(conv: nn.Conv2d, x: torch.Tensor, weight: torch.Tensor, bias: torch.
 
 
 @cache
+@torch.inference_mode(False)  # kept, they may be part of a graph later
 def _taps(image: Size, kernel: Size, stride: Size, padding: Size) -> tuple[torch.Tensor, torch.Tensor | None, Size]:
     """The tap of the kernel (row major) that joins each output pixel to each input pixel, and where there is none.
 

@@ -56,7 +56,8 @@ def _training(results: Results) -> pd.DataFrame:
 def _fewer(results: Results, data: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """What has more lines than can be told apart, without those that say least."""
     rows = data["q"][data["q"].variant.isin(results.adaptive())]
-    distance = (rows.q - rows.concept.map(results.concepts.set_index("concept").q0)).abs().astype(float)
+    q0 = rows.concept.map(results.concepts.set_index("concept").q0).astype(float)  # of no rows, else, it would be text
+    distance = (rows.q - q0).abs().astype(float)
     furthest = distance.groupby(rows.concept).max().nlargest(MOST).index
     positive, tuned = data["h"][data["h"].h > 0], data["fine_tuning"]
     return {

@@ -56,7 +56,7 @@ COMPUTE = SimpleNamespace(
 # Files whose tests share nothing but the clone; and the longest files without it and with it.
 CLONE_ALONE = [f"test_{name}" for name in ("tutorial", "pipeline", "interruptions", "dvc", "sharing", "verify")]
 LONG = [f"test_{name}" for name in ("arithmetic", "training", "examples", "measurements", "environment", "params_fuzz")]
-LONG += [*CLONE_ALONE[:3], "test_graph", *CLONE_ALONE[3:]]
+LONG += ["test_slurm", *CLONE_ALONE[:3], "test_graph", *CLONE_ALONE[3:]]
 
 
 def pytest_collection_modifyitems(items):

@@ -96,6 +96,23 @@ def test_state_goes_on_where_it_was():
         second.update(*batch)
     assert torch.equal(whole.q, second.q)
     assert whole.t == second.t == 6
+    plain = GroupWeighting([3, 1])
+    plain.update(LOSSES[:2], CONCEPTS[1:3])
+    state = plain.state_dict()
+    state["q"].zero_()  # the caller's own
+    assert (plain.q.tolist(), plain.t) == ([0.75, 0.25], 1)
+
+
+def test_a_concept_may_have_no_share_of_q0():
+    assert ConceptDistribution([1, 1], 1.0, q0=[1.0, 0.0]).q.tolist() == [1.0, 0.0]
+
+
+def test_q_goes_where_its_batches_are():
+    """On the device ``meta``, which has shapes alone."""
+    q = ConceptDistribution([5, 3, 2], 1.0)
+    q.update(LOSSES.to("meta"), CONCEPTS.to("meta"))
+    assert {value.device.type for value in (q.q, q.q0, q.share, q.lost)} == {"meta"}
+    assert (q.q.shape, q.lost.shape, q.lost.dtype) == ((3,), (), torch.bool)
 
 
 LOSSES, CONCEPTS = torch.tensor([0.1, 0.3, 0.2, 2.0]), torch.tensor([0, 0, 1, 2])
@@ -160,7 +177,9 @@ def test_weighted_batches_give_an_unbiased_gradient():
     [
         ({"lam": 0.0}, "lam"),
         ({"lam": -1.0}, "lam"),
+        ({"lam": float("inf")}, "lam"),
         ({"lam": 1.0, "c": 0.0}, "c must"),
+        ({"lam": 1.0, "c": float("inf")}, "c must"),
         ({"lam": 1.0, "s": -1}, "s counts"),
         ({"lam": 1.0, "q0": [0.5, 0.6]}, "q0"),
         ({"lam": 1.0, "q0": [0.5, 0.4]}, "q0"),

@@ -6,6 +6,7 @@ import numpy as np
 from conftest import COMPUTE, SCHEDULE, method, network
 from test_training import GRADIENT, HRRL
 
+from hrrl.methods.q_history import Trace
 from hrrl.methods.regret import replay
 from hrrl.train import runtime, training
 from hrrl.train.checkpoint import Checkpoint
@@ -26,6 +27,14 @@ def test_q_follows_from_the_trace_to_the_bit(task, tmp_path):
     assert {name: array.shape for name, array in trace.items()} == {"terms": (6, 3), "q": (6, 3)}
     np.testing.assert_array_equal(replay(method(task, concept=HRRL).concept, trace["terms"]), trace["q"])
     assert len({tuple(q) for q in trace["q"]}) == 6
+
+
+def test_an_epoch_without_a_step_has_rows_of_none(task):
+    trace = Trace(method(task, concept=HRRL).concept)
+    assert trace.close_epoch() == {}
+    assert {name: (a.shape, a.dtype) for name, a in trace.arrays().items()} == dict.fromkeys(
+        ("terms", "q"), ((0, 3), np.float64)
+    )
 
 
 def test_resumed_run_has_the_same_trace(task, tmp_path):

@@ -44,7 +44,7 @@ PASSED, FAILED, IMPORT = 0, 1, 9  # how a fork ends: IMPORT, where the module ha
 METHOD, OTHERS = 95, 90  # percent that are to be found
 TESTS = {  # what finds the mistakes of a module, the quickest and nearest first
     "hrrl/methods/simplex.py": "test_objective",
-    "hrrl/methods/interfaces.py": "test_objective test_reference",
+    "hrrl/methods/interfaces.py": "test_objective test_reference test_waits",
     "hrrl/methods/input_gradient.py": "test_objective test_inputgrad",
     "hrrl/methods/concept/hrrl.py": "test_objective test_regret test_reference",
     "hrrl/methods/concept/group_dro.py": "test_methods",

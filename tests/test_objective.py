@@ -103,12 +103,14 @@ def test_state_goes_on_where_it_was():
     assert (plain.q.tolist(), plain.t) == ([0.75, 0.25], 1)
 
 
-def test_a_concept_may_have_no_share_of_q0():
+def test_a_concept_may_be_the_only_one_or_have_no_share_of_q0():
+    assert GroupWeighting([7]).q.tolist() == [1.0]
     assert ConceptDistribution([1, 1], 1.0, q0=[1.0, 0.0]).q.tolist() == [1.0, 0.0]
 
 
 def test_q_goes_where_its_batches_are():
     """On the device ``meta``, which has shapes alone."""
+    assert GroupWeighting([7]).weights(CONCEPTS[:1].to("meta")).device.type == "meta"
     q = ConceptDistribution([5, 3, 2], 1.0)
     q.update(LOSSES.to("meta"), CONCEPTS.to("meta"))
     assert {value.device.type for value in (q.q, q.q0, q.share, q.lost)} == {"meta"}

@@ -281,6 +281,18 @@ def test_a_change_of_a_normalised_image_has_its_length_in_pixels(classifier, bat
             perturb(classifier, x, y, 0.5, std=wrong)
 
 
+@pytest.mark.parametrize("std", [None, (0.2, 0.3, 0.4)])
+@pytest.mark.parametrize("tau", [0.0, 1.0])
+def test_moved_images_are_detached_and_exact_in_float64(tau, std):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 10)).double()
+    x = torch.rand(4, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    moved = perturb(model, x, torch.tensor([1, 0, 3, 9]), tau, std=std)
+    assert not moved.requires_grad
+    pixels = (moved - x.detach()) * torch.tensor(std or [1.0] * 3, dtype=torch.float64).view(3, 1, 1)
+    torch.testing.assert_close(pixels.flatten(1).norm(dim=1), torch.full((4,), tau, dtype=torch.float64))
+
+
 def test_no_step_and_no_gradient_leave_the_images(classifier, batch):
     x, y = batch
     assert torch.equal(perturb(classifier, x, y, 0.0), x)

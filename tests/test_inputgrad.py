@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hrrl import fast as switch
 from hrrl.fast import folding
 from hrrl.objective import input_gradient, perturb
 from hrrl.train import models
@@ -18,12 +17,6 @@ NETS = {
     "narrow resnet18": ("timm/resnet18", {"channels": [16, 32, 64, 128]}, 28),
     "quick": ("timm/resnet10t", {"channels": [16, 32, 64, 128], "stem_type": "deep", "stem_width": 8}, 28),
 }
-
-
-@pytest.fixture(autouse=True)
-def on(monkeypatch):
-    """A stage that another test ran in this process may have switched hrrl/fast off."""
-    monkeypatch.setattr(switch, "_on", True)
 
 
 def plain_gradient(model, x, y):

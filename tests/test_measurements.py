@@ -7,6 +7,7 @@ the files of those are no images. What they write is compared with tests/referen
 import contextlib
 import json
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -42,6 +43,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
+from hrrl import fast
 from hrrl.data.loading import open_split
 from hrrl.errors import UserError
 from hrrl.methods import theory as theorem
@@ -152,7 +154,7 @@ def write_params(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
+def project(tmp_path_factory) -> Iterator[Path]:
     """A folder in which every stage has run; the targets' test images were none until the final scores."""
     folder = tmp_path_factory.mktemp("project")
     write_params(folder)
@@ -182,7 +184,8 @@ def project(tmp_path_factory) -> Path:
             features.main(params, variant, str(SEED))
             svm.main(params, variant, str(SEED))
             finetune.main(params, variant, str(SEED))
-    return folder
+    yield folder
+    fast.use(True)  # the stage svm has switched it off, for a process that is over then
 
 
 @pytest.fixture

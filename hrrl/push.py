@@ -1,12 +1,12 @@
 """Sends a folder of models/ to a hub: with its card, and in the form that timm reads as well."""
 
 import argparse
-import json
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from hrrl.common.files import write_json
 from hrrl.errors import UserError
 from hrrl.train import models
 
@@ -63,7 +63,7 @@ def package(model: Path, card: Path, folder: Path) -> Path:
         shutil.copy(model / name, folder)
     shutil.copy(card, folder / "README.md")
     if description["backbone"].startswith("timm/"):
-        (folder / "config.json").write_text(json.dumps(config(loaded, description), indent=1) + "\n", encoding="utf-8")
+        write_json(folder / "config.json", config(loaded, description))
     return folder
 
 

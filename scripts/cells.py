@@ -43,9 +43,9 @@ def needs() -> dict[str, set[str]]:
 
 
 def record(cells: list[str]) -> None:
-    """Takes what lies there for what the cells make, by `dvc commit`."""
-    for cell in cells:
-        _asked("commit", "--force", "--quiet", cell)
+    """Takes what lies there for what the cells make, by one `dvc commit`; of no cells, it would be of all."""
+    if cells:
+        _asked("commit", "--force", "--quiet", *cells)
 
 
 def with_followers(cells: set[str], needs: dict[str, set[str]]) -> set[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from hrrl.common.files import replacing
 from hrrl.errors import UserError
 from hrrl.settings.schema import load
 from hrrl.train.weights import digest, find, open_weights
@@ -28,7 +29,8 @@ def main(path: str = "params.yaml") -> None:
             section = section[part]
         section["sha256"] = digest(file)
         print(f"{path}: {key}.sha256: {section['sha256']}, of {file}")
-    yaml.dump(content, Path(path))
+    with replacing(Path(path)) as new:
+        yaml.dump(content, new)
 
 
 if __name__ == "__main__":

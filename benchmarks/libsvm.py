@@ -1,52 +1,72 @@
-"""What the score would be with LIBSVM, which the paper cites, on the real features of a run.
+"""Whether a difference between two variants is the same under LIBSVM, which the paper cites, on the features of a run.
 
-    python -m benchmarks.libsvm data/features/erm-0 [TARGET ...]
+    python -m benchmarks.libsvm el erm --targets lowres digits --shots 50
 
 LIBSVM's ``SVC(kernel="linear")`` has the hinge loss, not its square, one classifier for each pair of classes, and an
 intercept without penalty. The rest is the pipeline's protocol: standardised features, C by stratified cross-validation
-on the training part, refit, the test part once. Prints test accuracies in % and their difference.
+on the training part, refit, the test part once. Prints a CSV of test accuracies in %, means over the seeds, and of the
+difference with its 95% interval over them (Student's t).
 """
 
 import argparse
-import time
+import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from scipy import stats
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from tqdm import tqdm
 
 from hrrl.transfer.svm import GRID, draws, evaluate
 
+FEATURES = Path("data/features")
 
-def libsvm(train_x, train_y, test_x, test_y, folds: int, seed: int) -> float:
+
+def libsvm(train_x, train_y, test_x, test_y, folds: int) -> float:
     """Test accuracy in %."""
-    parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    parts = StratifiedKFold(folds, shuffle=True, random_state=0)
     pipeline = make_pipeline(StandardScaler(), SVC(kernel="linear", cache_size=1000))
     search = GridSearchCV(pipeline, {"svc__C": GRID}, cv=parts)
     return 100 * search.fit(train_x, train_y).score(test_x, test_y)
 
 
+def scores(file: Path, shots: int | None, folds: int) -> dict[str, float]:
+    """The accuracies of one model's features on one target, by both."""
+    with np.load(file) as found:
+        train_x, train_y, test_x, test_y = (found[name] for name in ("train_x", "train_y", "test_x", "test_y"))
+    (rows,) = draws(train_y, shots, 1)
+    data = train_x[rows], train_y[rows], test_x, test_y
+    return {"hrrl": evaluate(*data, folds=folds).accuracy, "LIBSVM": libsvm(*data, folds)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("features", type=Path, help="the folder of a model's features")
-    parser.add_argument("targets", nargs="*", help="some of them; else all")
+    parser.add_argument("better", help="a variant with features in data/features")
+    parser.add_argument("than", help="another, with the same seeds")
+    parser.add_argument("--targets", nargs="+", required=True)
     parser.add_argument("--shots", type=int, help="training images of each class; else all")
     parser.add_argument("--folds", type=int, default=5)
     args = parser.parse_args()
-    for target in args.targets or sorted(file.stem for file in args.features.glob("*.npz")):
-        with np.load(args.features / f"{target}.npz") as file:
-            train_x, train_y, test_x, test_y = (file[name] for name in ("train_x", "train_y", "test_x", "test_y"))
-        (rows,) = draws(train_y, args.shots, 1)
-        data = train_x[rows], train_y[rows], test_x, test_y
-        ours, start = evaluate(*data, folds=args.folds).accuracy, time.perf_counter()
-        theirs = libsvm(*data, args.folds, seed=0)
-        seconds = time.perf_counter() - start
-        print(
-            f"{target:16} hrrl {ours:6.2f}   LIBSVM {theirs:6.2f}   {theirs - ours:+.2f}   ({seconds:.0f} s)",
-            flush=True,
-        )
+    seeds = sorted(int(folder.name.partition("-")[2]) for folder in FEATURES.glob(f"{args.better}-*"))
+    rows = [
+        {"target": target, "seed": seed, "variant": variant}
+        | scores(FEATURES / f"{variant}-{seed}" / f"{target}.npz", args.shots, args.folds)
+        for target in args.targets
+        for seed in tqdm(seeds, desc=target)
+        for variant in (args.better, args.than)
+    ]
+    found = pd.DataFrame(rows).melt(["target", "seed", "variant"], var_name="by", value_name="accuracy")
+    by_variant = found.pivot(index=["target", "by", "seed"], columns="variant", values="accuracy")
+    table = by_variant.groupby(["target", "by"]).mean()
+    differences = (by_variant[args.better] - by_variant[args.than]).groupby(["target", "by"])
+    table["difference"] = differences.mean()
+    half = differences.sem() * stats.t.ppf(0.975, len(seeds) - 1)
+    table["low"], table["high"], table["seeds"] = table.difference - half, table.difference + half, len(seeds)
+    table.round(2).to_csv(sys.stdout)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import time
 from statistics import median
-from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +9,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.steps import stepper
 from hrrl import methods, objective
+from hrrl.data.augment import Augment
 from hrrl.fast.convolution import Conv2d
 from hrrl.settings import schema
-from hrrl.train import evaluation, models, runtime, training
+from hrrl.train import evaluation, models, recipes, runtime, training
 from hrrl.train.checkpoint import Checkpoint
 
 QUICK = schema.load("presets/quick.yaml").pretrain
@@ -156,7 +156,7 @@ def direction_cosine(rounds: int, net: str, source, steps: int = 300) -> list[fl
     The net is trained by el for ``steps`` steps, with the learning rate falling to 0, on the first part of ``source``.
     """
     _, backbone, arguments = NETS[net]
-    schedule = SimpleNamespace(crop="padded", padding=2, flip=True)
+    schedule = Augment(crop="padded", padding=2, flip=True)
     with runtime.start(compute()) as here:
         torch.manual_seed(0)
         model = models.build(backbone, len(source.classes), arguments).to(memory_format=here.memory_format).train()
@@ -182,9 +182,9 @@ def direction_cosine(rounds: int, net: str, source, steps: int = 300) -> list[fl
 def short_training(train, test, seed: int, folder, changes: dict) -> float:
     """Accuracy (%) after three epochs of erm with the quick preset's net, with ``changes`` to the settings."""
     _, backbone, arguments = NETS["quick"]
-    augment = SimpleNamespace(crop="padded", padding=2, flip=True)
+    augment = Augment(crop="padded", padding=2, flip=True)
     sgd = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
-    schedule = SimpleNamespace(epochs=3, batch_size=BATCH, milestones=[2], augment=augment, **sgd)
+    schedule = recipes.Schedule(epochs=3, batch_size=BATCH, milestones=[2], augment=augment, **sgd)
     task = evaluation.GroupedData.by_class(train, test, torch.zeros(len(train.classes), dtype=torch.long), ["all"])
     with runtime.start(compute(2, **changes)) as here:
         torch.manual_seed(seed)

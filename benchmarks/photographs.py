@@ -14,7 +14,6 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg, read_file
 from torchvision.transforms import v2
 
+from hrrl.data.augment import Augment
 from hrrl.data.loading import open_split
 from hrrl.data.manifest import prepare
 from hrrl.data.pack import pack
@@ -29,7 +29,7 @@ from hrrl.settings.schema import Dataset
 
 SIZE, NUMBER = 224, 100
 HEIGHT, WIDTH = 375, 500  # of the median image of ILSVRC2012
-AUGMENT = SimpleNamespace(crop="random_resized", padding=0, scale=(0.08, 1.0), flip=True)
+AUGMENT = Augment(crop="random_resized", scale=(0.08, 1.0), flip=True)
 
 
 def write_tree(folder: Path, given: Path | None) -> Path:

@@ -8,7 +8,6 @@ Random images of 28 x 28 pixels and the quick preset's net; images have a class 
 import json
 import sys
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from benchmarks.axes import BATCH, NETS, VARIANTS, compute
 from benchmarks.memory import peak_megabytes
 from benchmarks.steps import stepper
 from hrrl import methods
-from hrrl.data.augment import augment_batch
+from hrrl.data.augment import Augment, augment_batch
 from hrrl.train import models, runtime, training
 
 POINTS = {
@@ -32,7 +31,7 @@ def epoch(n: int, concepts: int, classes: int) -> dict:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (n, 3, size, size), dtype=np.uint8)
     labels = torch.from_numpy(rng.integers(0, classes, n))
-    augment = SimpleNamespace(crop="padded", padding=2, flip=True)
+    augment = Augment(crop="padded", padding=2, flip=True)
     spec = VARIANTS["hrrl"]
     with runtime.start(compute(threads=2)) as here:
         torch.manual_seed(0)

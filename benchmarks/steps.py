@@ -4,7 +4,10 @@ from types import SimpleNamespace
 
 import torch
 
-from hrrl.train import runtime, training
+from hrrl.data.augment import Augment
+from hrrl.train import recipes, runtime, training
+
+PLAIN = Augment(crop="none", flip=False)
 
 
 class ByClass(training.Training):
@@ -16,6 +19,7 @@ class ByClass(training.Training):
 
 def stepper(model, concepts: torch.Tensor, variant: training.Variant, lr: float, decay: float, here: runtime.Runtime):
     """A run without data: ``step(model, x, y, m)`` is an iteration; ``concepts`` (C,) are those of the classes."""
-    schedule = SimpleNamespace(epochs=1, milestones=[], batch_size=1, lr=lr, momentum=0.9, weight_decay=decay)
+    sgd = {"lr": lr, "momentum": 0.9, "weight_decay": decay}
+    schedule = recipes.Schedule(epochs=1, milestones=[], batch_size=1, augment=PLAIN, **sgd)
     task = SimpleNamespace(concepts=concepts.to(here.device), train=SimpleNamespace(steps=lambda batch_size: 1))
     return ByClass(model, task, variant, schedule, here, 0, "benchmark")

@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +17,7 @@ from torchvision import datasets, io, transforms
 from benchmarks.axes import compute, plain_net
 from benchmarks.steps import stepper
 from hrrl import objective
+from hrrl.data.augment import Augment
 from hrrl.data.decode import resize
 from hrrl.data.loading import open_split
 from hrrl.data.manifest import prepare
@@ -142,7 +142,7 @@ def trainer(images, size: int, here: runtime.Runtime):
     torch.manual_seed(0)
     model = models.build("resnet18", len(images.classes)).to(memory_format=here.memory_format).train()
     crop = "random_resized" if size == 224 else "padded"
-    augment = SimpleNamespace(crop=crop, padding=size // 8, scale=(0.08, 1.0), flip=True)
+    augment = Augment(crop=crop, padding=size // 8, scale=(0.08, 1.0), flip=True)
     concepts, epochs = torch.zeros(len(images.classes), dtype=torch.long), itertools.count()
     erm = training.Variant(objective.Perturbation(), objective.GroupWeighting([1]))
     run = stepper(model, concepts, erm, 0.01, 1e-4, here)

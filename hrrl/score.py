@@ -4,8 +4,8 @@ import argparse
 import contextlib
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from hrrl import concepts
 from hrrl.concepts import csv_file
 from hrrl.data.loading import open_split
-from hrrl.data.locate import locate
+from hrrl.data.locate import Definition, locate
 from hrrl.data.manifest import Manifest, prepare
 from hrrl.errors import UserError
 from hrrl.train import models, runtime, weights
-from hrrl.train.weights import digest
 from hrrl.transfer import svm
 from hrrl.transfer.features import features
 from hrrl.transfer.robustness import right_when_moved
@@ -83,11 +82,9 @@ def _start(args: argparse.Namespace) -> weights.Weights:
         init = {"file": str(Path(args.weights).absolute()), "classes": _classes(args.classes)}
     elif "@" in args.weights:
         init = {"hub": args.weights, "classes": _classes(args.classes)}
-    path, _ = weights.find(init, backbone, "weights")
-    init["sha256"] = digest(path)
-    found = weights.open_weights(init, backbone, settings, "weights")
+    found = weights.find(init, backbone, settings, "weights")
     found.state  # noqa: B018  read before the working folder changes
-    print(f"{backbone} from {path}, SHA-256 {init['sha256']}")
+    print(f"{backbone} from {found.path}, SHA-256 {found.sha256}")
     return found
 
 
@@ -104,12 +101,11 @@ def _model(args: argparse.Namespace, start: weights.Weights, manifest: Manifest)
 
 def _listed(folder: str, most: int | None) -> Manifest:
     """The images of a folder; its manifest is written to the working folder."""
-    fields = {"kind": "imagefolder", "root": folder, "train": "train", "test": None, "classes": None}
-    definition = SimpleNamespace(**fields, resolution=None, skip_unreadable=True)
+    definition = Definition(kind="imagefolder", root=folder, skip_unreadable=True)
     if most:
         splits = locate(definition, "data").splits
         held_out = next((split for split in ("val", "test") if split in splits), "val")
-        definition.train, definition.test = f"train[:{most}]", f"{held_out}[:{most}]"
+        definition = replace(definition, train=f"train[:{most}]", test=f"{held_out}[:{most}]")
     manifest = prepare(definition, Path(folder).name)
     manifest.write("manifest")
     return manifest
@@ -174,10 +170,10 @@ def _grouped(manifest: Manifest, setting: str) -> dict[str, str]:
     return {name: found.get(name, concepts.UNKNOWN) for name in manifest.classes}
 
 
-def _compute() -> SimpleNamespace:
-    told = {"arithmetic": "native", "device": "auto", "precision": "float32", "channels_last": True, "fast": True}
-    off = dict.fromkeys(("compile", "sync_batchnorm", "tf32", "cudnn_benchmark"), False)
-    return SimpleNamespace(**told, **off, threads=torch.get_num_threads())
+def _compute() -> runtime.Compute:
+    told: Any = {"arithmetic": "native", "device": "auto", "precision": "float32", "channels_last": True, "fast": True}
+    off: Any = dict.fromkeys(("compile", "sync_batchnorm", "tf32", "cudnn_benchmark"), False)
+    return runtime.Compute(**told, **off, threads=torch.get_num_threads())
 
 
 def _percent(hits: np.ndarray) -> float:

@@ -8,10 +8,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 from stages.common import plain, read_params
-from stages.paths import CONCEPTS, dataset_folder, read_json, resolved
+from stages.manifest import definition
+from stages.paths import CONCEPTS, dataset_folder, read_json
 
 from hrrl.concepts import csv_file
 from hrrl.data.manifest import relisted
@@ -43,9 +43,8 @@ def changed(params, skip: set[str]) -> dict[str, str]:
     stages |= {f"manifest-target@{target}": (target, target) for target in params.targets}
     found = {}
     for stage, (dataset, target) in stages.items():
-        definition, folder = resolved("datasets", dataset), dataset_folder(target)
-        if stage not in skip and folder.exists():
-            found[stage] = relisted(SimpleNamespace(**read_json(definition)), dataset, folder)
+        if stage not in skip and (folder := dataset_folder(target)).exists():
+            found[stage] = relisted(definition(dataset), dataset, folder)
     source = CONCEPTS / "source.json"
     concepts = plain(params.concepts)
     if "concepts" not in skip and source.exists() and read_json(source)["csv"] != csv_file.sha256(concepts):

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from hrrl.common.files import replacing
 from hrrl.errors import UserError
 from hrrl.settings.schema import load
-from hrrl.train.weights import digest, find, open_weights
+from hrrl.train.weights import find, open_weights
 
 
 def main(path: str = "params.yaml") -> None:
@@ -19,16 +19,15 @@ def main(path: str = "params.yaml") -> None:
     yaml.width = 4096
     content = yaml.load(Path(path).read_text(encoding="utf-8"))
     for start in {start["key"]: start for start in params.starts().values()}.values():
-        init, key, backbone = start["init"], start["key"], params.pretrain.backbone
+        init, key, section = start["init"], start["key"], content
+        find_or_check = open_weights if init["sha256"] else find
+        found = find_or_check(init, params.pretrain.backbone, params.pretrain.backbone_args, key)
         if init["sha256"]:
-            open_weights(init, backbone, params.pretrain.backbone_args, key)
             continue
-        file, _ = find(init, backbone, key)
-        section = content
         for part in key.split("."):
             section = section[part]
-        section["sha256"] = digest(file)
-        print(f"{path}: {key}.sha256: {section['sha256']}, of {file}")
+        section["sha256"] = found.sha256
+        print(f"{path}: {key}.sha256: {found.sha256}, of {found.path}")
     with replacing(Path(path)) as new:
         yaml.dump(content, new)
 

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from stages.common import ROOT
+from stages.common import ROOT, typed
 from stages.paths import WORK
 
 FINDS = (  # of hrrl/data: what finds and lists images
@@ -26,5 +26,5 @@ def open_checkpoint(params, name: str, settings: dict, data: list[Path]):
     files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
     found = [Path(file) for file in files if file.startswith(f"{package}/")]
     code = sorted(file for file in found if not any(file.is_relative_to(package / "data" / part) for part in FINDS))
-    used = fingerprint(settings, code, data) | {"device": runtime.computed(params.compute)}
+    used = fingerprint(settings, code, data) | {"device": runtime.computed(typed(runtime.Compute, params.compute))}
     return Checkpoint(WORK / "checkpoints" / params.name / name, used)

@@ -10,7 +10,9 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 ROOT = Path(__file__).resolve().parent.parent
 RESTARTED = "HRRL_RESTARTED"
@@ -89,6 +91,13 @@ def plain(value):
     return value.as_dict() if isinstance(value, Settings) else value
 
 
+def typed(kind: type, content: dict):
+    """A section as a dataclass of the package has it, which is given those of its keys that the section has."""
+    kinds = get_type_hints(kind)
+    found = {key: content[key] for key in kinds if key in content}
+    return kind(**{k: typed(kinds[k], v) if is_dataclass(kinds[k]) else plain(v) for k, v in found.items()})
+
+
 def read_params() -> Settings:
     """params.yaml as it stands: the stage ``resolve`` has checked it, and it holds no defaults.
 
@@ -159,11 +168,6 @@ if "DVC_STAGE" in os.environ:
     log_apart()
     os.chdir(ROOT)
     place.take(os.environ["DVC_STAGE"], begun, lambda seconds: note(seconds=seconds, status=0))
-
-
-def this_machine():
-    """machine.yaml, for the stage that runs."""
-    return place.settings(place.stage_of(os.environ.get("DVC_STAGE", "")))
 
 
 def run(main, *arguments: str, params=read_params) -> None:

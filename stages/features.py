@@ -1,19 +1,19 @@
 """Extracts the deep features of every target's images from one pretrained model, one .npz per target."""
 
 from stages.common import run
-from stages.inputs import open_data
+from stages.inputs import open_data, start
 from stages.paths import measured, model_folder
 
 import numpy as np
 
 from hrrl.common.files import replacing
-from hrrl.train import models, runtime
+from hrrl.train import models
 from hrrl.transfer.features import features
 
 
 def main(params, variant, seed):
     model, description = models.load(model_folder(variant, seed))
-    with runtime.start(params.compute) as here, replacing(measured("features", variant, seed)) as folder:
+    with start(params) as here, replacing(measured("features", variant, seed)) as folder:
         folder.mkdir()
         for target in params.targets:
             arrays = {}

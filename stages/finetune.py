@@ -1,23 +1,19 @@
 """Fine-tunes one pretrained model on every target with ERM, and keeps the test error along the way (Fig. 3)."""
 
 from stages.checkpoints import open_checkpoint
-from stages.common import run, this_machine
-from stages.inputs import open_data
+from stages.common import run, typed
+from stages.inputs import open_data, start
 from stages.paths import course, dataset_folder, key, measured, model_folder
 
 import numpy as np
 
 from hrrl.common.files import replacing
 from hrrl.common.rows import write_rows
-from hrrl.train import launch
 
 
 def main(params, variant, seed):
-    launch.join(params.launch, this_machine())
-    from hrrl.train import runtime
-
-    checkpoints = {target: checkpoint(params, variant, seed, target) for target in params.targets}
-    with runtime.start(params.compute) as here:
+    with start(params, several=True) as here:
+        checkpoints = {target: checkpoint(params, variant, seed, target) for target in params.targets}
         found = {item[0]: curve(params, here, variant, int(seed), *item) for item in checkpoints.items()}
         if here.writes:
             with replacing(measured("finetune", variant, seed, ".csv")) as file:
@@ -44,13 +40,13 @@ def curve(params, here, variant, seed, target, checkpoint) -> tuple:
 
     from hrrl.train import models, training
     from hrrl.train.evaluation import GroupedData
-    from hrrl.train.fixed_step_batches import in_rounds
+    from hrrl.train.fixed_step_batches import RoundSchedule, in_rounds
     from hrrl.train.progress import run_status
     from hrrl.transfer.robustness import right
 
     model, description = models.load(model_folder(variant, seed))
     train, test = (open_data(params, split, description["image_size"], target) for split in ("train", "test"))
-    schedule, train = in_rounds(params.finetune, train)
+    schedule, train = in_rounds(typed(RoundSchedule, params.finetune), train)
     task = GroupedData.by_class(train, test, torch.zeros(len(train.classes), dtype=torch.long), ["all"])
     torch.manual_seed(seed)
     models.replace_head(model, len(train.classes))

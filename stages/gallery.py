@@ -1,7 +1,7 @@
 """Pictures of the benchmark, the targets, perturbations, what q weights, and neighbours in two models' features."""
 
 from stages.common import run
-from stages.inputs import open_data
+from stages.inputs import open_data, start
 from stages.paths import CONCEPTS, DATA, measured, model_folder, read_json, selected, write_json
 from stages.tasks import benchmark_task
 
@@ -12,13 +12,13 @@ from hrrl import methods
 from hrrl.common.files import replacing
 from hrrl.gallery import panels
 from hrrl.gallery.sheets import Album
-from hrrl.train import models, runtime
+from hrrl.train import models
 
 
 def main(params):
     seed, baseline, headline = params.seeds[0], params.runs.svm[0], params.headline
     (model, description), (trained, _) = (models.load(model_folder(v, seed)) for v in (baseline, headline))
-    with runtime.start(params.compute) as here, replacing(DATA / "gallery") as folder:
+    with start(params) as here, replacing(DATA / "gallery") as folder:
         album, size = Album(folder), description["image_size"]
         task, targets = sources(params, size)
         points = panels.points({v: read_json(selected(v)) for v in params.runs.pretrain}, headline)

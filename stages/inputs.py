@@ -1,7 +1,12 @@
-"""Where stages read images from: the benchmark and the targets as sources."""
+"""Where stages read images from, the benchmark and the targets as sources, and where they compute."""
 
-from stages.common import this_machine
+import os
+
+from stages import place
+from stages.common import typed
 from stages.paths import dataset_folder
+
+from hrrl.train import launch
 
 
 def open_data(params, split: str, image_size: int, target: str | None = None):
@@ -9,4 +14,22 @@ def open_data(params, split: str, image_size: int, target: str | None = None):
     from hrrl.data.loading import open_split
 
     root = params.datasets[target or params.benchmark].get("root")
-    return open_split(dataset_folder(target), root, split, image_size, this_machine().workers)
+    return open_split(dataset_folder(target), root, split, image_size, _machine().workers)
+
+
+def start(params, several: bool = False):
+    """A context in which torch computes as params.yaml says; yields hrrl.train.runtime.Runtime.
+
+    Args:
+        several: whether in all processes of the section ``launch``: then this program begins anew as one of them.
+    """
+    if several:
+        launch.join(typed(launch.Launch, params.launch), _machine())
+    from hrrl.train import runtime  # by one of the processes, not by what starts them
+
+    return runtime.start(typed(runtime.Compute, params.compute))
+
+
+def _machine():
+    """machine.yaml, for the stage that runs."""
+    return place.settings(place.stage_of(os.environ.get("DVC_STAGE", "")))

@@ -1,25 +1,24 @@
 """Checks on this machine what params.yaml names, before the first image is read: device, folders, WordNet, network."""
 
-from types import SimpleNamespace
-
-from stages.common import plain, run
-from stages.paths import PREFLIGHT, STARTS, read_json, resolved, write_json
+from stages.common import plain, run, typed
+from stages.manifest import definition
+from stages.paths import PREFLIGHT, STARTS, read_json, write_json
 
 from hrrl import arithmetic
 from hrrl.settings import preflight
-from hrrl.train import precision
+from hrrl.train.runtime import Compute
 
 FOUND = {"found": "all that params.yaml names"}  # always the same, so that it makes nothing outdated
 
 
 def main(params):
     names = dict.fromkeys([params.benchmark, *params.targets])
-    datasets = {name: SimpleNamespace(**read_json(resolved("datasets", name))) for name in names}
-    preflight.check_named(params, datasets, plain(params.concepts), read_json(STARTS))
-    if params.compute.arithmetic == "portable" and (lack := arithmetic.cpu_lacks()):
+    datasets, compute = {name: definition(name) for name in names}, typed(Compute, params.compute)
+    preflight.check_named(params, compute, datasets, plain(params.concepts), read_json(STARTS))
+    if compute.arithmetic == "portable" and (lack := arithmetic.cpu_lacks()):
         print(f"compute.arithmetic: {lack}; all works, but results have other bytes than on the CPUs that have it")
-    if (used := precision.in_use(params.compute)) != params.compute.precision:
-        print(f"compute.precision: this machine has no {params.compute.precision}; {used} is used")
+    if (used := compute.precision_in_use()) != compute.precision:
+        print(f"compute.precision: this machine has no {compute.precision}; {used} is used")
     write_json(PREFLIGHT, FOUND)
 
 

@@ -1,7 +1,8 @@
 """Pretrains one variant with one seed on the benchmark (Algorithm 1): models/<variant>-<seed>/."""
 
 from stages.checkpoints import open_checkpoint
-from stages.common import run, this_machine
+from stages.common import run, typed
+from stages.inputs import start
 from stages.paths import CONCEPTS, course, dataset_folder, key, measured_speed, model_folder, read_json
 from stages.tasks import benchmark_task
 from stages.variants import training as settings_of
@@ -11,15 +12,11 @@ import numpy as np
 
 from hrrl.common.files import replacing
 from hrrl.common.rows import write_rows
-from hrrl.train import launch
 
 
 def main(params, variant, seed):
-    launch.join(params.launch, this_machine())
-    from hrrl.train import runtime
-
     spec, seed, settings = variant_spec(variant), int(seed), settings_of(params, variant)
-    with runtime.start(params.compute) as here:
+    with start(params, several=True) as here:
         training, checkpoint = train(params, here, spec, "pretrain", variant, seed, *settings)
         if here.writes:
             save(params, training, variant, spec, seed, model_folder(variant, seed), settings[0])
@@ -28,23 +25,23 @@ def main(params, variant, seed):
             checkpoint.clear()
 
 
-def train(params, here, spec: dict, stage: str, name: str, seed: int, settings, start: dict | None):
+def train(params, here, spec: dict, stage: str, name: str, seed: int, settings, origin: dict | None):
     """The finished training on the benchmark that a cell of a stage asks for, and its checkpoint.
 
-    ``settings`` and ``start`` as stages.variants.training gives them.
+    ``settings`` and ``origin`` as stages.variants.training gives them.
     """
     import torch
 
     from hrrl import methods
-    from hrrl.train import models, training, weights
+    from hrrl.train import models, recipes, training, weights
     from hrrl.train.progress import run_status
 
     task = benchmark_task(params, settings.image_size)
     torch.manual_seed(seed)
     model = models.build(settings.backbone, len(task.train.classes), settings.backbone_args)
     title = f"{name} seed {seed}"
-    if start:
-        found = weights.open_weights(start["init"], settings.backbone, settings.backbone_args, start["key"])
+    if origin:
+        found = weights.open_weights(origin["init"], settings.backbone, settings.backbone_args, origin["key"])
         kept = found.put_into(model, task.train.classes, read_json(dataset_folder() / "dataset.json")["wnids"])
         print(f"{title}: from {found.path}; {kept} of {len(task.train.classes)} classes keep their row of the head")
     variant = training.Variant(
@@ -54,7 +51,8 @@ def train(params, here, spec: dict, stage: str, name: str, seed: int, settings, 
     data = [dataset_folder(), CONCEPTS / "benchmark.json"]
     checkpoint = open_checkpoint(params, f"{stage}-{key(name, seed)}", used, data)
     status = run_status(here, title, course(params, stage, name, seed))
-    run = training.Training(model, task, variant, settings, here, seed, title, status)
+    schedule = typed(recipes.Schedule, settings)
+    run = training.Training(model, task, variant, schedule, here, seed, title, status)
     run.fit(checkpoint)
     return run, checkpoint
 

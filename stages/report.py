@@ -1,9 +1,8 @@
 """Gathers the results of all stages into reports/: claims, metrics, tables, plots, figures, a page."""
 
 import io
-from types import SimpleNamespace
 
-from stages.common import plain, run
+from stages.common import plain, run, typed
 from stages.paths import (
     CONCEPTS,
     DATA,
@@ -72,9 +71,9 @@ def spec(params, variant) -> dict:
 
 def official_kind(params, target) -> str:
     """The kind of a dataset that is used as published; only such a one can stand beside the paper's numbers."""
-    dataset = SimpleNamespace(**read_json(resolved("datasets", target)))
-    changed = dataset.classes or dataset.resolution or "[" in dataset.train + (dataset.test or "")
-    return "" if changed else dataset.kind
+    dataset = read_json(resolved("datasets", target))
+    changed = dataset["classes"] or dataset["resolution"] or "[" in dataset["train"] + (dataset["test"] or "")
+    return "" if changed else dataset["kind"]
 
 
 def svm(params, scored) -> pd.DataFrame:
@@ -150,7 +149,7 @@ def settings(params) -> str:
     sections = ("name", "seeds", "benchmark", "targets", "shifts", "claims", "headline", "concepts", "runs")
     shown = {key: plain(params[key]) for key in sections}
     names = dict.fromkeys([params.benchmark, *params.targets])
-    shown["datasets"] = {name: definition(params, name) for name in names}
+    shown["datasets"] = {name: described(name) for name in names}
     pretrain = training(params)[0].as_dict()
     shown["variants"] = {
         name: spec(params, name) | own_training(params, name, pretrain) for name in params.runs.pretrain
@@ -158,7 +157,7 @@ def settings(params) -> str:
     for section in ("pretrain", "compute", "launch", "search", "svm", "finetune", "robustness", "theory"):
         shown[section] = plain(params[section])
     shown["pretrain"] = pretrain
-    shown["computed"] = runtime.computed(params.compute)
+    shown["computed"] = runtime.computed(typed(runtime.Compute, params.compute))
     text, yaml = io.StringIO(), YAML()
     yaml.default_flow_style, yaml.width = None, 110
     yaml.dump(shown, text)
@@ -171,7 +170,7 @@ def own_training(params, variant, pretrain) -> dict:
     return {key: own.get(key) for key in ("epochs", "init") if own.get(key) != pretrain.get(key)}
 
 
-def definition(params, dataset) -> dict:
+def described(dataset) -> dict:
     found = read_json(resolved("datasets", dataset))
     packed = {"packed": packed_name(found["root"])}  # its images are smaller than the published ones
     return {key: value for key, value in (found | packed).items() if value and key not in ("root", "code")}

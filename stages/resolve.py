@@ -21,8 +21,7 @@ STAGES = {  # the keys of params.yaml that decide what a stage writes; dvc.yaml 
     "preflight": [
         *("seeds", "benchmark", "targets", "concepts", "pretrain.backbone", "pretrain.backbone_args"),
         *("pretrain.image_size", "pretrain.batch_size", "pretrain.lr", "pretrain.optimizer", "finetune.batch_size"),
-        "compute.device",
-        *("compute.precision", "compute.compile", "compute.sync_batchnorm", "launch"),
+        *("compute", "launch"),
     ],
     "manifest": [],
     "concepts": ["benchmark", "targets", "concepts", "runs.pretrain"],

@@ -1,13 +1,14 @@
 """Accuracy of one pretrained model on augmented validation images (Fig. 4) and per concept (Fig. 5), and smoothness."""
 
 from stages.common import run
+from stages.inputs import start
 from stages.paths import measured, model_folder, write_json
 from stages.tasks import benchmark_task
 
 import numpy as np
 
 from hrrl.common.files import replacing
-from hrrl.train import models, runtime
+from hrrl.train import models
 from hrrl.transfer.robustness import right_when_moved
 from hrrl.transfer.smoothness import losses, smoothness, variance_factors
 
@@ -15,7 +16,7 @@ from hrrl.transfer.smoothness import losses, smoothness, variance_factors
 def main(params, variant, seed):
     model, description = models.load(model_folder(variant, seed))
     task = benchmark_task(params, description["image_size"])
-    with runtime.start(params.compute) as here:
+    with start(params) as here:
         hits = measure(params, here, model, task)
         smooth = smoothness(model, task.test, here)
         found = losses(model, task.test, here)

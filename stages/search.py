@@ -6,7 +6,7 @@ By cross-validation on the training part of every target, and on the benchmark's
 from statistics import fmean
 
 from stages.common import run
-from stages.inputs import open_data
+from stages.inputs import open_data, start
 from stages.paths import search_model, searched, write_json
 from stages.robustness import accuracies, measure
 from stages.tasks import benchmark_task
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from hrrl.train import models, runtime
+from hrrl.train import models
 from hrrl.transfer import search, svm
 from hrrl.transfer.features import features
 
@@ -24,7 +24,7 @@ def main(params, point, seed):
     folder, (tau, lam) = search_model(point, seed), search.parse(point)
     model, description = models.load(folder)
     [*_, last] = pd.read_csv(folder / "history.csv").to_dict("records")
-    with runtime.start(params.compute) as here:
+    with start(params) as here:
         task = benchmark_task(params, description["image_size"])
         measured = accuracies(measure(params, here, model, task), task)
         targets = {}

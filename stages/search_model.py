@@ -1,21 +1,18 @@
 """Trains one point of the search with one tuning seed: data/search_models/<point>-<seed>/."""
 
-from stages.common import run, this_machine
+from stages.common import run
+from stages.inputs import start
 from stages.paths import search_model
 from stages.pretrain import save, train
 from stages.variants import training as settings_of
 
-from hrrl.train import launch
 from hrrl.transfer import search
 
 
 def main(params, point, seed):
-    launch.join(params.launch, this_machine())
-    from hrrl.train import runtime
-
     spec, seed = search.spec(search.parse(point), params.search.c, params.search.s), int(seed)
     settings = settings_of(params)
-    with runtime.start(params.compute) as here:
+    with start(params, several=True) as here:
         training, checkpoint = train(params, here, spec, "search", point, seed, *settings)
         if here.writes:
             save(params, training, point, spec, seed, search_model(point, seed), settings[0])

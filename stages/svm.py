@@ -15,11 +15,11 @@ from hrrl.transfer import svm
 
 
 def main(params, variant, seed):
-    fast.use(params.compute.fast)
     features, results = measured("features", variant, seed), {}
-    for target in tqdm(params.targets, desc="targets", leave=False):
-        with np.load(features / f"{target}.npz") as data, threadpool_limits(params.compute.threads):
-            results[target] = scores(params.svm, data, params.svm.shots.get(target))
+    with fast.switched(params.compute.fast), threadpool_limits(params.compute.threads):
+        for target in tqdm(params.targets, desc="targets", leave=False):
+            with np.load(features / f"{target}.npz") as data:
+                results[target] = scores(params.svm, data, params.svm.shots.get(target))
     with replacing(measured("svm", variant, seed)) as folder:
         folder.mkdir()
         write_json(folder / "scores.json", {target: summary(draws) for target, draws in results.items()})

@@ -3,7 +3,6 @@
 
 import io
 import sys
-from types import SimpleNamespace
 
 from hrrl import arithmetic
 
@@ -28,7 +27,7 @@ from hrrl.train import models, runtime
 from hrrl.transfer import svm
 from hrrl.transfer.extraction import extract_features
 
-COMPUTE = SimpleNamespace(
+COMPUTE = runtime.Compute(
     arithmetic="portable",
     device="auto",
     precision="float32",

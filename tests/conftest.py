@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: tests, and what they start, run side by side
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # they start hundreds of processes, which would all compile the project
@@ -17,28 +16,31 @@ from ruamel.yaml import YAML
 from xdist.scheduler import LoadScopeScheduling
 
 from hrrl import methods
+from hrrl.data.augment import Augment
 from hrrl.data.loading import open_split
+from hrrl.data.locate import Definition
 from hrrl.data.manifest import prepare
 from hrrl.data.sources import locked
-from hrrl.settings.schema import Dataset
 from hrrl.train import models, training
 from hrrl.train.evaluation import GroupedData
+from hrrl.train.recipes import Schedule
+from hrrl.train.runtime import Compute
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 PATIENCE = 1800  # seconds until a command hangs: no machine is so slow
 OUTPUT = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}  # of a process, together
 
-SCHEDULE = SimpleNamespace(
+SCHEDULE = Schedule(
     epochs=2,
     batch_size=30,
     lr=0.05,
     milestones=[1],
     momentum=0.9,
     weight_decay=1e-4,
-    augment=SimpleNamespace(crop="padded", padding=1, scale=(0.5, 1.0), flip=False),
+    augment=Augment(crop="padded", padding=1, flip=False),
 )
-COMPUTE = SimpleNamespace(
+COMPUTE = Compute(
     arithmetic="native",
     device="cpu",
     precision="float32",
@@ -49,7 +51,6 @@ COMPUTE = SimpleNamespace(
     cudnn_benchmark=False,
     fast=True,
     threads=1,
-    workers=0,
 )
 
 
@@ -86,7 +87,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 def digits_task(folder) -> GroupedData:
     """Ten classes of 8 x 8 digits in three concepts of 6, 3 and 1 classes; 100 training images."""
-    definition = Dataset(kind="digits", train="train[:10]", test="test[:7]")
+    definition = Definition(kind="digits", train="train[:10]", test="test[:7]")
     if not folder.exists():
         prepare(definition, "digits").write(folder)
     train, test = (open_split(folder, None, split, 16) for split in ("train", "test"))

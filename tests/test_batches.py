@@ -1,7 +1,6 @@
 """Batches and their augmentation against loops over single images, with the same random numbers."""
 
 import contextlib
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,10 +8,10 @@ import torch
 from test_data import PADDED, RESIZED, definition, everything, sources, write_tree
 from torchvision.transforms import v2
 
-from hrrl.data.augment import augment_batch, crop_boxes, flip_some, padded_crops, resized_crops
+from hrrl.data.augment import Augment, augment_batch, crop_boxes, flip_some, padded_crops, resized_crops
 
 ORDER, BATCH, IMAGE = 0, 1, 2  # the first number of a random stream's seed
-NONE = SimpleNamespace(crop="none", padding=0, scale=(1.0, 1.0), flip=False)
+NONE = Augment(crop="none", flip=False)
 
 
 def opened(folder, pixels, **settings):
@@ -100,9 +99,7 @@ def test_crops_and_flips_are_those_of_single_images():
 @pytest.mark.parametrize("flip", [True, False])
 @pytest.mark.parametrize("crop", ["none", "padded", "padded by 0", "random_resized"])
 def test_a_batch_is_augmented_image_by_image(crop, flip, part):
-    augment = SimpleNamespace(
-        crop=crop.removesuffix(" by 0"), padding=0 if "0" in crop else 2, scale=(0.3, 0.9), flip=flip
-    )
+    augment = Augment(crop=crop.removesuffix(" by 0"), padding=0 if "0" in crop else 2, scale=(0.3, 0.9), flip=flip)
     images, rng = photos(8, 7), np.random.default_rng(3)
     expected = images
     if crop == "padded":
@@ -154,7 +151,7 @@ def test_small_images_come_in_batches_of_the_epochs_order(small, augment, world,
 def test_large_images_are_augmented_one_by_one(large, crop, flip):
     """Resized crops from the image as it is, everything else from its centre; by numbers of the image's own."""
     source = large
-    augment = SimpleNamespace(crop=crop, padding=5, scale=(0.2, 0.8), flip=flip)
+    augment = Augment(crop=crop, padding=5, scale=(0.2, 0.8), flip=flip)
     plain = everything(source)
     order = np.random.default_rng((ORDER, 4, 1)).permutation(6)
     [(x, y, m)] = source.train_batches(6, augment, 4, 1)

@@ -3,6 +3,7 @@
 import copy
 import json
 import subprocess
+from dataclasses import replace
 
 import pytest
 import torch
@@ -27,9 +28,7 @@ def test_the_same_seed_gives_the_same_bytes_also_when_resumed(task, tmp_path, ax
     variant = {axis: point(axis, name)}
     whole, history, _ = train(task, tmp_path / "whole", **variant)
     again, _, _ = train(task, tmp_path / "again", **variant)
-    half = copy.copy(SCHEDULE)
-    half.epochs = 1
-    train(task, tmp_path / "cut", **variant, schedule=half)
+    train(task, tmp_path / "cut", **variant, schedule=replace(SCHEDULE, epochs=1))
     resumed, history_resumed, _ = train(task, tmp_path / "cut", **variant)
     assert equal(whole, again)
     assert equal(whole, resumed)
@@ -90,9 +89,7 @@ def test_two_processes_agree_with_one(tmp_path):
 
 def test_with_fast_off_results_agree_to_rounding(task, tmp_path):
     """What the one switch changes: nothing but rounding."""
-    slow = copy.copy(COMPUTE)
-    slow.fast = False
     variant = {"example": {"gradient": {"tau": 0.3}}, "concept": {"hrrl": {"lam": 1.0}}}
     _, history, _ = train(task, tmp_path / "fast", **variant)
-    _, other, _ = train(task, tmp_path / "slow", **variant, compute=slow)
+    _, other, _ = train(task, tmp_path / "slow", **variant, compute=replace(COMPUTE, fast=False))
     assert other[0]["train_loss"] == pytest.approx(history[0]["train_loss"], rel=1e-2)

@@ -10,7 +10,6 @@ import signal
 import tarfile
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,15 +19,17 @@ from scipy.io import savemat
 from sklearn.datasets import load_digits, load_sample_images
 
 from hrrl.common.names import packed_name
+from hrrl.data.augment import Augment
 from hrrl.data.loading import open_split
+from hrrl.data.locate import Definition
 from hrrl.data.manifest import prepare, read_manifest, relisted
 from hrrl.data.pack import pack
 from hrrl.errors import UserError
 
 PHOTOS = load_sample_images().images  # china.jpg, flower.jpg: (427, 640, 3) uint8
 WNIDS = ["n01440764", "n01443537", "n02084071"]
-PADDED = SimpleNamespace(crop="padded", padding=4, scale=(0.08, 1.0), flip=True)
-RESIZED = SimpleNamespace(crop="random_resized", padding=0, scale=(0.08, 1.0), flip=True)
+PADDED = Augment(crop="padded", padding=4, flip=True)
+RESIZED = Augment(crop="random_resized", scale=(0.08, 1.0), flip=True)
 
 
 @pytest.fixture(autouse=True)
@@ -37,8 +38,7 @@ def _elsewhere(tmp_path, monkeypatch):
 
 
 def definition(kind, root=None, **settings):
-    values = {"train": "train", "test": None, "classes": None, "resolution": None, "skip_unreadable": False}
-    return SimpleNamespace(kind=kind, root=root and str(root), **(values | settings))
+    return Definition(kind=kind, root=root and str(root), **settings)
 
 
 def crops(n, height, width):
@@ -421,7 +421,7 @@ def test_batches_do_not_depend_on_processes_and_workers(tmp_path, augment, size,
 def test_every_image_is_in_one_batch_and_small_sets_make_one(tmp_path):
     given = definition("imagefolder", write_tree(tmp_path))
     source, _ = sources(given, 32)
-    plain = SimpleNamespace(crop="none", padding=0, scale=(1, 1), flip=False)
+    plain = Augment(crop="none", flip=False)
     x, y = epoch(source, plain, batch_size=7)
     everyone = {image.numpy().tobytes(): int(k) for image, k in zip(everything(source), source.labels, strict=True)}
     seen = [(image.numpy().tobytes(), int(k)) for image, k in zip(x.flatten(0, 1), y.flatten(), strict=True)]

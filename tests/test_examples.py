@@ -7,9 +7,9 @@ import sys
 import sysconfig
 import venv
 import zipfile
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,6 +19,7 @@ from PIL import Image
 from hrrl import group_wnids
 from hrrl.concepts import class_concepts, csv_file
 from hrrl.concepts.wordnet import open_wordnet
+from hrrl.data.augment import Augment
 from hrrl.data.loading import open_split
 from hrrl.data.manifest import prepare
 from hrrl.settings.schema import Dataset
@@ -151,13 +152,13 @@ def test_the_plain_loop_reaches_the_pipelines_accuracy(printed, manifest, wnids,
     names, concepts = class_concepts(mapping, wnids, sorted(set(mapping.values())))
     train, test = (open_split(manifest, None, split, 28) for split in ("train", "test"))
     task = GroupedData.by_class(train, test, torch.tensor(concepts), names)
-    augment = SimpleNamespace(crop="none", flip=False)
+    augment = Augment(crop="none", flip=False)
     changes = {"epochs": 6, "batch_size": 50, "milestones": [4, 5], "weight_decay": 5e-4, "augment": augment}
     variant = method(task, {"gradient": {"tau": 0.5}}, {"hrrl": {"lam": 1.0, "s": 50}})
     with runtime.start(COMPUTE) as here:
         torch.manual_seed(0)
         model = models.build("timm/resnet18", 8, {"channels": [16, 32, 64, 128]})
-        schedule = SimpleNamespace(**(vars(SCHEDULE) | changes))
+        schedule = replace(SCHEDULE, **changes)
         pipeline = training.Training(model, task, variant, schedule, here, 0, "clothes")
         pipeline.fit(Checkpoint(tmp_path / "checkpoint", {}))
     assert example == pytest.approx(pipeline.history[-1]["val_accuracy"], abs=3)

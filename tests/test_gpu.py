@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,9 +19,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 
 @pytest.fixture
 def gpu():
-    compute = copy.copy(COMPUTE)
-    compute.device = "cuda"
-    with runtime.start(compute) as here:
+    with runtime.start(replace(COMPUTE, device="cuda")) as here:
         yield here
 
 

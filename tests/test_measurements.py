@@ -7,7 +7,6 @@ the files of those are no images. What they write is compared with tests/referen
 import contextlib
 import json
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +27,7 @@ from stages import (
     theory,
 )
 from stages.common import read_params
+from stages.inputs import start
 
 import numpy as np
 import pandas as pd
@@ -43,13 +43,13 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from hrrl import fast
+from hrrl.data.augment import Augment
 from hrrl.data.loading import open_split
 from hrrl.errors import UserError
 from hrrl.methods import theory as theorem
 from hrrl.methods.concept.hrrl import ConceptDistribution
 from hrrl.settings import schema as schema
-from hrrl.train import models, runtime
+from hrrl.train import models
 
 SEED, TUNING = 3, 7
 CONCEPTS, NAMES = [0, 0, 0, 0, 1, 0, 1, 1, 2, 0], ["many", "some", "few"]
@@ -154,7 +154,7 @@ def write_params(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Iterator[Path]:
+def project(tmp_path_factory) -> Path:
     """A folder in which every stage has run; the targets' test images were none until the final scores."""
     folder = tmp_path_factory.mktemp("project")
     write_params(folder)
@@ -184,8 +184,7 @@ def project(tmp_path_factory) -> Iterator[Path]:
             features.main(params, variant, str(SEED))
             svm.main(params, variant, str(SEED))
             finetune.main(params, variant, str(SEED))
-    yield folder
-    fast.use(True)  # the stage svm has switched it off, for a process that is over then
+    return folder
 
 
 @pytest.fixture
@@ -244,7 +243,7 @@ def trained_plainly(seed: int, **settings) -> tuple[reference.Algorithm1, list[f
     losses = []
     for epoch in range(4):
         of_epoch = []
-        for x, y, _ in source.train_batches(25, SimpleNamespace(**PLAIN), seed, epoch):
+        for x, y, _ in source.train_batches(25, Augment(**PLAIN), seed, epoch):
             of_epoch += loop.step(x / 255, y, 0.05 if epoch < 3 else 0.005)
         losses.append(np.mean(of_epoch))
     return loop, losses
@@ -307,9 +306,7 @@ def test_fine_tuning_is_sgd_from_the_pretrained_weights(variant, target):
     net.net.fc = torch.nn.Linear(16, classes)
     train = reference.Algorithm1(net, [1] * classes, range(classes), momentum=0.7, decay=0.02)
     source = open_split(paths.dataset_folder(target), str(Path(target).resolve()), "train", 8)
-    batches = [
-        batch for epoch in range(6) for batch in source.train_batches(20, SimpleNamespace(**PLAIN), SEED, epoch)
-    ][:6]
+    batches = [batch for epoch in range(6) for batch in source.train_batches(20, Augment(**PLAIN), SEED, epoch)][:6]
     x, y = images_of(target, "test")
     rows = []
     for step, (images, labels, _) in enumerate(batches, 1):
@@ -360,7 +357,7 @@ def test_the_most_iterations_are_those_of_the_settings(max_iter):
         warnings.simplefilter("ignore", ConvergenceWarning)
         best = max(cross_validated(x, y, 0, settings.C, max_iter))
     changed = SimpleNamespace(svm=settings, compute=params.compute)
-    with runtime.start(params.compute) as here:
+    with start(params) as here:
         model, _ = models.load(paths.model_folder("erm", SEED))
         assert search.accuracy(changed, here, model, source, "large") == pytest.approx(best)
 

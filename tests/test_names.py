@@ -1,7 +1,6 @@
 """Names that others chose, of classes, concepts and files: no shell, path or page takes them for more than names."""
 
 import os
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ from PIL import Image
 
 from hrrl import concepts
 from hrrl.data.loading import open_split
+from hrrl.data.locate import Definition
 from hrrl.data.manifest import prepare, read_manifest
 from hrrl.errors import UserError
 from hrrl.report import write
@@ -33,8 +33,7 @@ def folders(root, names) -> None:
 
 
 def dataset(root, **changes):
-    fields = {"kind": "imagefolder", "root": str(root), "train": "train", "test": None, "classes": None}
-    return SimpleNamespace(**fields | {"resolution": None, "skip_unreadable": False} | changes)
+    return Definition(kind="imagefolder", root=str(root), **changes)
 
 
 def test_class_folders_may_have_any_printable_name(tmp_path, monkeypatch):

@@ -1,8 +1,7 @@
 """Recipes beyond the paper's: each against its formula or a plain loop, and with the same bytes after a kill."""
 
-import copy
 import math
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,18 +9,18 @@ from conftest import COMPUTE, SCHEDULE, method, network
 
 from hrrl.train import recipes, runtime, training
 from hrrl.train.checkpoint import Checkpoint
-from hrrl.train.fixed_step_batches import in_rounds
+from hrrl.train.fixed_step_batches import RoundSchedule, in_rounds
 from hrrl.train.progress import Callback
 
 RECIPE = {"optimizer": "adamw", "schedule": "cosine", "warmup": 1, "label_smoothing": 0.1, "ema": 0.8, "lr": 0.002}
+ROUNDS = {"epochs": None, "warmup": 4, "steps": 8, "eval_every": 4, "milestones": []}
 
 
-def schedule(**changes) -> SimpleNamespace:
-    return SimpleNamespace(**{**vars(SCHEDULE), **changes})
+def schedule(**changes) -> recipes.Schedule:
+    return replace(SCHEDULE, **changes)
 
 
 def train(task, folder, settings, epochs=None, watch=None):
-    settings = copy.copy(settings)
     model = network()
     with runtime.start(COMPUTE) as here:
         run = training.Training(
@@ -116,5 +115,5 @@ def test_a_recipe_resumes_with_the_same_bytes_and_trains(task, tmp_path):
 
 
 def test_rounds_keep_the_recipe(task):
-    turned, _ = in_rounds(schedule(**RECIPE | {"warmup": 4}, steps=8, eval_every=4, milestones=[]), task.train)
+    turned, _ = in_rounds(RoundSchedule(**vars(SCHEDULE) | RECIPE | ROUNDS), task.train)
     assert (turned.optimizer, turned.schedule, turned.warmup, turned.epochs) == ("adamw", "cosine", 1, 2)

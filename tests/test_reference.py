@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import math
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ import torch
 from conftest import COMPUTE, method
 from torch import nn
 
+from hrrl.data.augment import Augment
 from hrrl.data.loading import open_split
 from hrrl.data.manifest import prepare
 from hrrl.methods.example.gradient import Gradient
@@ -28,8 +28,8 @@ from hrrl.transfer.robustness import right_when_moved
 
 CONCEPTS, NAMES = [0, 0, 0, 0, 1, 0, 1, 1, 2, 0], ["many", "some", "few", "none"]
 COUNTS, SHARES = [60, 30, 10], [0.2, 0.5, 0.3]
-PLAIN = SimpleNamespace(crop="none", padding=0, scale=(1.0, 1.0), flip=False)
-SCHEDULE = SimpleNamespace(
+PLAIN = Augment(crop="none", flip=False)
+SCHEDULE = recipes.Schedule(
     epochs=3, batch_size=30, lr=0.1, milestones=[1, 2], momentum=0.8, weight_decay=0.05, augment=PLAIN
 )
 
@@ -78,7 +78,7 @@ def trained() -> nn.Sequential:
 
 def fit(task, folder, chosen, seed=3, schedule=SCHEDULE, net=None, augment=None):
     model = Classifier(net or smooth())
-    schedule = SimpleNamespace(**vars(schedule) | ({"augment": augment} if augment else {}))
+    schedule = dataclasses.replace(schedule, augment=augment or schedule.augment)
     started = time.perf_counter()
     with runtime.start(COMPUTE) as here:
         run = training.Training(model, task, chosen, schedule, here, seed, "test")
@@ -329,7 +329,7 @@ def test_each_process_draws_noise_of_its_own(task):
 
 
 def test_the_rate_falls_after_each_milestone():
-    schedule = SimpleNamespace(lr=0.4, milestones=[2, 3])
+    schedule = dataclasses.replace(SCHEDULE, lr=0.4, milestones=[2, 3])
     rates = [recipes.learning_rate(schedule, epoch) for epoch in range(5)]
     assert rates == pytest.approx([0.4, 0.4, 0.04, 0.004, 0.004])
 

@@ -1,8 +1,6 @@
 """Rounds of a number of steps: the batches of whole epochs, in their order."""
 
-import copy
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +8,7 @@ from conftest import COMPUTE, SCHEDULE, network
 
 from hrrl.train import runtime, training
 from hrrl.train.checkpoint import Checkpoint
-from hrrl.train.fixed_step_batches import Rounds, in_rounds
+from hrrl.train.fixed_step_batches import Rounds, RoundSchedule, in_rounds
 
 
 def take(source, epochs: range) -> list:
@@ -35,9 +33,9 @@ def test_training_in_rounds_is_training_in_epochs(task, tmp_path):
     states, rounds = {}, {"none": None, "epoch": {"steps": None, "eval_every": None}}
     rounds |= {n: {"steps": 6, "eval_every": n, "milestones": [6 - n]} for n in (3, 2)}
     for every, changes in rounds.items():
-        schedule, train = copy.copy(SCHEDULE), task.train
+        schedule, train = SCHEDULE, task.train
         if changes:
-            schedule, train = in_rounds(SimpleNamespace(**vars(SCHEDULE) | changes), task.train)
+            schedule, train = in_rounds(RoundSchedule(**vars(SCHEDULE) | changes), task.train)
         model, chosen = network(), replace(task, train=train)
         with runtime.start(COMPUTE) as here:
             run = training.Training(model, chosen, training.erm(chosen), schedule, here, 0, "test")
@@ -54,7 +52,7 @@ def test_training_in_rounds_is_training_in_epochs(task, tmp_path):
 def test_several_epochs_are_one_round(task):
     """Four epochs of three steps, evaluated after every second one; the learning rate falls where it did."""
     changes = {"epochs": 4, "steps": None, "eval_every": 2, "milestones": [2]}
-    schedule, train = in_rounds(SimpleNamespace(**vars(SCHEDULE) | changes), task.train)
+    schedule, train = in_rounds(RoundSchedule(**vars(SCHEDULE) | changes), task.train)
     assert (schedule.epochs, schedule.milestones, train.steps(schedule.batch_size)) == (2, [1], 6)
     found, expected = take(train, range(2)), take(task.train, range(4))
     assert all(torch.equal(x, x0) for (x, _, _), (x0, _, _) in zip(found, expected, strict=True))

@@ -1,6 +1,6 @@
 """What a run records for Theorem 3: against a direct computation, after a kill."""
 
-import copy
+from dataclasses import replace
 
 import numpy as np
 from conftest import COMPUTE, SCHEDULE, method, network
@@ -13,8 +13,7 @@ from hrrl.train.checkpoint import Checkpoint
 
 
 def fit(task, folder, example=None, concept=None, epochs=2) -> training.Training:
-    schedule = copy.copy(SCHEDULE)
-    schedule.epochs = epochs
+    schedule = replace(SCHEDULE, epochs=epochs)
     with runtime.start(COMPUTE) as here:
         run = training.Training(network(), task, method(task, example, concept), schedule, here, 0, "test")
         run.fit(Checkpoint(folder, {"params": "p"}))

@@ -1,6 +1,5 @@
 """The training loop: bit-identities of the variants, resuming after a kill, several processes."""
 
-import copy
 import json
 import math
 import os
@@ -12,6 +11,7 @@ import subprocess
 import sys
 import time
 import timeit
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +27,7 @@ from hrrl import arithmetic
 from hrrl.data.manifest import prepare
 from hrrl.errors import UserError
 from hrrl.settings.schema import Dataset
-from hrrl.train import gpu, launch, models, precision, runtime, training
+from hrrl.train import gpu, launch, models, runtime, training
 from hrrl.train.checkpoint import Checkpoint, fingerprint
 from hrrl.train.progress import Callback, RunStatus, run_status
 
@@ -108,8 +108,7 @@ def test_variants_reduce_to_erm_to_the_bit(task, tmp_path):
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_low_precision_trains(task, tmp_path, precision):
-    compute = copy.copy(COMPUTE)
-    compute.precision = precision
+    compute = replace(COMPUTE, precision=precision)
     state, history, chosen = train(task, tmp_path / precision, GRADIENT, HRRL, compute=compute)
     assert all(value.dtype != getattr(torch, precision) for value in state.values())
     assert history[-1]["train_loss"] < 3
@@ -124,8 +123,8 @@ def test_bfloat16_is_computed_where_that_is_no_slower_by_far():
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             return min(timeit.repeat(lambda: net(x).sum().backward(), number=1, repeat=10))
 
-    used = SimpleNamespace(device="cpu", precision="bfloat16")
-    assert seconds(getattr(torch, precision.in_use(used))) < 3 * seconds(torch.float32)
+    used = replace(COMPUTE, precision="bfloat16").precision_in_use()
+    assert seconds(getattr(torch, used)) < 3 * seconds(torch.float32)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
@@ -141,8 +140,7 @@ def test_freed_memory_is_kept_for_the_next_tensor():
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
 def test_compiled_training_is_the_same_to_rounding(task, tmp_path):
-    compute = copy.copy(COMPUTE)
-    compute.compile = True
+    compute = replace(COMPUTE, compile=True)
     runs = []
     for name, settings in (("plain", COMPUTE), ("compiled", compute)):
         model, chosen = smooth_network(), method(task, GRADIENT, HRRL)
@@ -162,8 +160,7 @@ def test_compiled_training_is_the_same_to_rounding(task, tmp_path):
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_resumed_run_has_the_same_bytes(task, tmp_path, capsys, precision):
-    compute, half = copy.copy(COMPUTE), copy.copy(SCHEDULE)
-    compute.precision, half.epochs = precision, 1
+    compute, half = replace(COMPUTE, precision=precision), replace(SCHEDULE, epochs=1)
     axes = {"noise": {"tau": 0.3}}, HRRL
     whole, history, _ = train(task, tmp_path / "whole", *axes, compute=compute)
     train(task, tmp_path / "cut", *axes, half, compute)
@@ -294,8 +291,7 @@ def main(folder: Path, net: str = "") -> None:
     """Runs of three epochs, for the tests above: of hrrl, and with the smooth network of every concept axis."""
     launch.end_with_parent()
     folder.mkdir(parents=True, exist_ok=True)
-    schedule, ends = copy.copy(SCHEDULE), {}
-    schedule.epochs = 3
+    schedule, ends = replace(SCHEDULE, epochs=3), {}
     with runtime.start(COMPUTE) as here:
         task = digits_task(folder / f"manifest-{here.rank}")
         for name, axes in runs(net).items():
@@ -328,8 +324,7 @@ EXTREMES = {
 @pytest.mark.parametrize("extreme", EXTREMES)
 def test_extreme_settings_end_in_a_line_or_in_finite_numbers(task, tmp_path, extreme, precision):
     changes, axes, message = EXTREMES[extreme]
-    schedule = SimpleNamespace(**vars(SCHEDULE) | changes)
-    compute = SimpleNamespace(**vars(COMPUTE) | {"precision": precision})
+    schedule, compute = replace(SCHEDULE, **changes), replace(COMPUTE, precision=precision)
     ended = None
     try:
         state, history, _ = train(task, tmp_path / "checkpoint", **axes, schedule=schedule, compute=compute)
@@ -356,8 +351,7 @@ def test_a_concept_of_one_image_trains(tmp_path):
 @pytest.mark.parametrize("on", [True, False])
 def test_float32_is_tf32_where_settings_say_so(on):
     """PyTorch's default lets convolutions on recent GPUs round float32 to ten bits."""
-    compute, backends = copy.copy(COMPUTE), torch.backends
-    compute.tf32 = compute.cudnn_benchmark = on
+    compute, backends = replace(COMPUTE, tf32=on, cudnn_benchmark=on), torch.backends
     backends.cudnn.allow_tf32 = backends.cuda.matmul.allow_tf32 = backends.cudnn.benchmark = not on
     with runtime.start(compute):
         found = backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32, backends.cudnn.benchmark
@@ -367,12 +361,11 @@ def test_float32_is_tf32_where_settings_say_so(on):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU can be used")
 @pytest.mark.parametrize(("driver", "remedy"), [("570.86.15", "cu128"), ("535.104.05", "cu126"), ("390.1", "newer")])
 def test_a_gpu_that_torch_cannot_use_is_an_error(tmp_path, monkeypatch, driver, remedy):
-    compute = copy.copy(COMPUTE)
+    compute = replace(COMPUTE, device="auto")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(gpu, "DEVICES", tmp_path)
     monkeypatch.setattr(gpu, "VERSION", tmp_path / "version")
     (tmp_path / "version").write_text(f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {driver}  Wed Jul  1 2020\n")
-    compute.device = "auto"
     runtime.check(compute, 1, 1)  # a driver without a device, as in a container
     (tmp_path / "nvidia0").touch()
     with pytest.raises(UserError, match=f"driver {driver}, which torch {re.escape(torch.__version__)} .*{remedy}"):
@@ -387,5 +380,4 @@ def test_a_gpu_that_torch_cannot_use_is_an_error(tmp_path, monkeypatch, driver, 
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match=f"driver {driver}"):
         runtime.check(compute, 1, 1)
-    compute.device = "cpu"
-    runtime.check(compute, 1, 1)
+    runtime.check(COMPUTE, 1, 1)

@@ -90,14 +90,10 @@ def chosen(example, concept) -> training.Variant:
 
 def on_meta(variant) -> list:
     here = Meta(torch.device("meta"), torch.float32, torch.channels_last, False, False, 0, 1, True)
-    before = fast.is_on()
-    fast.use(False)  # it asks for autocast's precision
-    try:
+    with fast.switched(False):  # it asks for autocast's precision
         step = stepper(here, variant)
         with Host() as host:
             step()
-    finally:
-        fast.use(before)
     return host.functions
 
 

@@ -1,7 +1,8 @@
 """Random crops and flips of batches of uint8 images. All randomness comes from the generator that is passed in."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,7 +15,8 @@ NARROWEST, WIDEST = np.log(RATIO)
 ATTEMPTS = 10
 
 
-class Augment(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Augment:
     """How training images are cropped and flipped: a section ``augment`` of params.yaml.
 
     Attributes:
@@ -23,9 +25,9 @@ class Augment(Protocol):
         scale: of "random_resized", the least and the greatest share of the image's area.
     """
 
-    crop: str
-    padding: int
-    scale: Sequence[float]
+    crop: Literal["random_resized", "padded", "none"]
+    padding: int | None = None
+    scale: Sequence[float] | None = None
     flip: bool
 
 
@@ -79,7 +81,7 @@ def augment_batch(
     """
     if augment.crop == "padded" and augment.padding:
         images = padded_crops(images, augment.padding, rng.integers(0, 2 * augment.padding + 1, (m, 2))[part])
-    elif augment.crop == "random_resized":
+    elif augment.crop == "random_resized" and augment.scale:
         height, width = images.shape[-2:]
         images = resized_crops(images, crop_boxes(rng, m, height, width, augment.scale)[part])
     return flip_some(images, rng.random(m)[part]) if augment.flip else images

@@ -45,10 +45,3 @@ class TrainingImages(Labelled, Protocol):
     ) -> Iterator[tuple[torch.Tensor, np.ndarray, int]]:
         """This process's part of each batch: (b, 3, S, S) uint8, their positions (b,), and the whole batch's size."""
         ...
-
-
-class Batches(Protocol):
-    """How training batches are drawn: the part of a schedule that a measurement needs."""
-
-    batch_size: int  # over all processes
-    augment: Augment

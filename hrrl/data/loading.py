@@ -15,7 +15,6 @@ import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,7 +26,7 @@ from hrrl.data.array_dataset import Arrays
 from hrrl.data.augment import Augment, augment_batch, crop_boxes
 from hrrl.data.decode import decode, resize
 from hrrl.data.image_folder import ArrayFile, InFiles, note
-from hrrl.data.locate import locate
+from hrrl.data.locate import Definition, locate
 from hrrl.data.manifest import UNKNOWN, Manifest, Rows, read_manifest
 from hrrl.data.sources import Paths, locked
 from hrrl.errors import UserError, reason
@@ -65,8 +64,7 @@ def open_split(folder: str | Path, root: str | None, split: str, image_size: int
     rows = manifest.splits[split]
 
     def pixels() -> Files | Positions:
-        definition = SimpleNamespace(kind=manifest.kind, root=root, train=manifest.train)
-        data = locate(definition, f"{folder}: root")
+        data = locate(Definition(kind=manifest.kind, root=root, train=manifest.train), f"{folder}: root")
         return Files(data.store, rows) if isinstance(data, InFiles) else Positions(data, rows.paths, manifest.files)
 
     kind: type[Source] = Small if image_size <= SMALL else Large
@@ -319,7 +317,7 @@ class Large(Source):
     def augmented(self, i: int, augment: Augment, seed: int, epoch: int) -> torch.Tensor:
         """Image i as an epoch has it: (C, S, S) uint8."""
         S, image, rng = self.image_size, self._reduced(self.pixels[i]), _random(IMAGE, seed, epoch, i)
-        if augment.crop != "random_resized":
+        if augment.crop != "random_resized" or not augment.scale:
             return augment_batch(self._centred(image)[None], augment, rng, slice(None), 1)[0]
         _, height, width = image.shape
         top, left, h, w = crop_boxes(rng, 1, height, width, augment.scale)[0]

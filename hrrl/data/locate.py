@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from hrrl.common.files import replacing
 from hrrl.data import readers
@@ -16,15 +16,21 @@ SYSTEM = (Path("/usr/share/datasets"), Path("/usr/local/share/datasets"))  # whe
 RAW = Path("data/raw")
 
 
-class Place(Protocol):
-    """The part of a dataset's definition that says where it is."""
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """A dataset, as an entry of the section ``datasets`` of params.yaml."""
 
     kind: str
-    root: str | None  # None: wherever datasets of this kind are looked for
-    train: str  # a published split, with an optional slice per class
+    root: str | None = None  # folder (imagefolder: or zip); None: known places, then download
+    train: str = "train"  # a published split, with an optional slice per class: "train[:1500]"
+    test: str | None = None  # the held-out part; None: the published one
+    classes: list[str] | None = None
+    resolution: int | None = None
+    synsets: dict[str, str] = field(default_factory=dict)  # of classes without a wnid; the kind's beside
+    skip_unreadable: bool = False
 
 
-def locate(definition: Place, where: str) -> Found:
+def locate(definition: Definition, where: str) -> Found:
     """The dataset of a definition, opened where it is: an object of its kind's class.
 
     Args:

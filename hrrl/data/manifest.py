@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from hrrl.common.names import composed
 from hrrl.data import apart
 from hrrl.data.array_dataset import Arrays
 from hrrl.data.image_folder import ArrayFile, Found, InFiles, note
-from hrrl.data.locate import Place, locate, warn_of_checksums
+from hrrl.data.locate import Definition, locate, warn_of_checksums
 from hrrl.data.sources import Paths
 from hrrl.errors import UserError, printable, reason
 
@@ -29,15 +29,6 @@ UNKNOWN = -1  # size or CRC: array files have them in dataset.json
 
 Examined = tuple[int, int, bool] | Exception  # of an image: size, CRC, whether of one colour; or what is wrong
 Examine = Callable[[list[str]], list[Examined]]  # of files by their paths
-
-
-class Definition(Place, Protocol):
-    """A dataset's definition in params.yaml (hrrl.settings.schema.Dataset says what its keys take)."""
-
-    test: str | None
-    classes: list[str] | None
-    resolution: int | None
-    skip_unreadable: bool
 
 
 @dataclass
@@ -170,7 +161,6 @@ def prepare(definition: Definition, name: str) -> Manifest:
     """Finds a dataset, checks it and lists its images.
 
     Args:
-        definition: a dataset definition of params.yaml (hrrl.settings.schema.Dataset).
         name: its key in ``datasets``, for messages.
     Raises:
         UserError: it is not there, not in its official layout, an image cannot be read, a split, slice or class is not

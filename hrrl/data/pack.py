@@ -12,8 +12,8 @@ from hrrl.common.files import replacing
 from hrrl.data import apart
 from hrrl.data.decode import JPEG, decode, resize
 from hrrl.data.image_folder import InFiles, note
-from hrrl.data.locate import locate
-from hrrl.data.manifest import CHUNK, Definition, held_out
+from hrrl.data.locate import Definition, locate
+from hrrl.data.manifest import CHUNK, held_out
 from hrrl.data.sources import join
 from hrrl.errors import UserError, reason
 
@@ -24,7 +24,6 @@ def pack(definition: Definition, name: str, folder: Path, side: int = 256, quali
     """Writes the published splits that a dataset's definition takes from as a zip of ``<split>/<class>/<name>.jpg``.
 
     Args:
-        definition: a dataset definition of params.yaml (hrrl.settings.schema.Dataset).
         name: its key in ``datasets``.
         folder: that gets the zip; the zip's name tells all settings.
         side: pixels of the short side; JPEG files that are no larger stay as they are.

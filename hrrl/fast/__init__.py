@@ -3,13 +3,21 @@
 One switch turns all of it off (``compute.fast`` in params.yaml); results then agree up to rounding.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 _on = True
 
 
-def use(on: bool) -> None:
-    """Switches everything in this folder on or off, for this process."""
+@contextmanager
+def switched(on: bool) -> Iterator[None]:
+    """Everything in this folder on or off, for this process, until the end of the ``with``."""
     global _on
-    _on = on
+    before, _on = _on, on
+    try:
+        yield
+    finally:
+        _on = before
 
 
 def is_on() -> bool:

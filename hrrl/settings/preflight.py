@@ -9,13 +9,13 @@ from hrrl import concepts
 from hrrl.concepts.wordnet import open_wordnet
 from hrrl.data import readers
 from hrrl.data.image_folder import note
-from hrrl.data.locate import given_root
+from hrrl.data.locate import Definition, given_root
 from hrrl.errors import UserError
 from hrrl.train import models, runtime
 from hrrl.train.weights import open_weights
 
 if TYPE_CHECKING:
-    from hrrl.settings.schema import Dataset, Params
+    from hrrl.settings.schema import Params
 
 FEW = 5  # seeds: with fewer, intervals are right but wide (hrrl/report/statistics.py)
 LR = {"sgd": 0.05, "adamw": 5e-4}  # above it, the first steps take most of what weights have learnt
@@ -30,11 +30,15 @@ def check(params: "Params") -> None:
     """
     names = dict.fromkeys([params.benchmark, *params.targets])
     datasets = {name: params.datasets[name] for name in names}
-    check_named(params, datasets, params.as_dict()["concepts"], params.starts())
+    check_named(params, params.compute, datasets, params.as_dict()["concepts"], params.starts())
 
 
 def check_named(
-    params: "Params", datasets: Mapping[str, "Dataset"], grouping: Any, starts: Mapping[str, dict[str, Any]]
+    params: "Params",
+    compute: runtime.Compute,
+    datasets: Mapping[str, Definition],
+    grouping: Any,
+    starts: Mapping[str, dict[str, Any]],
 ) -> None:
     """Checks the datasets in use, the grouping into concepts (the section ``concepts``), device, network and weights.
 
@@ -46,7 +50,7 @@ def check_named(
         UserError: one line with the key: a folder, file, synset, kind, backbone or device that is not there, a
             network that cannot be trained on images and batches of these sizes, or weights that do not fit it.
     """
-    runtime.check(params.compute, params.launch.nproc, params.launch.nnodes)
+    runtime.check(compute, params.launch.nproc, params.launch.nnodes)
     for name, definition in datasets.items():
         _dataset(definition, f"datasets.{name}")
     _concepts(grouping)
@@ -61,7 +65,7 @@ def check_named(
         note(f"seeds: {len(params.seeds)} decide {decided}; python -m hrrl.report.power says how many it takes")
 
 
-def _dataset(definition: "Dataset", key: str) -> None:
+def _dataset(definition: Definition, key: str) -> None:
     given_root(readers.load(definition.kind), definition.root, f"{key}.root")
     for name, synset in definition.synsets.items():
         concepts.find_synset(synset, f"{key}.synsets.{name}")

@@ -4,9 +4,8 @@ It only checks: stages read params.yaml itself, or what the stage ``resolve`` ma
 dataset kind makes no result outdated.
 """
 
-import json
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union, get_args, get_origin
@@ -17,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    JsonValue,
     Tag,
     ValidationError,
     ValidationInfo,
@@ -25,14 +25,15 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from hrrl import concepts, methods
-from hrrl.data import readers, synsets
+from hrrl.data import augment, locate, readers, synsets
 from hrrl.errors import UserError
 from hrrl.methods.constraints import Shares
 from hrrl.settings import params_file
 from hrrl.settings.params_file import shown
+from hrrl.train import fixed_step_batches, launch, recipes, runtime
 from hrrl.transfer import search
 
 INT_MAX = 10**9
@@ -79,44 +80,52 @@ Natural = Annotated[int, Field(ge=0, le=INT_MAX)]
 Seed = Annotated[int, Field(ge=0, le=SEED_MAX)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), AfterValidator(_computable)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(_computable)]
+BelowOne = Annotated[NonNegative, Field(lt=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64), AfterValidator(_no_missing_value)]
 Text = Annotated[str, Field(min_length=1, max_length=4096)]
 Split = Annotated[str, Field(pattern=r"^\w+(\[-?[0-9]*:-?[0-9]*\])?$", max_length=64), AfterValidator(_selects_some)]
 
 
 class Section(BaseModel):
+    """What the package reads as a dataclass of its own has its fields' names and types from there."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def keys_are_known(cls, given: Any) -> Any:
+        for key in given if isinstance(given, dict) else ():
+            if key not in cls.model_fields:
+                known = {"key": key, "known": ", ".join(cls.model_fields)}
+                raise PydanticCustomError("unknown", "unknown key; known: {known}", known)
+        return given
 
 
 # ------------------------------------------------------------------------------------------------- data and concepts
 
 
-class Dataset(Section):
+class Dataset(Section, locate.Definition):
     kind: Annotated[str, AfterValidator(readers.known)]
-    root: Text | None = None  # folder (imagefolder: or zip); None: known places, then download
-    train: Split = "train"  # a published split, with an optional slice per class: "train[:1500]"
-    test: Split | None = None  # the held-out part; None: the published one
+    root: Text | None = None
+    train: Split = "train"
+    test: Split | None = None
     classes: Annotated[list[Text], Field(min_length=2), AfterValidator(_distinct)] | None = None
     resolution: Annotated[int, Field(ge=1, le=SIZE_MAX)] | None = None
-    synsets: Annotated[
-        dict[Text, Text], Field(validate_default=True)
-    ] = {}  # of classes without a wnid, or a name of hrrl.data.synsets; the kind's beside
-    skip_unreadable: bool = False
+    synsets: Annotated[dict[Text, Text], Field(validate_default=True)] = {}  # or a name of hrrl.data.synsets
 
     @field_validator("synsets", mode="before")
     @classmethod
     def synsets_are_there_and_of_its_classes(cls, given: Any, found: ValidationInfo) -> Any:
         kind, classes = found.data.get("kind", ""), found.data.get("classes")
-        if isinstance(given, str) and given not in synsets.SHIPPED:
-            raise ValueError(
-                f"takes a synset for each class, or one of {', '.join(synsets.SHIPPED)}; got {shown(given)}"
-            )
-        if not isinstance(given, str | dict) or (
-            isinstance(given, dict) and not all(isinstance(value, str) for value in given.values())
-        ):
+        if isinstance(given, str) and given not in (known := synsets.SHIPPED):
+            raise ValueError(f"takes a synset for each class, or one of {', '.join(known)}; got {shown(given)}")
+        if isinstance(given, dict):
+            if not all(isinstance(value, str) for value in given.values()):
+                return given
+            if unknown := [name for name in given if name not in (classes or given)]:
+                raise ValueError(f"{unknown[0]!r} is none of its classes: {', '.join(classes or ())}")
+        elif not isinstance(given, str):
             return given
-        if not isinstance(given, str) and (unknown := [name for name in given if name not in (classes or given)]):
-            raise ValueError(f"{unknown[0]!r} is none of its classes: {', '.join(classes or ())}")
         return synsets.of_classes(kind, given, classes)
 
 
@@ -145,11 +154,9 @@ def _one_message(forms: str) -> WrapValidator:
         try:
             return validated(value)
         except ValidationError as error:
-            inside = [
-                e for e in error.errors() if len(e["loc"]) > 1 and e["type"] not in ("missing", "extra_forbidden")
-            ]
-            whole = [e for e in error.errors() if e["type"] == "value_error"]
-            for problem in (*inside, *whole):
+            found = error.errors()
+            inside = [e for e in found if len(e["loc"]) > 1 and e["type"] not in ("missing", "unknown")]
+            for problem in (*inside, *(e for e in found if e["type"] == "value_error")):
                 raise ValueError("".join(f"{part}: " for part in problem["loc"][1:]) + _message(problem)) from None
             raise ValueError(f"takes {forms}, got {shown(value)}") from None
 
@@ -262,13 +269,9 @@ class Variant(Section):
     init: Init | None = None
 
     @model_validator(mode="after")
-    def trains_where_it_has_a_method(self) -> Self:
+    def is_one_point_per_axis(self) -> Self:
         if self.epochs == 0 and (self.example or self.concept):
             raise ValueError("epochs: 0 takes no training, and so no method; leave example and concept out")
-        return self
-
-    @model_validator(mode="after")
-    def one_point_per_axis(self) -> Self:
         for name, axis in (("example", self.example), ("concept", self.concept)):
             if axis is not None and len(axis.model_dump(exclude_none=True)) != 1:
                 raise ValueError(f"{name} takes exactly one of {', '.join(type(axis).model_fields)}")
@@ -276,10 +279,8 @@ class Variant(Section):
 
     def spec(self) -> dict:
         """{"example": {"gradient": {"tau": ...}} or None, "concept": ... or None}, defaults filled in."""
-        return {
-            axis: None if point is None else point.model_dump(exclude_none=True)
-            for axis, point in (("example", self.example), ("concept", self.concept))
-        }
+        axes = {"example": self.example, "concept": self.concept}
+        return {axis: point and point.model_dump(exclude_none=True) for axis, point in axes.items()}
 
 
 # ------------------------------------------------------------------------------------------------- the stages
@@ -296,13 +297,9 @@ class Runs(Section):
 Area = Annotated[float, Field(gt=0, le=1, strict=True, allow_inf_nan=False)]
 
 
-class Augment(Section):
-    """No setting has a default here or below: a cell depends on what params.yaml says, and it says everything."""
-
-    crop: Literal["random_resized", "padded", "none"]
-    padding: Annotated[int, Field(ge=0, le=SIZE_MAX)] | None = None  # of "padded", in pixels at the network's size
-    scale: tuple[Area, Area] | None = Field(default=None, strict=False)  # of "random_resized": least and greatest area
-    flip: bool
+class Augment(Section, augment.Augment):
+    padding: Annotated[int, Field(ge=0, le=SIZE_MAX)] | None = None
+    scale: tuple[Area, Area] | None = Field(default=None, strict=False)
 
     @model_validator(mode="after")
     def crop_has_its_setting(self) -> Self:
@@ -314,20 +311,15 @@ class Augment(Section):
         return self
 
 
-class Schedule(Section):
-    """The recipe's keys that may be left out are hrrl.train.recipes'; without them it is the paper's."""
-
-    batch_size: Count  # in total over the processes
+class Recipe(Section, recipes.Recipe):
+    batch_size: Count
     lr: Positive
-    optimizer: Literal["sgd", "adamw"] | None = None
-    schedule: Literal["steps", "cosine"] | None = None
-    warmup: Natural | None = None  # in the unit of the run's length, as milestones
-    label_smoothing: Annotated[NonNegative, Field(lt=1)] | None = None
-    ema: Annotated[Positive, Field(lt=1)] | None = None  # decay of the average of the weights, which takes their place
-    # Ascending; lr is divided by 10 after each, in the unit of the run's length.
+    warmup: Natural | None = None
+    label_smoothing: BelowOne | None = None
+    ema: Annotated[Positive, Field(lt=1)] | None = None
     milestones: Annotated[list[Count], AfterValidator(_ascending)]
     weight_decay: NonNegative
-    momentum: Annotated[NonNegative, Field(lt=1)] | None = None  # of SGD
+    momentum: BelowOne | None = None
     augment: Augment
 
     @model_validator(mode="after")
@@ -339,36 +331,24 @@ class Schedule(Section):
         return self
 
 
-def _plain(value: Any) -> Any:
-    """A value that YAML and JSON both have."""
-    if isinstance(value, dict | list):
-        for inner in [*value, *value.values()] if isinstance(value, dict) else value:
-            _plain(inner)
-    elif isinstance(value, float):
-        _computable(value)
-    elif not isinstance(value, str | None) and not (isinstance(value, int) and abs(value) <= INT_MAX):
-        raise ValueError(f"takes numbers, texts, true, false, null and lists of them, got {shown(value)}")
-    return value
-
-
 def _without_weights(args: dict) -> dict:
     if taken := [key for key in args if key in WEIGHTS and args[key]]:
         raise ValueError(f"{taken[0]}: weights to start from stand in pretrain.init; leave it out")
     return args
 
 
-class Pretrain(Schedule):
+class Pretrain(Recipe, recipes.Schedule):
     epochs: Count
     init: Init | None = None
     backbone: Annotated[str, Field(pattern=r"^(timm/)?[A-Za-z0-9_.]+$", max_length=100)]
-    backbone_args: Annotated[dict[Text, object], AfterValidator(_plain), AfterValidator(_without_weights)]
+    backbone_args: Annotated[dict[Text, JsonValue], AfterValidator(_without_weights)]
     image_size: Annotated[int, Field(ge=8, le=SIZE_MAX)]
 
 
-class Finetune(Schedule):
-    epochs: Count | None = None  # or
-    steps: Count | None = None  # the same for every target, however many images it has
-    eval_every: Count | None = None  # steps or epochs from one evaluation to the next; left out, each epoch
+class Finetune(Recipe, fixed_step_batches.RoundSchedule):
+    epochs: Count | None = None
+    steps: Count | None = None
+    eval_every: Count | None = None
 
     @model_validator(mode="after")
     def one_length(self) -> Self:
@@ -381,17 +361,8 @@ class Finetune(Schedule):
         return self
 
 
-class Compute(Section):
-    arithmetic: Literal["portable", "native"]  # the same bytes on every x86-64 CPU with AVX2; or the machine's fastest
-    device: Literal["auto", "cpu", "cuda"]
-    precision: Literal["float32", "bfloat16", "float16"]  # bfloat16: float32 where the machine has no such instructions
-    channels_last: bool
-    compile: bool
-    sync_batchnorm: bool
-    fast: bool  # hrrl/fast: the same functions up to rounding, faster
-    tf32: bool  # on GPUs: float32 products by TF32, ten bits of each factor
-    cudnn_benchmark: bool  # on GPUs: the fastest convolutions by trying, which may be others in the next run
-    threads: Annotated[int, Field(ge=1, le=1024)]  # of one process, on the CPU
+class Compute(Section, runtime.Compute):
+    threads: Annotated[int, Field(ge=1, le=1024)]
 
     @model_validator(mode="after")
     def portable_is_what_all_cpus_share(self) -> Self:
@@ -404,7 +375,7 @@ class Compute(Section):
         return self
 
 
-class Launch(Section):
+class Launch(Section, launch.Launch):
     nproc: Annotated[int, Field(ge=1, le=256)]
     nnodes: Annotated[int, Field(ge=1, le=4096)]
 
@@ -442,15 +413,10 @@ class Claim(Section):
     target: str | None = None  # of svm and finetune: the primary endpoint; on the other targets it is secondary
 
     @model_validator(mode="after")
-    def target_where_there_is_one(self) -> Self:
+    def has_what_its_endpoint_and_relation_take(self) -> Self:
         if (self.target is None) == (self.endpoint in ("svm", "finetune")):
             raise ValueError(f"{self.name}: endpoints svm and finetune take a target, and no other does")
-        return self
-
-    @model_validator(mode="after")
-    def relation_has_what_it_takes(self) -> Self:
-        several = not isinstance(self.than, str)
-        if several and ("relation" not in self.model_fields_set or self.relation == "similar"):
+        if isinstance(self.than, list) and ("relation" not in self.model_fields_set or self.relation == "similar"):
             raise ValueError(f"{self.name}: a list takes relation better (than each) or no_worse (than any of them)")
         if (self.margin is None) == (self.relation != "better"):
             raise ValueError(f"{self.name}: relations no_worse and similar take a margin in points, and better none")
@@ -523,12 +489,12 @@ class Params(Section):
 
     @model_validator(mode="after")
     def names_are_defined(self) -> Self:
+        claimed = [claim.name for claim in self.claims]
         uses: list[Use] = [("benchmark", [self.benchmark], self.datasets), ("targets", self.targets, self.datasets)]
-        uses += [(f"runs.{step}", names, self.variants) for step, names in self.runs]
-        uses += [("headline", [self.headline], self.runs.svm), ("svm.shots", self.svm.shots, self.targets)]
+        uses += [("runs.pretrain", self.runs.pretrain, self.variants)]
         uses += [(f"runs.{step}", names, self.runs.pretrain) for step, names in self.runs]
-        uses += self._references()
-        uses += [("shifts", list(self.shifts), self.targets)]
+        uses += [("headline", [self.headline], self.runs.svm), ("svm.shots", self.svm.shots, self.targets)]
+        uses += [*self._references(), ("shifts", list(self.shifts), self.targets), ("claims", claimed, claimed)]
         uses += [use for claim in self.claims if isinstance(claim, Claim) for use in self._uses(claim)]
         for key, names, defined in uses:
             for name in names:
@@ -553,9 +519,6 @@ class Params(Section):
             alone = [p for p in points if p[1 if claim.trend == "tau" else 0] is None]  # without the other axis
             if len(alone) < 3 or (None, None) not in alone:
                 raise ValueError(f"claims.{claim.name}: takes erm and two or more {claim.trend} in search.points")
-        names = [claim.name for claim in self.claims]
-        if len(set(names)) < len(names):
-            raise ValueError(f"claims: every name may appear only once, got {', '.join(names)}")
         return self
 
     @model_validator(mode="after")
@@ -606,9 +569,9 @@ class Params(Section):
         """Of a variant, "" of the search: its epochs, the key of the weights that it starts from, and these."""
         variant = self.variants[name] if name else Variant()
         epochs = self.pretrain.epochs if variant.epochs is None else variant.epochs
-        key, init = (
-            ("pretrain.init", self.pretrain.init) if variant.init is None else (f"variants.{name}.init", variant.init)
-        )
+        key, init = f"variants.{name}.init", variant.init
+        if init is None:
+            key, init = "pretrain.init", self.pretrain.init
         return epochs, key, init if isinstance(init, Weights) else None
 
     def starts(self) -> dict[str, dict[str, Any]]:
@@ -623,14 +586,9 @@ class Params(Section):
                 found[name] = {"key": key, "init": init.model_dump(), "epochs": epochs, "fast": fast}
         return found
 
-    @property
-    def baseline(self) -> str:
-        """The variant that others are compared with: the first that is evaluated."""
-        return self.runs.svm[0]
-
     def as_dict(self) -> dict[str, Any]:
         """Plain Python values, with the defaults filled in."""
-        return json.loads(self.model_dump_json())
+        return self.model_dump(mode="json")
 
 
 def load(path: str | Path = "params.yaml") -> Params:
@@ -648,34 +606,12 @@ def load(path: str | Path = "params.yaml") -> Params:
 
 def _problem(path: str | Path, error: ErrorDetails) -> str:
     """One line: file, dotted key, what is wrong or expected, what was found."""
-    key = ".".join(str(part) for part in error["loc"] if part not in ("", "[key]", TREND))
-    if error["type"] == "extra_forbidden":
-        return f"{path}: {params_file.cut(key)}: unknown key; {_known_keys(error['loc'])}"
-    return f"{path}: {params_file.cut(key) + ': ' if key else ''}{_message(error)}"
+    place = [*error["loc"], error["ctx"]["key"]] if error["type"] == "unknown" else error["loc"]
+    key = params_file.cut(".".join(str(part) for part in place if part not in ("", "[key]", TREND)))
+    return f"{path}: {key + ': ' if key else ''}{_message(error)}"
 
 
 def _message(error: ErrorDetails) -> str:
     """What is wrong or expected, and what was found."""
-    message = error["msg"].removeprefix("Value error, ")
-    return message if error["type"] in ("missing", "value_error") else f"{message}, got {shown(error['input'])}"
-
-
-def _known_keys(loc: tuple) -> str:
-    """The keys that the section which holds the unknown key does take."""
-    model: Any = Params
-    for part in loc[:-1]:
-        field = getattr(model, "model_fields", {}).get(part)
-        candidates = [field.annotation] if field else list(getattr(model, "__args__", ()))
-        model = Trend if part == TREND else _section_in(candidates) or model
-    return f"known: {', '.join(model.model_fields)}" if hasattr(model, "model_fields") else "see presets/quick.yaml"
-
-
-def _section_in(annotations: Iterable[Any]) -> type[BaseModel] | None:
-    """The first section, or container of sections, among type annotations such as ``Gradient | None``."""
-    for annotation in annotations:
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            return annotation
-        found = _section_in(getattr(annotation, "__args__", ()))
-        if found:
-            return found
-    return None
+    message, whole = error["msg"].removeprefix("Value error, "), ("missing", "value_error", "unknown")
+    return message if error["type"] in whole else f"{message}, got {shown(error['input'])}"

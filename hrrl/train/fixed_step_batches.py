@@ -4,26 +4,24 @@ The training loop evaluates, changes its learning rate and saves after each epoc
 does so after several of them, or at the same steps for every dataset; a small one is passed over several times then.
 """
 
-from collections.abc import Iterator, Sequence
-from types import SimpleNamespace
-from typing import Protocol
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 
 from hrrl.data.augment import Augment
 from hrrl.data.loading import Source
-from hrrl.train import recipes
+from hrrl.train.recipes import Recipe, Schedule
 
 
-class RoundSchedule(Protocol):
-    """A schedule that counts steps, or epochs, and is evaluated after each ``eval_every`` of them."""
+@dataclass(frozen=True, kw_only=True)
+class RoundSchedule(Recipe):
+    """A recipe for so many steps, or epochs, which is evaluated after each ``eval_every`` of them."""
 
-    epochs: int | None
-    steps: int | None
-    eval_every: int | None
-    milestones: Sequence[int]
-    batch_size: int
+    epochs: int | None = None
+    steps: int | None = None  # the same for every dataset, however many images it has
+    eval_every: int | None = None  # left out, each epoch
 
 
 class Rounds:
@@ -55,7 +53,7 @@ class Rounds:
             step += last - first
 
 
-def in_rounds(schedule: RoundSchedule, source: Source) -> tuple[SimpleNamespace, Rounds]:
+def in_rounds(schedule: RoundSchedule, source: Source) -> tuple[Schedule, Rounds]:
     """A schedule and its images, as the training loop takes them: in rounds of ``schedule.eval_every`` steps or epochs.
 
     Args:
@@ -65,8 +63,6 @@ def in_rounds(schedule: RoundSchedule, source: Source) -> tuple[SimpleNamespace,
     """
     every, length = schedule.eval_every or 1, schedule.steps or schedule.epochs or 0
     unit = 1 if schedule.steps else source.steps(schedule.batch_size)
-    kept = {name: getattr(schedule, name) for name in ("batch_size", "lr", "weight_decay", "momentum", "augment")}
-    kept |= {name: recipes.given(schedule, name) for name in recipes.SETTINGS}
-    kept["warmup"] = (kept["warmup"] or 0) / every
-    turned = {"epochs": length // every, "milestones": [number // every for number in schedule.milestones]}
-    return SimpleNamespace(**kept, **turned), Rounds(source, every * unit)
+    kept = {field.name: getattr(schedule, field.name) for field in fields(Recipe)}
+    kept |= {"warmup": (schedule.warmup or 0) / every, "milestones": [n // every for n in schedule.milestones]}
+    return Schedule(**kept, epochs=length // every), Rounds(source, every * unit)

@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
 from hrrl.errors import UserError
@@ -18,6 +19,14 @@ REPORT = "TORCHELASTIC_ERROR_FILE"  # where torchrun wants a process to write wh
 LAUNCHER = "HRRL_LAUNCHER"  # the pid of the launcher, in the environment of what it starts
 # What schedulers (SLURM scripts, Kubeflow, a torchrun around everything) export for programs of theirs.
 RANKS = re.compile(r"(PET|TORCHELASTIC)_.*|((LOCAL|GROUP|ROLE)_)?(RANK|WORLD_SIZE)|ROLE_NAME|MASTER_(ADDR|PORT)")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The section ``launch`` of params.yaml: processes on each node, and nodes."""
+
+    nproc: int
+    nnodes: int
 
 
 class Ranks(NamedTuple):
@@ -52,11 +61,10 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def join(launch: Any, place: Any) -> None:
+def join(launch: Launch, place: Any) -> None:
     """Restarts this program under torchrun if more than one process is asked for, and this is none of them.
 
     Args:
-        launch: the section of params.yaml: nproc, nnodes.
         place: the settings of machine.yaml: node_rank, master_addr, master_port.
     Raises:
         UserError: there is no such node among them.

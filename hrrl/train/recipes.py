@@ -3,30 +3,58 @@
 Each is a setting of a schedule that may be left out; without any of them, training is the paper's.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-SETTINGS = ("optimizer", "schedule", "warmup", "label_smoothing", "ema")  # of a schedule, each optional
+from hrrl.data.augment import Augment
 
 
-def given(schedule: Any, name: str) -> Any:
-    """A setting of SETTINGS, None where the schedule leaves it out."""
-    return getattr(schedule, name, None)
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What the sections of params.yaml share that say how a network is trained.
+
+    Attributes:
+        batch_size: over all processes.
+        warmup, milestones: in the unit of the run's length; ``lr`` is divided by 10 after each of the latter.
+        ema: decay of the average of the weights, which takes their place.
+        momentum: of SGD.
+    """
+
+    batch_size: int
+    lr: float
+    optimizer: Literal["sgd", "adamw"] | None = None
+    schedule: Literal["steps", "cosine"] | None = None
+    warmup: float | None = None
+    label_smoothing: float | None = None
+    ema: float | None = None
+    milestones: Sequence[int]
+    weight_decay: float
+    momentum: float | None = None
+    augment: Augment
 
 
-def optimizer(model: nn.Module, schedule: Any) -> torch.optim.Optimizer:
+@dataclass(frozen=True, kw_only=True)
+class Schedule(Recipe):
+    """A recipe for so many epochs, as the training loop takes it."""
+
+    epochs: int
+
+
+def optimizer(model: nn.Module, schedule: Recipe) -> torch.optim.Optimizer:
     """SGD with momentum on all parameters; or AdamW by timm's factory, without decay on biases and norms."""
-    settings = {"lr": schedule.lr, "weight_decay": schedule.weight_decay, "fused": True}
-    if given(schedule, "optimizer") in (None, "sgd"):
-        return torch.optim.SGD(model.parameters(), momentum=schedule.momentum, **settings)
+    settings: dict[str, Any] = {"lr": schedule.lr, "weight_decay": schedule.weight_decay, "fused": True}
+    if schedule.optimizer in (None, "sgd"):
+        return torch.optim.SGD(model.parameters(), momentum=schedule.momentum or 0.0, **settings)
     from timm.optim import create_optimizer_v2  # timm takes seconds to import, and the paper's recipe does not need it
 
-    return create_optimizer_v2(model, given(schedule, "optimizer"), **settings)
+    return create_optimizer_v2(model, schedule.optimizer, **settings)
 
 
-def learning_rate(schedule: Any, epoch: int) -> float:
+def learning_rate(schedule: Recipe, epoch: int) -> float:
     """The learning rate of an epoch (counted from 0): divided by 10 after each milestone."""
     return schedule.lr * 0.1 ** sum(epoch >= milestone for milestone in schedule.milestones)
 
@@ -41,18 +69,18 @@ class LearningRate:
         steps: of an epoch.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, schedule: Any, steps: int):
+    def __init__(self, optimizer: torch.optim.Optimizer, schedule: Schedule, steps: int):
         self.optimizer, self.schedule, self.steps, self.timm = optimizer, schedule, steps, None
-        warmup = given(schedule, "warmup") or 0
-        if schedule.epochs and (warmup or given(schedule, "schedule") == "cosine"):
+        warmup = schedule.warmup or 0
+        if schedule.epochs and (warmup or schedule.schedule == "cosine"):
             from timm.scheduler import create_scheduler_v2
 
             self.timm, _ = create_scheduler_v2(
                 optimizer,
-                "cosine" if given(schedule, "schedule") == "cosine" else "multistep",
+                "cosine" if schedule.schedule == "cosine" else "multistep",
                 num_epochs=schedule.epochs,
-                decay_milestones=schedule.milestones,
-                warmup_epochs=warmup,
+                decay_milestones=list(schedule.milestones),
+                warmup_epochs=warmup,  # type: ignore[arg-type]
                 warmup_lr=schedule.lr / 100,
                 step_on_epochs=False,
                 updates_per_epoch=steps,
@@ -67,9 +95,9 @@ class LearningRate:
             group["lr"] = learning_rate(self.schedule, step // self.steps)
 
 
-def average(model: nn.Module, schedule: Any) -> Any:
+def average(model: nn.Module, schedule: Recipe) -> Any:
     """timm's exponential moving average of the weights and statistics, with decay ``ema``; None without one."""
-    if not given(schedule, "ema"):
+    if not schedule.ema:
         return None
     from timm.utils import ModelEmaV3
 

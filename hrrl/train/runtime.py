@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -15,7 +15,7 @@ from torch import nn
 
 from hrrl import arithmetic, fast
 from hrrl.errors import UserError
-from hrrl.train import gpu, launch, precision
+from hrrl.train import gpu, launch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 KEPT = 1 << 30  # bytes: larger tensors, and what is free at the heap's end beyond, are given back
@@ -24,19 +24,33 @@ Module = TypeVar("Module", bound=nn.Module)
 T = TypeVar("T")
 
 
-class Compute(precision.Compute, Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Compute:
     """The section ``compute`` of params.yaml."""
 
+    arithmetic: Literal["portable", "native"]  # the same bytes on every x86-64 CPU with AVX2; or the machine's fastest
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["float32", "bfloat16", "float16"]  # bfloat16: float32 where the machine has no such instructions
     channels_last: bool
     compile: bool
     sync_batchnorm: bool
-    fast: bool
-    threads: int
-    tf32: bool
-    cudnn_benchmark: bool
+    fast: bool  # hrrl/fast: the same functions up to rounding, faster
+    tf32: bool  # on GPUs: float32 products by TF32, ten bits of each factor
+    cudnn_benchmark: bool  # on GPUs: the fastest convolutions by trying, which may be others in the next run
+    threads: int  # of one process, on the CPU
 
-    @property
-    def arithmetic(self) -> str: ...
+    def precision_in_use(self) -> str:
+        """ "float32" in the place of "bfloat16" where this machine has no instructions for it: PyTorch imitates them.
+
+        At a fraction of float32's speed.
+        """
+        return "float32" if self.precision == "bfloat16" and not _has_bfloat16(self.device) else self.precision
+
+
+def _has_bfloat16(device: str) -> bool:
+    if device != "cpu" and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 @dataclass(frozen=True)
@@ -153,7 +167,7 @@ def computed(compute: Compute) -> str:
     """What decides the bytes of results beside code and settings: nothing of the machine where they are portable."""
     if compute.arithmetic == "portable" and not arithmetic.cpu_lacks():
         return "portable"
-    return f"{precision.in_use(compute)} on {device_name(compute)}"
+    return f"{compute.precision_in_use()} on {device_name(compute)}"
 
 
 def device_name(compute: Compute) -> str:
@@ -183,25 +197,23 @@ def start(compute: Compute) -> Iterator[Runtime]:
     torch.backends.cudnn.benchmark = compute.cudnn_benchmark
     torch.set_num_threads(compute.threads)
     _keep_freed_memory()
-    before = fast.is_on()
-    fast.use(compute.fast)
     if ranks.world_size > 1 and not dist.is_initialized():
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     if ranks.rank == 0:
-        print(f"computing in {precision.in_use(compute)} on {device_name(compute)}", flush=True)
+        print(f"computing in {compute.precision_in_use()} on {device_name(compute)}", flush=True)
     try:
-        yield Runtime(
-            device=device,
-            precision=getattr(torch, precision.in_use(compute)),
-            memory_format=torch.channels_last if compute.channels_last else torch.contiguous_format,
-            compile=compute.compile,
-            sync_batchnorm=compute.sync_batchnorm,
-            rank=ranks.rank,
-            world_size=ranks.world_size,
-            writes=(ranks.rank if "HRRL_JOB" in os.environ else ranks.local_rank) == 0,
-        )
+        with fast.switched(compute.fast):
+            yield Runtime(
+                device=device,
+                precision=getattr(torch, compute.precision_in_use()),
+                memory_format=torch.channels_last if compute.channels_last else torch.contiguous_format,
+                compile=compute.compile,
+                sync_batchnorm=compute.sync_batchnorm,
+                rank=ranks.rank,
+                world_size=ranks.world_size,
+                writes=(ranks.rank if "HRRL_JOB" in os.environ else ranks.local_rank) == 0,
+            )
     finally:
-        fast.use(before)
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()
 

@@ -1,16 +1,14 @@
 """The one training loop: Algorithm 1 over epochs, for pretraining and (with neither axis) for fine-tuning."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from hrrl.common.distributed import all_reduce
-from hrrl.data.images import Batches
 from hrrl.errors import UserError
 from hrrl.methods.interfaces import GroupWeighting, Perturbation
 from hrrl.methods.q_history import Trace
@@ -22,16 +20,6 @@ from hrrl.train.progress import Callback
 from hrrl.train.runtime import Runtime
 
 REMEDY = "lower lr or the method's strength"  # of a run that diverges
-
-
-class Schedule(Batches, Protocol):
-    """A section of params.yaml that says how a network is trained: by SGD, or as hrrl.train.recipes has it."""
-
-    epochs: int
-    lr: float
-    milestones: Sequence[int]  # epochs after which the learning rate is divided by 10
-    momentum: float
-    weight_decay: float
 
 
 @dataclass
@@ -52,7 +40,6 @@ class Training:
 
     Args:
         model: trained in place.
-        schedule: epochs, batch_size (over all processes), lr, milestones, weight_decay, momentum, augment.
         seed: of the data order, the augmentation, and whatever is random in the model.
         title: of the run, for messages.
         callback: is told where the run is.
@@ -61,7 +48,7 @@ class Training:
     model: Classifier
     task: GroupedData
     variant: Variant
-    schedule: Schedule
+    schedule: recipes.Schedule
     runtime: Runtime
     seed: int
     title: str
@@ -73,7 +60,7 @@ class Training:
         self.optimizer = recipes.optimizer(self.model, self.schedule)
         self.ema = recipes.average(self.model, self.schedule)
         self.rate = recipes.LearningRate(self.optimizer, self.schedule, self.task.train.steps(self.schedule.batch_size))
-        self.smoothing = recipes.given(self.schedule, "label_smoothing") or 0.0
+        self.smoothing = self.schedule.label_smoothing or 0.0
         half = self.runtime.precision == torch.float16
         self.scaler = torch.amp.GradScaler(self.runtime.device.type, enabled=half)
         # Or what lies in memory would be the momentum after a first step that overflows.

@@ -47,6 +47,10 @@ class Weights:
     def state(self) -> State:
         return read(self.path, self.key)
 
+    @cached_property
+    def sha256(self) -> str:
+        return digest(self.path)
+
     def check(self, net: nn.Module) -> None:
         """Compares names and shapes with a network's, which may be on the device ``meta``.
 
@@ -121,17 +125,27 @@ class Weights:
 
 
 def open_weights(init: Mapping[str, Any], backbone: str, args: dict[str, Any], key: str) -> Weights:
-    """Finds the weights that ``init`` of params.yaml names, downloads them where it is a name, and checks their hash.
+    """The weights that ``init`` of params.yaml names, as :func:`find` finds them, with their hash checked.
 
     Raises:
-        UserError: they are not there, cannot be had, or are others than ``sha256`` says.
+        UserError: they are others than ``sha256`` says, or as :func:`find`.
     """
-    path, said = find(init, backbone, key)
-    found = digest(path)
-    if not init.get("sha256"):
-        raise UserError(f"{key}.sha256: missing; {path} has {found}: python -m scripts.weights writes it there")
-    if found != init["sha256"]:
-        raise UserError(f"{key}.sha256: {path} has {found}, not {init['sha256']}; take that file, or write this hash")
+    found, asked = find(init, backbone, args, key), init.get("sha256")
+    has = f"{found.path} has {found.sha256}"
+    if not asked:
+        raise UserError(f"{key}.sha256: missing; {has}: python -m scripts.weights writes it there")
+    if found.sha256 != asked:
+        raise UserError(f"{key}.sha256: {has}, not {asked}; take that file, or write this hash")
+    return found
+
+
+def find(init: Mapping[str, Any], backbone: str, args: dict[str, Any], key: str) -> Weights:
+    """Finds the weights that ``init`` of params.yaml names, and downloads them where it is a name.
+
+    Raises:
+        UserError: they are not there, or cannot be had.
+    """
+    path, said = _located(init, backbone, key)
     classes = init.get("classes") or said.get("classes")
     return Weights(
         key=key,
@@ -178,7 +192,7 @@ def read(path: Path, key: str) -> State:
     return state
 
 
-def find(init: Mapping[str, Any], backbone: str, key: str) -> tuple[Path, dict[str, Any]]:
+def _located(init: Mapping[str, Any], backbone: str, key: str) -> tuple[Path, dict[str, Any]]:
     """The file, and what is said of it: classes, mean, std, size."""
     if init.get("file"):
         return _there(init["file"], f"{key}.file"), _timms(backbone)

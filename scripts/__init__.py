@@ -2,9 +2,21 @@
 
 import getpass
 import os
+import sys
 import tempfile
+from pathlib import Path
 
-from hrrl.errors import escape_what_stdout_lacks
+from hrrl.errors import UserError, escape_what_stdout_lacks
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(main, *arguments: str) -> None:
+    """Calls the main function of a script; what the user can mend is one line."""
+    try:
+        sys.exit(main(*arguments))
+    except (UserError, OSError) as error:
+        sys.exit(str(error))
 
 
 def be_somebody() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from stages.common import STOP
 
 from hrrl.common.files import replacing
+from hrrl.errors import UserError
 
 DVC = str(Path(sys.executable).with_name("dvc"))
 EDGE = re.compile(r'^"([^"]+)"(?: -> "([^"]+)")?;?$', re.MULTILINE)  # of `dvc dag --dot`: a cell, and one that reads it
@@ -25,19 +26,19 @@ LOCKFILE, LOCKS, LOCK = Path("dvc.lock"), Path(".dvc/tmp/rwlock"), Path(".dvc/tm
 HELD = 5.0  # seconds that DVC holds its lock at most, while others wait: not while a cell runs
 
 
-class Broken(Exception):
+class Broken(UserError):
     """DVC refused to work; its words."""
 
 
 def outdated() -> set[str]:
     """The cells that are not as their last run left them, by `dvc status`."""
-    return set(json.loads(_asked("status", "--json")))
+    return set(json.loads(dvc("status", "--json")))
 
 
 def needs() -> dict[str, set[str]]:
     """Each cell, in the order of dvc.yaml, with the cells whose outputs it reads, by `dvc stage list` and `dvc dag`."""
     with _started("stage", "list", "--name-only") as listing:
-        found = EDGE.findall(_asked("dag", "--dot"))
+        found = EDGE.findall(dvc("dag", "--dot"))
         names = _answer(listing).split()
     return {name: {first for first, second in found if second == name} for name in names}
 
@@ -45,7 +46,7 @@ def needs() -> dict[str, set[str]]:
 def record(cells: list[str]) -> None:
     """Takes what lies there for what the cells make, by one `dvc commit`; of no cells, it would be of all."""
     if cells:
-        _asked("commit", "--force", "--quiet", *cells)
+        dvc("commit", "--force", "--quiet", *cells)
 
 
 def with_followers(cells: set[str], needs: dict[str, set[str]]) -> set[str]:
@@ -56,7 +57,8 @@ def with_followers(cells: set[str], needs: dict[str, set[str]]) -> set[str]:
     return found
 
 
-def _asked(*words: str) -> str:
+def dvc(*words: str) -> str:
+    """What a command of DVC prints."""
     with _started(*words) as process:
         return _answer(process)
 
@@ -69,7 +71,7 @@ def _started(*words: str) -> subprocess.Popen:
 def _answer(process: subprocess.Popen) -> str:
     out, error = process.communicate()
     if process.returncode:
-        raise Broken(error.strip() or f"dvc ended with status {process.returncode}")
+        raise Broken(*(error.strip() or f"dvc ended with status {process.returncode}").splitlines())
     return out
 
 
@@ -123,13 +125,16 @@ def stop(calls: list[Call], logs: Path, patience: float) -> None:
         call.process.wait()
 
 
+def lock_of_these_params() -> str:
+    """dvc.lock without the cells of an earlier params.yaml that this one has not, which DVC leaves in it."""
+    names = set(dvc("stage", "list", "--name-only").split())
+    head, *entries = re.split(r"^(?=  \S)", LOCKFILE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return head + "".join(entry for entry in entries if entry.partition(":")[0].strip(" '\"") in names)
+
+
 def forget_others() -> None:
-    """Leaves out of dvc.lock the cells of an earlier params.yaml that this one has not; they stay in the cache."""
-    names = set(_asked("stage", "list", "--name-only").split())
-    text = LOCKFILE.read_text(encoding="utf-8")
-    head, *entries = re.split(r"^(?=  \S)", text, flags=re.MULTILINE)
-    left = head + "".join(entry for entry in entries if entry.partition(":")[0].strip(" '\"") in names)
-    if left != text:
+    """Leaves those cells out of dvc.lock; they stay in the cache."""
+    if (left := lock_of_these_params()) != LOCKFILE.read_text(encoding="utf-8"):
         with replacing(LOCKFILE) as file:
             file.write_text(left, encoding="utf-8")
 

@@ -9,18 +9,16 @@ import argparse
 import json
 import re
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
 from hrrl import report
 from hrrl.common.files import write_json
-from hrrl.errors import UserError
 from hrrl.report.claims import HOLDS
 from hrrl.report.recorded import recorded
 from hrrl.settings import schema
+from scripts import ROOT, run
 
-ROOT = Path(__file__).resolve().parent.parent
 TABLES = ("claims", "claims_beside", "claims_secondary", "premise_targets", "premise_weights")
 NOTE = (
     '<p class="soft">The verdicts and the premise were computed anew from tables/runs.csv, by the definitions of '
@@ -34,11 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, metavar="FILE", help="whose claims are decided")
     options = parser.parse_args(arguments)
     preset = ROOT / "presets" / f"{options.folder.resolve().name}.yaml"
-    try:
-        source = schema.load(options.params or preset) if options.params or preset.is_file() else None
-        decide(options.folder, source)
-    except UserError as error:
-        sys.exit(str(error))
+    decide(options.folder, schema.load(options.params or preset) if options.params or preset.is_file() else None)
 
 
 def decide(folder: Path, source: schema.Params | None) -> None:
@@ -105,4 +99,4 @@ def _text(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -3,24 +3,30 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from scripts import ROOT
+
 SETTING = "core.no_scm"  # of DVC: works without git
 NO_CLONE = "this is no git clone (a ZIP download?)"
 
 
+def git(*arguments: str) -> str:
+    """What git prints; nothing where it fails, or where there is none."""
+    done = _git(*arguments)
+    return done.stdout if done and not done.returncode else ""
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess | None:
+    options = {"cwd": ROOT, "env": os.environ | {"LC_ALL": "C"}, "capture_output": True, "encoding": "utf-8"}
+    try:
+        return subprocess.run(["git", *arguments], **options)
+    except FileNotFoundError:
+        return None
+
+
 def none_because() -> str:
     """Why there is no commit to compare with and what to do, in a line; empty where there is one."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "--verify", "HEAD"],
-            cwd=ROOT,
-            env=os.environ | {"LC_ALL": "C"},
-            capture_output=True,
-            encoding="utf-8",
-        )
-    except FileNotFoundError:
+    if (done := _git("rev-parse", "--verify", "HEAD")) is None:
         return "git is not installed"
     if not done.returncode:
         return ""

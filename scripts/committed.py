@@ -4,7 +4,6 @@ A committed run is a params.yaml with its dvc.lock, which has the hash of every 
 and those in results/<name>/.
 """
 
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +12,9 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-ROOT = Path(__file__).resolve().parent.parent
+from scripts import ROOT
+from scripts.commits import git
+
 RESULTS = Path("results")
 
 
@@ -53,13 +54,13 @@ def stages(lock: str) -> dict[str, dict]:
 
 def last_commit() -> Run | None:
     """The run of the last commit; None where there is no git, or no run in it."""
-    params, lock = (_committed(file) for file in ("params.yaml", "dvc.lock"))
+    params, lock = (git("show", f"HEAD:./{file}") for file in ("params.yaml", "dvc.lock"))
     return Run("the last commit", params, lock) if params and lock else None
 
 
 def is_locked() -> bool:
     """Whether dvc.lock is the last commit's."""
-    return Path("dvc.lock").read_text(encoding="utf-8") == _committed("dvc.lock")
+    return Path("dvc.lock").read_text(encoding="utf-8") == git("show", "HEAD:./dvc.lock")
 
 
 def named(name: str) -> Run:
@@ -124,7 +125,7 @@ def causes(params: str) -> list[str]:
         )
     elif lack := arithmetic.cpu_lacks():
         found.append(lack)
-    if edited := _git("status", "--porcelain", "--", "hrrl", "stages", "dvc.yaml", "groupings"):
+    if edited := git("status", "--porcelain", "--", "hrrl", "stages", "dvc.yaml", "groupings"):
         found.append(f"code is edited: {', '.join(line[3:] for line in edited.splitlines()[:5])}")
     if others := other_versions():
         found.append(f"libraries have other versions than constraints.txt: {', '.join(others[:5])}")
@@ -143,16 +144,3 @@ def other_versions() -> list[str]:
         if version and installed.partition("+")[0] != version:
             found.append(f"{name} {installed}")
     return found
-
-
-def _committed(file: str) -> str:
-    return _git("show", f"HEAD:./{file}")
-
-
-def _git(*arguments: str) -> str:
-    """What git prints; nothing where it fails, or where there is none."""
-    try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8")
-    except FileNotFoundError:
-        return ""
-    return "" if done.returncode else done.stdout

@@ -8,7 +8,6 @@ parameters than the variant's, or than those named with --sweep, are left out.
 
 import argparse
 import json
-import subprocess
 import sys
 from statistics import mean
 
@@ -16,7 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from ruamel.yaml import YAML
 
-from scripts.cells import DVC
+from hrrl.settings import params_file
+from scripts import run
+from scripts.cells import dvc
+from scripts.commits import git
 from scripts.summary import flat, score
 
 
@@ -25,8 +27,7 @@ def main() -> None:
     parser.add_argument("variant", nargs="?", help="whose scores are compared (default: the headline of params.yaml)")
     parser.add_argument("--sweep", nargs="+", metavar="KEY", help="parameters that may differ")
     arguments = parser.parse_args()
-    with open("params.yaml", encoding="utf-8") as file:
-        base = YAML(typ="safe").load(file)
+    base = params_file.read("params.yaml")
     variant = arguments.variant or base["headline"]
     keys = arguments.sweep or [f"variants.{variant}"]
     revisions = {"last commit": "HEAD"} | dict(zip(listed("--name-only"), listed("--sha-only"), strict=True))
@@ -47,8 +48,7 @@ def main() -> None:
 
 def listed(what: str) -> list[str]:
     """Of all experiments in this repository the names, or the commits, by `dvc exp list`."""
-    command = [DVC, "exp", "list", "--all-commits", what]
-    return subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout.split()
+    return dvc("exp", "list", "--all-commits", what).split()
 
 
 def read(name: str, rev: str, base: dict, variant: str, keys: list[str]) -> dict | None:
@@ -68,10 +68,8 @@ def read(name: str, rev: str, base: dict, variant: str, keys: list[str]) -> dict
 
 def show(rev: str, file: str):
     """The content of a JSON or YAML file at a revision, if it has it."""
-    text = subprocess.run(["git", "show", f"{rev}:{file}"], capture_output=True, encoding="utf-8")
-    if text.returncode:
-        return None
-    return json.loads(text.stdout) if file.endswith(".json") else YAML(typ="safe").load(text.stdout)
+    text = git("show", f"{rev}:./{file}")
+    return YAML(typ="safe").load(text) if text else None  # JSON is YAML
 
 
 def table(rows: list[dict], swept: list[str], variant: str) -> Table:
@@ -87,4 +85,4 @@ def table(rows: list[dict], swept: list[str], variant: str) -> Table:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -5,18 +5,16 @@ results/<name>/ that a document names: as a table that it includes, as a figure,
 there, and no document names, goes.
 """
 
+import os
 import re
 import shutil
-import sys
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
-from hrrl.common.files import remove, replacing
+from hrrl.common.files import remove
 from hrrl.errors import UserError
 from hrrl.settings.schema import load
-from scripts import cells
-from scripts.readme import READMES, ROOT
+from scripts import ROOT, cells, run
+from scripts.readme import READMES
 
 RESULTS, REPORTS = Path("results"), Path("reports")
 ALWAYS = [  # from which every number of a run follows, and its claims can be decided anew (scripts/claims.py)
@@ -26,6 +24,7 @@ ALWAYS = [  # from which every number of a run follows, and its claims can be de
 
 
 def main() -> None:
+    os.chdir(ROOT)
     name = load().name
     folder = RESULTS / name
     if outdated := sorted(cells.outdated() & cells.needs().keys()):
@@ -38,8 +37,7 @@ def main() -> None:
     for path in [path for path in folder.rglob("*.*") if str(path.relative_to(folder)) not in kept(name)]:
         remove(path)
     shutil.copyfile("params.yaml", folder / "params.yaml")
-    with replacing(folder / "dvc.lock") as file:
-        own_cells(file)
+    (folder / "dvc.lock").write_text(cells.lock_of_these_params(), encoding="utf-8")
     print(f"{folder}: params.yaml, dvc.lock, {', '.join(kept(name))}")
 
 
@@ -50,21 +48,5 @@ def kept(name: str) -> list[str]:
     return list(dict.fromkeys([*ALWAYS, *shown]))
 
 
-def own_cells(file: Path) -> None:
-    """Writes dvc.lock without the cells of earlier params, which DVC leaves in it."""
-    yaml = YAML()
-    lock = yaml.load(Path("dvc.lock").read_text(encoding="utf-8"))
-    names = cells.needs()
-    lock["stages"] = {cell: entry for cell, entry in lock["stages"].items() if cell in names}
-    with open(file, "w", encoding="utf-8") as stream:
-        yaml.dump(lock, stream)
-
-
 if __name__ == "__main__":
-    import os
-
-    os.chdir(ROOT)
-    try:
-        main()
-    except (UserError, cells.Broken, OSError) as error:
-        sys.exit(str(error))
+    run(main)

@@ -1,12 +1,12 @@
 """Packs a dataset of params.yaml into one zip of smaller JPEG files: python -m scripts.pack NAME (or `make pack`)."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from hrrl.data.pack import pack
 from hrrl.errors import UserError
 from hrrl.settings.schema import load
+from scripts import run
 
 FOLDER = Path("data/packed")
 
@@ -27,7 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(str(error))
+    run(main)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-ROOT = Path(__file__).resolve().parent.parent
+from scripts import ROOT
+
 NAMES = ("README.md", "benchmarks/README.md", "docs/evidence.md", "docs/tutorial.md", "docs/usage.md")
 READMES = [ROOT / name for name in NAMES]
 BLOCK = re.compile(r"(<!-- include (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)

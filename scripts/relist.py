@@ -7,7 +7,6 @@ reruns the manifest and concepts stages where it finds a change. What follows fr
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 from stages.common import plain, read_params
 from stages.manifest import definition
@@ -15,10 +14,8 @@ from stages.paths import CONCEPTS, dataset_folder, read_json
 
 from hrrl.concepts import csv_file
 from hrrl.data.manifest import relisted
-from hrrl.errors import UserError
-from scripts import cells
+from scripts import ROOT, cells, run
 
-ROOT = Path(__file__).resolve().parent.parent
 DVC = [cells.DVC, "repro", "--quiet"]
 
 
@@ -53,7 +50,4 @@ def changed(params, skip: set[str]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (UserError, cells.Broken) as error:
-        sys.exit(str(error))
+    run(main)

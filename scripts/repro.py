@@ -24,11 +24,10 @@ from rich.console import Console
 
 from hrrl.errors import UserError
 from hrrl.settings import machine
-from scripts import cells, commits, committed, overview, plots_page, relist, summary
+from scripts import ROOT, cells, commits, committed, overview, plots_page, relist, summary
 from scripts.cells import Broken, Call, advice
 from scripts.costs import Costs, usual
 
-ROOT = Path(__file__).resolve().parent.parent
 LINES = 15  # of the log of a cell that failed
 INTERRUPTED = 130  # exit status after Ctrl-C
 PATIENCE = 20.0  # seconds that cells have between Ctrl-C and the end
@@ -61,12 +60,8 @@ def main() -> int:
         if slurm.JOBS.exists():
             console.print("Jobs of SLURM go on, and `make repro` finds them; `make cancel` ends them.")
         return INTERRUPTED
-    except Broken as error:
-        console.print(str(error), markup=False)
-        console.print(advice(), markup=False)
-        return 1
     except UserError as error:
-        console.print(str(error), markup=False)
+        console.print("\n".join([str(error), *([advice()] if isinstance(error, Broken) else [])]), markup=False)
         return 1
 
 

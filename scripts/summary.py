@@ -1,7 +1,6 @@
 """What a run of the pipeline found: the scores, and what is different from the committed run."""
 
 import json
-import subprocess
 from pathlib import Path
 
 from rich.table import Table
@@ -40,22 +39,16 @@ def changes(file: Path, name: str) -> list[str]:
     """How the headline's numbers differ from those of the last commit, if that has an experiment of this name."""
     if reason := commits.none_because():
         return [f"There is no commit to compare with: {reason}."]
-    committed = {path: at_head(path) for path in ("params.yaml", str(file))}
-    if None in committed.values() or YAML(typ="safe").load(committed["params.yaml"]).get("name") != name:
+    params, numbers = (commits.git("show", f"HEAD:./{path}") for path in ("params.yaml", file))
+    if not (params and numbers) or YAML(typ="safe").load(params).get("name") != name:
         return ["The last commit has no run of this preset to compare with."]
-    before, after = (flat(json.loads(text)) for text in (committed[str(file)], file.read_text(encoding="utf-8")))
+    before, after = (flat(json.loads(text)) for text in (numbers, file.read_text(encoding="utf-8")))
     keys = [key for key in dict.fromkeys([*before, *after]) if before.get(key) != after.get(key)]
     if not keys:
         return ["The headline's numbers are those of the committed run."]
     rows = [f"  {key:32} {shown(before.get(key)):>8} -> {shown(after.get(key)):>8}" for key in keys]
     more = [f"  and {len(rows) - MOST} more: dvc metrics diff"] if len(rows) > MOST else []
     return ["Changed against the committed run:", *rows[:MOST], *more]
-
-
-def at_head(path: str) -> str | None:
-    """A file's text in the last commit."""
-    found = subprocess.run(["git", "show", f"HEAD:./{path}"], capture_output=True, encoding="utf-8")
-    return None if found.returncode else found.stdout
 
 
 def flat(node, key: str = "") -> dict:

@@ -29,9 +29,8 @@ from rich.table import Table
 
 from hrrl.train.progress import duration
 from hrrl.transfer import search
-from scripts import committed
+from scripts import ROOT, committed
 
-ROOT = committed.ROOT
 AT_RANDOM = {"search-model", "pretrain", "features", "svm", "finetune", "robustness"}  # the stages that compute most
 LINES = 15  # of the output of a cell that fails
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from hrrl.common.files import replacing
-from hrrl.errors import UserError
 from hrrl.settings.schema import load
 from hrrl.train.weights import find, open_weights
+from scripts import run
 
 
 def main(path: str = "params.yaml") -> None:
@@ -33,7 +33,4 @@ def main(path: str = "params.yaml") -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(*sys.argv[1:])
-    except UserError as error:
-        sys.exit(str(error))
+    run(main, *sys.argv[1:])

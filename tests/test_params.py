@@ -84,7 +84,7 @@ def test_paper_preset_is_section_4():
     assert (params.finetune.epochs, params.finetune.lr, params.finetune.milestones) == (100, 0.01, [50])
     assert params.variants["hrrl"].concept.hrrl.model_dump() == {
         "lam": "searched",
-        "c": 10.0,
+        "c": "10/lam",
         "s": 1000,
         "q0": "empirical",
     }
@@ -120,6 +120,12 @@ def change(content, key, value):
         ("search.seeds", [0], "search.seeds: 0 is one of seeds"),
         ("variants.el.concept", {"balanced": {}}, "variants.el: searched: takes a variant with no other methods"),
         ("svm.shots", {"mnist": 5}, "svm.shots: 'mnist' is not defined; known: same"),
+        ("search.c", "10/lamb", "search.c: Input should be a valid number, got '10/lamb'"),
+        (
+            "variants.cl.concept.hrrl",
+            {"lam": 1.0, "c": "10/lam"},
+            "concept.hrrl.c: 10/lam takes lam: searched",
+        ),
         ("variants.cl.concept.hrrl.lam", 0.0, "variants.cl.concept.hrrl.lam: .* greater than 0"),
         (
             "variants.cl.concept.hrrl.lamb",

@@ -26,6 +26,7 @@ def test_names_of_points():
             search.parse(name)
     assert search.spec((0.1, None), c=10, s=5) == {"example": {"gradient": {"tau": 0.1}}, "concept": None}
     assert search.spec((None, 2.0), c=10, s=5)["concept"] == {"hrrl": {"lam": 2.0, "c": 10, "s": 5}}
+    assert search.spec((None, 2.0), c="10/lam", s=5)["concept"] == {"hrrl": {"lam": 2.0, "c": 5.0, "s": 5}}
 
 
 def test_the_best_mean_over_targets_and_seeds_is_chosen():
@@ -33,6 +34,8 @@ def test_the_best_mean_over_targets_and_seeds_is_chosen():
     el = {"example": {"gradient": {"tau": "searched"}}, "concept": None}
     assert search.filled(el, found) == {"example": {"gradient": {"tau": 1.0}}, "concept": None}
     assert search.filled(HRRL, found)["concept"] == {"hrrl": {"lam": 1.0, "c": 5.0, "s": 3}}
+    per_lam = HRRL | {"concept": {"hrrl": HRRL["concept"]["hrrl"] | {"c": "5/lam"}}}
+    assert search.filled(per_lam, cells({"tau1_lam0.1": [1]}))["concept"]["hrrl"] == {"lam": 0.1, "c": 50.0, "s": 3}
     given = {"example": {"gradient": {"tau": 0.5}}, "concept": None}
     assert search.filled(given, found) == given
 

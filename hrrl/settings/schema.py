@@ -189,6 +189,18 @@ Reference = Annotated[
 ]
 
 
+def _or(words: str, number: Any) -> Any:
+    """A number, or a text of this pattern in its place; what else there is is judged as a number."""
+    kinds: Any = Annotated[number, Tag("")] | Annotated[str, Tag("words")]
+    return Annotated[kinds, Discriminator(lambda value: "words" if re.fullmatch(words, str(value)) else "")]
+
+
+if TYPE_CHECKING:
+    SlowStart = float | str
+else:
+    SlowStart = _or(search.PER_LAM.pattern, Positive)  # c, or "10/lam"
+
+
 def _point(axis: str, name: str) -> type[Section]:
     """The settings of a point of an axis, from the annotated arguments of its class (hrrl/methods/)."""
     fields: dict[str, Any] = {}
@@ -196,16 +208,12 @@ def _point(axis: str, name: str) -> type[Section]:
         default = ... if argument.default is argument.empty else argument.default
         fields[argument.name] = (_accepted(argument.annotation), default)
         if search.SETTINGS[axis] == (name, argument.name):
-            fields[argument.name] = (_or_searched(fields[argument.name][0]), default)
+            fields[argument.name] = (_or(search.SEARCHED, fields[argument.name][0]), default)
+        if name == search.SETTINGS["concept"][0] and argument.name == "c":
+            fields["c"] = (SlowStart, default)
         if Shares in (argument.annotation, *get_args(argument.annotation)):
             fields[argument.name] = (Reference, "empirical")
     return create_model(name, __base__=Section, __doc__=methods.find(axis, name).__doc__, **fields)
-
-
-def _or_searched(number: Any) -> Any:
-    """A number, or the word that leaves it to the search; what else there is is judged as a number."""
-    kinds: Any = Annotated[number, Tag("")] | Annotated[Literal["searched"], Tag(search.SEARCHED)]
-    return Annotated[kinds, Discriminator(lambda value: search.SEARCHED if value == search.SEARCHED else "")]
 
 
 def _accepted(annotation: Any) -> Any:
@@ -275,6 +283,9 @@ class Variant(Section):
         for name, axis in (("example", self.example), ("concept", self.concept)):
             if axis is not None and len(axis.model_dump(exclude_none=True)) != 1:
                 raise ValueError(f"{name} takes exactly one of {', '.join(type(axis).model_fields)}")
+        settings = (self.spec()["concept"] or {}).get("hrrl", {})
+        if isinstance(settings.get("c"), str) and settings["lam"] != search.SEARCHED:
+            raise ValueError(f"concept.hrrl.c: {settings['c']} takes lam: searched; give a number with a number")
         return self
 
     def spec(self) -> dict:
@@ -447,7 +458,7 @@ ClaimOrTrend = Annotated[Annotated[Claim, Tag("")] | Annotated[Trend, Tag(TREND)
 class Search(Section):
     seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]  # that the results do not use
     points: list[Annotated[str, AfterValidator(_checked_point)]] = Field(min_length=1)
-    c: Positive  # the slow start of the points with a concept axis
+    c: SlowStart  # of the points with a concept axis
     s: Natural
 
 
@@ -576,13 +587,13 @@ class Params(Section):
 
     def starts(self) -> dict[str, dict[str, Any]]:
         """Of variants that start from weights, and of the search as "": key, init, epochs, whether q starts fast."""
-        found = {}
+        found, lams = {}, [lam for _, lam in map(search.parse, self.search.points) if lam] or [1.0]
         for name in (*self.runs.pretrain, *([""] if self.search.points else [])):
             epochs, key, init = self.training(name)
             concept = self.variants[name].spec()["concept"] or {} if name else {"hrrl": self.search.model_dump()}
             slow = concept.get("hrrl", {"c": 2, "s": 1})
             if init:
-                fast = slow["c"] <= 1 or not slow["s"]
+                fast = min(search.slow_start(slow["c"], lam) for lam in lams) <= 1 or not slow["s"]
                 found[name] = {"key": key, "init": init.model_dump(), "epochs": epochs, "fast": fast}
         return found
 

@@ -14,6 +14,7 @@ from hrrl.errors import UserError
 SEARCHED = "searched"  # in params.yaml, what stands for a number
 SETTINGS = {"example": ("gradient", "tau"), "concept": ("hrrl", "lam")}  # what is searched on each axis
 NUMBER = r"([0-9]{1,20}(?:\.[0-9]{1,20})?)"
+PER_LAM = re.compile(rf"{NUMBER}/lam")  # in the place of the slow start's c
 POINT = re.compile(rf"erm|tau{NUMBER}|lam{NUMBER}|tau{NUMBER}_lam{NUMBER}")
 
 Point = tuple[float | None, float | None]  # tau, lam; None where the axis is off
@@ -32,13 +33,19 @@ def parse(name: str) -> Point:
     return (float(tau) if tau else None, float(lam) if lam else None)
 
 
-def spec(point: Point, c: float, s: int) -> dict:
+def spec(point: Point, c: float | str, s: int) -> dict:
     """The axes of a point as a variant's, with the slow start ``c``, ``s`` of Algorithm 1; q0 is empirical."""
     tau, lam = point
     return {
         "example": None if tau is None else {"gradient": {"tau": tau}},
-        "concept": None if lam is None else {"hrrl": {"lam": lam, "c": c, "s": s}},
+        "concept": None if lam is None else {"hrrl": {"lam": lam, "c": slow_start(c, lam), "s": s}},
     }
+
+
+def slow_start(c: float | str, lam: float) -> float:
+    """The c of Algorithm 1 at ``lam``: a number, or "10/lam", as it goes with lam in Theorem 3."""
+    found = PER_LAM.fullmatch(str(c))
+    return float(found[1]) / lam if found else float(c)
 
 
 def wanted(spec: dict) -> tuple | None:
@@ -110,5 +117,6 @@ def filled(spec: dict, cells: list[dict]) -> dict:
     out = dict(spec)
     for axis, (method, setting) in SETTINGS.items():
         if axis in chosen:
-            out[axis] = {method: spec[axis][method] | {setting: chosen[axis]}}
+            settings = spec[axis][method] | {setting: chosen[axis]}
+            out[axis] = {method: settings | ({"c": slow_start(settings["c"], chosen[axis])} if "c" in settings else {})}
     return out

@@ -1,14 +1,12 @@
 """What every point of both axes must keep, whoever wrote it: run for each that hrrl/methods/ holds."""
 
 import copy
-import json
-import subprocess
 from dataclasses import replace
 
 import pytest
 import torch
-from conftest import COMPUTE, PATIENCE, SCHEDULE, method, network
-from test_training import equal, program, train
+from conftest import COMPUTE, SCHEDULE, method, network
+from test_training import equal, train
 
 from hrrl import methods
 
@@ -71,20 +69,6 @@ def test_weights_are_finite_and_fair(task, name):
         assert (weights >= 0).all()
         assert float(weights.sum()) == pytest.approx(len(concepts))
         chosen.update(losses, concepts)
-
-
-def test_two_processes_agree_with_one(tmp_path):
-    for world in (1, 2):
-        folder = tmp_path / str(world)
-        subprocess.run(**program(world, folder, "points"), check=True, capture_output=True, timeout=PATIENCE)
-    one, two = (json.loads((tmp_path / str(world) / "end-0.json").read_text()) for world in (1, 2))
-    assert set(one) == {f"{axis} {name}" for axis, name in POINTS}
-    for key, run in one.items():
-        if key in ("example noise",):  # each process draws its own
-            continue
-        assert two[key]["q"] == pytest.approx(run["q"], abs=1e-6)
-        for row, expected in zip(two[key]["history"], run["history"], strict=True):
-            assert row["train_loss"] == pytest.approx(expected["train_loss"], abs=1e-4)
 
 
 def test_with_fast_off_results_agree_to_rounding(task, tmp_path):

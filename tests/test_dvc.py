@@ -102,11 +102,11 @@ def test_a_damaged_lock_is_named_with_the_command_that_restores_it(restored):
 def test_a_cell_that_fails_ends_no_other_and_all_failures_are_listed(restored):
     stage = restored / "stages/svm.py"
     text, begin = stage.read_text(encoding="utf-8"), "def main(params, variant, seed):\n"
-    fail = '    if variant in ("el", "hrrl"):\n        raise OSError(f"{variant} finds no features")\n'
+    fail = '    if variant in ("erm", "hrrl"):\n        raise OSError(f"{variant} finds no features")\n'
     assert begin in text
     stage.write_text(text.replace(begin, begin + fail), encoding="utf-8")
     printed = call(restored, "python", "-m", "scripts.repro", ok=False)
-    for cell in ("svm@el-0", "svm@hrrl-0"):
+    for cell in ("svm@erm-0", "svm@hrrl-0"):
         assert f"{cell} failed. The end of its log, .work/logs/smoke/{cell}.log" in printed, printed
     assert "svm@cl-0: ran for" in printed
     assert "report: " not in printed

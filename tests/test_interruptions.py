@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 
 # A shell's background ignores Ctrl-C, and so does all that is started in it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+REPRO = [BIN / "python", "-m", "scripts.repro"]
 
 
 def wait_for(condition, seconds: float):
@@ -36,19 +37,26 @@ def processes(folder: Path, words: bytes = b"") -> list[str]:
     return found
 
 
+@contextlib.contextmanager
+def started(folder, *command, **options):
+    """A command in the clone, and its end whatever happens meanwhile."""
+    with subprocess.Popen(command, cwd=folder, **OUTPUT | options) as run:
+        try:
+            yield run
+        finally:
+            run.kill()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_run_leaves_nothing_running_and_says_how_to_go_on(restored, how):
+def test_a_stopped_run_says_how_to_go_on_and_leaves_nothing_running(restored):
     edit(restored, pretrain__epochs=30)
     checkpoints = restored / ".work/checkpoints/smoke"
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    command = [BIN / "python", "-m", "scripts.repro"]
-    with subprocess.Popen(command, cwd=restored, **OUTPUT) as run:
+    with started(restored, *REPRO) as run:
         wait_for(lambda: list(checkpoints.glob("*/*.pt")), 900)
-        run.send_signal(how)
+        run.send_signal(signal.SIGINT)
         out = run.communicate(timeout=30)[0]
-    assert run.returncode == {signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}[how]
-    assert ("`make repro` goes on from here" in out) == (how == signal.SIGINT)
+    assert run.returncode == 130
+    assert "`make repro` goes on from here" in out
     assert "Traceback" not in out
     assert list(checkpoints.glob("*/*.pt"))
     assert wait_for(lambda: processes(restored) == [], 10)
@@ -67,24 +75,21 @@ def small_disk(folder, kilobytes: int):
         subprocess.run(["umount", folder], check=True)
 
 
-@pytest.mark.parametrize(
-    ("cell", "folder", "kilobytes"),
-    [
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(restored):
+    for cell, folder, kilobytes in (
         ("pretrain@erm-0", "data/cache", 100),
         ("pretrain@erm-0", ".work/checkpoints", 100),
         ("pretrain@erm-0", "models", 100),
         ("features@erm-0", "data/features", 20),
         ("report", "reports", 100),
-    ],
-)
-def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(restored, cell, folder, kilobytes):
-    stage = ["env", f"DVC_STAGE={cell}", "python", "-m", f"stages.{cell.partition('@')[0]}"]
-    with small_disk(restored / folder, kilobytes):
-        printed = call(restored, *stage, ok=False)
-        left = [path.name for path in (restored / folder).rglob("*") if path.name.endswith(".partial")]
-    assert printed.splitlines()[-1].startswith("[Errno 28] No space left on device"), printed
-    assert "Traceback" not in printed
-    assert left == []
+    ):
+        stage = ["env", f"DVC_STAGE={cell}", "python", "-m", f"stages.{cell.partition('@')[0]}"]
+        with small_disk(restored / folder, kilobytes):
+            printed = call(restored, *stage, ok=False)
+            left = [path.name for path in (restored / folder).rglob("*") if path.name.endswith(".partial")]
+        assert printed.splitlines()[-1].startswith("[Errno 28] No space left on device"), printed
+        assert "Traceback" not in printed
+        assert left == []
     assert outdated(restored) == {}
 
 
@@ -92,18 +97,17 @@ def cells_of(lock: str) -> set[str]:
     return set(YAML(typ="safe").load(lock)["stages"])
 
 
-def test_two_at_once_take_turns_also_to_go_on_from_a_third(restored):
-    """Two in one clone, after a run that was killed while it trained."""
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_killed_run_leaves_nothing_running_and_two_at_once_take_turns_to_go_on_from_it(restored):
     edit(restored, finetune__steps=80, finetune__eval_every=8, finetune__milestones=[40])
-    checkpoints, command = restored / ".work/checkpoints/smoke", [BIN / "python", "-m", "scripts.repro"]
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    options = {"cwd": restored, **OUTPUT}
-    with subprocess.Popen(command, **options) as killed:
+    checkpoints = restored / ".work/checkpoints/smoke"
+    with started(restored, *REPRO) as killed:
         wait_for(lambda: list(checkpoints.glob("finetune-*/epoch-*.pt")), 900)
         killed.kill()
-    wait_for(lambda: not processes(restored), 10)
+        assert "Traceback" not in killed.communicate(timeout=30)[0]
+    assert wait_for(lambda: processes(restored) == [], 10)
     whole, reported = ((restored / file).read_text() for file in ("dvc.lock", "reports/tables/runs.csv"))
-    runs = [subprocess.Popen(command, **options) for _ in range(2)]
+    runs = [subprocess.Popen(REPRO, cwd=restored, **OUTPUT) for _ in range(2)]
     printed = sorted((run.communicate(timeout=PATIENCE)[0] for run in runs), key=len)
     assert [run.returncode for run in runs] == [0, 0], printed
     assert "Waiting for another" in printed[0]
@@ -135,7 +139,7 @@ def test_two_clones_share_one_cache(restored, tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize(("nproc", "shell"), [(1, "/bin/sh"), (2, "/bin/bash")])
 def test_killed_dvc_leaves_nothing_running_and_goes_on(restored, nproc, shell):
-    edit(restored, pretrain__epochs=8, launch__nproc=nproc)
+    edit(restored, pretrain__epochs=4, launch__nproc=nproc)
     call(restored, "dvc", "repro", "--quiet", "resolve")
     stage, checkpoints = "pretrain@erm-0", restored / ".work/checkpoints/smoke/pretrain-erm-0"
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -159,17 +163,22 @@ def test_two_nodes_train_one_model(restored, tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
 
-    def run(*lrs) -> list[str]:
-        commands = []
-        for rank, (node, lr) in enumerate(zip((restored, other), lrs, strict=True)):
-            edit(node, launch={"nproc": 1, "nnodes": 2}, pretrain__epochs=3, pretrain__lr=lr)
-            (node / "machine.yaml").write_text(f"node_rank: {rank}\nmaster_port: {port}\n")
-            call(node, "dvc", "repro", "--quiet", "resolve")  # which hands the settings on
-            commands.append(subprocess.Popen([BIN / "dvc", "repro", "--single-item", stage], cwd=node, **OUTPUT))
-        return [command.communicate(timeout=PATIENCE)[0] for command in commands]
+    def resolve(node, rank: int, lr: float) -> None:
+        edit(node, launch={"nproc": 1, "nnodes": 2}, pretrain__epochs=3, pretrain__lr=lr)
+        (node / "machine.yaml").write_text(f"node_rank: {rank}\nmaster_port: {port}\n")
+        call(node, "dvc", "repro", "--quiet", "resolve")  # which hands the settings on
 
-    assert "params of process 1 differ from the first one's" in run(0.1, 0.2)[1]
-    run(0.1, 0.1)
+    def second_ones() -> str:
+        """What the second node prints while both run."""
+        command = [BIN / "dvc", "repro", "--single-item", stage]
+        both = [subprocess.Popen(command, cwd=node, **OUTPUT) for node in (restored, other)]
+        return [node.communicate(timeout=PATIENCE)[0] for node in both][1]
+
+    resolve(restored, 0, 0.1)
+    resolve(other, 1, 0.2)
+    assert "params of process 1 differ from the first one's" in second_ones()
+    resolve(other, 1, 0.1)
+    second_ones()
     for file in ("model.safetensors", "history.csv"):
         model = Path("models/hrrl-0", file)
         assert (other / model).read_bytes() == (restored / model).read_bytes()

@@ -35,7 +35,7 @@ def test_second_run_has_nothing_to_do(clone):
 def test_results_of_every_stage_are_there(clone):
     found = metrics(clone)
     assert set(found["svm"]) == {"lowres", "digits"}
-    assert set(found["svm"]["digits"]) == {"erm", "el", "cl", "hrrl"}
+    assert set(found["svm"]["digits"]) == {"erm", "cl", "hrrl"}
     headline = json.loads((clone / "reports/headline.json").read_text())
     assert headline["svm"]["digits"] == found["svm"]["digits"]["hrrl"]["mean"]
     report = clone / "reports"
@@ -64,31 +64,27 @@ def test_claims_are_recomputed_from_the_files_of_each_run(clone):
 
     rows = json.loads((report / "claims.json").read_text())
     differences = {(row["claim"], row["target"]): row["difference"] for row in rows}
-    best = {target: max(accuracy("el", target), accuracy("cl", target)) for target in ("lowres", "digits")}
+    best = {target: max(accuracy("erm", target), accuracy("cl", target)) for target in ("lowres", "digits")}
     assert differences == pytest.approx(
         {
-            ("el_images", "lowres"): accuracy("el", "lowres") - accuracy("erm", "lowres"),
             ("cl_images", "lowres"): accuracy("cl", "lowres") - accuracy("erm", "lowres"),
             ("hrrl_images", "lowres"): accuracy("hrrl", "lowres") - best["lowres"],
             ("hrrl_both", "digits"): accuracy("hrrl", "digits") - accuracy("erm", "digits"),
             ("hrrl_complementary", "digits"): accuracy("hrrl", "digits") - best["digits"],
             ("hrrl_finetune", "digits"): error("hrrl", "digits") - error("erm", "digits"),
-            ("el_augmented", None): measured("el")["augmented"] - measured("erm")["augmented"],
+            ("hrrl_augmented", None): measured("hrrl")["augmented"] - measured("erm")["augmented"],
             ("cl_worst", None): measured("cl")["worst_concept"] - measured("erm")["worst_concept"],
-            ("el_images", "digits"): accuracy("el", "digits") - accuracy("erm", "digits"),
             ("hrrl_both", "lowres"): accuracy("hrrl", "lowres") - accuracy("erm", "lowres"),
             ("hrrl_finetune", "lowres"): error("hrrl", "lowres") - error("erm", "lowres"),
         }
     )
-    hits = {variant: np.load(data / f"svm/{variant}-0/hits.npz")["lowres"] for variant in ("el", "erm")}
-    images, [row] = (
-        100 * (hits["el"] - hits["erm"]),
-        [r for r in rows if (r["claim"], r["target"]) == ("el_images", "lowres")],
-    )
+    hits = {variant: np.load(data / f"svm/{variant}-0/hits.npz")["digits"] for variant in ("hrrl", "erm")}
+    images = 100 * (hits["hrrl"] - hits["erm"])
+    [row] = [row for row in rows if (row["claim"], row["target"]) == ("hrrl_both", "digits")]
     assert images.mean() == pytest.approx(row["difference"])
-    moved = {v: np.load(data / f"robustness/{v}-0.npz") for v in ("el", "cl")}
-    right = np.unpackbits(moved["el"]["0.1"], count=len(moved["el"]["concepts"]))
-    assert 100 * right.mean() == pytest.approx(measured("el")["augmented"])
+    moved = {v: np.load(data / f"robustness/{v}-0.npz") for v in ("hrrl", "cl")}
+    right = np.unpackbits(moved["hrrl"]["0.1"], count=len(moved["hrrl"]["concepts"]))
+    assert 100 * right.mean() == pytest.approx(measured("hrrl")["augmented"])
     clean = np.unpackbits(moved["cl"]["0"], count=len(right))
     of = [clean[moved["cl"]["concepts"] == k].mean() for k in range(3)]
     assert 100 * min(of) == pytest.approx(measured("cl")["worst_concept"])
@@ -106,11 +102,10 @@ def test_claims_are_recomputed_from_the_files_of_each_run(clone):
 
 def test_the_same_run_gives_the_same_bytes(restored):
     model = restored / "models/hrrl-0/model.safetensors"
-    before, numbers = model.read_bytes(), metrics(restored)
+    before = model.read_bytes()
     call(restored, "dvc", "repro", "--force", "--no-run-cache", "--single-item", "pretrain@hrrl-0")
     assert model.read_bytes() == before
-    call(restored, "dvc", "repro")
-    assert metrics(restored) == numbers
+    assert outdated(restored) == {}  # nor has any other file of it changed
 
 
 def test_a_change_of_params_reruns_just_what_depends_on_it(restored):
@@ -155,7 +150,7 @@ def test_presets_take_turns_lose_nothing_and_leave_no_stale_numbers(restored):
 
     before, scores = outputs(), metrics(restored)
     runs = {step: ["erm"] for step in ("pretrain", "given", "svm", "finetune")} | {"searched": []}
-    lists = {"targets": ["digits"], "shifts": {"digits": "both"}, "claims": [], "search__points": ["lam1"]}
+    lists = {"targets": ["digits"], "shifts": {"digits": "both"}, "claims": []}
     edit(restored, name="other", variants={"erm": {}}, runs=runs, headline="erm", **lists)
     call(restored, "python", "-m", "scripts.repro")
     other, found = outputs(), metrics(restored)
@@ -220,10 +215,6 @@ def test_experiments_compare_variants(restored, tmp_path):
         offline = ["--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"]
         offline += [f"--user-data-dir={tmp_path}", "--virtual-time-budget=5000", "--dump-dom", page.as_uri()]
         assert call(restored, "chromium", *offline).count('class="marks"') == plots  # each is drawn
-    edit(restored, headline="erm")
-    call(restored, "python", "-m", "scripts.repro")
-    call(restored, "dvc", "exp", "save", "-n", "saved")
-    assert json.loads(call(restored, "dvc", "metrics", "diff", "erm", "saved", "--json")) == {}
 
 
 def test_bad_input_is_one_line_and_loses_nothing(restored):

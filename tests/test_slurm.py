@@ -235,20 +235,20 @@ def queue() -> list[list[str]]:
     return [line.split() for line in lines]
 
 
-def test_twenty_cells_wait_for_two_slots_each_with_a_gpu_of_its_own(project, slurm):
-    (project / "dvc.yaml").write_text(STAGES.replace("seed: [0, 1]", f"seed: {list(range(10))}"), encoding="utf-8")
+def test_cells_wait_for_two_slots_each_with_a_gpu_of_its_own(project, slurm):
+    (project / "dvc.yaml").write_text(STAGES.replace("seed: [0, 1]", f"seed: {list(range(4))}"), encoding="utf-8")
     machine(project, engine="slurm", stages={"svm": {"engine": "local"}})
-    cells = [f"pretrain@{variant}-{seed}" for variant in "ab" for seed in range(10)]
+    cells = [f"pretrain@{variant}-{seed}" for variant in "ab" for seed in range(4)]
     runs = [start(project, cell) for cell in cells]
     printed = [run.communicate()[0] for run in runs]
-    assert [run.returncode for run in runs] == [0] * 20, printed
+    assert [run.returncode for run in runs] == [0] * 8, printed
     assert all(f"hello from {cell}\n" in text for cell, text in zip(cells, printed, strict=True))
     assert any("waits: Resources" in text or "waits: Priority" in text for text in printed)
     spans = [ran(project, cell) for cell in cells]
-    assert [len(span) for span in spans] == [1] * 20  # no cell twice
+    assert [len(span) for span in spans] == [1] * 8  # no cell twice
     for gpu in ("0", "1"):
         own = sorted((float(began), float(ended)) for [[used, began, ended]] in spans if used == gpu)
-        assert len(own) > 2
+        assert len(own) > 1
         assert all(earlier[1] <= later[0] for earlier, later in pairwise(own))
 
 
@@ -336,7 +336,7 @@ def test_a_job_that_loses_its_place_takes_another_turn(project, slurm):
 
 def test_a_training_that_is_requeued_ends_with_the_same_bytes(restored, slurm):
     """And whose head is killed: a cell of the smoke preset, with more epochs, first without SLURM."""
-    edit(restored, pretrain__epochs=6)
+    edit(restored, pretrain__epochs=4)
     cell, made = "pretrain@erm-0", restored / "models/erm-0"
     call(restored, "dvc", "repro", "--quiet", "resolve")
     call(restored, "dvc", "repro", "--quiet", "--single-item", cell)

@@ -12,7 +12,6 @@ import sys
 import time
 import timeit
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +22,7 @@ from conftest import COMPUTE, PATIENCE, SCHEDULE, digits_task, method, network
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from hrrl import arithmetic
+from hrrl import arithmetic, methods
 from hrrl.data.manifest import prepare
 from hrrl.errors import UserError
 from hrrl.settings.schema import Dataset
@@ -32,7 +31,6 @@ from hrrl.train.checkpoint import Checkpoint, fingerprint
 from hrrl.train.progress import Callback, RunStatus, run_status
 
 GRADIENT, HRRL = {"gradient": {"tau": 0.3}}, {"hrrl": {"lam": 1.0, "s": 3}}
-CONCEPT_AXIS = {"hrrl": HRRL, "group_dro": {"group_dro": {"eta": 0.1}}, "cvar": {"cvar": {"alpha": 0.3}}}
 
 
 def train(task, folder, example=None, concept=None, schedule=SCHEDULE, compute=COMPUTE, weighting=None, status=None):
@@ -211,12 +209,12 @@ def test_fingerprint_tells_what_changed(tmp_path):
     assert changed(lambda: cached.write_text("2")) == []
 
 
-@pytest.mark.parametrize("world", [1, 2])
-def test_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, world):
+@pytest.mark.parametrize(("world", "moments"), [(1, ("00001", "00002")), (2, ("00002",))])
+def test_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, world, moments):
     """kill -9 as checkpoints appear, at times half written, against a run that is left alone."""
 
     def run(folder, after=None):
-        with subprocess.Popen(**program(world, folder), stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen(**program(world, folder, "hrrl"), stderr=subprocess.DEVNULL) as process:
             deadline = time.monotonic() + 60
             while after is not None and not list(folder.glob(f"ck/hrrl/*{after}*")) and time.monotonic() < deadline:
                 time.sleep(0.002)
@@ -225,7 +223,7 @@ def test_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, world):
         return process.returncode
 
     assert run(tmp_path / "whole") == 0
-    for after in ("00001", "00002"):
+    for after in moments:
         assert run(tmp_path / "cut", after) == -signal.SIGKILL
     assert run(tmp_path / "cut") == 0
     for rank in range(world):
@@ -242,21 +240,24 @@ def test_processes_agree_with_one(tmp_path):
     """The same global batches on 1, 2 and 3 processes: one q, to the bit on all of them and to rounding over all."""
     results = {}
     for size in (1, 2, 3):
-        subprocess.run(
-            **program(size, tmp_path / str(size), "smooth"), check=True, capture_output=True, timeout=PATIENCE
-        )
-        results[size] = [json.loads(file.read_text()) for file in sorted((tmp_path / str(size)).glob("end*.json"))]
-    for size, found in results.items():
+        folder = tmp_path / str(size)
+        subprocess.run(**program(size, folder, "points"), check=True, capture_output=True, timeout=PATIENCE)
+        results[size] = [json.loads(file.read_text()) for file in sorted(folder.glob("end*.json"))]
+    [one], *more = results.values()
+    assert set(" ".join(one).split()) == {name for axis in methods.AXES for name in methods.names(axis)}
+    for size, found in enumerate(more, 2):
         assert len(found) == size
         assert all(other == found[0] for other in found)
-    one = results[1][0]
-    for several, point in product((results[2][0], results[3][0]), CONCEPT_AXIS):
-        assert several[point]["q"] == pytest.approx(one[point]["q"], abs=1e-6)
-        for part, array in one[point]["trace"].items():
-            assert several[point]["trace"][part] == [pytest.approx(row, abs=1e-5) for row in array]
-        for row, expected in zip(several[point]["history"], one[point]["history"], strict=True):
-            assert row["train_loss"] == pytest.approx(expected["train_loss"], abs=1e-5)
-            assert row["val_accuracy"] == pytest.approx(expected["val_accuracy"])  # every image once, 70 of them
+        for points, expected in one.items():
+            if points == "noise":  # each process draws its own
+                continue
+            several = found[0][points]
+            assert several["q"] == pytest.approx(expected["q"], abs=1e-6)
+            for part, array in expected["trace"].items():
+                assert several["trace"][part] == [pytest.approx(row, abs=1e-5) for row in array]
+            for row, alone in zip(several["history"], expected["history"], strict=True):
+                assert row["train_loss"] == pytest.approx(alone["train_loss"], abs=1e-5)
+                assert row["val_accuracy"] == pytest.approx(alone["val_accuracy"])  # every image once, 70 of them
 
 
 def smooth_network():
@@ -278,24 +279,26 @@ def program(world: int, *arguments) -> dict:
 
 
 def runs(what: str) -> dict[str, tuple]:
-    """Name -> points of both axes: "" of hrrl alone, "smooth" adaptive weightings, "points" all there are."""
-    if what == "points":
-        from test_contract import POINTS, point
+    """Names of points -> the points of both axes: "hrrl", or "points" for all there are."""
+    if what == "hrrl":
+        return {"hrrl": (GRADIENT, HRRL)}
+    from test_contract import point
 
-        return {f"{a} {n}": (point(a, n), None) if a == "example" else (None, point(a, n)) for a, n in POINTS}
-    points = CONCEPT_AXIS if what else {"hrrl": HRRL}
-    return {name: (GRADIENT, point) for name, point in points.items()}
+    weightings = {name: point("concept", name) for name in methods.names("concept")}
+    weightings |= {"hrrl": HRRL, "group_dro": {"group_dro": {"eta": 0.1}}}
+    both = {f"gradient {name}": (GRADIENT, weighting) for name, weighting in weightings.items()}
+    return both | {name: (point("example", name), None) for name in methods.names("example")}
 
 
-def main(folder: Path, net: str = "") -> None:
-    """Runs of three epochs, for the tests above: of hrrl, and with the smooth network of every concept axis."""
+def main(folder: Path, what: str) -> None:
+    """Runs of three epochs, for the tests above: with batch norm of hrrl, with the smooth network of every point."""
     launch.end_with_parent()
     folder.mkdir(parents=True, exist_ok=True)
     schedule, ends = replace(SCHEDULE, epochs=3), {}
     with runtime.start(COMPUTE) as here:
         task = digits_task(folder / f"manifest-{here.rank}")
-        for name, axes in runs(net).items():
-            model, chosen = smooth_network() if net else network(), method(task, *axes)
+        for name, axes in runs(what).items():
+            model, chosen = network() if what == "hrrl" else smooth_network(), method(task, *axes)
             checkpoint = Checkpoint(folder / "ck" / name, {"params": "p"})
             run = training.Training(model, task, chosen, schedule, here, 0, "test")
             run.fit(checkpoint)

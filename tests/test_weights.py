@@ -224,7 +224,11 @@ def test_preflight_compares_weights_and_warns_of_what_destroys_them(tmp_path, ca
     save_file(made.backbone.state_dict(), tmp_path / "w.safetensors")
     init = {"file": str(tmp_path / "w.safetensors"), "sha256": digest(tmp_path / "w.safetensors")}
     fast = {"concept": {"hrrl": {"lam": 10.0, "c": 1.0, "s": 0}}}
-    variants = SMOKE["variants"] | {"hrrl": fast, "erm": {"epochs": 0}, "el": {"init": "none"}}
+    variants = SMOKE["variants"] | {
+        "hrrl": fast,
+        "erm": {"epochs": 0},
+        "cl": SMOKE["variants"]["cl"] | {"init": "none"},
+    }
     preflight.check(params(pretrain={"init": init, "lr": 0.1}, variants=variants))
     said = capsys.readouterr().err
     assert "pretrain.lr: 0.1 destroys" in said
@@ -233,17 +237,19 @@ def test_preflight_compares_weights_and_warns_of_what_destroys_them(tmp_path, ca
     assert "destroy" not in capsys.readouterr().err
     save_file({"conv": torch.ones(1)}, tmp_path / "other.safetensors")
     other = {"file": str(tmp_path / "other.safetensors"), "sha256": digest(tmp_path / "other.safetensors")}
-    with pytest.raises(UserError, match=r"variants.el.init: .* does not fit 'timm/resnet10t'"):
-        preflight.check(params(variants=SMOKE["variants"] | {"el": {"init": other}}))
+    with pytest.raises(UserError, match=r"variants.cl.init: .* does not fit 'timm/resnet10t'"):
+        preflight.check(params(variants=SMOKE["variants"] | {"cl": SMOKE["variants"]["cl"] | {"init": other}}))
 
 
 def test_cells_depend_on_the_hash_of_the_weights_that_they_start_from_and_not_on_their_place():
     def told(**init) -> dict:
         """Of each variant and stage, what is written of weights."""
-        found = params(pretrain={"init": init}, variants=SMOKE["variants"] | {"el": {"init": "none"}})
+        found = params(
+            pretrain={"init": init}, variants=SMOKE["variants"] | {"cl": SMOKE["variants"]["cl"] | {"init": "none"}}
+        )
         section = found.as_dict()["pretrain"]
         stages = {stage: resolve.pretrain(section, stage) for stage in ("pretrain", "search_model")}
-        return {name: resolve.variant(found, name) for name in ("erm", "el")} | stages
+        return {name: resolve.variant(found, name) for name in ("erm", "cl")} | stages
 
     one, moved = told(file="/a/w.pth", sha256="0" * 64), told(file="/b/w.pth", sha256="0" * 64)
     other = told(file="/a/w.pth", sha256="1" * 64)
@@ -271,7 +277,7 @@ def test_a_command_fills_the_hash_in_and_leaves_the_rest(file, tmp_path):
         ({"pretrain": {"optimizer": "adamw"}}, "momentum: sgd takes it, and adamw does not"),
         ({"pretrain": {"schedule": "cosine"}}, r"milestones: takes \[\] with schedule: cosine"),
         (
-            {"variants": SMOKE["variants"] | {"el": {"example": {"gradient": {"tau": 0.1}}, "epochs": 0}}},
+            {"variants": SMOKE["variants"] | {"hrrl": {"example": {"gradient": {"tau": 0.1}}, "epochs": 0}}},
             "epochs: 0 takes",
         ),
     ],

@@ -67,7 +67,7 @@ def steps(here, x, y, example=None, concept=None) -> list:
     move = methods.example_axis(example)
     weighting = methods.concept_axis(concept, torch.bincount(concepts))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, fused=True)
-    for rows in (slice(0, 64), slice(64, 128)):
+    for rows in (slice(0, 24), slice(24, 48)):
         losses = F.cross_entropy(model(move(model, x[rows], y[rows])), y[rows], reduction="none")
         weights = weighting.weights(concepts[rows], losses.detach()).to(losses.dtype)
         optimizer.zero_grad()

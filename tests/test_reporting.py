@@ -367,17 +367,28 @@ def test_page_flags_fits_that_cannot_be_trusted(tmp_path):
     assert "SVM fits" not in page(made(), tmp_path)
 
 
-@pytest.mark.parametrize("results", [nothing(), made(), made(seeds=(0,), targets=("lowres",), epochs=1), twelve()])
-def test_page_renders_whatever_is_absent(results, tmp_path):
-    drawn = figures(results, tmp_path)
-    results.members = pd.DataFrame([MEMBERS])
-    html = page(results, tmp_path, "tau: <0.5>")
-    assert "<script>alert" not in html
-    assert "&lt;script&gt;alert" in html or not len(results.concepts)
-    assert html.count("<img") == len(drawn)
-    assert "tau: &lt;0.5&gt;" in html
-    assert not re.search(r'(src|href)="(?!data:)', html)
-    assert "nan" not in re.sub(r"base64,\S+", "", html).lower()
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A folder with the figures of twelve variants."""
+    folder = tmp_path_factory.mktemp("twelve")
+    figures(twelve(), folder)
+    return folder
+
+
+def test_page_renders_whatever_is_absent(drawn, tmp_path):
+    """Much, little and nothing."""
+    little = made(seeds=(0,), targets=("lowres",), epochs=1)
+    for name, results in (("little", little), ("nothing", nothing())):
+        figures(results, tmp_path / name)
+    for results, folder in ((twelve(), drawn), (little, tmp_path / "little"), (nothing(), tmp_path / "nothing")):
+        results.members = pd.DataFrame([MEMBERS])
+        html = page(results, folder, "tau: <0.5>")
+        assert "<script>alert" not in html
+        assert "&lt;script&gt;alert" in html or not len(results.concepts)
+        assert html.count("<img") == len(list(folder.glob("*.svg")))
+        assert "tau: &lt;0.5&gt;" in html
+        assert not re.search(r'(src|href)="(?!data:)', html)
+        assert "nan" not in re.sub(r"base64,\S+", "", html).lower()
 
 
 PROBE = """<script>addEventListener("load", () => {
@@ -394,11 +405,9 @@ PROBE = """<script>addEventListener("load", () => {
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
-@pytest.mark.parametrize("results", [made(), twelve()])
-def test_a_browser_shows_every_figure_sorts_and_takes_another_baseline(results, tmp_path):
-    figures(results, tmp_path)
-    file = tmp_path / "probe.html"
-    file.write_text(page(results, tmp_path) + PROBE, encoding="utf-8")
+def test_a_browser_shows_every_figure_sorts_and_takes_another_baseline(drawn, tmp_path):
+    results, file = twelve(), tmp_path / "probe.html"
+    file.write_text(page(results, drawn) + PROBE, encoding="utf-8")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     flags += ["--enable-logging=stderr", "--virtual-time-budget=3000", "--dump-dom"]
     shown = subprocess.run(["chromium", *flags, file.as_uri()], capture_output=True, text=True, timeout=60)

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: tests, and what they start, run side by side
@@ -120,6 +121,14 @@ def call(folder, *command, ok=True) -> str:
     done = subprocess.run(command, cwd=folder, env=environment, timeout=PATIENCE, **OUTPUT)
     assert (done.returncode == 0) == ok, done.stdout[-3000:]
     return done.stdout
+
+
+def wait_for(condition, seconds: float = 60):
+    """The first true value of a condition, or what it says when the time is up."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return found
 
 
 def committed(file: str) -> str:

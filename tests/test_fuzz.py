@@ -1,6 +1,6 @@
 """Damaged and hostile files: each ends in pixels or in one line that names it, never in a crash, a hang, more memory.
 
-A few seconds of random mutations here, from the same seed each time; `make fuzz` goes on for FUZZ seconds a test.
+A second or two of random mutations here, from the same seed each time; `make fuzz` goes on for FUZZ seconds a test.
 """
 
 import gzip
@@ -36,7 +36,7 @@ from hrrl.data.loading import open_split
 from hrrl.data.manifest import prepare, read_manifest, relisted
 from hrrl.errors import UserError
 
-SECONDS = float(os.environ.get("FUZZ", 4))  # of each test
+SECONDS = float(os.environ.get("FUZZ", 2))  # of each test
 GIGABYTE = 2**20  # in the units of ru_maxrss
 
 

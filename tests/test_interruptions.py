@@ -7,24 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from conftest import BIN, OUTPUT, PATIENCE, call, edit, outdated
+from conftest import BIN, OUTPUT, PATIENCE, call, edit, outdated, wait_for
 from ruamel.yaml import YAML
 
 # A shell's background ignores Ctrl-C, and so does all that is started in it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 REPRO = [BIN / "python", "-m", "scripts.repro"]
-
-
-def wait_for(condition, seconds: float):
-    """The first true value of a condition, or what it says when the time is up."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return found
 
 
 def processes(folder: Path, words: bytes = b"") -> list[str]:
@@ -126,8 +117,7 @@ def test_two_clones_share_one_cache(restored, tmp_path):
     for folder in (restored, other):
         call(folder, "dvc", "config", "--local", "cache.dir", str(cache))
         edit(folder, finetune__lr=0.02)
-        call(folder, "dvc", "repro", "--quiet", "resolve")
-    command = [BIN / "dvc", "repro", "--single-item", "finetune@erm-0"]
+    command = [BIN / "dvc", "repro", "--force", "--single-item", "finetune@erm-0"]
     runs = [subprocess.Popen(command, cwd=folder, **OUTPUT) for folder in (restored, other)]
     printed = [run.communicate(timeout=PATIENCE)[0] for run in runs]
     (restored / ".dvc/config.local").unlink()
@@ -140,45 +130,39 @@ def test_two_clones_share_one_cache(restored, tmp_path):
 @pytest.mark.parametrize(("nproc", "shell"), [(1, "/bin/sh"), (2, "/bin/bash")])
 def test_killed_dvc_leaves_nothing_running_and_goes_on(restored, nproc, shell):
     edit(restored, pretrain__epochs=4, launch__nproc=nproc)
-    call(restored, "dvc", "repro", "--quiet", "resolve")
     stage, checkpoints = "pretrain@erm-0", restored / ".work/checkpoints/smoke/pretrain-erm-0"
     shutil.rmtree(checkpoints, ignore_errors=True)
     shutil.rmtree(restored / "data/cache")  # one process fills it anew, and what it imports for that is its own affair
-    command, environment = [BIN / "dvc", "repro", "-q", "--single-item", stage], os.environ | {"SHELL": shell}
-    with subprocess.Popen(command, cwd=restored, env=environment, stderr=subprocess.DEVNULL) as dvc:
+    command = [BIN / "dvc", "repro", "--force", "--single-item", stage]
+    with started(restored, *command, env=os.environ | {"SHELL": shell}) as dvc:
         wait_for(lambda: list(checkpoints.glob("epoch-*.pt")), 900)
         running = processes(restored, b"stages.")
         dvc.kill()
     assert len(running) >= nproc
     assert wait_for(lambda: processes(restored, b"stages.") == [], 10)
-    assert "going on after epoch" in call(restored, "dvc", "repro", "--single-item", stage)
+    assert "going on after epoch" in call(restored, *command)
     assert not checkpoints.exists()
 
 
 def test_two_nodes_train_one_model(restored, tmp_path):
     """Two clones on this machine stand for two nodes; first with params that do not fit together."""
-    other, stage = tmp_path / "other", "pretrain@hrrl-0"
+    other = tmp_path / "other"
     shutil.copytree(restored, other, symlinks=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
 
-    def resolve(node, rank: int, lr: float) -> None:
-        edit(node, launch={"nproc": 1, "nnodes": 2}, pretrain__epochs=3, pretrain__lr=lr)
-        (node / "machine.yaml").write_text(f"node_rank: {rank}\nmaster_port: {port}\n")
-        call(node, "dvc", "repro", "--quiet", "resolve")  # which hands the settings on
+    def run(*lrs) -> list[str]:
+        commands = []
+        for rank, (node, lr) in enumerate(zip((restored, other), lrs, strict=True)):
+            edit(node, launch={"nproc": 1, "nnodes": 2}, pretrain__epochs=3, pretrain__lr=lr)
+            (node / "machine.yaml").write_text(f"node_rank: {rank}\nmaster_port: {port}\n")
+            command = [BIN / "dvc", "repro", "--force", "--single-item", "pretrain@hrrl-0"]
+            commands.append(subprocess.Popen(command, cwd=node, **OUTPUT))
+        return [command.communicate(timeout=PATIENCE)[0] for command in commands]
 
-    def second_ones() -> str:
-        """What the second node prints while both run."""
-        command = [BIN / "dvc", "repro", "--single-item", stage]
-        both = [subprocess.Popen(command, cwd=node, **OUTPUT) for node in (restored, other)]
-        return [node.communicate(timeout=PATIENCE)[0] for node in both][1]
-
-    resolve(restored, 0, 0.1)
-    resolve(other, 1, 0.2)
-    assert "params of process 1 differ from the first one's" in second_ones()
-    resolve(other, 1, 0.1)
-    second_ones()
+    assert "params of process 1 differ from the first one's" in run(0.1, 0.2)[1]
+    run(0.1, 0.1)
     for file in ("model.safetensors", "history.csv"):
         model = Path("models/hrrl-0", file)
         assert (other / model).read_bytes() == (restored / model).read_bytes()

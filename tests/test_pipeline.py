@@ -29,7 +29,6 @@ def metrics(folder) -> dict:
 def test_second_run_has_nothing_to_do(clone):
     assert "Nothing to do" in call(clone, "python", "-m", "scripts.repro")
     assert "Data and pipelines are up to date" in call(clone, "dvc", "repro")
-    assert outdated(clone) == {}
 
 
 def test_results_of_every_stage_are_there(clone):
@@ -181,7 +180,6 @@ def test_relisting_reruns_the_stage_whose_files_changed(restored):
     concepts.write_text(classes)
     edit(restored, concepts={"csv": "concepts.csv"})
     call(restored, "dvc", "repro", "concepts")
-    call(restored, "python", "-m", "scripts.relist")
     concepts.write_text(classes.replace("Bag,container", "Bag,footwear"))
     assert "concepts.csv changed" in call(restored, "python", "-m", "scripts.relist")
     assert "container" not in (restored / "data/concepts/concepts.csv").read_text()

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import BIN, OUTPUT, ROOT, call, edit, outdated
+from conftest import BIN, OUTPUT, ROOT, call, edit, outdated, wait_for
 
 PARAMS = """
 compute: {arithmetic: native, device: auto, threads: 1}
@@ -56,14 +56,6 @@ def main(params, variant, seed):
 
 run(main, "variant", "seed")
 """
-
-
-def wait_for(condition, seconds: float = 60):
-    """The first true value of a condition, or what it says when the time is up."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture
@@ -338,13 +330,12 @@ def test_a_training_that_is_requeued_ends_with_the_same_bytes(restored, slurm):
     """And whose head is killed: a cell of the smoke preset, with more epochs, first without SLURM."""
     edit(restored, pretrain__epochs=4)
     cell, made = "pretrain@erm-0", restored / "models/erm-0"
-    call(restored, "dvc", "repro", "--quiet", "resolve")
-    call(restored, "dvc", "repro", "--quiet", "--single-item", cell)
+    command = [BIN / "dvc", "repro", "--force", "--single-item", cell]
+    call(restored, *command)
     whole = {file.name: file.read_bytes() for file in made.iterdir()}
     lock = (restored / "dvc.lock").read_text()
     (restored / "machine.yaml").write_text("engine: slurm\n", encoding="utf-8")
     checkpoints = restored / ".work/checkpoints/smoke/pretrain-erm-0"
-    command = [BIN / "dvc", "repro", "--force", "--single-item", cell]
     with subprocess.Popen(command, cwd=restored, **OUTPUT) as head:
         wait_for(lambda: list(checkpoints.glob("epoch-*.pt")), 900)
         [[job, _]] = queue()

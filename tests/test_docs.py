@@ -36,7 +36,7 @@ assert len(open_split("manifest", "images", "train", 8)) == 20
 @pytest.mark.parametrize("page", PROGRAM)
 def test_an_example_works_as_it_stands(tmp_path, page):
     for folder in ("hrrl", "scripts", "tests"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / folder, tmp_path / folder)
     text = (ROOT / "docs" / page).read_text()
     files = re.findall(r"```python\n# (\S+)\n(.*?)```", text, re.DOTALL)
     for name, content in files:

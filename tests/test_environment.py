@@ -158,7 +158,7 @@ def test_without_a_home(tmp_path):
         "print(hrrl.perturb(net, torch.ones(1, 3, 2, 2), torch.zeros(1).long(), 1.0).shape);"
         "print(hrrl.group_classes(['dog'], synsets={'dog': 'dog.n.01'}))"
     )
-    shutil.copytree(ROOT / "hrrl", tmp_path / "hrrl", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "hrrl", tmp_path / "hrrl")
     given = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     somebody = "import getpass, pathlib, scripts; print(getpass.getuser(), pathlib.Path.home().is_dir())"
     for source, env, lines in (
@@ -173,7 +173,7 @@ def test_without_a_home(tmp_path):
 def test_a_stage_runs_in_the_projects_environment_whatever_python_comes_first(tmp_path):
     project, other = tmp_path / "My Drive" / "hrrl", tmp_path / "other"
     for folder in ("hrrl", "stages"):
-        shutil.copytree(ROOT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / folder, project / folder)
     (project / ".venv").symlink_to(sys.prefix)
     (project / "show.py").write_text("import stages.common, sys, torch; print(sys.prefix)", "utf-8")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", other], check=True)
@@ -250,7 +250,7 @@ def test_a_clone_with_crlf_has_the_same_bytes(tmp_path):
 
 @pytest.mark.parametrize("case", ["zip", "another_user", "clone"])
 def test_what_git_can_tell(case, tmp_path):
-    shutil.copytree(ROOT / "scripts", tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     program = "from scripts import commits; print(commits.let_dvc_do_without())"
     environment = {"GIT_CEILING_DIRECTORIES": str(tmp_path.parent), "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     who = ["-c", "user.name=t", "-c", "user.email=t@t"]

@@ -62,8 +62,7 @@ run(main, "variant", "seed")
 def project(tmp_path):
     """The stages that are started, and two stand-ins for the rest."""
     for folder in ("hrrl", "stages"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
+        shutil.copytree(ROOT / folder, tmp_path / folder)
     for stage in ("pretrain", "svm"):
         (tmp_path / f"stages/{stage}.py").write_text(CELL, encoding="utf-8")
     (tmp_path / "params.yaml").write_text(PARAMS, encoding="utf-8")

@@ -1,6 +1,5 @@
 """Weights to start from: which files are taken, what of them stays, and what each wrong one is told in a line."""
 
-import json
 import os
 import subprocess
 import sys
@@ -266,26 +265,3 @@ def test_a_command_fills_the_hash_in_and_leaves_the_rest(file, tmp_path):
     filled = line.replace("}", f", sha256: {digest(file)}}}")
     assert YAML(typ="safe").load(path)["pretrain"]["init"]["sha256"] == digest(file)
     assert path.read_text(encoding="utf-8") == text.replace("  epochs: 2\n", f"  epochs: 2\n{filled}")
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"pretrain": {"init": {"file": "a", "hub": "a/b@c"}}}, "pretrain.init: takes exactly one of file"),
-        ({"pretrain": {"init": {"file": "a", "sha256": "x"}}}, "sha256: String should match"),
-        ({"pretrain": {"init": "resnet18"}}, "pretrain.init: takes none, or weights"),
-        ({"pretrain": {"optimizer": "adamw"}}, "momentum: sgd takes it, and adamw does not"),
-        ({"pretrain": {"schedule": "cosine"}}, r"milestones: takes \[\] with schedule: cosine"),
-        (
-            {"variants": SMOKE["variants"] | {"hrrl": {"example": {"gradient": {"tau": 0.1}}, "epochs": 0}}},
-            "epochs: 0 takes",
-        ),
-    ],
-)
-def test_settings_that_do_not_fit_together_are_named(changes, message, tmp_path):
-    content = json.loads(json.dumps(SMOKE))
-    content["pretrain"] |= changes.pop("pretrain", {})
-    YAML(typ="safe").dump(content | changes, tmp_path / "params.yaml")
-    with pytest.raises(UserError, match=message) as error:
-        load(tmp_path / "params.yaml")
-    assert "\n" not in str(error.value)

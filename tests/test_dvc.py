@@ -96,7 +96,6 @@ def test_a_damaged_lock_is_named_with_the_command_that_restores_it(restored):
         assert command in printed
         call(restored, *command.split())
         assert lock.read_text() == text
-    assert "Nothing to do" in call(restored, "python", "-m", "scripts.repro")
 
 
 def test_a_cell_that_fails_ends_no_other_and_all_failures_are_listed(restored):

@@ -22,8 +22,10 @@ from hrrl.data.loading import open_split
 from hrrl.data.locate import Definition
 from hrrl.data.manifest import prepare
 from hrrl.data.sources import locked
-from hrrl.train import models, training
+from hrrl.train import models, runtime, training
+from hrrl.train.checkpoint import Checkpoint
 from hrrl.train.evaluation import GroupedData
+from hrrl.train.progress import Callback
 from hrrl.train.recipes import Schedule
 from hrrl.train.runtime import Compute
 
@@ -102,6 +104,14 @@ def network(seed: int = 0):
 
 def method(task, example=None, concept=None) -> training.Variant:
     return training.Variant(methods.example_axis(example), methods.concept_axis(concept, task.counts))
+
+
+def fit(task, folder, chosen, model=None, schedule=SCHEDULE, compute=COMPUTE, seed=0, status=None) -> training.Training:
+    """A finished training, of a small network where none is given, with its checkpoint in a folder."""
+    with runtime.start(compute) as here:
+        run = training.Training(model or network(), task, chosen, schedule, here, seed, "test", status or Callback())
+        run.fit(Checkpoint(folder, {"params": "p"}))
+    return run
 
 
 @pytest.fixture(scope="session")

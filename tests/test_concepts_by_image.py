@@ -9,7 +9,7 @@ from stages.concepts import main
 import numpy as np
 import pytest
 import torch
-from conftest import COMPUTE, SCHEDULE, digits_task, method, network
+from conftest import COMPUTE, digits_task, fit, method
 
 from hrrl import concepts
 from hrrl.concepts import csv_file
@@ -18,8 +18,7 @@ from hrrl.errors import UserError
 from hrrl.gallery import panels
 from hrrl.gallery.sheets import Album
 from hrrl.methods.example.gradient import Gradient
-from hrrl.train import runtime, training
-from hrrl.train.checkpoint import Checkpoint
+from hrrl.train import runtime
 from hrrl.train.evaluation import GroupedData, evaluate
 
 CAFE = unicodedata.normalize("NFD", "train/café/1.jpg")  # as macOS names a file
@@ -110,14 +109,6 @@ def strokes(task: GroupedData) -> GroupedData:
     return GroupedData(task.train, task.test, *found, ["even thin", "even thick", "odd thin", "odd thick"])
 
 
-def train(task, tmp_path, concept, example=None):
-    with runtime.start(COMPUTE) as here:
-        model = network()
-        run = training.Training(model, task, method(task, example, concept), SCHEDULE, here, 0, "test")
-        run.fit(Checkpoint(tmp_path / "checkpoint", {}))
-    return run
-
-
 @pytest.mark.parametrize(
     "concept",
     [None, {"hrrl": {"lam": 0.5, "s": 2}}, {"group_dro": {"eta": 0.1}}, {"balanced": {}}, {"cvar": {"alpha": 0.5}}],
@@ -125,7 +116,7 @@ def train(task, tmp_path, concept, example=None):
 def test_equal_concepts_by_image_and_by_class_train_the_same_bits(task, tmp_path, concept):
     ids = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 2])
     by_image = GroupedData(task.train, task.test, *(ids[s.labels] for s in (task.train, task.test)), task.names)
-    one, two = (train(data, tmp_path / str(i), concept) for i, data in enumerate((task, by_image)))
+    one, two = (fit(data, tmp_path / str(i), method(data, None, concept)) for i, data in enumerate((task, by_image)))
     assert one.history == two.history
     states = one.model.state_dict(), two.model.state_dict()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
@@ -135,7 +126,7 @@ def test_equal_concepts_by_image_and_by_class_train_the_same_bits(task, tmp_path
 def test_a_class_may_be_in_several_concepts(task, tmp_path):
     """q follows the images' own concepts; accuracy by concept is theirs; the pictures show the classes in each."""
     mine = strokes(task)
-    run = train(mine, tmp_path, {"hrrl": {"lam": 0.05, "c": 1.0, "s": 0}})
+    run = fit(mine, tmp_path, method(mine, None, {"hrrl": {"lam": 0.05, "c": 1.0, "s": 0}}))
     assert mine.counts.tolist() == [int((mine.train_concepts == k).sum()) for k in range(4)]
     assert min(mine.counts) > 0
     assert run.variant.concept.t == run.history[-1]["step"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import COMPUTE, ROOT, SCHEDULE, method
+from conftest import ROOT, SCHEDULE, fit, method
 from PIL import Image
 
 from hrrl import group_wnids
@@ -23,8 +23,7 @@ from hrrl.data.augment import Augment
 from hrrl.data.loading import open_split
 from hrrl.data.manifest import prepare
 from hrrl.settings.schema import Dataset
-from hrrl.train import models, runtime, training
-from hrrl.train.checkpoint import Checkpoint
+from hrrl.train import models
 from hrrl.train.evaluation import GroupedData
 
 SYNSETS = {
@@ -155,12 +154,9 @@ def test_the_plain_loop_reaches_the_pipelines_accuracy(printed, manifest, wnids,
     augment = Augment(crop="none", flip=False)
     changes = {"epochs": 6, "batch_size": 50, "milestones": [4, 5], "weight_decay": 5e-4, "augment": augment}
     variant = method(task, {"gradient": {"tau": 0.5}}, {"hrrl": {"lam": 1.0, "s": 50}})
-    with runtime.start(COMPUTE) as here:
-        torch.manual_seed(0)
-        model = models.build("timm/resnet18", 8, {"channels": [16, 32, 64, 128]})
-        schedule = replace(SCHEDULE, **changes)
-        pipeline = training.Training(model, task, variant, schedule, here, 0, "clothes")
-        pipeline.fit(Checkpoint(tmp_path / "checkpoint", {}))
+    torch.manual_seed(0)
+    model = models.build("timm/resnet18", 8, {"channels": [16, 32, 64, 128]})
+    pipeline = fit(task, tmp_path, variant, model, replace(SCHEDULE, **changes))
     assert example == pytest.approx(pipeline.history[-1]["val_accuracy"], abs=3)
 
 

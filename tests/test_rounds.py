@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import COMPUTE, SCHEDULE, network
+from conftest import SCHEDULE, fit, network
 
-from hrrl.train import runtime, training
-from hrrl.train.checkpoint import Checkpoint
+from hrrl.train import training
 from hrrl.train.fixed_step_batches import Rounds, RoundSchedule, in_rounds
 
 
@@ -37,9 +36,7 @@ def test_training_in_rounds_is_training_in_epochs(task, tmp_path):
         if changes:
             schedule, train = in_rounds(RoundSchedule(**vars(SCHEDULE) | changes), task.train)
         model, chosen = network(), replace(task, train=train)
-        with runtime.start(COMPUTE) as here:
-            run = training.Training(model, chosen, training.erm(chosen), schedule, here, 0, "test")
-            run.fit(Checkpoint(tmp_path / str(every), {"params": "p"}))
+        run = fit(chosen, tmp_path / str(every), training.erm(chosen), model, schedule)
         states[every] = model.state_dict()
         length = every if changes and changes["steps"] else 3
         assert [row["step"] for row in run.history] == list(range(length, 7, length))

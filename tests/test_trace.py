@@ -3,26 +3,16 @@
 from dataclasses import replace
 
 import numpy as np
-from conftest import COMPUTE, SCHEDULE, method, network
+from conftest import SCHEDULE, fit, method
 from test_training import GRADIENT, HRRL
 
 from hrrl.methods.q_history import Trace
 from hrrl.methods.regret import replay
-from hrrl.train import runtime, training
-from hrrl.train.checkpoint import Checkpoint
-
-
-def fit(task, folder, example=None, concept=None, epochs=2) -> training.Training:
-    schedule = replace(SCHEDULE, epochs=epochs)
-    with runtime.start(COMPUTE) as here:
-        run = training.Training(network(), task, method(task, example, concept), schedule, here, 0, "test")
-        run.fit(Checkpoint(folder, {"params": "p"}))
-    return run
 
 
 def test_q_follows_from_the_trace_to_the_bit(task, tmp_path):
     """That its terms are those of the losses, test_reference.py compares with a plain loop."""
-    trace = fit(task, tmp_path / "run", GRADIENT, HRRL).trace.arrays()
+    trace = fit(task, tmp_path / "run", method(task, GRADIENT, HRRL)).trace.arrays()
     assert {name: array.shape for name, array in trace.items()} == {"terms": (6, 3), "q": (6, 3)}
     np.testing.assert_array_equal(replay(method(task, concept=HRRL).concept, trace["terms"]), trace["q"])
     assert len({tuple(q) for q in trace["q"]}) == 6
@@ -37,8 +27,9 @@ def test_an_epoch_without_a_step_has_rows_of_none(task):
 
 
 def test_resumed_run_has_the_same_trace(task, tmp_path):
-    whole = fit(task, tmp_path / "whole", concept=HRRL, epochs=4)
-    for epochs in (1, 3, 4):
-        resumed = fit(task, tmp_path / "cut", concept=HRRL, epochs=epochs)
+    whole, *parts = (replace(SCHEDULE, epochs=epochs) for epochs in (4, 1, 3, 4))
+    whole = fit(task, tmp_path / "whole", method(task, None, HRRL), schedule=whole)
+    for part in parts:
+        resumed = fit(task, tmp_path / "cut", method(task, None, HRRL), schedule=part)
     for name, array in whole.trace.arrays().items():
         np.testing.assert_array_equal(resumed.trace.arrays()[name], array)

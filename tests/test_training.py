@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from conftest import COMPUTE, PATIENCE, SCHEDULE, digits_task, method, network
+from conftest import COMPUTE, PATIENCE, SCHEDULE, digits_task, fit, method, network
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -28,7 +28,7 @@ from hrrl.errors import UserError
 from hrrl.settings.schema import Dataset
 from hrrl.train import gpu, launch, models, runtime, training
 from hrrl.train.checkpoint import Checkpoint, fingerprint
-from hrrl.train.progress import Callback, RunStatus, run_status
+from hrrl.train.progress import RunStatus, run_status
 
 GRADIENT, HRRL = {"gradient": {"tau": 0.3}}, {"hrrl": {"lam": 1.0, "s": 3}}
 
@@ -37,10 +37,7 @@ def train(task, folder, example=None, concept=None, schedule=SCHEDULE, compute=C
     """A short run; returns the model's state, the history and the method."""
     model, chosen = network(), method(task, example, concept)
     chosen.concept = weighting or chosen.concept
-    with runtime.start(compute) as here:
-        checkpoint = Checkpoint(folder, {"params": "p"})
-        run = training.Training(model, task, chosen, schedule, here, 0, "test", status or Callback())
-        run.fit(checkpoint)
+    run = fit(task, folder, chosen, model, schedule, compute, status=status)
     return model.state_dict(), run.history, chosen
 
 
@@ -136,10 +133,7 @@ def test_compiled_training_is_the_same_to_rounding(task, tmp_path):
     runs = []
     for name, settings in (("plain", COMPUTE), ("compiled", compute)):
         model, chosen = smooth_network(), method(task, GRADIENT, HRRL)
-        with runtime.start(settings) as here:
-            checkpoint = Checkpoint(tmp_path / name, {"params": "p"})
-            run = training.Training(model, task, chosen, SCHEDULE, here, 0, "test")
-            run.fit(checkpoint)
+        run = fit(task, tmp_path / name, chosen, model, compute=settings)
         runs.append((model.state_dict(), run.history[-1]["train_loss"], chosen.concept.q))
     (plain, loss, q), (compiled, compiled_loss, compiled_q) = runs
     assert plain.keys() == compiled.keys()

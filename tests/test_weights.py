@@ -9,7 +9,7 @@ from stages import resolve
 import pytest
 import timm
 import torch
-from conftest import COMPUTE, ROOT, SCHEDULE, method
+from conftest import ROOT, SCHEDULE, fit, method
 from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
 from torchvision.models import get_model
@@ -17,8 +17,7 @@ from torchvision.models import get_model
 from hrrl.errors import UserError
 from hrrl.settings import preflight
 from hrrl.settings.schema import Params, load
-from hrrl.train import models, runtime, training
-from hrrl.train.checkpoint import Checkpoint
+from hrrl.train import models
 from hrrl.train.weights import digest, open_weights
 
 ARGS = {"channels": [8, 8, 16, 16]}
@@ -66,9 +65,7 @@ def test_no_epoch_leaves_the_weights_to_the_bit_and_measures_them(net, file, tas
         )
         == 10
     )
-    with runtime.start(COMPUTE) as here:
-        run = training.Training(model, task, method(task), schedule, here, 0, "test")
-        run.fit(Checkpoint(tmp_path / "ck", {"params": "p"}))
+    run = fit(task, tmp_path / "ck", method(task), model, schedule)
     description = {"backbone": "timm/resnet18", "backbone_args": ARGS, "classes": CLASSES, "image_size": 16}
     models.save(run.result, tmp_path / "saved", description)
     assert same(load_file(tmp_path / "saved/model.safetensors"), net.state_dict())

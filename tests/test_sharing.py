@@ -15,9 +15,9 @@ from hrrl.train import models
 MODEL, CARD = "models/hrrl-0", "reports/cards/hrrl-0/README.md"
 
 
-def test_a_model_card_has_what_the_run_measured_and_loads_the_weights_as_it_stands(restored):
-    folder = restored / MODEL
-    card = ModelCard.load(restored / CARD)
+def test_a_model_card_has_what_the_run_measured_and_loads_the_weights_as_it_stands(clone):
+    folder = clone / MODEL
+    card = ModelCard.load(clone / CARD)
     *_, last = (folder / "history.csv").read_text().splitlines()
     columns = (folder / "history.csv").read_text().splitlines()[0].split(",")
     measured = dict(zip(columns, last.split(","), strict=True))
@@ -31,12 +31,12 @@ def test_a_model_card_has_what_the_run_measured_and_loads_the_weights_as_it_stan
     call(folder, "python", "-c", f"{program}\nassert not model.training")
 
 
-def test_the_documents_recipe_takes_a_models_features(restored):
+def test_the_documents_recipe_takes_a_models_features(clone):
     program = re.search(
         r"(import torch\nfrom hrrl import extract_features.*?)```", (ROOT / "docs/library.md").read_text(), re.DOTALL
     )
     check = "\nassert features.shape == (4, 128)"
-    call(restored, "python", "-c", program[1] + check)
+    call(clone, "python", "-c", program[1] + check)
 
 
 def test_a_change_of_the_card_trains_nothing(restored):

@@ -3,8 +3,8 @@
 from conftest import call
 
 
-def test_a_committed_cell_is_made_again_with_the_same_bytes(restored):
-    shown = call(restored, "python", "-m", "scripts.verify", "--cells", "manifest-target@digits")
+def test_a_committed_cell_is_made_again_with_the_same_bytes(clone):
+    shown = call(clone, "python", "-m", "scripts.verify", "--cells", "manifest-target@digits")
     assert "identical to the committed run: " in shown
     assert "DIFFERS" not in shown
 
@@ -20,9 +20,9 @@ def test_what_differs_is_named(restored):
     assert "1 of 2 outputs differ, first data/selected/erm.json of given@erm" in shown
 
 
-def test_a_cell_or_run_that_is_none_is_one_line(restored):
+def test_a_cell_or_run_that_is_none_is_one_line(clone):
     for words, line in (
         (["--cells", "svm@no-0"], "svm@no-0: the dvc.lock of"),
         (["none"], "results/none/dvc.lock: no"),
     ):
-        assert line in call(restored, "python", "-m", "scripts.verify", *words, ok=False).splitlines()[-1]
+        assert line in call(clone, "python", "-m", "scripts.verify", *words, ok=False).splitlines()[-1]

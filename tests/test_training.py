@@ -144,8 +144,8 @@ def test_compiled_training_is_the_same_to_rounding(task, tmp_path):
 # ------------------------------------------------------------------------------------------------- checkpoints
 
 
-def test_resumed_run_has_the_same_bytes_also_in_half_precision(task, tmp_path, capsys):
-    """With noise and the scale of the losses, which go on, too; test_contract.py does so for each point in float32."""
+def test_resumed_run_has_the_same_bytes(task, tmp_path, capsys):
+    """In float16, whose losses are scaled, and with noise; test_contract.py does so for each point in float32."""
     compute, half = replace(COMPUTE, precision="float16"), replace(SCHEDULE, epochs=1)
     axes = {"noise": {"tau": 0.3}}, HRRL
     whole, history, _ = train(task, tmp_path / "whole", *axes, compute=compute)

@@ -275,9 +275,9 @@ def markdown(report: dict) -> str:
 
 def plot(report: dict, path: Path) -> None:
     """Ratios beside their targets, and time and memory against N, K and the number of classes."""
-    from hrrl.report.figures import only_style
+    import matplotlib.style
 
-    with only_style({}):
+    with matplotlib.style.context({}, after_reset=True):  # whatever a matplotlibrc says
         _plot(report, path)
 
 

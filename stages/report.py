@@ -39,7 +39,7 @@ def gather(params) -> report.Results:
         headline=params.headline,
         benchmark=params.benchmark,
         targets=params.targets,
-        variants={name: spec(params, name) for name in params.runs.pretrain},
+        variants={name: read_json(selected(name)) for name in params.runs.pretrain},
         compared=params.runs.svm,
         target_kinds={target: official_kind(params, target) for target in params.targets},
         shifts=plain(params.shifts),
@@ -64,11 +64,6 @@ def cells(params, step) -> list[tuple]:
     return [(variant, seed) for variant in params.runs[step] for seed in params.seeds]
 
 
-def spec(params, variant) -> dict:
-    """The points of a variant with all their settings."""
-    return read_json(selected(variant))
-
-
 def official_kind(params, target) -> str:
     """The kind of a dataset that is used as published; only such a one can stand beside the paper's numbers."""
     dataset = read_json(resolved("datasets", target))
@@ -81,14 +76,11 @@ def svm(params, scored) -> pd.DataFrame:
     for cell in scored:
         scores = read_json(measured("svm", *cell) / "scores.json")
         for target in params.targets:
-            draws = enumerate(scores[target]["draws"])
-            rows += [{"target": target, "draw": number} | tag(cell) | fit(draw) for number, draw in draws]
+            for number, draw in enumerate(scores[target]["draws"]):
+                row = {"target": target, "draw": number, "validation": draw["validation_accuracy"]} | tag(cell)
+                row |= {name: draw[name] for name in ("accuracy", "C", "edge")}
+                rows.append(row | {"converged": all(draw["converged"].values())})
     return pd.DataFrame(rows)
-
-
-def fit(draw: dict) -> dict:
-    row = {name: draw[name] for name in ("accuracy", "C", "edge")}
-    return row | {"validation": draw["validation_accuracy"], "converged": all(draw["converged"].values())}
 
 
 def correct(params, files) -> dict:
@@ -152,7 +144,7 @@ def settings(params) -> str:
     shown["datasets"] = {name: described(name) for name in names}
     pretrain = training(params)[0].as_dict()
     shown["variants"] = {
-        name: spec(params, name) | own_training(params, name, pretrain) for name in params.runs.pretrain
+        name: read_json(selected(name)) | own_training(params, name, pretrain) for name in params.runs.pretrain
     }
     for section in ("pretrain", "compute", "launch", "search", "svm", "finetune", "robustness", "theory"):
         shown[section] = plain(params[section])

@@ -11,9 +11,10 @@ from sklearn.linear_model import RidgeClassifier
 from test_reporting import metrics, tables
 
 from hrrl.report import Results, claims, statistics
-from hrrl.report.claims import ENDPOINTS, statement
+from hrrl.report.claims import ENDPOINTS
 from hrrl.report.concept_difficulty import concept_losses, target_premise, target_weights
 from hrrl.report.page import problems
+from hrrl.report.words import statement
 from hrrl.settings.schema import MEASURED_RUNS
 
 VARIANTS = {

@@ -23,21 +23,17 @@ CANDIDATES = 64  # images of a concept, among which those with the largest loss 
 WRM_GAMMA = 3.0  # where no variant says
 
 
-# --------------------------------------------------------------------------------------------- benchmark, targets
-
-
 def concepts(album: Album, task: GroupedData, seed: int) -> list[dict]:
     """Validation images of each concept, over its classes: name, classes, picture."""
     random, shown, (train, test) = np.random.default_rng(seed), [], _cells(task)
     there = np.union1d(train, test).tolist()
-    for k, name in list(enumerate(task.names))[:CONCEPTS]:
+    for k, name in enumerate(task.names[:CONCEPTS]):
         members = [cell for cell in there if cell % len(task.names) == k]
         chosen = spread(random, test, some(random, members, PER_SHEET), PER_SHEET)
         if len(chosen):
-            alt = f"Images of the concept {name}: {_classes(task.test, chosen)}"
             classes = [task.test.classes[cell // len(task.names)] for cell in members]
-            sheet = album.add(f"concept-{k}", _unit(pixels(task.test, chosen)), alt)
-            shown.append({"name": name, "classes": classes, "picture": sheet})
+            picture = _sheet(album, f"concept-{k}", task.test, chosen, f"Images of the concept {name}: ")
+            shown.append({"name": name, "classes": classes, "picture": picture})
     return shown
 
 
@@ -58,13 +54,10 @@ def datasets(album: Album, benchmark: Images, targets: dict[str, Images], seed: 
         classes = [source.classes.index(c) for c in common + others]
         first = first or [source.classes[c] for c in classes]
         chosen = spread(random, source.labels.numpy(), classes, PER_SHEET)
-        sheet = album.add(f"dataset-{i}", _unit(pixels(source, chosen)), f"Images of {_classes(source, chosen)}")
         shared = [c for c in source.classes if c in benchmark.classes]
-        shown.append({"name": name, "classes": source.classes, "shared": shared, "picture": sheet})
+        picture = _sheet(album, f"dataset-{i}", source, chosen, "Images of ")
+        shown.append({"name": name, "classes": source.classes, "shared": shared, "picture": picture})
     return shown
-
-
-# -------------------------------------------------------------------------------------------------- perturbations
 
 
 def points(variants: dict[str, dict], headline: str) -> list[dict]:
@@ -73,8 +66,9 @@ def points(variants: dict[str, dict], headline: str) -> list[dict]:
     The paper's perturbation with the taus in use, then what else the variants use, and PGD, WRM and noise where no
     variant does, of the size of the headline variant's tau (the middle one in use, where it has none).
     """
-    used = [spec["example"] for spec in variants.values() if spec["example"]]
-    used = [point for i, point in enumerate(used) if point not in used[:i]]
+    used: list[dict] = []
+    for spec in variants.values():
+        used += [spec["example"]] if spec["example"] and spec["example"] not in used else []
     taus = sorted({point["gradient"]["tau"] for point in used if "gradient" in point} - {0.0}) or [0.5]
     own = (variants[headline]["example"] or {}).get("gradient", {}).get("tau") or taus[len(taus) // 2]
     others = [point for point in used if "gradient" not in point]
@@ -96,9 +90,9 @@ def moves(
         ``amplified`` (factor of the difference; grey is none), ``length`` (L2, pixel units), and the model's
         prediction, its probability and the loss of the true class.
     """
-    random = np.random.default_rng(seed)
+    random, cells = np.random.default_rng(seed), _cells(task)[1]
     members: dict[int, list[int]] = {}  # of each concept
-    for cell in np.unique(cells := _cells(task)[1]).tolist():
+    for cell in np.unique(cells).tolist():
         members.setdefault(cell % len(task.names), []).append(cell)
     drawn = [int(random.choice(those)) for those in some(random, list(members.values()), EXAMPLES)]
     chosen = spread(random, cells, drawn, EXAMPLES)
@@ -126,8 +120,7 @@ def _seen(model: Classifier, here: Runtime, x: torch.Tensor, y: torch.Tensor) ->
     with here.autocast():
         logits = model(x).float()
     probability, prediction = logits.softmax(1).max(1)
-    loss = F.cross_entropy(logits, y, reduction="none")
-    columns = (prediction.tolist(), probability.tolist(), loss.tolist())
+    columns = prediction.tolist(), probability.tolist(), F.cross_entropy(logits, y, reduction="none").tolist()
     return [{"prediction": c, "probability": p, "loss": v} for c, p, v in zip(*columns, strict=True)]
 
 
@@ -140,9 +133,6 @@ def _amplification(difference: torch.Tensor) -> float:
     return float(max(step for step in (1, 2, 5) if step * power <= factor) * power)
 
 
-# ---------------------------------------------------------------------------------------------- weights, features
-
-
 def weights(album: Album, model: Classifier, task: GroupedData, here: Runtime, q: dict[str, float], seed: int) -> dict:
     """The concepts by the weight of their images, N/N_k q_k, with images of the first and the last.
 
@@ -153,23 +143,19 @@ def weights(album: Album, model: Classifier, task: GroupedData, here: Runtime, q
         ``concepts``: name, q, share and weight, heaviest first; ``most`` and ``least``: name, picture, and the mean
         loss of all images that were looked at. The images are those with the largest loss among CANDIDATES.
     """
-    random = np.random.default_rng(seed)
+    random, of = np.random.default_rng(seed), task.test_concepts.numpy()
     share = (task.counts.double() / task.counts.sum()).tolist()
     rows = [{"name": n, "q": q[n], "share": s, "weight": q[n] / s} for n, s in zip(task.names, share, strict=True)]
     rows = sorted(rows, key=lambda row: -row["weight"])
     shown: dict[str, Any] = {"concepts": rows}
-    held_out = set(task.test_concepts.tolist())
-    with_images = [row["name"] for row in rows if task.names.index(row["name"]) in held_out]
+    with_images = [name for row in rows if task.names.index(name := row["name"]) in of]
     here.place(model).eval()
     for key, name in (("most", with_images[0]), ("least", with_images[-1])):
-        k = task.names.index(name)
-        drawn = random.permutation(np.flatnonzero(task.test_concepts.numpy() == k))[:CANDIDATES]
-        images = pixels(task.test, drawn)
-        seen = _seen(model, here, here.images(images), task.test.labels[drawn].to(here.device))
+        drawn = random.permutation(np.flatnonzero(of == task.names.index(name)))[:CANDIDATES]
+        seen = _seen(model, here, here.images(pixels(task.test, drawn)), task.test.labels[drawn].to(here.device))
         losses = np.array([one["loss"] for one in seen])
-        worst = np.argsort(-losses, kind="stable")[:PER_SHEET]
-        alt = f"Images of the concept {name}: {_classes(task.test, drawn[worst])}"
-        picture = album.add(f"weight-{key}", _unit(images[worst.tolist()]), alt)
+        worst = drawn[np.argsort(-losses, kind="stable")[:PER_SHEET]]
+        picture = _sheet(album, f"weight-{key}", task.test, worst, f"Images of the concept {name}: ")
         shown[key] = {"name": name, "loss": float(losses.mean()), "candidates": len(drawn), "picture": picture}
     return shown
 
@@ -189,20 +175,15 @@ def neighbours(album: Album, targets: dict, features: dict[str, dict], seed: int
     for t, (target, (train, test)) in enumerate(targets.items()):
         classes = some(random, list(range(len(test.classes))), QUERIES)
         chosen = spread(random, test.labels.numpy(), classes, QUERIES)
-        queries = [
-            {
-                "class": test.classes[int(test.labels[i])],
-                "picture": album.add(f"query-{t}-{n}", _unit(pixels(test, [i])), f"Test image: {_classes(test, [i])}"),
-                "models": {},
-            }
-            for n, i in enumerate(chosen)
-        ]
+        queries: list[dict[str, Any]] = []
+        for n, i in enumerate(chosen):
+            picture = _sheet(album, f"query-{t}-{n}", test, [i], "Test image: ")
+            queries.append({"class": test.classes[int(test.labels[i])], "picture": picture, "models": {}})
         for m, (name, by_target) in enumerate(features.items()):
             near = _nearest(by_target[target]["train_x"], by_target[target]["test_x"][chosen], NEIGHBOURS)
             for n, (query, found) in enumerate(zip(queries, near, strict=True)):
-                alt = f"Nearest training images: {_classes(train, found)}"
-                picture = album.add(f"near-{t}-{n}-{m}", _unit(pixels(train, found)), alt)
-                names = [train.classes[int(train.labels[i])] for i in found]
+                picture = _sheet(album, f"near-{t}-{n}-{m}", train, found, "Nearest training images: ")
+                names = [train.classes[c] for c in train.labels[found].tolist()]
                 query["models"][name] = {"classes": names, "picture": picture}
         shown.append({"target": target, "queries": queries})
     return shown
@@ -217,18 +198,13 @@ def _nearest(train: np.ndarray, queries: np.ndarray, n: int) -> np.ndarray:
     return np.argsort(distance, axis=1, kind="stable")[:, :n]
 
 
-# -------------------------------------------------------------------------------------------------------- helpers
-
-
 def _cells(task: GroupedData) -> list[np.ndarray]:
     """Class and concept of each training and each validation image as one number, class * K + concept."""
     pairs = ((task.train.labels, task.train_concepts), (task.test.labels, task.test_concepts))
     return [(labels * len(task.names) + concepts).numpy() for labels, concepts in pairs]
 
 
-def _unit(images: torch.Tensor) -> torch.Tensor:
-    return images.float() / 255
-
-
-def _classes(source: Images, indices: list[int] | np.ndarray) -> str:
-    return ", ".join(source.classes[c] for c in source.labels[indices].tolist())
+def _sheet(album: Album, name: str, source: Images, indices: Any, words: str) -> dict:
+    """A sheet with images of a source; its text names their classes."""
+    classes = ", ".join(source.classes[c] for c in source.labels[indices].tolist())
+    return album.add(name, pixels(source, indices).float() / 255, words + classes)

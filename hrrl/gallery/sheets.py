@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
+from torchvision.utils import make_grid
 
 from hrrl.data.decode import resize
 
@@ -28,7 +28,7 @@ class Album:
             alt: what is on the sheet, in words.
         """
         tiles = _tiles((images.clamp(0, 1) * 255).round().to(torch.uint8))
-        sheet = Image.fromarray(_arranged(tiles.permute(0, 2, 3, 1).numpy()))
+        sheet = Image.fromarray(_arranged(tiles).permute(1, 2, 0).numpy())
         sheet.save(self.folder / f"{name}.webp", lossless=images.shape[-1] < LEAST // 2, quality=85, method=4)
         return {"file": f"{name}.webp", "width": sheet.width, "height": sheet.height, "alt": alt}
 
@@ -42,14 +42,8 @@ def _tiles(images: torch.Tensor) -> torch.Tensor:
     return images.repeat_interleave(times, 2).repeat_interleave(times, 3)
 
 
-def _arranged(tiles: np.ndarray) -> np.ndarray:
-    """(height, width, 4) of (n, S, S, 3) tiles in rows of at most COLUMNS."""
-    n, S = tiles.shape[:2]
-    columns = min(n, COLUMNS)
-    rows, pitch = -(-n // columns), S + GAP
-    sheet = np.zeros((rows * pitch - GAP, columns * pitch - GAP, 4), np.uint8)
-    for i, tile in enumerate(tiles):
-        top, left = i // columns * pitch, i % columns * pitch
-        sheet[top : top + S, left : left + S, :3] = tile
-        sheet[top : top + S, left : left + S, 3] = 255
-    return sheet
+def _arranged(tiles: torch.Tensor) -> torch.Tensor:
+    """(4, height, width) of (n, 3, S, S) tiles in rows of at most COLUMNS, with an opacity; gaps are transparent."""
+    tiles = torch.cat([tiles, torch.full_like(tiles[:, :1], 255)], 1)
+    grid = make_grid(tiles, nrow=COLUMNS, padding=GAP)
+    return grid if len(tiles) == 1 else grid[:, GAP:-GAP, GAP:-GAP]

@@ -9,27 +9,13 @@ from hrrl.report.claims import claims
 from hrrl.report.figures import figures
 from hrrl.report.page import page
 from hrrl.report.plots import plots
-from hrrl.report.results import PAPER, Results, label, labels
+from hrrl.report.results import Results, label, labels
 from hrrl.report.summary import headline, metrics
-from hrrl.report.tables import difference, headline_changes, tables
+from hrrl.report.tables import headline_changes, tables
+from hrrl.report.words import difference
 
-__all__ = [
-    "PAPER",
-    "Results",
-    "claims",
-    "difference",
-    "figures",
-    "headline",
-    "headline_changes",
-    "label",
-    "labels",
-    "metrics",
-    "page",
-    "plots",
-    "tables",
-    "write",
-    "write_frames",
-]
+__all__ = ["Results", "claims", "difference", "figures", "headline", "headline_changes", "label", "labels"]
+__all__ += ["metrics", "page", "plots", "tables", "write", "write_frames"]
 
 
 def write(results: Results, folder: str | Path, params: str = "") -> None:

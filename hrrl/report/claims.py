@@ -8,27 +8,12 @@ import pandas as pd
 
 from hrrl.report import statistics
 from hrrl.report.long_form import POINT, steps_above_floor
-from hrrl.report.results import PAPER, Results
+from hrrl.report.results import Results
 from hrrl.report.statistics import Interval
 from hrrl.transfer import search
 
-SHIFTS = {
-    "none": "same images, same concepts",
-    "images": "other images, same concepts",
-    "concepts": "same kind of images, other concepts",
-    "both": "other images, other concepts",
-}
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
-VERDICTS = {  # what the words mean, for the page
-    HOLDS: "the whole 95% interval is where the claim says",
-    FAILS: "the whole 95% interval is where the claim says it is not",
-    UNDECIDED: "the interval reaches over both: this run cannot tell, which is no evidence against the claim",
-}
-COUNTED = {HOLDS: "hold", FAILS: "fail", UNDECIDED: "are undecided"}
 LEVEL = (1 - statistics.CONFIDENCE) / 2  # one-sided, as the intervals are on each side
-PAPERS_TARGETS = {"images": "cifar10", "concepts": "sop", "both": "svhn"}  # shift -> the paper's target that has it
-
-PAPERS_NAMES = {"cifar10": "CIFAR-10", "sop": "SOP", "svhn": "SVHN"}
 
 
 @dataclass(frozen=True)
@@ -63,8 +48,6 @@ ENDPOINTS = {
         ("mean_concept", "best_concept", "concept_gap"),
     ),
 }
-RELATIONS = {"better": "better than", "no_worse": "no worse than", "similar": "as well as"}
-STRONGER = {"tau": "larger τ", "lam": "smaller λ"}
 
 
 def claims(results: Results) -> list[dict]:
@@ -78,8 +61,7 @@ def claims(results: Results) -> list[dict]:
     other measures of the same pair, with intervals over seeds. ``p_holm``: corrected over the primary rows, and over
     the others. A claim about the search has ``trend`` and its ``doses`` instead. What one seed does not give is None.
     """
-    judge = _Judge(results)
-    primary = [judge.trend(claim) if "trend" in claim else judge.claim(claim) for claim in results.claims]
+    primary = [(_trend if "trend" in claim else _claim)(results, claim) for claim in results.claims]
     asked = {question for row in primary for question in _questions(row)}
     secondary = []
     for claim in results.claims:
@@ -88,7 +70,7 @@ def claims(results: Results) -> list[dict]:
             [question] = _questions(claim | {"target": target})
             if question not in asked:  # also not the other way round: it has the same p-value
                 asked.add(question)
-                secondary.append(judge.claim(claim | {"target": target}, primary=False))
+                secondary.append(_claim(results, claim | {"target": target}, primary=False))
     _correct(primary)
     _correct(secondary)
     for row in secondary:
@@ -97,123 +79,94 @@ def claims(results: Results) -> list[dict]:
     return primary + secondary
 
 
-def statement(results: Results, row: dict) -> str:
-    """The claim in a sentence."""
-    endpoint = ENDPOINTS[row["endpoint"]]
-    if row["relation"] == "trend":
-        return f"{endpoint.title} rises with a {STRONGER[row['trend']]} in the search."
-    names = [results.labels[name] for name in _others(row["than"])]
-    return endpoint.sentence.format(
-        better=results.labels[row["better"]],
-        than=" and ".join(names),
-        how=RELATIONS[row["relation"]],
-        within=f", within {row['margin']:g} points" if row["margin"] else "",
-        target=row["target"],
-        shift=SHIFTS.get(results.shifts.get(row["target"] or "", ""), ""),
-    )
-
-
-def of_paper(results: Results, row: dict) -> tuple[str, float] | None:
-    """The paper's target with the same shift, and its difference of a claim about SVMs; None where it prints none."""
-    target = PAPERS_TARGETS.get(results.shifts.get(row["target"] or "", ""), "")
-    numbers = PAPER.get(target, {})
-    if row["endpoint"] != "svm" or not {row["better"], row["compared"]} <= set(numbers):
-        return None
-    return target, numbers[row["better"]][0] - numbers[row["compared"]][0]
-
-
-def _others(than: str | list[str]) -> list[str]:
+def others(than: str | list[str]) -> list[str]:
+    """The variants that ``than`` of a claim names."""
     return [than] if isinstance(than, str) else list(than)
 
 
 def _questions(claim: dict) -> list[tuple]:
     """What is compared, whichever side is claimed to be better."""
-    pairs = [frozenset([claim["better"], other]) for other in _others(claim["than"])] if claim.get("than") else []
+    pairs = [frozenset([claim["better"], other]) for other in others(claim["than"])] if claim.get("than") else []
     return [(pair, claim["endpoint"], claim.get("target")) for pair in pairs]
 
 
-@dataclass
-class _Judge:
-    results: Results
+def _claim(results: Results, claim: dict, primary: bool = True) -> dict:
+    """A row of claims.json."""
+    endpoint, relation = ENDPOINTS[claim["endpoint"]], claim.get("relation", "better")
+    pairs = [_pair(results, claim, other) for other in others(claim["than"])]
+    least = min(pairs, key=lambda pair: _side(pair, endpoint.sign))
+    row = {"claim": claim["name"]} | {key: claim[key] for key in ("source", "better", "than")}
+    row |= {"relation": relation, "margin": claim.get("margin"), "endpoint": claim["endpoint"]}
+    row |= {"target": claim.get("target"), "primary": primary} | least
+    row["verdict"] = _of_all([pair["verdict"] for pair in pairs])
+    row["p"] = None if least["p"] is None else max(pair["p"] for pair in pairs)
+    beside = {name: _differences(results, name, None, row["better"], row["compared"]) for name in endpoint.beside}
+    row["beside"] = {
+        name: {"difference": _mean(differences), "ci95": statistics.over_seeds(differences)}
+        for name, differences in beside.items()
+    }
+    return row | {"pairs": pairs if len(pairs) > 1 else []}
 
-    def claim(self, claim: dict, primary: bool = True) -> dict:
-        """A row of claims.json."""
-        relation, margin = claim.get("relation", "better"), claim.get("margin")
-        pairs = [self.pair(claim, other, relation, margin or 0.0) for other in _others(claim["than"])]
-        sign = ENDPOINTS[claim["endpoint"]].sign
-        least = min(pairs, key=lambda pair: _side(pair, sign))
-        asked = {key: claim[key] for key in ("source", "better", "than")}
-        row = {"claim": claim["name"]} | asked | {"relation": relation, "margin": margin}
-        row |= {"endpoint": claim["endpoint"], "target": claim.get("target"), "primary": primary} | least
-        row["verdict"] = _of_all([pair["verdict"] for pair in pairs])
-        row["p"] = None if least["p"] is None else max(pair["p"] for pair in pairs)
-        row["beside"] = {name: self.beside(name, row) for name in ENDPOINTS[claim["endpoint"]].beside}
-        return row | {"pairs": pairs if len(pairs) > 1 else []}
 
-    def pair(self, claim: dict, other: str, relation: str, margin: float) -> dict:
-        """``better`` against one other."""
-        endpoint, target, better = claim["endpoint"], claim.get("target"), claim["better"]
-        sign, differences = ENDPOINTS[endpoint].sign, self.differences(endpoint, target, better, other)
-        error = _image_error(self.results, endpoint, target, better, other, list(differences.index))
-        error = self.results.image_errors.get((endpoint, target, better, other)) if error is None else error
-        mean = float(differences.mean()) if len(differences) else None
-        of_seeds = statistics.seed_error(differences)
-        both = statistics.over_seeds(differences, error or 0.0)
-        p = [statistics.p_value(differences, against, error or 0.0) for against in (-sign * margin, sign * margin)]
-        if relation == "similar" and mean is not None and p[0] is not None and p[1] is not None:
-            p[0] = max(p[0], p[1]) if abs(mean) < margin else 1.0  # both sides are to be rejected
-        return {
-            "compared": other,
-            "difference": mean,
-            "ci95": both,
-            "ci95_seeds": statistics.over_seeds(differences),
-            "ci95_test": None if error is None or mean is None else statistics.over_images(mean, error),
-            "seeds": len(differences),
-            "p": p[0],
-            "verdict": _verdict(both, relation, margin, sign),
-            "detectable": None if of_seeds is None else statistics.detectable(of_seeds, len(differences), error or 0.0),
-        }
+def _pair(results: Results, claim: dict, other: str) -> dict:
+    """What is claimed to be better against one other."""
+    sign, relation = ENDPOINTS[claim["endpoint"]].sign, claim.get("relation", "better")
+    margin = claim.get("margin") or 0.0
+    differences = _differences(results, claim["endpoint"], claim.get("target"), claim["better"], other)
+    image_error = _image_error(results, claim, other, differences.index)
+    mean, of_seeds, error = _mean(differences), statistics.seed_error(differences), image_error or 0.0
+    both = statistics.over_seeds(differences, error)
+    p = [statistics.p_value(differences, against, error) for against in (-sign * margin, sign * margin)]
+    if relation == "similar" and mean is not None and p[0] is not None and p[1] is not None:
+        p[0] = max(p[0], p[1]) if abs(mean) < margin else 1.0  # both sides are to be rejected
+    return {
+        "compared": other,
+        "difference": mean,
+        "ci95": both,
+        "ci95_seeds": statistics.over_seeds(differences),
+        "ci95_test": None if image_error is None or mean is None else statistics.over_images(mean, image_error),
+        "seeds": len(differences),
+        "p": p[0],
+        "verdict": _verdict(both, relation, margin, sign),
+        "detectable": None if of_seeds is None else statistics.detectable(of_seeds, len(differences), error),
+    }
 
-    def differences(self, measure: str, target: str | None, better: str, other: str) -> pd.Series:
-        """Of the seeds that both have."""
-        rows = self.results.values
-        rows = rows[(rows.measure == measure) & (rows.target == (target or ""))]
-        of = [rows[rows.variant == name].set_index("seed").value for name in (better, other)]
-        return (of[0] - of[1]).dropna()
 
-    def beside(self, measure: str, row: dict) -> dict:
-        """The same pair's difference of another measure."""
-        differences = self.differences(measure, None, row["better"], row["compared"])
-        mean = float(differences.mean()) if len(differences) else None
-        return {"difference": mean, "ci95": statistics.over_seeds(differences)}
+def _differences(results: Results, measure: str, target: str | None, better: str, other: str) -> pd.Series:
+    """Of the seeds that both have."""
+    runs = results.runs(measure, target).reindex(columns=[better, other])
+    return (runs[better] - runs[other]).dropna()
 
-    def trend(self, claim: dict) -> dict:
-        """A row of claims.json about the points of the search along one axis, the weakest first."""
-        axis = claim["trend"]
-        rows = self.results.values
-        rows = rows[(rows.measure == claim["endpoint"]) & rows.variant.str.startswith(POINT)].pivot(
-            index="seed", columns="variant", values="value"
-        )
-        points = {name: search.parse(name.removeprefix(POINT)) for name in rows}
-        strength = {name: tau if axis == "tau" else lam and 1 / lam for name, (tau, lam) in points.items()}
-        other = {name: lam if axis == "tau" else tau for name, (tau, lam) in points.items()}
-        ordered = sorted((name for name in rows if other[name] is None), key=lambda name: strength[name] or 0)
-        table, names = rows[ordered].dropna(), [name.removeprefix(POINT) for name in ordered]
-        p = statistics.trend(table.to_numpy()), statistics.trend(-table.to_numpy())
-        seen = [value is not None and value < LEVEL for value in p]
-        means = [float(value) for value in table.mean()] if len(table) else []
-        return {
-            **{"claim": claim["name"], "source": claim["source"], "relation": "trend", "trend": axis},
-            **{"endpoint": claim["endpoint"], "target": None, "primary": True, "better": None, "than": None},
-            "doses": dict(zip(names, means, strict=True)) if means else {},
-            "difference": means[-1] - means[0] if means else None,
-            "seeds": len(table),
-            "p": None if p[0] is None or p[1] is None else min(1.0, 2 * min(p[0], p[1])),
-            "least_p": 2 * statistics.least_p_of_a_trend(len(table), len(names)) if means else None,
-            "verdict": HOLDS if seen[0] else FAILS if seen[1] else UNDECIDED,
-            **dict.fromkeys(("compared", "margin", "ci95", "ci95_seeds", "ci95_test", "detectable")),
-            **{"beside": {}, "pairs": []},
-        }
+
+def _mean(differences: pd.Series) -> float | None:
+    return float(differences.mean()) if len(differences) else None
+
+
+def _trend(results: Results, claim: dict) -> dict:
+    """A row of claims.json about the points of the search along one axis, the weakest first."""
+    runs = results.runs(claim["endpoint"])
+    points = {name: search.parse(name.removeprefix(POINT)) for name in runs if name.startswith(POINT)}
+    if claim["trend"] == "tau":
+        strength = {name: tau or 0.0 for name, (tau, lam) in points.items() if lam is None}
+    else:
+        strength = {name: 1 / lam if lam else 0.0 for name, (tau, lam) in points.items() if tau is None}
+    doses = sorted(strength, key=strength.__getitem__)
+    table = runs[doses].dropna()
+    p = statistics.trend(table.to_numpy()), statistics.trend(-table.to_numpy())
+    seen = [value is not None and value < LEVEL for value in p]
+    means = table.mean() if len(table) else pd.Series(dtype=float)
+    return {
+        **{"claim": claim["name"], "source": claim["source"], "relation": "trend", "trend": claim["trend"]},
+        **{"endpoint": claim["endpoint"], "target": None, "primary": True, "better": None, "than": None},
+        "doses": {name.removeprefix(POINT): float(value) for name, value in means.items()},
+        "difference": float(means.iloc[-1] - means.iloc[0]) if len(means) else None,
+        "seeds": len(table),
+        "p": None if p[0] is None or p[1] is None else min(1.0, 2 * min(p[0], p[1])),
+        "least_p": 2 * statistics.least_p_of_a_trend(len(table), len(doses)) if len(means) else None,
+        "verdict": HOLDS if seen[0] else FAILS if seen[1] else UNDECIDED,
+        **dict.fromkeys(("compared", "margin", "ci95", "ci95_seeds", "ci95_test", "detectable")),
+        **{"beside": {}, "pairs": []},
+    }
 
 
 def _side(pair: dict, sign: int) -> tuple[float, float]:
@@ -223,21 +176,18 @@ def _side(pair: dict, sign: int) -> tuple[float, float]:
     return low, unknown if pair["difference"] is None else sign * pair["difference"]
 
 
-def _image_error(
-    results: Results, endpoint: str, target: str | None, better: str, other: str, seeds: Iterable
-) -> float | None:
+def _image_error(results: Results, claim: dict, other: str, seeds: Iterable) -> float | None:
     """The standard error over test images of the mean difference in points; None where it is not known which are right.
 
     Each image's part in the endpoint is averaged over the seeds; the worst concept is each run's own.
     """
-    parts = []
-    for seed in seeds:
-        ours, theirs = (_parts(results, endpoint, target, name, seed) for name in (better, other))
-        if ours is None or theirs is None:
-            return None
-        parts.append(ours - theirs)
+    endpoint, target, better = claim["endpoint"], claim.get("target"), claim["better"]
+    parts = [[_parts(results, endpoint, target, name, seed) for name in (better, other)] for seed in seeds]
+    differences = [ours - theirs for ours, theirs in parts if ours is not None and theirs is not None]
+    if not parts or len(differences) < len(parts):
+        return results.image_errors.get((endpoint, target, better, other))
     strata = results.validation_concepts if endpoint == "worst_concept" else None
-    return statistics.image_error(100 * np.mean(parts, axis=0), strata) if parts else None
+    return statistics.image_error(100 * np.mean(differences, axis=0), strata)
 
 
 def _parts(results: Results, endpoint: str, target: str | None, variant: str, seed: int) -> np.ndarray | None:

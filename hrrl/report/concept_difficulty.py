@@ -4,9 +4,10 @@ import pandas as pd
 
 from hrrl import concepts
 from hrrl.report import statistics
+from hrrl.report.claims import FAILS, HOLDS
 from hrrl.report.results import Results
 
-HOLDS, FAILS, UNKNOWN = "holds", "fails", "unknown"
+UNKNOWN = "unknown"  # beside what a claim may be
 ALIKE = 0.01  # distance below which a target's concepts are the benchmark's
 
 
@@ -15,13 +16,12 @@ def concept_losses(results: Results) -> pd.DataFrame:
 
     ``badly``: whether it is above the benchmark's loss, that is the mean of the concepts' losses weighted by q0.
     """
-    values = results.values
-    losses = values[values.variant == results.baseline].groupby("measure").value.mean()
-    table = results.concepts[["concept", "q0"]].assign(
-        loss=[losses.get(f"loss_{concept}", float("nan")) for concept in results.concepts.concept]
-    )
-    by_name = table.set_index("concept")
-    return table.assign(badly=table.loss > _mean(by_name.q0, by_name.loss))
+    losses = [
+        results.runs(f"loss_{name}").get(results.baseline, pd.Series(dtype=float)).mean()
+        for name in results.concept_names
+    ]
+    table = results.concepts[["concept", "q0"]].assign(loss=losses)
+    return table.assign(badly=table.loss > _mean(table.q0, table.loss))
 
 
 def target_premise(results: Results) -> pd.DataFrame:
@@ -33,18 +33,17 @@ def target_premise(results: Results) -> pd.DataFrame:
     whether its loss is above the benchmark's; "unknown" where less than half of its images are of known concepts. Where
     the concept of any image is unknown, there is neither distance nor loss.
     """
-    losses = concept_losses(results)
-    q0 = losses.set_index("concept").q0
-    benchmark = _mean(q0, losses.set_index("concept").loss)
-    rows = []
+    losses, rows = concept_losses(results).set_index("concept"), []
+    benchmark = _mean(losses.q0, losses.loss)
     for target, shares in _shares(results).items():
-        known = shares[shares.index.isin(losses.concept[losses.loss.notna()])]
-        row = {"target": target, "shift": results.shifts.get(target, ""), "known": float(known.sum())}
-        whole = concepts.UNKNOWN not in shares
-        row["distance"] = _distance(shares, q0) if whole else float("nan")
-        row["loss"] = _mean(known, losses.set_index("concept").loss) if whole else float("nan")
-        row["benchmark_loss"] = benchmark
-        rows.append(row | {"premise": _premise(row)})
+        shift, known = results.shifts.get(target, ""), shares[shares.index.isin(losses.index[losses.loss.notna()])]
+        distance, loss, premise = float("nan"), float("nan"), ""
+        if concepts.UNKNOWN not in shares:
+            distance, loss = _distance(shares, losses.q0), _mean(known, losses.loss)
+        if shift in ("concepts", "both"):
+            premise = HOLDS if loss > benchmark else FAILS
+            premise = premise if known.sum() >= 0.5 and loss == loss else UNKNOWN
+        rows.append((target, shift, distance, float(known.sum()), loss, benchmark, premise))
     columns = ["target", "shift", "distance", "known", "loss", "benchmark_loss", "premise"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -58,20 +57,18 @@ def target_weights(results: Results) -> pd.DataFrame:
     on the benchmark's validation images of the concept, to the baseline's, in points; low and high bound its 95%
     interval over seeds, where there are several.
     """
-    values, rows = results.values, []
-    moving = results.in_order(values.variant[values.measure.str.startswith("q_")])
+    measures, rows = results.values.measure, []
+    moving = results.in_order(results.values.variant[measures.str.startswith("q_")])
     q0 = results.concepts.set_index("concept").q0
     for target, shares in _shares(results).items():
-        if concepts.UNKNOWN in shares or _distance(shares, q0) < ALIKE:
+        if not moving or concepts.UNKNOWN in shares or _distance(shares, q0) < ALIKE:
             continue
-        base = _on_mix(values, results.baseline, "accuracy_", shares)
+        weights, accuracies = _on_mix(results, "q_", shares, 1 / q0), _on_mix(results, "accuracy_", shares, 1 + 0 * q0)
         for variant in moving:
-            weight = _on_mix(values, variant, "q_", shares, 1 / q0)
-            difference = _on_mix(values, variant, "accuracy_", shares) - base
-            if len(weight) and len(difference.dropna()):
-                found = {"low": float("nan"), "high": float("nan")} | statistics.paired(difference, 0 * difference)
-                row = {"target": target, "variant": variant, "weight": weight.mean(), "difference": found.pop("mean")}
-                rows.append(row | found)
+            differences = (accuracies[variant] - accuracies[results.baseline]).dropna()
+            if weights[variant].notna().any() and len(differences):
+                low, high = statistics.over_seeds(differences) or (float("nan"), float("nan"))
+                rows.append((target, variant, weights[variant].mean(), differences.mean(), low, high))
     return pd.DataFrame(rows, columns=["target", "variant", "weight", "difference", "low", "high"])
 
 
@@ -81,15 +78,12 @@ def _shares(results: Results) -> dict[str, pd.Series]:
     return {target: there[target] for target in results.targets if target in there}
 
 
-def _on_mix(
-    values: pd.DataFrame, variant: str, measure: str, shares: pd.Series, factors: pd.Series | float = 1.0
-) -> pd.Series:
-    """Per seed a variant's measure of each concept of the benchmark, in the mean by a target's shares of them."""
-    named = values[(values.variant == variant) & values.measure.isin([measure + name for name in shares.index])]
-    table = named.pivot(index="seed", columns="measure", values="value")
-    table.columns = [name.removeprefix(measure) for name in table.columns]
-    weights = shares.reindex(table.columns)
-    return (table * factors).reindex(columns=table.columns).mul(weights / weights.sum()).sum(axis=1)
+def _on_mix(results: Results, prefix: str, shares: pd.Series, factors: pd.Series) -> pd.DataFrame:
+    """A measure of each concept times a factor, in the mean by a target's shares of them; by seed and variant."""
+    runs = {name: found for name in shares.index if len(found := results.runs(prefix + name))}
+    parts = [shares[name] / shares[[*runs]].sum() * factors[name] * found for name, found in runs.items()]
+    mix = pd.concat(parts).groupby(level=0).sum(min_count=1) if parts else pd.DataFrame()
+    return mix.reindex(columns=list(results.variants))
 
 
 def _mean(shares: pd.Series, values: pd.Series) -> float:
@@ -101,11 +95,3 @@ def _mean(shares: pd.Series, values: pd.Series) -> float:
 
 def _distance(shares: pd.Series, q0: pd.Series) -> float:
     return float(shares.sub(q0, fill_value=0).abs().sum() / 2)
-
-
-def _premise(row: dict) -> str:
-    if row["shift"] not in ("concepts", "both"):
-        return ""
-    if row["known"] < 0.5 or row["loss"] != row["loss"]:
-        return UNKNOWN
-    return HOLDS if row["loss"] > row["benchmark_loss"] else FAILS

@@ -24,27 +24,22 @@ def long_form(results: "Results") -> pd.DataFrame:
     ``q_<concept>`` (where q moves), ``accuracy_step_<size>`` (%) after a step along the gradient; and what
     :func:`derived` makes of these. Points of the search have tuning seeds, and names such as "search:tau0.1".
     """
-    last = final(results.history)
-    moving = last[last.variant.isin(results.adaptive())]
-    measures = {
-        "svm": _rows(results.scores, "accuracy"),
-        "svm_validation": _rows(results.scores, "validation"),
-        "finetune": _rows(final(results.finetune), "test_error"),
-        "benchmark_accuracy": _rows(last, "val_accuracy"),
-        "benchmark_loss": _rows(last, "val_loss"),
-        **{f"loss_{concept}": _rows(last, f"loss_{concept}") for concept in results.concept_names},
-        **{f"q_{concept}": _rows(moving, f"q_{concept}") for concept in results.concept_names},
-    }
-    frames = [frame.assign(measure=name) for name, frame in measures.items()]
+    last, names = final(results.history), results.concept_names
+    frames = [
+        _melted(results.scores, {"accuracy": "svm", "validation": "svm_validation"}),
+        _melted(final(results.finetune), {"test_error": "finetune"}),
+        _melted(last, {"val_accuracy": "benchmark_accuracy", "val_loss": "benchmark_loss"}),
+        _melted(last, {f"loss_{name}": f"loss_{name}" for name in names}),
+        _melted(last[last.variant.isin(results.adaptive())], {f"q_{name}": f"q_{name}" for name in names}),
+    ]
     for concepts, steps in (
         (results.concept_accuracy, results.robustness),
         (_points(results.search_concepts), _points(results.search_steps)),
     ):
-        frames += [
-            _rows(concepts, "accuracy").assign(measure="accuracy_" + concepts.concept.astype(str)),
-            _rows(steps, "accuracy").assign(measure=[f"accuracy_step_{size:g}" for size in steps.step_size]),
-        ]
-    return derived(pd.concat([frame for frame in frames if len(frame)] or frames)[COLUMNS], results)
+        frames.append(concepts.assign(measure="accuracy_" + concepts.concept.astype(str), value=concepts.accuracy))
+        frames.append(steps.assign(measure=steps.step_size.map("accuracy_step_{:g}".format), value=steps.accuracy))
+    table = pd.concat([frame for frame in frames if len(frame)] or frames).reindex(columns=COLUMNS)
+    return derived(table.fillna({"target": ""}).dropna(subset=["value"]), results)
 
 
 def derived(values: pd.DataFrame, results: "Results") -> pd.DataFrame:
@@ -91,12 +86,11 @@ def final(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values(when, kind="stable").groupby(run, sort=False).tail(1).sort_index()
 
 
-def _rows(frame: pd.DataFrame, value: str) -> pd.DataFrame:
-    """The runs that have a value of this name."""
-    if value not in frame:
-        return pd.DataFrame(columns=COLUMNS)
-    target = frame.target if "target" in frame else ""
-    return frame[["variant", "seed"]].assign(target=target, value=frame[value]).dropna(subset=["value"])
+def _melted(frame: pd.DataFrame, measures: dict[str, str]) -> pd.DataFrame:
+    """A row for each number of the columns that there are, under the names of their measures."""
+    frame = frame.rename(columns=measures)
+    run = [column for column in ("target", "variant", "seed") if column in frame]
+    return frame.melt(run, [name for name in measures.values() if name in frame], "measure", "value")
 
 
 def _points(frame: pd.DataFrame) -> pd.DataFrame:

@@ -36,10 +36,11 @@ def plots(results: Results) -> dict[str, pd.DataFrame]:
 def _headlines(results: Results, data: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The headline's rows, in frames by a column or all in one of that title."""
     frames = {"q": "concept", "concepts": "accuracy (%)", "augmented": "accuracy (%)", "fine_tuning": "target"}
-    own = {name: data[name][data[name].variant == results.headline] for name in frames}
-    own = {name: rows.assign(frame=rows.get(frames[name], frames[name])) for name, rows in own.items()}
-    own = {name: rows.drop(columns=["variant", "line"], errors="ignore") for name, rows in own.items()}
-    return {"headline_training": _training(results)} | {f"headline_{name}": rows for name, rows in own.items()}
+    found = {"headline_training": _training(results)}
+    for name, frame in frames.items():
+        own = data[name][data[name].variant == results.headline]
+        found[f"headline_{name}"] = own.assign(frame=own.get(frame, frame)).drop(columns="variant")
+    return found
 
 
 def _training(results: Results) -> pd.DataFrame:

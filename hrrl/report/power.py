@@ -18,7 +18,7 @@ from hrrl.report import statistics
 from hrrl.report.claims import ENDPOINTS
 from hrrl.report.recorded import recorded
 from hrrl.report.results import Results
-from hrrl.report.tables import number
+from hrrl.report.words import number
 
 
 def power(
@@ -32,35 +32,35 @@ def power(
     """
     than, found = than or results.baseline, []
     values = results.values[results.values.measure.isin(ENDPOINTS)]
-    for (measure, target), rows in values.groupby(["measure", "target"], sort=False):
-        table = rows.pivot(index="seed", columns="variant", values="value")
-        for name in results.in_order(table) if than in table else []:
-            differences = (table[name] - table[than]).dropna()
+    for measure, target in values[["measure", "target"]].drop_duplicates().itertuples(index=False):
+        runs = results.runs(measure, target)
+        for name in results.in_order(runs) if than in runs else []:
+            differences = (runs[name] - runs[than]).dropna()
             if name == than or better not in (None, name) or len(differences) < statistics.TWO:
                 continue
             std, images = differences.std(), results.image_errors.get((measure, target or None, name, than))
-            needed = statistics.seeds_needed(std, difference, images or 0.0)
             detectable = statistics.detectable(std / seeds**0.5, seeds, images or 0.0)
+            needed = statistics.seeds_needed(std, difference, images or 0.0)
             found.append((measure, target, name, than, len(differences), std, images, detectable, needed))
     columns = ["measure", "target", "better", "than", "seeds", "std", "images", "detectable", "needed"]
-    numbers = dict.fromkeys(["std", "images", "detectable"], float)
-    return pd.DataFrame(found, columns=columns, dtype=object).astype(numbers)  # a number of seeds, or None
+    table = pd.DataFrame(found, columns=columns, dtype=object)  # needed: a number of seeds, or None
+    return table.astype(dict.fromkeys(["std", "images", "detectable"], float))
 
 
 def power_table(results: Results, rows: pd.DataFrame, difference: float, seeds: int) -> pd.DataFrame:
     """The same as text."""
-    endpoint = (rows.measure.str.replace("_", " ") + " " + rows.target).str.strip()
-    return pd.DataFrame(
-        {
-            "Endpoint": endpoint,
-            "Compared": rows.better.map(results.labels) + " − " + rows.than.map(results.labels),
-            "Seeds": rows.seeds,
-            "Std over seeds": rows["std"].map("{:.2f}".format),
-            "Error over images": rows.images.map(number),
-            f"Found with {seeds} seeds": rows.detectable.map("{:.2f}".format),
-            f"Seeds for {difference:g}": rows.needed.map(lambda n: "more than 10,000" if n is None else str(n)),
-        }
-    ).astype(str)
+    titles = ["Endpoint", "Compared", "Seeds", "Std over seeds", "Error over images"]
+    titles += [f"Found with {seeds} seeds", f"Seeds for {difference:g}"]
+    cells = [
+        (
+            f"{r.measure.replace('_', ' ')} {r.target}".strip(),
+            f"{results.labels[r.better]} − {results.labels[r.than]}",
+            *(str(r.seeds), f"{r.std:.2f}", number(r.images), f"{r.detectable:.2f}"),
+            "more than 10,000" if r.needed is None else str(r.needed),
+        )
+        for r in rows.itertuples()
+    ]
+    return pd.DataFrame(cells, columns=titles)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -3,15 +3,16 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from hrrl.errors import UserError
 from hrrl.report import statistics
+from hrrl.report.claims import others
+from hrrl.report.long_form import POINT
 from hrrl.report.results import CONCEPT_TITLES, Results
 
-HALF = statistics.quantile((1 + statistics.CONFIDENCE) / 2, None)
+HALF = statistics.quantile(statistics.UPPER, None)
 LABEL = re.compile(r"(?:τ=([0-9.e-]+))?(?:, )?(?:λ=([0-9.e-]+))?\)$")  # the end of a search point's label
 
 
@@ -35,9 +36,10 @@ def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[
         concepts = concepts.astype({"q0": float} | dict.fromkeys({"classes", "of"} & {*concepts}, int))
     except (OSError, ValueError, AttributeError, KeyError) as error:
         raise UserError(f"{folder}: holds no numbers of a run ({error}); takes a folder with tables/runs.csv") from None
-    rows = _json(Path(folder, "claims.json"))
+    file = Path(folder, "claims.json")
+    rows = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
     scored = list(dict.fromkeys(values.variant[values.measure == "svm"]))
-    trained = [name for name in dict.fromkeys(values.variant) if not name.startswith("search:")]
+    trained = [name for name in dict.fromkeys(values.variant) if not name.startswith(POINT)]
     results = Results(
         name=Path(folder).name,
         headline=scored[-1],
@@ -47,31 +49,29 @@ def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[
         compared=scored,
         shifts=shifts or _shifts(tables / "premise_targets.csv"),
         concepts=concepts,
-        target_concepts=_optional(tables / "target_concepts.csv", ["target", "concept", "share"]),
+        target_concepts=_shares(tables / "target_concepts.csv"),
         search=_search(tables / "search.csv"),
     )
-    titles = [title.removeprefix("SVM_") for title in svm.Method]
-    results.labels |= dict(zip(scored, titles, strict=True))
+    results.labels |= dict(zip(scored, svm.Method.str.removeprefix("SVM_"), strict=True))
     results.recorded = pd.concat([values, _q(tables / "q.csv", results, values)], ignore_index=True)
     results.image_errors = dict(item for row in rows for item in _image_errors(row))
     asked = claims if claims is not None else [_claim(row) for row in rows if row["primary"]]
-    results.claims = [claim for claim in asked if _measured(claim, results, values)]
+    results.claims = [claim for claim in asked if _measured(claim, values)]
     return results
 
 
 def _claim(row: dict) -> dict:
     """The claim of a row of claims.json, as in params.yaml."""
-    kept = ("source", "better", "than", "relation", "margin", "endpoint", "target", "trend")
-    claim = {"name": row["claim"]} | {key: row[key] for key in kept if row.get(key) is not None}
-    return {key: value for key, value in claim.items() if key != "relation" or "trend" not in claim}
+    kept = ["source", "better", "than", "margin", "endpoint", "target", "trend" if "trend" in row else "relation"]
+    return {"name": row["claim"]} | {key: row[key] for key in kept if row.get(key) is not None}
 
 
-def _measured(claim: dict, results: Results, values: pd.DataFrame) -> bool:
+def _measured(claim: dict, values: pd.DataFrame) -> bool:
     if "trend" in claim:
-        return any(name.startswith("search:") for name in values.variant)
+        return values.variant.str.startswith(POINT).any()
     endpoint = claim["endpoint"] if claim["endpoint"] in ("svm", "finetune") else "accuracy_step_0"
-    rows = values[(values.measure == endpoint) & values.target.isin([claim.get("target") or ""])]
-    return {claim["better"], *([claim["than"]] if isinstance(claim["than"], str) else claim["than"])} <= {*rows.variant}
+    rows = values[(values.measure == endpoint) & (values.target == (claim.get("target") or ""))]
+    return {claim["better"], *others(claim["than"])} <= {*rows.variant}
 
 
 def _image_errors(row: dict) -> list[tuple[tuple, float]]:
@@ -85,35 +85,25 @@ def _image_errors(row: dict) -> list[tuple[tuple, float]]:
     return found
 
 
-def _q(path: Path, results: Results, values: pd.DataFrame) -> pd.DataFrame:
+def _q(path: Path, results: Results, values: pd.DataFrame) -> pd.DataFrame | None:
     """Rows of q after the last epoch, the mean over seeds in each, where only the table has it."""
-    columns = ["measure", "target", "variant", "seed", "value"]
-    names = {label: name for name, label in results.labels.items()}
     if values.measure.str.startswith("q_").any() or not path.is_file():
-        return pd.DataFrame(columns=columns)
-    table = _table(path).set_index("Method")
-    return pd.DataFrame(
-        [
-            (f"q_{concept}", "", names[label], seed, float(cell.split()[0]))
-            for label, cells in table.iterrows()
-            for concept, cell in cells.items()
-            for seed in sorted({*values.seed[values.variant == names[label]]})
-        ],
-        columns=columns,
-    )
+        return None
+    names = {label: name for name, label in results.labels.items()}
+    table = _table(path).melt("Method", var_name="measure")
+    table = table.assign(variant=table.Method.map(names), value=table.value.str.split().str[0].astype(float), target="")
+    runs = values[["variant", "seed"]].drop_duplicates()
+    return table.assign(measure="q_" + table.measure).drop(columns="Method").merge(runs, on="variant")
 
 
 def _search(path: Path) -> pd.DataFrame | None:
     """The points of a search as its table has them, one row for the mean over tuning seeds."""
     if not path.is_file():
         return None
-    table, rows = _table(path), []
-    for _, row in table.iterrows():
-        found = LABEL.search(row.Method)
-        tau, lam = (float(number) if number else float("nan") for number in (found.groups() if found else (None, None)))
-        scores = {f"accuracy_{target}": float(row[target]) for target in table.columns[2:-3]}
-        rows.append({"tau": tau, "lam": lam, "seed": 0, "benchmark": float(row["Benchmark (%)"])} | scores)
-    return pd.DataFrame(rows)
+    table = _table(path)
+    points = table.Method.str.extract(LABEL).astype(float).set_axis(["tau", "lam"], axis=1)
+    scores = table[table.columns[2:-3]].astype(float).add_prefix("accuracy_")
+    return points.assign(seed=0, benchmark=table["Benchmark (%)"].astype(float)).join(scores)
 
 
 def _shifts(path: Path) -> dict[str, str]:
@@ -121,14 +111,10 @@ def _shifts(path: Path) -> dict[str, str]:
     return dict(zip(table.Target, table["Differs in"], strict=True))
 
 
+def _shares(path: Path) -> pd.DataFrame | None:
+    return pd.read_csv(path, keep_default_na=False) if path.is_file() else None
+
+
 def _table(path: Path) -> pd.DataFrame:
     """A table of the report, as text."""
     return pd.read_csv(path, dtype=str, keep_default_na=False)
-
-
-def _optional(path: Path, columns: list[str]) -> pd.DataFrame:
-    return pd.read_csv(path, keep_default_na=False) if path.is_file() else pd.DataFrame(columns=columns)
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []

@@ -1,10 +1,10 @@
 """What a report is made of: the results of every stage as tidy frames, and how variants are called in it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 import numpy as np
 import pandas as pd
@@ -19,74 +19,47 @@ PAPER = {
     "svhn": {"erm": (63.23, 0.35), "el": (65.01, 0.37), "cl": (65.47, 0.27), "hrrl": (67.33, 0.39)},
 }
 
-COLUMNS = {
-    "svm": ["target", "variant", "seed", "draw", "accuracy", "validation", "C", "edge", "converged"],
-    "history": ["variant", "seed", "epoch", "train_loss", "val_accuracy"],
-    "finetune": ["target", "variant", "seed", "step", "train_loss", "test_error"],
-    "robustness": ["variant", "seed", "step_size", "accuracy"],
-    "concept_accuracy": ["variant", "seed", "concept", "accuracy"],
-    "smoothness": ["variant", "seed", "gradient", "L"],
-    "variances": ["variant", "seed", "concept", "factor"],
-    "curves": ["variant", "mu", "lam", "s", "h"],
-    "maxima": ["mu", "s", "h", "c"],
-    "suggestions": ["variant", "lam", "mu", "mu_run", "batches", "suggested_s", "suggested_c", "s", "c", "implied_mu"],
-    "regret": ["variant", "seed", "c", "s", "steps", "regret", "bound"],
-    "table1": ["concept", "classes", "paper"],
-    "concepts": ["concept", "classes", "images", "q0"],
-    "target_concepts": ["target", "concept", "share"],
-    "search": ["tau", "lam", "seed", "benchmark"],
-    "search_steps": ["tau", "lam", "seed", "step_size", "accuracy"],
-    "members": ["dataset", "concept", "classes", "example", "way"],
-    "search_concepts": ["tau", "lam", "seed", "concept", "accuracy"],
-}
-
-
 CONCEPT_TITLES = {"concept": "Concept", "classes": "Classes", "of": "Of", "images": "Training images"}
 
 
 @dataclass
 class Results:
-    """The results of all stages. Accuracies and errors are in percent; a frame that is left out is empty.
+    """The results of all stages. Accuracies and errors are in percent.
+
+    A frame has the columns that its type names, among others; one that is left out is empty.
 
     Args:
-        name, benchmark, targets: as in params.yaml.
+        name, benchmark, targets, claims: as in params.yaml.
         headline: the variant whose scores stand in headline.json.
         variants: name -> {"example": {method: settings} or None, "concept": ...}, in params.yaml's order.
         compared: the variants with SVM scores; the first is the baseline.
         target_kinds: target -> the kind of its dataset; targets with a kind in PAPER have the paper's numbers
             beside them, so only official data may be given such a kind.
         shifts: target -> what differs on it from the benchmark: "none", "images", "concepts" or "both".
-        claims: what the run is to decide, as in params.yaml.
-        svm: one row per target, variant, seed and draw of the target's training part: accuracy on the test part,
-            cross-validated accuracy of the C chosen on the training part, that C, whether it is at the edge of
-            its grid, whether the fit converged.
-        correct: (target, variant, seed) -> (n,) floats, for each test image the share of draws in which the SVM is
-            right.
-        finetune_correct: as ``correct``, after the last step of fine-tuning; right or not.
+        correct, finetune_correct: (target, variant, seed) -> (n,) floats, for each test image the share of draws in
+            which the SVM is right; whether the network is, after the last step of fine-tuning.
         moved_correct: (variant, seed) -> step size -> (n,) whether each of the benchmark's validation images is
             classified right after a step of that size against the model; 0 is among them.
         validation_concepts: (n,) integers, the concept of each of these images.
-        history: one row per variant, seed and epoch; per concept ``q_<concept>``, and ``accuracy_<concept>`` and
-            ``loss_<concept>`` on its validation images.
-        finetune: one row per target, variant, seed and evaluated step.
-        robustness: accuracy on the validation images after a step of ``step_size`` (Fig. 4).
-        concept_accuracy: accuracy on the clean validation images of one concept (Fig. 5).
-        smoothness: one row per variant, seed and image: the norm of the loss gradient in x, and a lower bound of L_x
-            (Theorems 1 and 2).
+        svm: one row for each draw of the target's training part: accuracy on the test part, cross-validated accuracy
+            of the C chosen on the training part, whether that is at the edge of its grid, whether the fit converged.
+        history: also per concept ``q_<concept>``, ``accuracy_<concept>`` and ``loss_<concept>`` (validation images).
+        finetune: one row per evaluated step.
+        robustness, concept_accuracy: on the validation images, after a step of ``step_size`` (Fig. 4); on the clean
+            ones of one concept (Fig. 5).
+        smoothness: per image the norm of the loss gradient in x, and a lower bound of L_x (Theorems 1 and 2).
         variances: of each concept's term of q's gradient, in multiples of what images of the concept alone would have
             (Section 3.3).
-        curves, maxima: h(s) for several mu, and where each is largest (Fig. 2); curves also for the mu of each variant
-            in ``suggestions``, whose name they have.
-        suggestions: per variant mu, the largest norm of q's gradient in the first ``batches`` steps and in the whole
-            run, over the seeds; the s and c that Theorem 3 suggests for the first (none where no slow start pays),
-            those in use, and the mu that these imply.
-        regret: q's mean regret after a number of steps and its bound, for c in use and for c = 1 (s = 0) on the same
-            losses.
+        curves, maxima: h(s) for several mu and for the one of each variant, whose name they have; and where each of the
+            first is largest (Fig. 2).
+        suggestions: mu, the largest norm of q's gradient in the first ``batches`` steps and in the whole run, over the
+            seeds; the s and c that Theorem 3 suggests for the first (none where no slow start pays), those in use, and
+            the mu that these imply.
+        regret: q's mean regret and its bound, for c in use and for c = 1 (s = 0) on the same losses.
         table1: classes per concept of ILSVRC12 beside the paper's counts.
         concepts: classes, training images and their share q0 per concept of the benchmark; also ``of`` how many classes
             where a file gives the concepts of images: a class may be in several.
-        target_concepts: the share of each target's training images per concept; "unknown" where no WordNet concept
-            of a class is known.
+        target_concepts: shares of each target's training images; of "unknown" where a class has no WordNet concept.
         search: one row per tau, lam (NaN: without that axis) and tuning seed: accuracy on the benchmark's validation
             images, and per target ``accuracy_<target>``, cross-validated on its training part.
         search_steps, search_concepts: of the same models, as ``robustness`` and ``concept_accuracy``.
@@ -115,44 +88,51 @@ class Results:
     finetune_correct: dict[tuple, np.ndarray] = field(default_factory=dict)
     moved_correct: dict[tuple, dict[float, np.ndarray]] = field(default_factory=dict)
     validation_concepts: np.ndarray | None = None
-    svm: pd.DataFrame = None
-    history: pd.DataFrame = None
-    finetune: pd.DataFrame = None
-    robustness: pd.DataFrame = None
-    concept_accuracy: pd.DataFrame = None
-    smoothness: pd.DataFrame = None
-    variances: pd.DataFrame = None
-    curves: pd.DataFrame = None
-    maxima: pd.DataFrame = None
-    suggestions: pd.DataFrame = None
-    regret: pd.DataFrame = None
-    table1: pd.DataFrame = None
-    concepts: pd.DataFrame = None
-    target_concepts: pd.DataFrame = None
-    search: pd.DataFrame = None
-    search_steps: pd.DataFrame = None
-    search_concepts: pd.DataFrame = None
-    members: pd.DataFrame = None
+    svm: Annotated[pd.DataFrame, "target variant seed draw accuracy validation C edge converged"] = None
+    history: Annotated[pd.DataFrame, "variant seed epoch train_loss val_accuracy"] = None
+    finetune: Annotated[pd.DataFrame, "target variant seed step train_loss test_error"] = None
+    robustness: Annotated[pd.DataFrame, "variant seed step_size accuracy"] = None
+    concept_accuracy: Annotated[pd.DataFrame, "variant seed concept accuracy"] = None
+    smoothness: Annotated[pd.DataFrame, "variant seed gradient L"] = None
+    variances: Annotated[pd.DataFrame, "variant seed concept factor"] = None
+    curves: Annotated[pd.DataFrame, "variant mu lam s h"] = None
+    maxima: Annotated[pd.DataFrame, "mu s h c"] = None
+    suggestions: Annotated[pd.DataFrame, "variant lam mu mu_run batches suggested_s suggested_c s c implied_mu"] = None
+    regret: Annotated[pd.DataFrame, "variant seed c s steps regret bound"] = None
+    table1: Annotated[pd.DataFrame, "concept classes paper"] = None
+    concepts: Annotated[pd.DataFrame, "concept classes images q0"] = None
+    target_concepts: Annotated[pd.DataFrame, "target concept share"] = None
+    search: Annotated[pd.DataFrame, "tau lam seed benchmark"] = None
+    search_steps: Annotated[pd.DataFrame, "tau lam seed step_size accuracy"] = None
+    search_concepts: Annotated[pd.DataFrame, "tau lam seed concept accuracy"] = None
+    members: Annotated[pd.DataFrame, "dataset concept classes example way"] = None
     gallery: Path | None = None
     recorded: pd.DataFrame | None = None
     image_errors: dict[tuple, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name, columns in COLUMNS.items():
+        frames = {f.name: get_args(f.type)[1].split() for f in fields(self) if get_origin(f.type) is Annotated}
+        for name, columns in frames.items():
             frame = getattr(self, name)
             if frame is None:
                 setattr(self, name, pd.DataFrame(columns=columns))
             elif missing := [column for column in columns if column not in frame]:
                 raise ValueError(f"{name}: columns {', '.join(missing)} are missing; it has {', '.join(frame)}")
         self.labels = labels(self.variants)
-        self.scores = self.svm.groupby(["target", "variant", "seed"], sort=False, as_index=False)[
-            ["accuracy", "validation"]
-        ].mean()  # one row per model: the mean over draws
+        by_model = self.svm.groupby(["target", "variant", "seed"], sort=False, as_index=False)
+        self.scores = by_model[["accuracy", "validation"]].mean()
 
     @cached_property
     def values(self) -> pd.DataFrame:
         """Every number of every run, by :func:`hrrl.report.long_form.long_form`; what was recorded, where it was."""
         return long_form(self) if self.recorded is None else derived(self.recorded, self)
+
+    def runs(self, measure: str, target: str | None = None) -> pd.DataFrame:
+        """A measure of :attr:`values` by seed, a column for each variant and point of the search that has it."""
+        rows = self.values[(self.values.measure == measure) & (self.values.target == (target or ""))]
+        names = self.in_order(rows.variant) + [name for name in rows.variant.unique() if name not in self.variants]
+        table = rows.pivot(index="seed", columns="variant", values="value")
+        return table.reindex(index=rows.seed.unique(), columns=names).astype(float)
 
     @property
     def baseline(self) -> str:
@@ -186,20 +166,17 @@ class Results:
         return PAPER.get(self.target_kinds.get(target or "", ""), {}).get(variant)
 
 
-# ----------------------------------------------------------------------------------------- names of variants
-
-
 def label(spec: dict) -> str:
     """How the paper would call a variant: "ERM", "EL (τ=0.5)", "HRRL (τ=0.5, λ=1)", "PGD (ε=1, 3 steps)"."""
-    points = [(methods.find(axis, name), point[name]) for axis, point in _points(spec) for name in point]
-    words = [(point.label, _words(point, settings)) for point, settings in points]
+    words = []
+    for axis in methods.AXES:
+        for name, settings in (spec.get(axis) or {}).items():
+            point = methods.find(axis, name)
+            shown = {key: value for key, value in (settings or {}).items() if key not in point.minor}
+            words.append((point.label, [word for key in shown if (word := _setting(point, key, shown[key]))]))
     if [name for name, _ in words] == ["EL", "CL"]:  # the paper's on both axes
         words = [("HRRL", [word for _, those in words for word in those])]
     return " + ".join(f"{name} ({', '.join(those)})" if those else name for name, those in words) or "ERM"
-
-
-def _points(spec: dict) -> list[tuple[str, dict]]:
-    return [(axis, spec[axis]) for axis in methods.AXES if spec.get(axis)]
 
 
 def labels(variants: dict[str, dict]) -> dict[str, str]:
@@ -209,18 +186,14 @@ def labels(variants: dict[str, dict]) -> dict[str, str]:
     return {name: f"{text} [{name}]" if text in shared else text for name, text in plain.items()}
 
 
-def _words(point: Any, settings: dict[str, Any]) -> list[str]:
-    """The settings of a point that its label shows."""
-    shown = {key: value for key, value in (settings or {}).items() if key not in point.minor}
-    return [word for key, value in shown.items() if (word := _setting(point.symbols.get(key), key, value))]
-
-
-def _setting(symbol: str | None, key: str, value: Any) -> str:
+def _setting(point: Any, key: str, value: Any) -> str:
+    """A setting of a point in a label; nothing where it is off."""
     if value is None or value is False or value == "empirical":
         return ""
+    words = key.replace("_", " ")
     if value is True:
-        return key.replace("_", " ")
+        return words
     if key == "steps":
         return f"{value} steps"
     text = f"{value:g}" if isinstance(value, int | float) else value if isinstance(value, str) else "given"
-    return f"{symbol or key.replace('_', ' ')}={text}"
+    return f"{point.symbols.get(key, words)}={text}"

@@ -16,18 +16,18 @@ def points(results: Results) -> pd.DataFrame:
     targets, over tuning seeds), benchmark, ``accuracy_<target>`` (means over seeds), place in the ranking, chosen: the
     best of its family.
     """
-    runs, columns = results.search, [f"accuracy_{target}" for target in results.targets]
-    if not len(runs):
-        return pd.DataFrame(
-            columns=[*POINT, "family", "label", "seeds", "mean", "std", "benchmark", *columns, "chosen"]
-        )
-    groups = runs.assign(mean=runs[columns].mean(axis=1)).groupby(POINT, dropna=False)
+    columns = [f"accuracy_{target}" for target in results.targets]
+    if not len(results.search):
+        named = [*POINT, "family", "label", "seeds", "mean", "std", "benchmark", *columns, "chosen"]
+        return pd.DataFrame(columns=named)
+    groups = results.search.assign(mean=results.search[columns].mean(axis=1)).groupby(POINT, dropna=False)
     table = groups[["mean", "benchmark", *columns]].mean()
     table = table.assign(std=groups["mean"].std(), seeds=groups.size()).reset_index()
-    table["family"] = [FAMILIES[p.tau == p.tau, p.lam == p.lam] for p in table.itertuples()]
-    table["label"] = [_label(p.tau, p.lam) for p in table.itertuples()]
-    place = {point: i for i, point in enumerate(search.ranking(_cells(results)))}
-    table["place"] = [place[_point(p.tau, p.lam)] for p in table.itertuples()]
+    names = [_point(p.tau, p.lam) for p in table.itertuples()]
+    table["family"] = [FAMILIES[tau is not None, lam is not None] for tau, lam in names]
+    table["label"] = [_label(point) for point in names]
+    ranking = list(search.ranking(_cells(results)))
+    table["place"] = [ranking.index(point) for point in names]
     table["chosen"] = table.place == table.groupby("family").place.transform("min")
     position = {family: i for i, family in enumerate(FAMILIES.values())}
     return table.sort_values(["family", *POINT], key=lambda c: c.map(position) if c.name == "family" else c)
@@ -35,15 +35,15 @@ def points(results: Results) -> pd.DataFrame:
 
 def _cells(results: Results) -> list[dict]:
     """As :func:`hrrl.transfer.search.ranking` takes them."""
-    rows = results.search.to_dict("records")
-    points = [dict(zip(POINT, _point(row["tau"], row["lam"]), strict=True)) for row in rows]
     return [
-        p | {"targets": {t: row[f"accuracy_{t}"] for t in results.targets}} for p, row in zip(points, rows, strict=True)
+        dict(zip(POINT, _point(row["tau"], row["lam"]), strict=True))
+        | {"targets": {target: row[f"accuracy_{target}"] for target in results.targets}}
+        for row in results.search.to_dict("records")
     ]
 
 
-def _label(tau: float, lam: float) -> str:
-    return label(search.spec(_point(tau, lam), c=1.0, s=0))  # labels leave the slow start out
+def _label(point: search.Point) -> str:
+    return label(search.spec(point, c=1.0, s=0))  # labels leave the slow start out
 
 
 def _point(tau: float, lam: float) -> search.Point:
@@ -61,5 +61,5 @@ def sweep(frame: pd.DataFrame, over: str, by: str) -> pd.DataFrame:
     groups = (alone if alone[over].notna().any() else alone[:0]).groupby([over, by], dropna=False, sort=False).accuracy
     table = groups.agg(accuracy="mean", std="std").reset_index()
     values = table.reindex(columns=POINT)  # NaN on the other axis
-    table.insert(1, "series", [_label(*value) for value in values.itertuples(index=False)])
+    table.insert(1, "series", [_label(_point(*value)) for value in values.itertuples(index=False)])
     return table.sort_values(over, kind="stable", na_position="first", ignore_index=True)

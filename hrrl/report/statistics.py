@@ -1,5 +1,6 @@
 """What single runs say together: spreads, paired differences, intervals, p-values, power (docs/evidence.md)."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ Numbers = Sequence[float] | np.ndarray
 Interval = tuple[float, float]
 
 CONFIDENCE = 0.95
+UPPER = (1 + CONFIDENCE) / 2  # the quantile at which a two-sided interval ends
 POWER = 0.8
 TWO = 2  # seeds: fewer have no spread, and decide nothing
 FEW = 5  # seeds: with fewer, an interval is right but so wide that a reader is told
@@ -49,7 +51,7 @@ def over_seeds(differences: Numbers, image_error: float = 0.0) -> Interval | Non
 
 def over_images(mean: float, image_error: float) -> Interval:
     """The 95% interval of a mean over test images alone, by the normal distribution."""
-    half = quantile((1 + CONFIDENCE) / 2, None) * image_error
+    half = quantile(UPPER, None) * image_error
     return mean - half, mean + half
 
 
@@ -101,8 +103,8 @@ def detectable(seed_error: float, seeds: int, image_error: float = 0.0) -> float
     ``seed_error``: the standard error over ``seeds``; its part by the noncentral t distribution, that of test images by
     the normal one, and their squares add as those of the interval do.
     """
-    of_seeds = seed_error * special.nctdtrinc(seeds - 1, 1 - POWER, quantile((1 + CONFIDENCE) / 2, seeds))
-    of_images = image_error * (quantile((1 + CONFIDENCE) / 2, None) + quantile(POWER, None))
+    of_seeds = seed_error * special.nctdtrinc(seeds - 1, 1 - POWER, quantile(UPPER, seeds))
+    of_images = image_error * (quantile(UPPER, None) + quantile(POWER, None))
     return float(np.hypot(of_seeds, of_images))
 
 
@@ -111,14 +113,9 @@ def seeds_needed(std: float, difference: float, image_error: float = 0.0, most: 
 
     None: no number up to ``most`` is enough, as where the test images alone leave more uncertain.
     """
-    if detectable(std / np.sqrt(most), most, image_error) > difference:
-        return None
-    low, high = TWO - 1, most  # the first is not known to be enough, the second is
-    while high - low > 1:
-        middle = (low + high) // 2
-        enough = detectable(std / np.sqrt(middle), middle, image_error) <= difference
-        low, high = (low, middle) if enough else (middle, high)
-    return high
+    numbers = range(TWO, most + 1)
+    found = bisect_left(numbers, True, key=lambda n: detectable(std / np.sqrt(n), n, image_error) <= difference)
+    return numbers[found] if found < len(numbers) else None
 
 
 def few_seeds(n: int) -> list[str]:

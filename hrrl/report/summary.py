@@ -1,17 +1,18 @@
 """From single runs to means, deviations and paired differences: the columns of tables and page, and metrics.json."""
 
-import json
 import re
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from hrrl.report.claims import HOLDS
 from hrrl.report.concept_difficulty import concept_losses, target_premise
 from hrrl.report.long_form import STEP
 from hrrl.report.results import Results
 from hrrl.report.statistics import paired, spread
+
+BENCHMARK = {"accuracy": "benchmark_accuracy", "worst concept": "worst_concept"}
 
 
 class Column(NamedTuple):
@@ -24,73 +25,54 @@ class Column(NamedTuple):
     runs: dict[str, dict] | None = None  # variant -> seed -> value, for differences to another baseline
 
 
-def runs_of(results: Results, measure: str, target: str = "") -> dict[str, pd.Series]:
-    """variant -> a measure of :attr:`hrrl.report.results.Results.values` by seed."""
-    rows = results.values
-    rows = rows[(rows.measure == measure) & (rows.target == target)]
-    return {v: rows[rows.variant == v].set_index("seed").value for v in results.in_order(rows.variant)}
-
-
 def scores(results: Results, measure: str, target: str = "", baseline: str | None = None) -> dict[str, dict]:
     """variant -> spread of a measure over its "n" seeds, and its paired "difference" to a baseline.
 
     The baseline is the first of the compared variants, where none is named.
     """
-    baseline, runs = baseline or results.baseline, runs_of(results, measure, target)
-    found = {variant: spread(run) | {"n": len(run)} for variant, run in runs.items()}
-    base = runs.get(baseline, pd.Series(dtype=float))
-    for variant, run in runs.items():
-        if variant != baseline and run.index.isin(base.index).any():
-            found[variant]["difference"] = paired(run, base)
+    runs, baseline, found = results.runs(measure, target), baseline or results.baseline, {}
+    for variant in results.in_order(runs):
+        run = runs[variant].dropna()
+        found[variant] = spread(run) | {"n": len(run)}
+        if variant != baseline and baseline in runs and runs[baseline][run.index].notna().any():
+            found[variant]["difference"] = paired(run, runs[baseline])
     return found
 
 
-def columns(results: Results, measures: dict[str, str]) -> list[Column]:
-    """A column for each title -> measure that has runs; of the measures that have no target."""
-    made = [_column(results, title, measure) for title, measure in measures.items()]
-    return [column for column in made if column.scores]
+def columns(results: Results, measures: dict[str, str], target: str = "", sign: int = 1) -> list[Column]:
+    """A column for each title -> measure that has runs."""
+    made = []
+    for title, measure in measures.items():
+        runs, found = results.runs(measure, target), scores(results, measure, target)
+        by_seed = {variant: runs[variant].dropna().round(6).to_dict() for variant in sorted(found)}
+        if found:
+            made.append(Column(title, found, sign, target if measure == "svm" else None, by_seed))
+    return made
 
 
 def of_targets(results: Results, measure: str, sign: int = 1) -> list[Column]:
     """A column for each target on which there is a measure."""
-    made = [_column(results, target, measure, target, sign) for target in results.targets]
-    return [column for column in made if column.scores]
-
-
-def _column(results: Results, title: str, measure: str, target: str = "", sign: int = 1) -> Column:
-    runs = {v: run.round(6).to_dict() for v, run in sorted(runs_of(results, measure, target).items())}
-    paper = target if measure == "svm" else None
-    return Column(title, scores(results, measure, target), sign, paper, runs)
+    return [column for target in results.targets for column in columns(results, {target: measure}, target, sign)]
 
 
 def comparison_columns(results: Results) -> list[Column]:
     """What is gained where: accuracy on the benchmark and its worst concept, transfer."""
-    benchmark = columns(results, {"accuracy": "benchmark_accuracy", "worst concept": "worst_concept"})
     transfer = [
         Column(f"SVM {column.title}", {v: {k: s[k] for k in s if k != "difference"} for v, s in column.scores.items()})
         for column in of_targets(results, "svm")
     ]
-    return benchmark + transfer
-
-
-def q0_columns(results: Results) -> list[Column]:
-    """Per target, SVM accuracy of the variants with a q0 of their own, against the same method with q0 empirical."""
-    changes = q0_changes(results).items()
-    found = {t: {v: scores(results, "svm", t, base).get(v) for v, base in changes} for t in results.targets}
-    made = [Column(target, {v: s for v, s in by.items() if s}) for target, by in found.items()]
-    return [column for column in made if column.scores]
+    return columns(results, BENCHMARK) + transfer
 
 
 def q0_changes(results: Results) -> dict[str, str]:
     """Variants with a q0 of their own -> the variant that is the same but for its q0, which is empirical."""
-
-    def with_q0(spec: dict[str, Any], q0: Any) -> dict[str, Any]:
-        concept = spec.get("concept") or {}
-        return {**spec, "concept": {name: {**settings, "q0": q0} for name, settings in concept.items()}}
-
-    plain = {json.dumps(spec, sort_keys=True): name for name, spec in results.variants.items()}
-    twins = {name: json.dumps(with_q0(spec, "empirical"), sort_keys=True) for name, spec in results.variants.items()}
-    return {name: plain[twin] for name, twin in twins.items() if plain.get(twin, name) != name}
+    found = {}
+    for name, spec in results.variants.items():
+        points = {point: {**settings, "q0": "empirical"} for point, settings in (spec.get("concept") or {}).items()}
+        twins = [other for other, plain in results.variants.items() if plain == {**spec, "concept": points}]
+        if twins and twins[-1] != name:
+            found[name] = twins[-1]
+    return found
 
 
 def concept_measures(results: Results, prefix: str) -> dict[str, str]:
@@ -104,7 +86,15 @@ def step_measures(results: Results, form: str) -> dict[str, str]:
     return {form.format(float(step[1])): step[0] for step in found}
 
 
-# ---------------------------------------------------------------------------------------------- metrics.json
+def scored(results: Results, columns: list[Column]) -> list[str]:
+    """The variants that have a score in any of the columns."""
+    return results.in_order({variant for column in columns for variant in column.scores})
+
+
+def pair_means(results: Results, row: dict) -> list[float]:
+    """The means of a claim's pair over the seeds that both have; empty where there are none."""
+    runs = results.runs(row["endpoint"], row["target"]).reindex(columns=[row["better"], row["compared"]])
+    return runs.dropna().mean().dropna().tolist()
 
 
 def metrics(results: Results, decided: list[dict]) -> dict:
@@ -121,19 +111,32 @@ def metrics(results: Results, decided: list[dict]) -> dict:
     """
     svm = {column.title: column.scores for column in of_targets(results, "svm")}
     for target, by_variant in svm.items():
-        for variant, run in runs_of(results, "svm_validation", target).items():
-            by_variant[variant]["validation"] = spread(run)
+        for variant, validation in results.runs("svm_validation", target).items():
+            by_variant[variant]["validation"] = spread(validation.dropna())
     tuned = {c.title: {v: {"test_error": s} for v, s in c.scores.items()} for c in of_targets(results, "finetune", -1)}
+    targets = target_premise(results).set_index("target")[["premise", "distance", "loss"]].replace("", None)
+    maxima = results.maxima.set_index(results.maxima.mu.map("mu_{:g}".format)).drop(columns="mu")
     tree = {
-        "claims": {row["claim"]: _verdict(row) for row in decided if row["primary"]},
-        "premise": _premise(results),
+        "claims": {
+            row["claim"]: {key: row[key] for key in ("verdict", "difference")}
+            | dict(zip(("low", "high"), row["ci95"] or (), strict=False))
+            for row in decided
+            if row["primary"]
+        },
+        "premise": {
+            "concepts": concept_losses(results).set_index("concept").loss.to_dict(),
+            "targets": targets.to_dict("index"),
+        },
         "svm": svm,
-        "benchmark": _by_variant(results, {"accuracy": "benchmark_accuracy", "worst_concept": "worst_concept"}, True),
+        "benchmark": _by_variant(results, BENCHMARK, {"mean", "std", "n", "difference"}),
         "finetune": tuned,
         "robustness": _by_variant(results, step_measures(results, "step_{:g}")),
         "concepts": _by_variant(results, concept_measures(results, "accuracy_")),
         "q": _by_variant(results, concept_measures(results, "q_")),
-        "theory": _theory(results),
+        "theory": {
+            "variants": results.suggestions.set_index("variant").to_dict("index"),
+            "maxima": maxima.to_dict("index"),
+        },
         "checks": {
             "svm_fits": len(results.svm),
             "svm_edge": int(results.svm.edge.sum()),
@@ -161,32 +164,13 @@ def headline(metrics: dict, variant: str) -> dict:
     return {key: value for key, value in found.items() if value not in (None, {})}
 
 
-def _by_variant(results: Results, measures: dict[str, str], differences: bool = False) -> dict[str, dict]:
-    """variant -> key -> score of the measure with that key; the mean and deviation alone without ``differences``."""
+def _by_variant(results: Results, measures: dict[str, str], kept: Collection[str] = ("mean", "std")) -> dict:
+    """variant -> key -> what is kept of the score of the measure with that key."""
     tree: dict[str, dict] = {variant: {} for variant in results.variants}
     for key, measure in measures.items():
         for variant, score in scores(results, measure).items():
-            tree[variant][key] = score if differences else {k: score[k] for k in ("mean", "std") if k in score}
+            tree[variant][key] = {name: score[name] for name in score if name in kept}
     return tree
-
-
-def _verdict(row: dict) -> dict:
-    """The verdict on the primary endpoint and its evidence."""
-    low, high = row["ci95"] or (None, None)
-    return {"verdict": row["verdict"], "difference": row["difference"], "low": low, "high": high}
-
-
-def _premise(results: Results) -> dict:
-    targets = target_premise(results).set_index("target")[["premise", "distance", "loss"]]
-    losses = concept_losses(results).set_index("concept").loss
-    return {"concepts": losses.to_dict(), "targets": targets.replace("", None).to_dict("index")}
-
-
-def _theory(results: Results) -> dict:
-    """mu of each variant, what it suggests beside what is in use, and the maxima of Fig. 2."""
-    chosen = results.suggestions.set_index("variant").to_dict("index")
-    maxima = results.maxima.assign(mu=[f"mu_{mu:g}" for mu in results.maxima.mu]).set_index("mu").to_dict("index")
-    return {"variants": chosen, "maxima": maxima}
 
 
 def _clean(node: Any) -> Any:

@@ -5,55 +5,28 @@ from typing import Any
 import pandas as pd
 
 from hrrl.report import concept_difficulty, search, summary
-from hrrl.report.claims import ENDPOINTS, PAPERS_NAMES, STRONGER, of_paper
 from hrrl.report.results import CONCEPT_TITLES, Results
-from hrrl.report.statistics import TWO
 from hrrl.report.summary import Column
-
-MISSING = "–"
-
-
-# ----------------------------------------------------------------------------------------------------- cells
-
-
-def mean_std(score: dict | None, digits: int = 2) -> str:
-    """ "85.77 ± 0.12", or the mean alone where there is one seed."""
-    if not score:
-        return MISSING
-    std = f" ± {score['std']:.{digits}f}" if "std" in score else ""
-    return f"{score['mean']:.{digits}f}{std}"
-
-
-def interval(score: dict | None) -> str:
-    """The paired difference to the baseline and its confidence interval, "+0.85 [+0.50, +1.20]"."""
-    difference = (score or {}).get("difference")
-    if not difference:
-        return MISSING
-    shown = bounds((difference["low"], difference["high"])) if "low" in difference else ""
-    return f"{difference['mean']:+.2f} {shown}".rstrip()
+from hrrl.report.words import (
+    MISSING,
+    against,
+    compared,
+    difference,
+    interval,
+    mean_std,
+    number,
+    paper,
+    paper_difference,
+    signed,
+)
 
 
-def clear(score: dict) -> bool:
-    """Whether there are enough seeds, and the confidence interval of the difference leaves out 0."""
-    difference = score.get("difference", {})
-    return score["n"] >= TWO and "low" in difference and difference["low"] * difference["high"] > 0
+def _slow_start(s: float, c: float, none: str) -> str:
+    return f"s = {s:.0f}, c = {c:.3g}" if s > 0 else none
 
 
-def bounds(interval: Any, digits: int = 2) -> str:
-    """ "[+0.50, +1.20]"."""
-    return f"[{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]" if interval else ""
-
-
-def number(value: float | None, form: str = ".2f") -> str:
-    return MISSING if value is None or value != value else format(value, form)
-
-
-def paper(results: Results, target: str | None, variant: str) -> str:
-    numbers = results.paper(target, variant)
-    return f"{numbers[0]:.2f} ± {numbers[1]:.2f}" if numbers else MISSING
-
-
-# ---------------------------------------------------------------------------------------------------- tables
+def _yes(flag: bool) -> str:
+    return "yes" if flag else "no"
 
 
 def tables(results: Results, decided: list[dict]) -> dict[str, pd.DataFrame]:
@@ -68,6 +41,7 @@ def tables(results: Results, decided: list[dict]) -> dict[str, pd.DataFrame]:
     compared = summary.comparison_columns(results)
     steps = summary.columns(results, summary.step_measures(results, "step size {:g}"))
     accuracies, q = (summary.columns(results, summary.concept_measures(results, name)) for name in ("accuracy_", "q_"))
+    shares = results.concepts.assign(q0=results.concepts.q0.map("{:.4f}".format))
     named = {
         "claims": claim_table(results, decided, True),
         "claims_beside": beside_table(results, decided),
@@ -88,7 +62,7 @@ def tables(results: Results, decided: list[dict]) -> dict[str, pd.DataFrame]:
         "concept_accuracy": means(results, accuracies),
         "q": means(results, q, digits=3),
         "q0": q0(results),
-        "concepts": concepts(results),
+        "concepts": shares.rename(columns=CONCEPT_TITLES),
         "table1": results.table1.rename(columns={"concept": "Concept", "classes": "Classes", "paper": "Paper"}),
         "h_maxima": maxima(results),
         "suggestions": suggestions(results),
@@ -100,13 +74,13 @@ def tables(results: Results, decided: list[dict]) -> dict[str, pd.DataFrame]:
 
 def headline_changes(metrics: dict, before: str, after: str) -> pd.DataFrame:
     """What differs in headline.json between two variants as headlines: what `dvc metrics diff` shows of it."""
-    rows = []
-    numbers = [pd.json_normalize(summary.headline(metrics, variant)).iloc[0] for variant in (before, after)]
-    for key in numbers[0].index.intersection(numbers[1].index):
-        old, new = (found[key] for found in numbers)
-        if old != new:
-            rows.append({"Metric": key, before: f"{old:.2f}", after: f"{new:.2f}", "Change": f"{new - old:+.2f}"})
-    return pd.DataFrame(rows)
+    old, new = (pd.json_normalize(summary.headline(metrics, variant)).iloc[0] for variant in (before, after))
+    rows = [
+        (key, f"{old[key]:.2f}", f"{new[key]:.2f}", f"{new[key] - old[key]:+.2f}")
+        for key in old.index.intersection(new.index)
+        if old[key] != new[key]
+    ]
+    return pd.DataFrame(rows, columns=["Metric", before, after, "Change"])
 
 
 def claim_table(results: Results, decided: list[dict], primary: bool) -> pd.DataFrame:
@@ -132,135 +106,78 @@ def claim_table(results: Results, decided: list[dict], primary: bool) -> pd.Data
     return pd.DataFrame(rows).drop(columns=["p"] if primary else ["Paper", "Detectable"], errors="ignore")
 
 
-def beside_table(results: Results, rows: list[dict]) -> pd.DataFrame:
+def beside_table(results: Results, decided: list[dict]) -> pd.DataFrame:
     """What else changes in a comparison, such as the accuracy on images that are not moved; in points."""
-    return pd.DataFrame(
-        [
-            {
-                "Claim": row["claim"],
-                "Compared": compared(results, row),
-                "Measure": measure.replace("_", " "),
-                "Difference [95% CI]": f"{found['difference']:+.2f} {bounds(found['ci95'])}".rstrip(),
-            }
-            for row in rows
-            for measure, found in row["beside"].items()
-            if found["difference"] is not None
-        ]
-    )
-
-
-def compared(results: Results, row: dict) -> str:
-    """ "EL (τ=0.1) − ERM", or the doses of a trend."""
-    if row["relation"] == "trend":
-        return f"{STRONGER[row['trend']]}: " + (" < ".join(row["doses"]) or "no runs")
-    return f"{results.labels[row['better']]} − {results.labels[row['compared']]}"
-
-
-def paper_difference(results: Results, row: dict) -> str:
-    """ "+0.85 (CIFAR-10)" """
-    found = of_paper(results, row)
-    return f"{found[1]:+.2f} ({PAPERS_NAMES[found[0]]})" if found else MISSING
-
-
-def against(row: dict) -> str:
-    """What a difference is judged against."""
-    sign = ENDPOINTS[row["endpoint"]].sign
-    bound = {"no_worse": f"{-sign * (row['margin'] or 0):+.2f}", "similar": f"±{row['margin'] or 0:.2f}"}
-    return {"better": "0", "trend": "chance", **bound}[row["relation"]]
-
-
-def difference(row: dict) -> str:
-    """ "+0.85 [+0.50, +1.20]" """
-    return MISSING if row["difference"] is None else f"{row['difference']:+.2f} {bounds(row['ci95'])}".rstrip()
+    rows = [
+        (row["claim"], compared(results, row), measure.replace("_", " "), difference(found))
+        for row in decided
+        for measure, found in row["beside"].items()
+        if found["difference"] is not None
+    ]
+    return pd.DataFrame(rows, columns=["Claim", "Compared", "Measure", "Difference [95% CI]"])
 
 
 def premise_concepts(results: Results) -> pd.DataFrame:
     """How the baseline serves each concept of the benchmark."""
     losses = concept_difficulty.concept_losses(results).dropna(subset=["loss"])
-    return pd.DataFrame(
-        {
-            "Concept": losses.concept,
-            "q0": losses.q0.map("{:.4f}".format),
-            "Validation loss": losses.loss.map("{:.3f}".format),
-            "Served badly": losses.badly.map(_yes),
-        }
-    )
+    rows = [(r.concept, f"{r.q0:.4f}", f"{r.loss:.3f}", _yes(r.badly)) for r in losses.itertuples()]
+    return pd.DataFrame(rows, columns=["Concept", "q0", "Validation loss", "Served badly"])
 
 
 def premise_targets(results: Results) -> pd.DataFrame:
     """Whether the targets with other concepts need those that the benchmark serves badly."""
-    rows = concept_difficulty.target_premise(results)
-    return pd.DataFrame(
-        {
-            "Target": rows.target,
-            "Differs in": rows["shift"],
-            "Distance to q0": rows.distance.map(number),
-            "Known concepts": rows.known.map(number),
-            "Loss on its concepts": rows.loss.map(lambda loss: number(loss, ".3f")),
-            "Loss on the benchmark": rows.benchmark_loss.map(lambda loss: number(loss, ".3f")),
-            "Premise": rows.premise.replace("", MISSING),
-        }
-    )
+    titles = ["Target", "Differs in", "Distance to q0", "Known concepts", "Loss on its concepts"]
+    titles += ["Loss on the benchmark", "Premise"]
+    rows = []
+    for r in concept_difficulty.target_premise(results).itertuples():
+        losses = number(r.loss, ".3f"), number(r.benchmark_loss, ".3f")
+        rows.append((r.target, r.shift, number(r.distance), number(r.known), *losses, r.premise or MISSING))
+    return pd.DataFrame(rows, columns=titles)
 
 
 def premise_weights(results: Results) -> pd.DataFrame:
     """Whether a method that moves q did what the premise asks it to."""
-    rows = concept_difficulty.target_weights(results)
-    differences = [
-        interval({"difference": {"mean": r.difference} | ({"low": r.low, "high": r.high} if r.low == r.low else {})})
-        for r in rows.itertuples()
+    baseline = results.labels[results.baseline]
+    titles = ["Target", "Method", "Weight of its mix of concepts"]
+    titles += [f"Accuracy on that mix, difference to {baseline} [95% CI]"]
+    rows = [
+        (r.target, results.labels[r.variant], f"{r.weight:.2f}", signed(r.difference, r.low, r.high))
+        for r in concept_difficulty.target_weights(results).itertuples()
     ]
-    return pd.DataFrame(
-        {
-            "Target": rows.target,
-            "Method": rows.variant.map(results.labels),
-            "Weight of its mix of concepts": rows.weight.map("{:.2f}".format),
-            f"Accuracy on that mix, difference to {results.labels[results.baseline]} [95% CI]": differences,
-        }
-    )
+    return pd.DataFrame(rows, columns=titles)
 
 
 def searched(results: Results) -> pd.DataFrame:
     """Cross-validated accuracy of every point of the search, mean over tuning seeds."""
-    points = search.points(results)
-    means = [
-        mean_std({"mean": p["mean"]} | ({"std": p["std"]} if p["seeds"] > 1 else {})) for _, p in points.iterrows()
+    titles = ["Method", "Mean over targets (%)", *results.targets, "Benchmark (%)", "Seeds", "Best"]
+    numbers = [*(f"accuracy_{target}" for target in results.targets), "benchmark"]
+    rows = [
+        (p["label"], mean_std(p), *p[numbers].map(number), p["seeds"], _yes(p["chosen"]))
+        for _, p in search.points(results).iterrows()
     ]
-    columns = {"Method": points.label, "Mean over targets (%)": means}
-    columns |= {target: points[f"accuracy_{target}"].map(number) for target in results.targets}
-    columns |= {"Benchmark (%)": points.benchmark.map(number), "Seeds": points.seeds, "Best": points.chosen.map(_yes)}
-    return pd.DataFrame(columns)
+    return pd.DataFrame(rows, columns=titles)
 
 
 def svm_target(results: Results, column: Column) -> pd.DataFrame:
     """The table of one target in the form of Tables 2 to 4."""
     target, scores = column.title, column.scores
+    papers = {v: text for v in scores if (text := paper(results, target, v))}
     columns = {
         "Accuracy (%)": {v: mean_std(s) for v, s in scores.items()},
         f"Difference to {results.labels[results.baseline]} [95% CI]": {v: interval(s) for v, s in scores.items()},
         "Seeds": {v: s["n"] for v, s in scores.items()},
     }
-    if any(results.paper(target, v) for v in scores):
-        columns["Paper (%)"] = {v: paper(results, target, v) for v in scores}
-    return _by_method(results, columns, "SVM_{}")
+    return _by_method(results, columns | ({"Paper (%)": papers} if papers else {}), "SVM_{}")
 
 
 def svm_fits(results: Results) -> pd.DataFrame:
     """What every single fit chose and how it went; nothing that went wrong is averaged away."""
-    rows = results.svm
-    return pd.DataFrame(
-        {
-            "Target": rows.target,
-            "Method": rows.variant.map(results.labels),
-            "Seed": rows.seed,
-            "Draw": rows.draw,
-            "C": rows.C.map("{:g}".format),
-            "Validation (%)": rows.validation.map("{:.2f}".format),
-            "Test (%)": rows.accuracy.map("{:.2f}".format),
-            "C at the edge": rows.edge.map(_yes),
-            "Converged": rows.converged.map(_yes),
-        }
-    )
+    titles = ["Target", "Method", "Seed", "Draw", "C", "Validation (%)", "Test (%)", "C at the edge", "Converged"]
+    rows = []
+    for r in results.svm.itertuples():
+        chosen = f"{r.C:g}", f"{r.validation:.2f}", f"{r.accuracy:.2f}"
+        rows.append((r.target, results.labels[r.variant], r.seed, r.draw, *chosen, _yes(r.edge), _yes(r.converged)))
+    return pd.DataFrame(rows, columns=titles)
 
 
 def means(results: Results, columns: list[Column], form: str = "{}", digits: int = 2) -> pd.DataFrame:
@@ -279,34 +196,24 @@ def plateau(results: Results) -> pd.DataFrame:
 
     From the first evaluation that has 2/3 of the steps behind it to the last.
     """
-    means = results.finetune.groupby(["target", "variant", "step"], sort=False).test_error.mean()
     rows = []
-    for (target, variant), errors in means.groupby(level=[0, 1], sort=False):
-        errors = errors.droplevel([0, 1])
+    for (target, variant), course in results.finetune.groupby(["target", "variant"], sort=False):
+        errors = course.groupby("step").test_error.mean()
         late, last = errors.index[3 * errors.index >= 2 * errors.index[-1]][0], errors.index[-1]
-        rows.append(
-            {
-                "Target": target,
-                "Method": results.labels[variant],
-                "After 2/3 of the steps": f"{errors[late]:.2f} (step {late})",
-                "At the end": f"{errors[last]:.2f} (step {last})",
-                "Change": f"{errors[last] - errors[late]:+.2f}",
-            }
-        )
-    return pd.DataFrame(rows)
+        when = [f"{errors[step]:.2f} (step {step})" for step in (late, last)]
+        rows.append((target, results.labels[variant], *when, f"{errors[last] - errors[late]:+.2f}"))
+    return pd.DataFrame(rows, columns=["Target", "Method", "After 2/3 of the steps", "At the end", "Change"])
 
 
 def q0(results: Results) -> pd.DataFrame:
     """What another q0 does to the accuracy on each target: paired differences to the same method without it."""
-    changes = {variant: results.labels[base] for variant, base in summary.q0_changes(results).items()}
-    columns = {c.title: {v: interval(score) for v, score in c.scores.items()} for c in summary.q0_columns(results)}
-    return _by_method(results, {"Compared with": changes, **columns} if changes else {})
-
-
-def concepts(results: Results) -> pd.DataFrame:
-    """The benchmark's concepts."""
-    table = results.concepts.assign(q0=results.concepts.q0.map("{:.4f}".format))
-    return table.rename(columns=CONCEPT_TITLES)
+    changes = summary.q0_changes(results)
+    columns = {"Compared with": {variant: results.labels[base] for variant, base in changes.items()}}
+    for target in results.targets:
+        found = {variant: summary.scores(results, "svm", target, base) for variant, base in changes.items()}
+        cells = {variant: interval(scores[variant]) for variant, scores in found.items() if variant in scores}
+        columns |= {target: cells} if cells else {}
+    return _by_method(results, columns if changes else {})
 
 
 def maxima(results: Results) -> pd.DataFrame:
@@ -322,8 +229,8 @@ def suggestions(results: Results) -> pd.DataFrame:
             "Method": results.labels[row.variant],
             f"μ, first {row.batches} steps": f"{row.mu:.2f}",
             "μ, whole run": f"{row.mu_run:.2f}",
-            "Suggested": _slow_start(row.suggested_s, row.suggested_c) or "no slow start pays",
-            "In use": _slow_start(row.s, row.c) or "no slow start",
+            "Suggested": _slow_start(row.suggested_s, row.suggested_c, "no slow start pays"),
+            "In use": _slow_start(row.s, row.c, "no slow start"),
             "μ that it implies": f"{row.implied_mu:.1f}" if row.implied_mu > 0 else MISSING,
         }
         for row in results.suggestions.itertuples()
@@ -343,12 +250,11 @@ def smoothness(results: Results) -> pd.DataFrame:
         images = results.smoothness[results.smoothness.variant == variant]
         tau = (results.variants[variant].get("example") or {}).get("gradient", {}).get("tau")
         own = (images.gradient / (3 * images.L)).dropna()
-        row = {"Method": results.labels[variant], "Norm of the gradient": middle(images.gradient)}
-        row |= {"L_x": middle(images.L), "Largest L_x": f"{images.L.max():.2g}"}
-        row |= {"τ of Theorem 2": middle(own), "τ in use": f"{tau:g}" if tau else MISSING}
-        row["λ_w > L_x (%)"] = f"{100 * (3 * own > tau).mean():.0f}" if tau else MISSING
-        rows.append(row)
-    return pd.DataFrame(rows)
+        measured = middle(images.gradient), middle(images.L), f"{images.L.max():.2g}", middle(own)
+        in_use = (f"{tau:g}", f"{100 * (3 * own > tau).mean():.0f}") if tau else (MISSING, MISSING)
+        rows.append((results.labels[variant], *measured, *in_use))
+    titles = ["Method", "Norm of the gradient", "L_x", "Largest L_x", "τ of Theorem 2", "τ in use", "λ_w > L_x (%)"]
+    return pd.DataFrame(rows, columns=titles)
 
 
 def q_variance(results: Results) -> pd.DataFrame:
@@ -359,18 +265,9 @@ def q_variance(results: Results) -> pd.DataFrame:
     return pd.DataFrame({"Concept": found.index, "N/N_k": (1 / share).map("{:.1f}".format), **columns})
 
 
-def _slow_start(s: float, c: float) -> str:
-    """ "s = 100, c = 10"; nothing where there is none."""
-    return f"s = {s:.0f}, c = {c:.3g}" if s > 0 else ""
-
-
-def _by_method(results: Results, columns: dict[str, dict[str, str]], form: str = "{}") -> pd.DataFrame:
+def _by_method(results: Results, columns: dict[str, dict[str, Any]], form: str = "{}") -> pd.DataFrame:
     """A table with the methods as rows, from column title -> variant -> cell."""
     names = results.in_order({name for cells in columns.values() for name in cells})
     methods = [form.format(results.labels[name]) for name in names]
     cells = {title: [column.get(name, MISSING) for name in names] for title, column in columns.items()}
     return pd.DataFrame({"Method": methods, **cells})
-
-
-def _yes(flag: bool) -> str:
-    return "yes" if flag else "no"

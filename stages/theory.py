@@ -71,24 +71,11 @@ def regret(runs):
 
 def curves(params, suggested) -> pd.DataFrame:
     """h(s) for the paper's mu, without a variant, and for the one of each variant."""
-    frames = [paper_curves(params), *measured_curves(params, suggested)]
-    return pd.concat(frames).reindex(columns=["mu", "lam", "s", "h", "variant"])
-
-
-def paper_curves(params) -> pd.DataFrame:
-    s = steps_of_fig2(params)
-    return pd.concat(pd.DataFrame({"mu": mu, "lam": 1.0, "s": s, "h": theory.h(s, mu)}) for mu in params.theory.mu)
-
-
-def measured_curves(params, suggested):
-    s = steps_of_fig2(params)
-    for row in suggested.itertuples():
-        h = theory.h(s, row.mu, row.lam)
-        yield pd.DataFrame({"variant": row.variant, "mu": row.mu, "lam": row.lam, "s": s, "h": h})
-
-
-def steps_of_fig2(params) -> np.ndarray:
-    return np.unique(np.geomspace(2, params.theory.s_max, 300).astype(int))
+    s = np.unique(np.geomspace(2, params.theory.s_max, 300).astype(int))
+    given = [(mu, 1.0, None) for mu in params.theory.mu]
+    given += [(row.mu, row.lam, row.variant) for row in suggested.itertuples()]
+    frames = [{"mu": mu, "lam": lam, "s": s, "h": theory.h(s, mu, lam), "variant": name} for mu, lam, name in given]
+    return pd.concat(map(pd.DataFrame, frames))
 
 
 def maxima(params) -> pd.DataFrame:

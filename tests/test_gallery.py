@@ -7,8 +7,7 @@ import torch
 from conftest import COMPUTE, network
 
 from hrrl.gallery import panels
-from hrrl.gallery.choice import evenly, spread
-from hrrl.gallery.sheets import Album
+from hrrl.gallery.sheets import Album, evenly, spread
 from hrrl.methods.example.gradient import Gradient
 from hrrl.methods.interfaces import Perturbation
 from hrrl.train import runtime

@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from hrrl.data.images import Images
-from hrrl.gallery.choice import evenly, pixels, some, spread
-from hrrl.gallery.sheets import Album
+from hrrl.gallery.sheets import Album, evenly, pixels, some, spread
 from hrrl.methods.interfaces import Perturbation
 from hrrl.train.evaluation import GroupedData
 from hrrl.train.models import Classifier

@@ -1,12 +1,15 @@
-"""Sheets: several images side by side in one file that fits a phone's width."""
+"""Which images are shown, drawn by a seed, and their sheets: several side by side in one file for a phone's width."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torchvision.utils import make_grid
 
 from hrrl.data.decode import resize
+from hrrl.data.images import Images
 
 COLUMNS = 4  # images side by side: a phone is about 350 pixels wide
 LEAST, MOST = 84, 112  # pixels of an image on a sheet: smaller ones are enlarged in whole steps, larger ones reduced
@@ -47,3 +50,34 @@ def _arranged(tiles: torch.Tensor) -> torch.Tensor:
     tiles = torch.cat([tiles, torch.full_like(tiles[:, :1], 255)], 1)
     grid = make_grid(tiles, nrow=COLUMNS, padding=GAP)
     return grid if len(tiles) == 1 else grid[:, GAP:-GAP, GAP:-GAP]
+
+
+def spread(random: np.random.Generator, labels: np.ndarray, classes: list[int], n: int) -> np.ndarray:
+    """Positions of up to n images, as evenly over the classes as there are images, in the classes' order.
+
+    Args:
+        labels: (N,) class of each image.
+        classes: those to draw from.
+    """
+    shuffled = random.permutation(len(labels))
+    pools = {c: [i for i in shuffled if labels[i] == c] for c in classes}
+    chosen = [int(pool[k]) for k in range(n) for pool in pools.values() if k < len(pool)][:n]
+    return np.array(sorted(chosen, key=lambda i: classes.index(int(labels[i]))), np.int64)
+
+
+def some(random: np.random.Generator, items: list, n: int) -> list:
+    """n of the items, all where there are fewer, in their order."""
+    chosen = random.permutation(len(items))[:n]
+    return [items[i] for i in sorted(chosen)]
+
+
+def evenly(items: list, n: int) -> list:
+    """n of the items at even distances, the first and the last among them; all where there are fewer."""
+    positions = np.linspace(0, len(items) - 1, min(n, len(items))).round().astype(int)
+    return [items[i] for i in positions]
+
+
+def pixels(source: Images, indices: Iterable[int]) -> torch.Tensor:
+    """(n, 3, S, S) images of a source, uint8, as an evaluation sees them."""
+    rows = np.fromiter(indices, np.int64)
+    return next(source.eval_batches(len(rows), rows=rows))[0]

@@ -31,11 +31,12 @@ def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[
     try:
         values = pd.read_csv(tables / "runs.csv", keep_default_na=False)
         values = values.astype({"seed": int, "value": float})
-        svm, shares = _table(tables / "svm.csv"), _table(tables / "concepts.csv")
-        concepts = shares.rename(columns={title: column for column, title in CONCEPT_TITLES.items()})
+        svm, concepts = _table(tables / "svm.csv"), _table(tables / "concepts.csv")
+        concepts = concepts.rename(columns={title: column for column, title in CONCEPT_TITLES.items()})
         concepts = concepts.astype({"q0": float} | dict.fromkeys({"classes", "of"} & {*concepts}, int))
     except (OSError, ValueError, AttributeError, KeyError) as error:
         raise UserError(f"{folder}: holds no numbers of a run ({error}); takes a folder with tables/runs.csv") from None
+    premise, shares = _optional(tables / "premise_targets.csv"), _optional(tables / "target_concepts.csv")
     file = Path(folder, "claims.json")
     rows = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
     scored = list(dict.fromkeys(values.variant[values.measure == "svm"]))
@@ -47,9 +48,9 @@ def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[
         targets=list(dict.fromkeys(values.target[values.measure == "svm"])),
         variants={name: {"example": None, "concept": None} for name in trained},
         compared=scored,
-        shifts=shifts or _shifts(tables / "premise_targets.csv"),
+        shifts=shifts or dict(zip(premise.get("Target", []), premise.get("Differs in", []), strict=True)),
         concepts=concepts,
-        target_concepts=_shares(tables / "target_concepts.csv"),
+        target_concepts=None if shares.empty else shares.astype({"share": float}),
         search=_search(tables / "search.csv"),
     )
     results.labels |= dict(zip(scored, svm.Method.str.removeprefix("SVM_"), strict=True))
@@ -87,10 +88,10 @@ def _image_errors(row: dict) -> list[tuple[tuple, float]]:
 
 def _q(path: Path, results: Results, values: pd.DataFrame) -> pd.DataFrame | None:
     """Rows of q after the last epoch, the mean over seeds in each, where only the table has it."""
-    if values.measure.str.startswith("q_").any() or not path.is_file():
+    table, names = _optional(path), {label: name for name, label in results.labels.items()}
+    if values.measure.str.startswith("q_").any() or table.empty:
         return None
-    names = {label: name for name, label in results.labels.items()}
-    table = _table(path).melt("Method", var_name="measure")
+    table = table.melt("Method", var_name="measure")
     table = table.assign(variant=table.Method.map(names), value=table.value.str.split().str[0].astype(float), target="")
     runs = values[["variant", "seed"]].drop_duplicates()
     return table.assign(measure="q_" + table.measure).drop(columns="Method").merge(runs, on="variant")
@@ -98,23 +99,18 @@ def _q(path: Path, results: Results, values: pd.DataFrame) -> pd.DataFrame | Non
 
 def _search(path: Path) -> pd.DataFrame | None:
     """The points of a search as its table has them, one row for the mean over tuning seeds."""
-    if not path.is_file():
+    table = _optional(path)
+    if table.empty:
         return None
-    table = _table(path)
     points = table.Method.str.extract(LABEL).astype(float).set_axis(["tau", "lam"], axis=1)
     scores = table[table.columns[2:-3]].astype(float).add_prefix("accuracy_")
     return points.assign(seed=0, benchmark=table["Benchmark (%)"].astype(float)).join(scores)
 
 
-def _shifts(path: Path) -> dict[str, str]:
-    table = _table(path) if path.is_file() else pd.DataFrame(columns=["Target", "Differs in"])
-    return dict(zip(table.Target, table["Differs in"], strict=True))
-
-
-def _shares(path: Path) -> pd.DataFrame | None:
-    return pd.read_csv(path, keep_default_na=False) if path.is_file() else None
-
-
 def _table(path: Path) -> pd.DataFrame:
     """A table of the report, as text."""
     return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _optional(path: Path) -> pd.DataFrame:
+    return _table(path) if path.is_file() else pd.DataFrame()

@@ -45,7 +45,11 @@ METHOD, OTHERS = 95, 90  # percent that are to be found
 TESTS = {  # what finds the mistakes of a module, the quickest and nearest first
     "hrrl/methods/simplex.py": "test_objective",
     "hrrl/methods/interfaces.py": "test_objective test_reference test_waits",
-    "hrrl/methods/input_gradient.py": "test_objective test_inputgrad",
+    "hrrl/methods/input_gradient.py": "test_inputgrad::test_the_model_inside_is_asked_in_inference_mode_too "
+    "test_inputgrad::test_a_sure_predictions_gradient_survives_float16 "
+    "test_objective::test_a_gradient_of_any_size_is_normalised "
+    "test_inputgrad::test_labels_are_integers_of_any_width_and_images_floats "
+    "test_inputgrad::test_unusual_structures_are_computed_as_they_stand",
     "hrrl/methods/concept/hrrl.py": "test_objective test_regret test_reference",
     "hrrl/methods/concept/group_dro.py": "test_methods",
     "hrrl/methods/concept/cvar.py": "test_methods",
@@ -61,7 +65,7 @@ TESTS = {  # what finds the mistakes of a module, the quickest and nearest first
     "test_training::test_the_course_of_a_run_can_be_read_while_it_goes test_training::test_low_precision_trains "
     "test_training::test_live_curves_are_the_runs_and_change_nothing",
     "hrrl/train/evaluation.py": "test_reference",
-    "hrrl/transfer/robustness.py": "test_reference test_measurements",
+    "hrrl/transfer/robustness.py": "test_reference",
     "hrrl/train/fixed_step_batches.py": "test_rounds",
     "hrrl/methods/q_history.py": "test_trace test_reference",
     "hrrl/transfer/svm.py": "test_svm",
@@ -70,13 +74,18 @@ TESTS = {  # what finds the mistakes of a module, the quickest and nearest first
     "hrrl/methods/regret.py": "test_regret",
     "hrrl/data/augment.py": "test_batches",
     "hrrl/data/loading.py": "test_batches test_data",
-    "stages/search.py": "test_measurements",
-    "stages/robustness.py": "test_measurements",
-    "stages/pretrain.py": "test_measurements",
-    "stages/features.py": "test_measurements",
-    "stages/finetune.py": "test_measurements",
-    "stages/svm.py": "test_measurements",
-    "stages/theory.py": "test_measurements",
+    "stages/search.py": "test_measurements::test_a_point_of_the_search_is_scored_on_training_parts "
+    "test_measurements::test_the_most_iterations_are_those_of_the_settings",
+    "stages/robustness.py": "test_measurements::test_robustness_is_accuracy_on_moved_images_and_of_concepts",
+    "stages/pretrain.py": "test_measurements::test_pretraining_is_algorithm_1_from_the_seeds_weights",
+    "stages/features.py": "test_measurements::test_features_are_what_the_last_layer_gets",
+    "stages/finetune.py": "test_measurements::test_fine_tuning_is_sgd_from_the_pretrained_weights",
+    "stages/svm.py": "test_measurements::test_scores_are_scikit_learns "
+    "test_measurements::test_the_most_iterations_are_those_of_the_settings",
+    "stages/theory.py": "test_measurements::test_theorem_3s_suggestions_are_of_the_longest_gradients "
+    "test_measurements::test_mu_is_of_the_first_batches_and_of_the_longest_of_several_seeds "
+    "test_measurements::test_regret_along_the_run_is_that_of_its_records "
+    "test_measurements::test_curves_are_h_of_the_papers_and_the_measured_mu",
 }
 PROJECT = {"hrrl", "stages", "scripts", "conftest", "reference", "pages", "benchmarks"}
 STRICT = ("hrrl/methods/", "hrrl/objective.py", "hrrl/report/claims.py")
@@ -418,7 +427,7 @@ def run_pytest(tests: str, folder: Path, plugins: list) -> int:
     ]
     options = ["-x", "-s", f"--config-file={ROOT}/pyproject.toml", f"--rootdir={ROOT}", f"--basetemp={folder}/tests"]
     options += ["-p", "no:cacheprovider", "-p", "no:unraisableexception", "-p", "no:threadexception"]
-    options += ["-q", "--no-header", "--no-summary", "--disable-warnings", "--color=no"]
+    options += ["-q", "--no-header", "--no-summary", "--disable-warnings", "--color=no", "--tb=native"]
     return int(pytest.main([*options, *files], plugins))
 
 
@@ -441,6 +450,8 @@ def survivors(tests: str, chosen: list[Mutant], show: bool) -> tuple[list[str], 
     found = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
         folder = Path(name)
+        if chosen and chosen[0].module.startswith("stages/"):  # whose tests then run that stage alone
+            os.environ["HRRL_TESTS_MADE"] = f"{folder}/made{os.pathsep}{Path(chosen[0].module).stem}"
         pid = os.fork()
         if not pid:
             code = FAILED

@@ -1,10 +1,13 @@
 """The fast input gradient is the plain one: same numbers, and nothing of the model is touched."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from hrrl import fast
 from hrrl.fast import folding
 from hrrl.objective import input_gradient, perturb
 from hrrl.train import models
@@ -186,5 +189,76 @@ def test_inference_mode_is_no_obstacle(precision):
 def test_labels_are_integers_of_any_width_and_images_floats():
     model, x, y = network("quick")
     assert torch.equal(perturb(model, x, y.int(), 0.1), perturb(model, x, y, 0.1))
+    soft = F.one_hot(y, 4) * 0.9 + 0.025
+    assert torch.allclose(input_gradient(model, x, soft), plain_gradient(model.eval(), x, soft), rtol=1e-3, atol=1e-6)
     with pytest.raises(TypeError, match=r"floats in \[0, 1\] only, got torch.uint8"):
         perturb(model, (255 * x).to(torch.uint8), y, 0.1)
+
+
+class Tiny(nn.Module):
+    """Logits of a linear layer, in an output as Hugging Face's; ``factor`` makes predictions sure."""
+
+    def __init__(self, dtype=torch.float32, factor=1.0):
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear, self.dtype, self.factor, self.seen = nn.Linear(3 * 4 * 4, 4), dtype, factor, []
+
+    def forward(self, x):
+        logits = self.factor * self.linear(x.flatten(1)).to(self.dtype)
+        if logits.requires_grad:
+            logits.register_hook(self.seen.append)
+        return SimpleNamespace(logits=logits)
+
+
+class Around(nn.Module):
+    """What wraps a model, as torch.compile does."""
+
+    def __init__(self, model):
+        super().__init__()
+        self._orig_mod = model
+
+    def forward(self, x):
+        raise AssertionError("the model itself is to be asked")
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_the_model_inside_is_asked_in_inference_mode_too(on):
+    model, x, y = Tiny(), torch.rand(5, 3, 4, 4), torch.tensor([0, 1, 2, 3, 0])
+    error = torch.softmax(model(x).logits.detach().double(), 1) - F.one_hot(y, 4)
+    expected = (error @ model.linear.weight.detach().double()).view_as(x)
+    fast.use(on)
+    try:
+        with torch.inference_mode():
+            found = input_gradient(Around(model), x + 0, y + 0)
+    finally:
+        fast.use(True)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-7)
+    assert (model in folding._chains) == on
+    given = x.clone()
+    assert torch.equal(input_gradient(model, given, y), found)
+    assert not given.requires_grad
+
+
+def test_a_sure_predictions_gradient_survives_float16():
+    """Each example's is scaled by a power of two of its own, to between 128 and 256 where it enters float16."""
+    model, x, y = Tiny(torch.float16, 6.0), torch.rand(6, 3, 4, 4), torch.tensor([0, 1, 2, 3, 0, 1])
+    model.linear.bias.data = torch.tensor([3.0, 0.0, 0.2, 0.0])
+    with torch.no_grad():
+        model.linear.weight *= 0.1
+        logits = model(x).logits.float()  # the losses' precision
+    error = (torch.softmax(logits, 1) - F.one_hot(y, 4)).double()
+    assert error[0].abs().max() < 1e-6 < 0.5 < error[1].abs().max()  # float16's least number is 6e-8
+    expected = 6 * (error @ model.linear.weight.detach().double()).view_as(x)
+    found = input_gradient(model, x, y)
+    assert found.dtype == torch.float32
+    for a, b in zip(found.double(), expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=2e-3 * float(b.abs().max()))
+    [seen] = model.seen
+    assert all(128 < float(entry) <= 256 for entry in seen.abs().amax(1))
+    model.linear.weight.data.zero_()  # logits are the biases, and errors multiples of a quarter: nothing is rounded
+    model.linear.bias.data.zero_()
+    model.linear.weight.data[1] = 1.0
+    x = torch.zeros(2, 3, 4, 4)
+    assert input_gradient(model, x, torch.tensor([0, 1])).flatten(1)[:, 0].tolist() == [6 * 0.25, 6 * -0.75]
+    model.linear.bias.data = torch.tensor([1e3, 0.0, 0.0, 0.0])
+    assert torch.equal(input_gradient(model, x, torch.tensor([0, 0])), x)  # surer than float32 can tell

@@ -6,6 +6,8 @@ the files of those are no images. What they write is compared with tests/referen
 
 import contextlib
 import json
+import os
+import shutil
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,6 +53,7 @@ from hrrl.methods.concept.hrrl import ConceptDistribution
 from hrrl.settings import schema as schema
 from hrrl.train import models
 
+MADE = "HRRL_TESTS_MADE"  # environment variable: where to keep what all stages made, and the stage to run again then
 SEED, TUNING = 3, 7
 CONCEPTS, NAMES = [0, 0, 0, 0, 1, 0, 1, 1, 2, 0], ["many", "some", "few"]
 COUNTS = [60, 30, 10]
@@ -101,7 +104,7 @@ def write_params(folder: Path) -> None:
 
     datasets = {"digits": named({"kind": "digits", "train": "train[:10]", "test": "test[:6]"}, range(10))}
     for target, digits in TARGETS.items():
-        datasets[target] = named({"kind": "imagefolder", "root": str(folder / target)}, digits)
+        datasets[target] = named({"kind": "imagefolder", "root": target}, digits)
     hrrl = {"lam": 0.5, "c": 2.0, "s": 4, "q0": "target:large"}
     runs = {step: ["erm", "hrrl"] for step in ("pretrain", "svm", "finetune")} | {
         "given": ["erm"],
@@ -153,10 +156,34 @@ def write_params(folder: Path) -> None:
     )
 
 
+def without_test_parts(params) -> list[tuple]:
+    """(stage, arguments) of the cells that need no test image of a target, in dvc.yaml's order."""
+    points = [(point, str(TUNING)) for point in params.search.points]
+    runs = [(variant, str(SEED)) for variant in params.runs.pretrain]
+    cells = [(stage, point) for stage in (search_model, search) for point in points]
+    cells += [(given, ("erm",)), (select, ("hrrl",))]
+    return cells + [(stage, run) for stage in (pretrain, robustness) for run in runs] + [(theory, ())]
+
+
+def final_scores(params) -> list[tuple]:
+    return [(stage, (variant, str(SEED))) for stage in (features, svm, finetune) for variant in params.runs.svm]
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
     """A folder in which every stage has run; the targets' test images were none until the final scores."""
     folder = tmp_path_factory.mktemp("project")
+    made, _, stage = os.environ.get(MADE, "").rpartition(os.pathsep)
+    if os.path.isdir(made):
+        one_stage_again(folder, made, stage)
+    else:
+        every_stage(folder)
+        if made:
+            shutil.copytree(folder, made)
+    return folder
+
+
+def every_stage(folder: Path) -> None:
     write_params(folder)
     with contextlib.chdir(folder):
         resolve.main(schema.load())
@@ -167,24 +194,25 @@ def project(tmp_path_factory) -> Path:
         for file in kept:
             file.write_bytes(b"no image")
         concepts.main(params)
-        for point in params.search.points:
-            search_model.main(params, point, str(TUNING))
-            search.main(params, point, str(TUNING))
-        given.main(params, "erm")
-        select.main(params, "hrrl")
-        for variant in params.runs.pretrain:
-            pretrain.main(params, variant, str(SEED))
-            robustness.main(params, variant, str(SEED))
-        theory.main(params)
+        for stage, arguments in without_test_parts(params):
+            stage.main(params, *arguments)
         with pytest.raises(UserError, match=r"has 8 bytes, the manifest says"):
             features.main(params, "erm", str(SEED))
         for file, content in kept.items():
             file.write_bytes(content)
-        for variant in params.runs.svm:
-            features.main(params, variant, str(SEED))
-            svm.main(params, variant, str(SEED))
-            finetune.main(params, variant, str(SEED))
-    return folder
+        for stage, arguments in final_scores(params):
+            stage.main(params, *arguments)
+
+
+def one_stage_again(folder: Path, made: str, name: str) -> None:
+    """In a copy of a folder that is made, for benchmarks/mutants.py, whose mistakes are in that stage."""
+    shutil.copytree(made, folder, dirs_exist_ok=True)
+    shutil.rmtree(folder / ("models" if name == "pretrain" else f"data/{name}"))
+    with contextlib.chdir(folder):
+        params = read_params()
+        for stage, arguments in without_test_parts(params) + final_scores(params):
+            if stage.__name__ == f"stages.{name}":
+                stage.main(params, *arguments)
 
 
 @pytest.fixture
@@ -363,7 +391,7 @@ def test_the_most_iterations_are_those_of_the_settings(max_iter):
 
 
 @pytest.mark.parametrize("variant", RUNS)
-def test_robustness_is_accuracy_on_moved_images_and_by_concept_on_clean_ones(variant):
+def test_robustness_is_accuracy_on_moved_images_and_of_concepts(variant):
     found = paths.read_json(paths.measured("robustness", variant, SEED, ".json"))
     net, (x, y) = model_of(variant), reference.digits("test", 6)
     rows = [reference.measured(net, reference.moved(net, x, y, step), y, CONCEPTS, NAMES) for step in STEPS]

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import reference
 import torch
+from torch.overrides import TorchFunctionMode
 
-from hrrl.methods.simplex import project_simplex
+from hrrl.methods.simplex import prefix_sums, project_simplex
 from hrrl.objective import ConceptDistribution, GroupWeighting, normalised, perturb
 from hrrl.train import models
 
@@ -20,6 +21,7 @@ def test_projection_equals_bisection(K, scale):
     np.testing.assert_allclose(w.numpy(), reference.projection(v), atol=1e-12)
     assert w.sum() == pytest.approx(1, abs=1e-12)
     assert (w >= 0).all()
+    torch.testing.assert_close(prefix_sums(w), torch.from_numpy(w.numpy().cumsum()))
 
 
 def test_projection_keeps_dtype_and_points_of_the_simplex():
@@ -106,6 +108,33 @@ def test_state_goes_on_where_it_was():
 def test_a_concept_may_be_the_only_one_or_have_no_share_of_q0():
     assert GroupWeighting([7]).q.tolist() == [1.0]
     assert ConceptDistribution([1, 1], 1.0, q0=[1.0, 0.0]).q.tolist() == [1.0, 0.0]
+
+
+class Called(TorchFunctionMode):
+    """The names of torch's functions that are called inside."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        self.names = {*getattr(self, "names", ()), function.__name__}
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_sums_of_prefixes_are_deterministic_on_other_devices(device):
+    """PyTorch's cumsum is not, on a GPU; on the CPU it is, and the quicker one."""
+    with Called() as called:
+        assert project_simplex(torch.tensor([0.5, 0.7], device=device)).shape == (2,)
+    assert ("cumsum" in called.names, "tril" in called.names) == (device == "cpu", device != "cpu")
+
+
+def test_q_keeps_its_place_without_a_wait_where_it_would_not_be_finite():
+    """What a q on a GPU does, here with numbers of the CPU."""
+    weighting = GroupWeighting([1, 1])
+    old, wrong = torch.tensor([0.5, 0.5]), torch.tensor([0.5, float("nan")])
+    for new, kept, lost in ((old + 1, old + 1, False), (wrong, old, True), (-old, -old, True)):
+        assert torch.equal(weighting._finite_or(old, new), kept)
+        assert bool(weighting.lost) == lost
+    with pytest.raises(FloatingPointError, match="q stays as it was"):
+        weighting.check()
 
 
 def test_q_goes_where_its_batches_are():
@@ -290,7 +319,8 @@ def test_moved_images_are_detached_and_exact_in_float64(tau, std):
     moved = perturb(model, x, torch.tensor([1, 0, 3, 9]), tau, std=std)
     assert not moved.requires_grad
     pixels = (moved - x.detach()) * torch.tensor(std or [1.0] * 3, dtype=torch.float64).view(3, 1, 1)
-    torch.testing.assert_close(pixels.flatten(1).norm(dim=1), torch.full((4,), tau, dtype=torch.float64))
+    lengths = torch.full((4,), tau, dtype=torch.float64)
+    torch.testing.assert_close(pixels.flatten(1).norm(dim=1), lengths, rtol=1e-12, atol=0)
 
 
 def test_no_step_and_no_gradient_leave_the_images(classifier, batch):

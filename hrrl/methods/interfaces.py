@@ -118,10 +118,14 @@ class GroupWeighting:
         Raises:
             FloatingPointError: it is not, at once on the CPU; elsewhere, where it costs a wait, :meth:`check` says so.
         """
-        if new.device.type == "cpu":
-            if not np.isfinite(new.numpy()).all():
-                raise FloatingPointError(NOT_FINITE)
-            return new
+        if new.device.type != "cpu":
+            return self._finite_or(old, new)
+        if not np.isfinite(new.numpy()).all():
+            raise FloatingPointError(NOT_FINITE)
+        return new
+
+    def _finite_or(self, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        """The same on any device, without a wait and without an error."""
         finite = new.isfinite().all()
         self.lost = self.lost | ~finite
         return torch.where(finite, new, old)

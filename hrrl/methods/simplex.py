@@ -19,10 +19,14 @@ def project_simplex(v: torch.Tensor) -> torch.Tensor:
     if v.ndim != 1 or len(v) == 0:
         raise ValueError(f"project_simplex takes a vector of at least one number, got shape {tuple(v.shape)}")
     # The projection does not change when all entries move together; without it, large entries would cancel.
-    u = v.double() - v.max().double()
+    u = v.double() - v.max()
     descending = u.sort(descending=True).values
-    # CUDA's own sums of prefixes are not deterministic.
-    sums = descending.cumsum(0) if u.device.type == "cpu" else descending.expand(len(u), -1).tril().sum(1)
+    sums = descending.cumsum(0) if u.device.type == "cpu" else prefix_sums(descending)
     excess = (sums - 1) / torch.arange(1, len(u) + 1, device=u.device, dtype=u.dtype)
     support = (descending > excess).sum()  # a prefix: the entries that stay positive
     return (u - excess.take(support - 1)).clamp_(min=0).to(v.dtype)
+
+
+def prefix_sums(v: torch.Tensor) -> torch.Tensor:
+    """(K,) sums of the first 1, 2, ..., K entries of (K,) numbers; CUDA's own ``cumsum`` is not deterministic."""
+    return v.expand(len(v), -1).tril().sum(1)

@@ -100,9 +100,11 @@ def test_state_goes_on_where_it_was():
     assert whole.t == second.t == 6
     plain = GroupWeighting([3, 1])
     plain.update(LOSSES[:2], CONCEPTS[1:3])
-    state = plain.state_dict()
+    state, resumed = plain.state_dict(), GroupWeighting([3, 1])
+    resumed.load_state_dict(state)
     state["q"].zero_()  # the caller's own
-    assert (plain.q.tolist(), plain.t) == ([0.75, 0.25], 1)
+    for weighting in (plain, resumed):
+        assert (weighting.q.tolist(), weighting.t) == ([0.75, 0.25], 1)
 
 
 def test_a_concept_may_be_the_only_one_or_have_no_share_of_q0():
@@ -281,9 +283,9 @@ def test_perturbation_leaves_the_model_alone(classifier, batch):
 
 @pytest.mark.parametrize("size", [1e-30, 1e-3, 1e30])
 def test_a_gradient_of_any_size_is_normalised(size):
-    """Whose squares float32 cannot hold; and a zero one stays zero."""
-    g = torch.tensor([[[[3.0, 0.0], [0.0, -4.0]]], [[[0.0, 0.0], [0.0, 0.0]]]]) * size
-    expected = torch.tensor([[[[0.6, 0.0], [0.0, -0.8]]], [[[0.0, 0.0], [0.0, 0.0]]]])
+    """Whose squares float32 cannot hold, over all channels; and a zero one stays zero."""
+    g = torch.tensor([[[[3.0]], [[-4.0]]], [[[-3.0]], [[-4.0]]], [[[0.0]], [[0.0]]]]) * size
+    expected = torch.tensor([[[[0.6]], [[-0.8]]], [[[-0.6]], [[-0.8]]], [[[0.0]], [[0.0]]]])
     torch.testing.assert_close(normalised(g), expected)
     assert normalised(torch.full((1, 3, 2, 2), 0.5, dtype=torch.bfloat16)).dtype == torch.float32
 

@@ -31,6 +31,7 @@ import tempfile
 import time
 import tomllib
 import types
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,7 @@ class Mutant:
     outer: str  # the function or method that it is in the body of; none where it is run by the import
     place: tuple  # of the changed node, and which of its changes it is
     number: int
+    which: int  # of those in the function that read alike, from 1
 
     def compiled(self) -> types.CodeType:
         """The module with the mistake."""
@@ -128,8 +130,8 @@ class Mutant:
         return compile(ast.fix_missing_locations(tree), str(ROOT / self.module), "exec")
 
     @property
-    def name(self) -> tuple[str, ...]:
-        return self.module, self.function, self.before, self.after
+    def name(self) -> tuple:
+        return self.module, self.function, self.before, self.after, self.which
 
     def __str__(self) -> str:
         return f"{self.module}:{self.line} {self.function}: {self.before}  ->  {self.after}"
@@ -138,11 +140,13 @@ class Mutant:
 def mutants(module: str) -> list[Mutant]:
     """All mistakes of our kinds that can be made in a module."""
     tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
-    found = []
+    found, alike = [], Counter[tuple[str, ...]]()
     for path, node, function in places(tree, (), ""):
         for i, changed in enumerate(changes(node)):
             before, after = (ast.unparse(part).partition("\n")[0] for part in (node, changed))
-            found.append(Mutant(module, function, node.lineno, before, after, outer(tree, path), path, i))
+            alike[function, before, after] += 1
+            which = alike[function, before, after]
+            found.append(Mutant(module, function, node.lineno, before, after, outer(tree, path), path, i, which))
     return found
 
 
@@ -500,10 +504,12 @@ def measure(module: str, sample: int, show: bool) -> dict:
     }
 
 
-def equivalent(module: str) -> dict[tuple[str, ...], str]:
-    """(function, before, after) of the mutants that change nothing, with the reason."""
+def equivalent(module: str) -> dict[tuple, str]:
+    """(function, before, after, which) of the mutants that change nothing, with the reason."""
     entries = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8")).get("mutant", []) if EQUIVALENT.exists() else []
-    return {(e["function"], e["before"], e["after"]): e["why"] for e in entries if e["module"] == module}
+    return {
+        (e["function"], e["before"], e["after"], e.get("which", 1)): e["why"] for e in entries if e["module"] == module
+    }
 
 
 def changed(base: str) -> list[str]:

@@ -20,6 +20,7 @@ from stages import (
     manifest,
     paths,
     pretrain,
+    report,
     resolve,
     robustness,
     search,
@@ -160,7 +161,8 @@ def without_test_parts(params) -> list[tuple]:
     """(stage, arguments) of the cells that need no test image of a target, in dvc.yaml's order."""
     points = [(point, str(TUNING)) for point in params.search.points]
     runs = [(variant, str(SEED)) for variant in params.runs.pretrain]
-    cells = [(stage, point) for stage in (search_model, search) for point in points]
+    cells: list[tuple] = [(concepts, ())]
+    cells += [(stage, point) for stage in (search_model, search) for point in points]
     cells += [(given, ("erm",)), (select, ("hrrl",))]
     return cells + [(stage, run) for stage in (pretrain, robustness) for run in runs] + [(theory, ())]
 
@@ -193,7 +195,6 @@ def every_stage(folder: Path) -> None:
         kept = {file: file.read_bytes() for target in TARGETS for file in (folder / target / "test").rglob("*.png")}
         for file in kept:
             file.write_bytes(b"no image")
-        concepts.main(params)
         for stage, arguments in without_test_parts(params):
             stage.main(params, *arguments)
         with pytest.raises(UserError, match=r"has 8 bytes, the manifest says"):
@@ -207,7 +208,7 @@ def every_stage(folder: Path) -> None:
 def one_stage_again(folder: Path, made: str, name: str) -> None:
     """In a copy of a folder that is made, for benchmarks/mutants.py, whose mistakes are in that stage."""
     shutil.copytree(made, folder, dirs_exist_ok=True)
-    shutil.rmtree(folder / ("models" if name == "pretrain" else f"data/{name}"))
+    shutil.rmtree(folder / ("models" if name == "pretrain" else f"data/{name}"), ignore_errors=True)
     with contextlib.chdir(folder):
         params = read_params()
         for stage, arguments in without_test_parts(params) + final_scores(params):
@@ -394,6 +395,7 @@ def test_the_most_iterations_are_those_of_the_settings(max_iter):
 def test_robustness_is_accuracy_on_moved_images_and_of_concepts(variant):
     found = paths.read_json(paths.measured("robustness", variant, SEED, ".json"))
     net, (x, y) = model_of(variant), reference.digits("test", 6)
+    x = x.clone()
     rows = [reference.measured(net, reference.moved(net, x, y, step), y, CONCEPTS, NAMES) for step in STEPS]
     assert [row["step_size"] for row in found["steps"]] == STEPS
     assert [row["accuracy"] for row in found["steps"]] == pytest.approx([row["val_accuracy"] for row in rows])
@@ -405,6 +407,15 @@ def test_robustness_is_accuracy_on_moved_images_and_of_concepts(variant):
         for step, row in zip(STEPS, rows, strict=True):
             right = np.unpackbits(kept[f"{step:g}"], count=len(y))
             assert 100 * right.mean() == pytest.approx(row["val_accuracy"])
+    losses = torch.nn.functional.cross_entropy(net(x.requires_grad_()), y, reduction="none")
+    (gradient,) = torch.autograd.grad(losses.sum(), x)
+    with np.load(paths.measured("smoothness", variant, SEED, ".npz")) as kept:
+        np.testing.assert_allclose(kept["gradient"], gradient.flatten(1).norm(dim=1), rtol=1e-3, atol=1e-6)
+        assert kept["L"].shape == (60,)
+        for k, factor in enumerate(kept["variance_factors"]):
+            of = losses.detach().double()[[CONCEPTS[label] == k for label in y.tolist()]].numpy()
+            expected = (sum(COUNTS) / COUNTS[k] * np.mean(of**2) - np.mean(of) ** 2) / np.var(of)
+            assert factor == pytest.approx(expected, rel=1e-2)
 
 
 @pytest.mark.parametrize("variant", RUNS)
@@ -480,6 +491,71 @@ def test_the_best_point_on_training_parts_is_selected():
     assert select.cell(params, point, TUNING) == paths.read_json(paths.searched(point, TUNING))
     fewer = select.cell(SimpleNamespace(**params | {"targets": ["large"]}), point, TUNING)
     assert list(fewer["targets"]) == ["large"]
+
+
+def test_a_report_gathers_what_the_stages_wrote():
+    """Each number of each file in the place that its file's name says; all files differ."""
+    params = read_params()
+    found = report.gather(params)
+    runs, row_of = list(RUNS), found.svm.set_index(["target", "variant", "seed", "draw"])
+    assert (found.compared, list(found.variants), found.headline) == (runs, runs, "hrrl")
+    assert found.variants["hrrl"] == paths.read_json(paths.selected("hrrl"))
+    for variant in runs:
+        scores = paths.read_json(paths.measured("svm", variant, SEED) / "scores.json")
+        for target in TARGETS:
+            for i, draw in enumerate(scores[target]["draws"]):
+                row = row_of.loc[target, variant, SEED, i]
+                assert [row[key] for key in ("accuracy", "validation", "C", "edge", "converged")] == [
+                    *(draw[key] for key in ("accuracy", "validation_accuracy", "C", "edge")),
+                    all(draw["converged"].values()),
+                ]
+        for where, measured in (
+            (found.correct, paths.measured("svm", variant, SEED) / "hits.npz"),
+            (found.finetune_correct, paths.measured("finetune", variant, SEED, ".npz")),
+        ):
+            with np.load(measured) as kept:
+                for target in TARGETS:
+                    np.testing.assert_array_equal(where[target, variant, SEED], kept[target])
+        for frame, file in (
+            (found.history, paths.model_folder(variant, SEED) / "history.csv"),
+            (found.finetune, paths.measured("finetune", variant, SEED, ".csv")),
+        ):
+            own = frame[(frame.variant == variant) & (frame.seed == SEED)]
+            expected = pd.read_csv(file)
+            np.testing.assert_array_equal(own[expected.columns].to_numpy(), expected.to_numpy())
+        robust = paths.read_json(paths.measured("robustness", variant, SEED, ".json"))
+        rows = found.robustness[found.robustness.variant == variant]
+        pairs = dict(zip(rows.step_size, rows.accuracy, strict=True))
+        assert pairs == {row["step_size"]: row["accuracy"] for row in robust["steps"]}
+        moved = found.moved_correct[variant, SEED]
+        assert {size: 100 * hits.mean() for size, hits in moved.items()} == pytest.approx(pairs)
+        rows = found.concept_accuracy[found.concept_accuracy.variant == variant]
+        assert dict(zip(rows.concept, rows.accuracy, strict=True)) == robust["concepts"]
+        of = np.array(found.validation_concepts)
+        for k, name in enumerate(NAMES):
+            assert 100 * moved[0.0][of == k].mean() == pytest.approx(robust["concepts"][name])
+        with np.load(paths.measured("smoothness", variant, SEED, ".npz")) as kept:
+            rows = found.smoothness[found.smoothness.variant == variant]
+            assert (rows.gradient.tolist(), rows.L.tolist()) == (kept["gradient"].tolist(), kept["L"].tolist())
+            rows = found.variances[found.variances.variant == variant]
+            assert dict(zip(rows.concept, rows.factor, strict=True)) == dict(
+                zip(NAMES, kept["variance_factors"], strict=True)
+            )
+    for point, row in zip(params.search.points, found.search.to_dict("records"), strict=True):
+        cell = paths.read_json(paths.searched(point, TUNING))
+        assert {target: row[f"accuracy_{target}"] for target in TARGETS} == cell["targets"]
+        assert (row["seed"], row["benchmark"]) == (TUNING, cell["benchmark"])
+        numbers = {key: row[key] for key in ("tau", "lam") if row[key] == row[key]}
+        assert numbers == {key: cell[key] for key in ("tau", "lam") if cell[key] is not None}
+    points = found.search_steps[found.search_steps.tau == 0.3]
+    cell = paths.read_json(paths.searched("tau0.3_lam0.5", TUNING))
+    assert dict(zip(points.step_size, points.accuracy, strict=True)) == {
+        row["step_size"]: row["accuracy"] for row in cell["steps"]
+    }
+    points = found.search_concepts[found.search_concepts.tau == 0.3]
+    assert dict(zip(points.concept, points.accuracy, strict=True)) == cell["concepts"]
+    fewer = report.gather(type(params)(params | {"targets": ["large"]}))
+    assert set(fewer.finetune.target) == set(fewer.svm.target) == {"large"}
 
 
 # --------------------------------------------------------------------------------------------------------------- theory

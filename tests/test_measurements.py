@@ -29,7 +29,7 @@ from stages import (
     svm,
     theory,
 )
-from stages.common import read_params
+from stages.common import plain, read_params
 from stages.inputs import start
 
 import numpy as np
@@ -370,6 +370,24 @@ def test_concepts_are_counted_on_training_parts():
             expected[NAMES[CONCEPTS[digit]]] += number / sum(TRAIN[: len(digits)])
         found = shares[shares.target == target].set_index("concept").share.to_dict()
         assert found == pytest.approx({name: share for name, share in expected.items() if share})
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("empirical", [0.6, 0.3, 0.1]),
+        ("uniform", [1 / 3] * 3),
+        ({"few": 0.2, "many": 0.3, "some": 0.5}, [0.3, 0.5, 0.2]),
+        ("target:large", LARGE_Q0),
+        (None, None),
+    ],
+)
+def test_a_reference_distribution_is_in_the_concepts_order(setting, expected):
+    variant = {"example": None, "concept": {"hrrl": {"lam": 1.0, "q0": setting}}}
+    paths.write_json(paths.resolved("variants", "other"), variant)
+    params, table = read_params(), pd.read_csv(paths.CONCEPTS / "concepts.csv")
+    found = concepts.q0(params, "other", table, plain(params.concepts))
+    assert found is expected or found == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("max_iter", [1, 10_000])

@@ -138,9 +138,15 @@ def test_group_dro_neither_overflows_nor_forgets_a_concept(setting):
     method.update(high, concepts)
     assert method.q.tolist() == [1, 0, 0]
     assert weights.tolist() == [2, 2, 0, 0]
-    resumed = GroupDro(counts, eta=1.0)
-    resumed.load_state_dict(method.state_dict())
+    state, resumed = method.state_dict(), GroupDro(counts, eta=1.0)
+    resumed.load_state_dict(state)
+    state["log_q"].zero_()  # the caller's own
     assert (resumed.q.tolist(), resumed.t) == (method.q.tolist(), 1)
+    older = GroupDro(counts, eta=1.0)
+    older.load_state_dict({"q": torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64), "t": 4})
+    older.weights(concepts, torch.ones(4))  # which move none of it
+    older.update(torch.ones(4), concepts)
+    assert (older.q.tolist(), older.t) == (pytest.approx([0.5, 0.3, 0.2]), 5)
     other = torch.tensor([0.0, 0.0, 2e3, 0.0])
     for q in (method, resumed):
         q.weights(concepts, other)

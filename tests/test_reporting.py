@@ -186,6 +186,17 @@ def test_metrics_are_means_over_seeds_with_stable_keys():
     assert "step_0_5" in tree["robustness"]["erm"]
     assert "wheeled_vehicle" in tree["concepts"]["erm"]
     assert set(tree["q"]) == {"cl", "hrrl"}
+    validation = results.svm[(results.svm.target == "lowres") & (results.svm.variant == "hrrl")].validation
+    assert (score["n"], score["validation"]["mean"]) == (3, pytest.approx(validation.mean(), abs=1e-4))
+    tuned = results.finetune[(results.finetune.target == "cifar") & (results.finetune.step == 60)]
+    expected = tuned[tuned.variant == "el"].test_error.mean()
+    assert tree["finetune"]["cifar"]["el"]["test_error"]["mean"] == pytest.approx(expected, abs=1e-4)
+    decided = {row["claim"]: row for row in report.claims(results) if row["primary"]}
+    assert {name: found["difference"] for name, found in tree["claims"].items()} == {
+        name: pytest.approx(row["difference"], abs=1e-4) for name, row in decided.items()
+    }
+    holding = sum(row["verdict"] == "holds" for row in decided.values())
+    assert headline(tree, "hrrl")["claims"] == f"{holding}/{len(CLAIMS)}"
     assert "images_per_second" not in json.dumps(tree)
 
 
@@ -194,6 +205,7 @@ def test_theory_says_where_no_slow_start_pays():
     assert table.Suggested.tolist() == ["s = 31, c = 3.1", "no slow start pays"]
     assert table["In use"].tolist() == ["s = 100, c = 10", "no slow start"]
     assert table["μ that it implies"].tolist() == ["65.9", "–"]
+    assert table.filter(like="μ, ").iloc[0].tolist() == ["12.00", "14.00"]
 
 
 def test_theorem_2_asks_for_a_step_for_each_image():
@@ -251,6 +263,10 @@ def test_tables_have_the_papers_numbers_for_its_targets_alone():
     assert re.fullmatch(r"[+-]\d+\.\d\d \[[+-]\d+\.\d\d, [+-]\d+\.\d\d\]", row["Difference to ERM [95% CI]"])
     assert "Paper (%)" not in made_tables["svm_lowres"]
     assert list(made_tables["svm"].columns) == ["Method", "lowres", "cifar"]
+    row, fit = made_tables["svm_fits"].iloc[0], made().svm.iloc[0]
+    assert (row["Validation (%)"], row["Test (%)"]) == (f"{fit.validation:.2f}", f"{fit.accuracy:.2f}")
+    judged = made_tables["claims"].set_index("Claim")["Judged against"].to_dict()
+    assert (judged["transfer"], judged["keeps"], judged["same"], judged["dose"]) == ("0", "-0.50", "±0.50", "chance")
 
 
 def test_a_page_says_how_weak_few_seeds_are_and_calls_nothing_better_or_worse_by_one(tmp_path):
@@ -364,6 +380,7 @@ def test_page_flags_fits_that_cannot_be_trusted(tmp_path):
     html = page(results, tmp_path)
     assert "1 of 24 SVM fits chose a C at the edge of the grid: C = 0.1 (1 on lowres)." in html
     assert "1 of 24 SVM fits did not converge: C = 0.1 (1 on lowres)." in html
+    assert metrics(results)["checks"] == {"svm_fits": 24, "svm_edge": 1, "svm_not_converged": 1}
 
 
 @pytest.fixture(scope="module")

@@ -5,15 +5,22 @@ import re
 
 import numpy as np
 import pytest
+import reference
 import timm
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from hrrl.__main__ import main
 from hrrl.errors import UserError
 from hrrl.push import package
 from hrrl.train import models
+from hrrl.transfer import svm
 
 CLASSES = ["cup", "dog", "hammer", "zzz"]  # the first four digits; WordNet knows three of these nouns
 ARGS = {"channels": [8, 8, 16, 16]}
@@ -61,6 +68,19 @@ def hrrl(monkeypatch, capsys):
     return call
 
 
+def features_by_loop(net, folder) -> tuple[np.ndarray, np.ndarray]:
+    """Of the first eight images of each class, by timm's own functions."""
+    found, labels = [], []
+    for label, name in enumerate(sorted(CLASSES)):
+        for file in sorted((folder / name).glob("*.png"))[:8]:
+            x = torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)[None] / 255
+            mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (models.IMAGENET_MEAN, models.IMAGENET_STD))
+            with torch.no_grad():
+                found.append(net.forward_head(net.forward_features((x - mean) / std), pre_logits=True)[0].numpy())
+            labels.append(label)
+    return np.array(found), np.array(labels)
+
+
 def test_a_model_that_knows_the_classes_is_judged_by_its_own_head(images, folder, hrrl):
     said = hrrl("score", folder, "--data", images, "--steps", 0.5)
     model, _ = models.load(folder)
@@ -79,7 +99,10 @@ def test_a_model_that_knows_the_classes_is_judged_by_its_own_head(images, folder
         assert float(found[1]) == pytest.approx(accuracy[name], abs=0.01)
     worst = re.search(r"worst concept: \w+, ([\d.]+)%", said)
     assert float(worst[1]) == pytest.approx(min(accuracy.values()), abs=0.01)
-    assert re.search(r"^moved by 0.5 +[\d.]+%$", said, re.MULTILINE)
+    y = torch.tensor([CLASSES[::-1].index(name) for name in names])
+    right = model(reference.moved(model, pixels, y, 0.5)).argmax(1) == y
+    moved = re.search(r"^moved by 0.5 +([\d.]+)%$", said, re.MULTILINE)
+    assert float(moved[1]) == pytest.approx(100 * float(right.double().mean()), abs=0.01)
 
 
 def test_a_file_gives_the_concepts_of_images(images, folder, hrrl, tmp_path, monkeypatch):
@@ -110,6 +133,17 @@ def test_any_other_is_judged_by_an_svm_in_the_place_of_its_head(images, tmp_path
     assert "judged: a linear SVM in the place of its head" in said
     [first, second] = re.findall(rf"^{images.name} +([\d.]+)% +([\d.]+)%$", said, re.MULTILINE)
     assert first == second
+    net = timm.create_model("resnet18", num_classes=7, **ARGS).eval()
+    net.load_state_dict(torch.load(tmp_path / "net.pth"))
+    x, y = features_by_loop(net, images / "train")
+    test_x, test_y = features_by_loop(net, images / "val")
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    svms = [make_pipeline(StandardScaler(), LinearSVC(C=C, dual=False, max_iter=10_000)) for C in svm.GRID]
+    right = [(cross_val_predict(model, x, y, cv=folds) == y).mean() for model in svms]
+    best = svms[int(np.argmax(right))].fit(x, y)
+    near = KNeighborsClassifier(20, weights="distance", metric="cosine").fit(x, y)
+    expected = [100 * model.score(test_x, test_y) for model in (best, near)]
+    assert [float(found) for found in first] == pytest.approx(expected, abs=0.01)
     judged = re.search(r"^all +([\d.]+)% of 32 images$", said, re.MULTILINE)
     assert judged[1] == first[0]  # the SVM as a layer decides as the SVM does
     assert 25 < float(first[1]) <= 100

@@ -40,6 +40,8 @@ def test_steps_count_from_one():
 @pytest.mark.parametrize(("s", "c", "lam"), [(1000, 10.0, 1.0), (100, 3.0, 0.1), (2, 1.5, 10.0)])
 def test_implied_mu_is_the_mu_that_asks_for_them(s, c, lam):
     assert theory.c(s, theory.implied_mu(s, c, lam), lam) == pytest.approx(c)
+    assert theory.implied_mu(s, c) == theory.implied_mu(s, c, 1.0)
+    assert theory.best_s(50.0) == theory.best_s(50.0, 1.0)
 
 
 def test_the_bound_for_any_c_and_s_is_theorem_3s_where_they_match():
@@ -81,13 +83,14 @@ def test_a_slow_start_is_suggested_where_it_pays():
 
 
 def test_the_most_steps_are_whole_numbers():
-    assert theory.best_s(1e12) == theory.MOST_STEPS
+    assert theory.best_s(1e12) == theory.MOST_STEPS == 10**15
     assert [theory.best_s(mu) for mu in (1e-3, 0.5)] == [1, 1]
     for mu, lam in ((0.0, 1.0), (1.0, 0.0), (1.0, -1.0)):
         with pytest.raises(ValueError, match="mu > 0 and lam > 0"):
             theory.best_s(mu, lam)
-    with pytest.raises(ValueError, match="2 steps and more"):
-        theory.implied_mu(1, 3.0)
+    for s in (1, np.array([5, 1])):
+        with pytest.raises(ValueError, match="2 steps and more"):
+            theory.implied_mu(s, 3.0)
     assert theory.h(1, 5.0, 0.25) == -0.5  # log(1) is 0
     for function in (theory.h, theory.c, theory.beta):
         with pytest.raises(ValueError, match="from 1"):

@@ -77,10 +77,14 @@ TESTS = {  # what finds the mistakes of a module, the quickest and nearest first
     "hrrl/data/loading.py": "test_batches test_data",
     "stages/search.py": "test_measurements::test_a_point_of_the_search_is_scored_on_training_parts "
     "test_measurements::test_the_most_iterations_are_those_of_the_settings",
-    "stages/robustness.py": "test_measurements::test_robustness_is_accuracy_on_moved_images_and_of_concepts",
-    "stages/pretrain.py": "test_measurements::test_pretraining_is_algorithm_1_from_the_seeds_weights",
+    "stages/robustness.py": "test_measurements::test_robustness_is_accuracy_on_moved_images_and_of_concepts "
+    "test_measurements::test_a_concept_without_validation_images_has_no_accuracy",
+    "stages/pretrain.py": "test_measurements::test_runs_that_are_finished_leave_no_checkpoint "
+    "test_measurements::test_training_starts_from_given_weights "
+    "test_measurements::test_pretraining_is_algorithm_1_from_the_seeds_weights",
     "stages/features.py": "test_measurements::test_features_are_what_the_last_layer_gets",
-    "stages/finetune.py": "test_measurements::test_fine_tuning_is_sgd_from_the_pretrained_weights",
+    "stages/finetune.py": "test_measurements::test_runs_that_are_finished_leave_no_checkpoint "
+    "test_measurements::test_fine_tuning_is_sgd_from_the_pretrained_weights",
     "stages/svm.py": "test_measurements::test_scores_are_scikit_learns "
     "test_measurements::test_the_most_iterations_are_those_of_the_settings",
     "stages/theory.py": "test_measurements::test_theorem_3s_suggestions_are_of_the_longest_gradients "

@@ -28,6 +28,7 @@ from stages import (
     select,
     svm,
     theory,
+    variants,
 )
 from stages.common import plain, read_params
 from stages.inputs import start
@@ -52,7 +53,7 @@ from hrrl.errors import UserError
 from hrrl.methods import theory as theorem
 from hrrl.methods.concept.hrrl import ConceptDistribution
 from hrrl.settings import schema as schema
-from hrrl.train import models
+from hrrl.train import models, weights
 
 MADE = "HRRL_TESTS_MADE"  # environment variable: where to keep what all stages made, and the stage to run again then
 SEED, TUNING = 3, 7
@@ -207,7 +208,7 @@ def every_stage(folder: Path) -> None:
 
 def one_stage_again(folder: Path, made: str, name: str) -> None:
     """In a copy of a folder that is made, for benchmarks/mutants.py, whose mistakes are in that stage."""
-    shutil.copytree(made, folder, dirs_exist_ok=True)
+    shutil.copytree(made, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".work"))
     shutil.rmtree(folder / ("models" if name == "pretrain" else f"data/{name}"), ignore_errors=True)
     with contextlib.chdir(folder):
         params = read_params()
@@ -302,6 +303,7 @@ def test_pretraining_is_algorithm_1_from_the_seeds_weights(variant):
     same_weights(folder, loop.net)
     history = pd.read_csv(folder / "history.csv")
     assert history.train_loss.tolist() == pytest.approx(losses, rel=1e-3)
+    assert len(pd.read_csv(paths.measured_speed(read_params(), variant, SEED))) == 4
     x, y = reference.digits("test", 6)
     for name, value in reference.measured(loop.net, x, y, CONCEPTS, NAMES).items():
         assert history[name].iloc[-1] == pytest.approx(value, rel=1e-2, abs=2), name
@@ -312,6 +314,24 @@ def test_pretraining_is_algorithm_1_from_the_seeds_weights(variant):
     description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     assert (description["seed"], description["classes"]) == (SEED, [str(digit) for digit in range(10)])
     assert (description["image_size"], list(description["variant"])) == (8, [variant])
+
+
+def test_training_starts_from_given_weights(capsys):
+    """Without any step, it ends with them."""
+    params, folder = read_params(), paths.model_folder("hrrl", SEED)
+    settings, _ = variants.training(params, "erm")
+    settings = type(settings)(settings | {"epochs": 0})
+    init = {"model": str(folder), "sha256": weights.digest(folder / "model.safetensors")}
+    with runtime.start(params.compute) as here:
+        arguments = ({"example": None, "concept": None}, "pretrain", "started", SEED, settings)
+        run, _ = pretrain.train(params, here, *arguments, {"init": init, "key": "pretrain.init"})
+    for name, value in load_file(folder / "model.safetensors").items():
+        assert torch.equal(run.result.backbone.state_dict()[name], value), name
+    assert "10 of 10 classes keep their row of the head" in capsys.readouterr().out
+
+
+def test_runs_that_are_finished_leave_no_checkpoint():
+    assert not list(paths.WORK.rglob("epoch-*.pt"))
 
 
 @pytest.mark.parametrize(
@@ -434,6 +454,15 @@ def test_robustness_is_accuracy_on_moved_images_and_of_concepts(variant):
             of = losses.detach().double()[[CONCEPTS[label] == k for label in y.tolist()]].numpy()
             expected = (sum(COUNTS) / COUNTS[k] * np.mean(of**2) - np.mean(of) ** 2) / np.var(of)
             assert factor == pytest.approx(expected, rel=1e-2)
+
+
+def test_a_concept_without_validation_images_has_no_accuracy():
+    task = SimpleNamespace(test_concepts=torch.tensor([0, 2, 0, 0]), names=["a", "none", "c"])
+    hits = {0.0: np.array([True, False, False, True]), 0.5: np.array([False, False, False, True])}
+    assert robustness.accuracies(hits, task) == {
+        "steps": [{"step_size": 0.0, "accuracy": 50.0}, {"step_size": 0.5, "accuracy": 25.0}],
+        "concepts": {"a": pytest.approx(200 / 3), "c": 0.0},
+    }
 
 
 @pytest.mark.parametrize("variant", RUNS)

@@ -24,7 +24,7 @@ from hrrl.train.evaluation import GroupedData, evaluate
 from hrrl.train.models import Classifier
 from hrrl.transfer.extraction import extract_features
 from hrrl.transfer.features import features
-from hrrl.transfer.robustness import right_when_moved
+from hrrl.transfer.robustness import right, right_when_moved
 
 CONCEPTS, NAMES = [0, 0, 0, 0, 1, 0, 1, 1, 2, 0], ["many", "some", "few", "none"]
 COUNTS, SHARES = [60, 30, 10], [0.2, 0.5, 0.3]
@@ -122,6 +122,14 @@ def test_a_loss_of_one_concept_that_is_not_finite_is_an_error(task, trained):
     net[-1].bias.data[8] = -float("inf")
     with runtime.start(COMPUTE) as here, pytest.raises(FloatingPointError, match="held-out images is not finite"):
         evaluate(Classifier(net), task, here, 60)
+    with runtime.start(COMPUTE) as here, pytest.raises(FloatingPointError, match="outputs on the held-out images"):
+        right(Classifier(net), task.test, here)
+
+
+def test_of_no_images_none_is_right(trained):
+    with runtime.start(COMPUTE) as here:
+        found = right(Classifier(trained), SimpleNamespace(eval_batches=lambda batch_size: iter(())), here)
+    assert (found.shape, found.dtype) == ((0,), bool)
 
 
 def test_each_process_evaluates_its_own_images(task, trained):

@@ -363,7 +363,10 @@ def put_into_functions(mutant: Mutant) -> bool:
 
 
 class Loop:
-    """In the place of pytest's loop over the tests: one for each mutant, in a fork that stops at the first failure."""
+    """In the place of pytest's loop over the tests: one for each mutant, in a fork that stops at the first failure.
+
+    The test that failed last is the first for the next mutant, which is often one of the same lines.
+    """
 
     def __init__(self, chosen: list[Mutant], folder: Path):
         self.chosen, self.folder, self.found = chosen, folder, []
@@ -386,9 +389,10 @@ class Loop:
                 os._exit(IMPORT)
             code = FAILED
             try:
-                for item, following in itertools.zip_longest(session.items, session.items[1:]):
+                for i, (item, following) in enumerate(itertools.zip_longest(session.items, session.items[1:])):
                     item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
                     if session.testsfailed:
+                        (self.folder / "failed").write_text(str(i), encoding="utf-8")
                         break
                 else:
                     code = PASSED
@@ -396,7 +400,11 @@ class Loop:
                     (self.folder / "modules").write_text("\n".join(list(sys.modules)), encoding="utf-8")
             finally:
                 os._exit(code)
-        return ended(pid, limit)
+        code = ended(pid, limit)
+        if (failed := self.folder / "failed").exists():
+            session.items.insert(0, session.items.pop(int(failed.read_text(encoding="utf-8"))))
+            failed.unlink()
+        return code
 
 
 def limit(seconds: float) -> float:

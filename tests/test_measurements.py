@@ -209,7 +209,10 @@ def every_stage(folder: Path) -> None:
 def one_stage_again(folder: Path, made: str, name: str) -> None:
     """In a copy of a folder that is made, for benchmarks/mutants.py, whose mistakes are in that stage."""
     shutil.copytree(made, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".work"))
-    shutil.rmtree(folder / ("models" if name == "pretrain" else f"data/{name}"), ignore_errors=True)
+    for output in {"pretrain": ["models"], "robustness": ["data/robustness", "data/smoothness"]}.get(
+        name, [f"data/{name}"]
+    ):
+        shutil.rmtree(folder / output, ignore_errors=True)
     with contextlib.chdir(folder):
         params = read_params()
         for stage, arguments in without_test_parts(params) + final_scores(params):

@@ -16,6 +16,7 @@ from stages import (
     concepts,
     features,
     finetune,
+    gallery,
     given,
     manifest,
     paths,
@@ -606,6 +607,19 @@ def test_a_report_gathers_what_the_stages_wrote():
     assert dict(zip(points.concept, points.accuracy, strict=True)) == cell["concepts"]
     fewer = report.gather(type(params)(params | {"targets": ["large"]}))
     assert set(fewer.finetune.target) == set(fewer.svm.target) == {"large"}
+
+
+def test_a_gallery_has_the_last_q_and_the_features_of_each_model():
+    params = read_params()
+    assert gallery.weighted(params, "erm", SEED, NAMES) is None
+    last = pd.read_csv(paths.model_folder("hrrl", SEED) / "history.csv").to_dict("records")[-1]
+    q = gallery.weighted(params, "hrrl", SEED, NAMES)
+    assert q == {name: last[f"q_{name}"] for name in NAMES} != pytest.approx(dict(zip(NAMES, LARGE_Q0, strict=True)))
+    found = gallery.features(params, list(RUNS), SEED)
+    for variant in RUNS:
+        for target in TARGETS:
+            x, _ = features_by_loop(model_of(variant), target, "test")
+            np.testing.assert_allclose(found[variant][target]["test_x"], x, rtol=1e-3, atol=1e-4)
 
 
 # --------------------------------------------------------------------------------------------------------------- theory

@@ -53,8 +53,8 @@ def test_rates_follow_their_formula():
     warm = rates(milestones=[], schedule="cosine", warmup=1)
     assert warm[:5] == pytest.approx([0.001 + 0.099 * step / 5 for step in range(5)])
     assert warm[5:] == pytest.approx(cosine[5:])
-    stepped = rates(milestones=[2], warmup=1)
-    assert stepped[5:9] + stepped[10:] == pytest.approx([0.1] * 4 + [0.01] * 10)
+    stepped = rates(milestones=[2, 3], warmup=1)
+    assert stepped[5:9] + stepped[10:14] + stepped[15:] == pytest.approx([0.1] * 4 + [0.01] * 4 + [0.001] * 5)
 
 
 def test_adamw_decays_neither_biases_nor_norms():

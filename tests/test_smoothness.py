@@ -18,8 +18,8 @@ def test_smoothness_of_a_linear_softmax_is_the_largest_eigenvalue_of_its_hessian
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(size, len(task.test.classes)))  # in training mode
     monkeypatch.setattr(module, "IMAGES", 20)
     with runtime.start(COMPUTE) as here:
-        found = smoothness(model, task.test, here, radius=0.01)
         of_all = losses(model, task.test, here)
+        found = smoothness(model.train(), task.test, here, radius=0.01)
     assert len(found["L"]) == 20
     rows = np.linspace(0, len(task.test) - 1, 20).astype(int)
     x = torch.cat([here.images(batch) for batch, _ in task.test.eval_batches(64, rows=rows)])

@@ -326,7 +326,7 @@ def test_training_starts_from_given_weights(capsys):
     settings, _ = variants.training(params, "erm")
     settings = type(settings)(settings | {"epochs": 0})
     init = {"model": str(folder), "sha256": weights.digest(folder / "model.safetensors")}
-    with runtime.start(params.compute) as here:
+    with start(params) as here:
         arguments = ({"example": None, "concept": None}, "pretrain", "started", SEED, settings)
         run, _ = pretrain.train(params, here, *arguments, {"init": init, "key": "pretrain.init"})
     for name, value in load_file(folder / "model.safetensors").items():

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import math
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest

@@ -74,14 +74,14 @@ def score(args: argparse.Namespace) -> None:
 def _start(args: argparse.Namespace) -> weights.Weights:
     """The weights to judge, and the network that they are of."""
     backbone, settings = args.model, args.args
-    init: dict[str, Any] = {"weights": args.weights}
+    init = weights.Init(weights=args.weights)
     if (described := Path(args.model) / "model.json").is_file():
-        init, description = {"model": args.model}, json.loads(described.read_text(encoding="utf-8"))
+        init, description = weights.Init(model=args.model), json.loads(described.read_text(encoding="utf-8"))
         backbone, settings = description["backbone"], description["backbone_args"]
     elif Path(args.weights).is_file():
-        init = {"file": str(Path(args.weights).absolute()), "classes": _classes(args.classes)}
+        init = weights.Init(file=str(Path(args.weights).absolute()), classes=_classes(args.classes))
     elif "@" in args.weights:
-        init = {"hub": args.weights, "classes": _classes(args.classes)}
+        init = weights.Init(hub=args.weights, classes=_classes(args.classes))
     found = weights.find(init, backbone, settings, "weights")
     found.state  # noqa: B018  read before the working folder changes
     print(f"{backbone} from {found.path}, SHA-256 {found.sha256}")

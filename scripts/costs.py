@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from statistics import mean
 
-from hrrl.common.files import replacing
+from hrrl.common.files import write_json
 
 
 class Costs:
@@ -21,8 +21,7 @@ class Costs:
 
     def add(self, cell: str, seconds: float) -> None:
         self.seconds[cell] = round(seconds, 2)
-        with replacing(self.file) as file:  # half of it would end the next run
-            file.write_text(json.dumps(self.seconds, indent=1) + "\n", encoding="utf-8")
+        write_json(self.file, self.seconds)
 
     def of(self, cell: str) -> float | None:
         """The last time of this cell, else the mean of its stage's, else the usual; None where nothing is known."""

@@ -74,54 +74,42 @@ class State:
         return f"{self.done} of {len(self.order)} cells done, {len(self.running)} running, {elapsed}, {self.left()}"
 
 
-class Lines:
-    """Text for a log: a line for each cell that ends, and one a minute for those that run."""
+class View:
+    """On a terminal a picture that stays in place, a row for each stage and each cell that runs.
+
+    Elsewhere text for a log: a line for each cell that ends, and one a minute for those that run.
+    """
 
     def __init__(self, state: State, console: Console):
         self.state, self.console, self.last = state, console, time.monotonic()
+        picture = Live(console=console, get_renderable=self._render, refresh_per_second=2, transient=False)
+        self.picture = picture if console.is_terminal else None
 
     def __enter__(self):
-        if self.state.done:
+        if self.picture:
+            self.picture.start()
+        elif self.state.done:
             self._print(f"{self.state.done} of {len(self.state.order)} cells are up to date")
         return self
 
     def __exit__(self, *_):
-        pass
+        if self.picture:
+            self.picture.stop()
 
     def tick(self) -> None:
-        if time.monotonic() - self.last > MINUTE:
+        if not self.picture and time.monotonic() - self.last > MINUTE:
             for cell in self.state.running:
                 self._print(f"{cell} runs: {self.state.now(cell).get('text', self.state.left())}")
 
     def ended(self, cell: str, how: str, seconds: float) -> None:
         words = {"ran": f"ran for {duration(seconds)}", "kept": "its outputs are there already", "failed": "failed"}
         state = self.state
-        self._print(f"[{state.done}/{len(state.order)}] {cell}: {words[how]}; {state.left()}")
+        if not self.picture:
+            self._print(f"[{state.done}/{len(state.order)}] {cell}: {words[how]}; {state.left()}")
 
     def _print(self, text: str) -> None:
         self.last = time.monotonic()
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-class Picture:
-    """A picture that stays in place: a row for each stage and each cell that runs."""
-
-    def __init__(self, state: State, console: Console):
-        self.state = state
-        self.live = Live(console=console, get_renderable=self._render, refresh_per_second=2, transient=False)
-
-    def __enter__(self):
-        self.live.start()
-        return self
-
-    def __exit__(self, *_):
-        self.live.stop()
-
-    def tick(self) -> None:
-        pass
-
-    def ended(self, cell: str, how: str, seconds: float) -> None:
-        pass
 
     def _render(self) -> Group:
         state = self.state

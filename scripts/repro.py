@@ -6,7 +6,6 @@ Does what `dvc repro --keep-going` does, with independent cells side by side. Wh
 
 import argparse
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from stages.paths import REPORTS, WORK, remove_unnamed
 
 from rich.console import Console
 
+from hrrl.common.files import write_json
 from hrrl.errors import UserError
 from hrrl.settings import machine
 from scripts import ROOT, cells, commits, committed, overview, plots_page, relist, summary
@@ -106,7 +106,7 @@ def run(jobs: int, console: Console, holds: int) -> int:
     if ran.seconds:
         seconds = time.monotonic() - began
         note = {"jobs": jobs, "seconds": round(seconds, 2), "commands": ran.seconds}
-        (logs / "run.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        write_json(logs / "run.json", note)
         summary.show(console, REPORTS, params.name, seconds)
     elif ran.looked:
         console.print("Nothing ran: DVC's cache has the outputs of these params, code and data.")
@@ -153,13 +153,10 @@ class Run:
 
     def everything(self, console) -> dict[str, Path]:
         """Brings all cells up to date; returns those that failed."""
-        name = self.params.name
         outdated = cells.outdated()
         self.looked = "resolve" in outdated
         if self.looked:  # what else is outdated shows when it has run
-            order = {"resolve": set()}
-            costs = Costs(WORK / "costs" / f"{name}.json", usual(name))
-            self.work(overview.State(list(order), {"resolve"}, 1, costs, WORK / "course" / name), order, None)
+            self.work(self.state(["resolve"], {"resolve"}), {"resolve": set()}, None)
             if self.failures:
                 return self.failures
             remove_unnamed(self.params)  # DVC may have had its outputs, and not run it
@@ -178,11 +175,15 @@ class Run:
         needs = cells.needs()
         pending = cells.with_followers(outdated | self.forced, needs)
         self.looked |= bool(pending)
-        costs = Costs(WORK / "costs" / f"{name}.json", usual(name))
-        state = overview.State(list(needs), pending, self.jobs, costs, WORK / "course" / name)
-        with (overview.Picture if console.is_terminal else overview.Lines)(state, console) as view:
+        state = self.state(list(needs), pending)
+        with overview.View(state, console) as view:
             self.work(state, needs, view)
         return self.failures
+
+    def state(self, order: list[str], pending: set[str]) -> overview.State:
+        name = self.params.name
+        costs = Costs(WORK / "costs" / f"{name}.json", usual(name))
+        return overview.State(order, pending, self.jobs, costs, WORK / "course" / name)
 
     def work(self, state, needs: dict[str, set[str]], view) -> None:
         """Reproduces the pending cells in the order of dvc.yaml, each as soon as those are done that it needs."""

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from hrrl.common.files import replacing
 from hrrl.settings.schema import load
-from hrrl.train.weights import find, open_weights
+from hrrl.train.weights import Init, find, open_weights
 from scripts import run
 
 
@@ -19,10 +19,10 @@ def main(path: str = "params.yaml") -> None:
     yaml.width = 4096
     content = yaml.load(Path(path).read_text(encoding="utf-8"))
     for start in {start["key"]: start for start in params.starts().values()}.values():
-        init, key, section = start["init"], start["key"], content
-        find_or_check = open_weights if init["sha256"] else find
-        found = find_or_check(init, params.pretrain.backbone, params.pretrain.backbone_args, key)
-        if init["sha256"]:
+        init, key, section = Init(**start["init"]), start["key"], content
+        net = params.pretrain.backbone, params.pretrain.backbone_args
+        found = (open_weights if init.sha256 else find)(init, *net, key)
+        if init.sha256:
             continue
         for part in key.split("."):
             section = section[part]

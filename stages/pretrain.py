@@ -15,66 +15,60 @@ from hrrl.common.rows import write_rows
 
 
 def main(params, variant, seed):
-    spec, seed, settings = variant_spec(variant), int(seed), settings_of(params, variant)
+    train(params, variant, int(seed), variant_spec(variant), settings_of(params, variant), model_folder(variant, seed))
+
+
+def train(params, name: str, seed: int, spec: dict, chosen: tuple, folder, stage: str = "pretrain") -> None:
+    """Trains on the benchmark; writes to ``folder`` the model, what it is, and how it was trained.
+
+    Args:
+        spec: the points of both axes, with all settings.
+        chosen: as stages.variants.training gives it.
+        stage: whose cell it is.
+    """
     with start(params, several=True) as here:
-        training, checkpoint = train(params, here, spec, "pretrain", variant, seed, *settings)
+        import torch
+
+        from hrrl import methods
+        from hrrl.train import models, recipes, training
+        from hrrl.train.progress import run_status
+
+        settings, title = chosen[0], f"{name} seed {seed}"
+        task = benchmark_task(params, settings.image_size)
+        torch.manual_seed(seed)
+        model = network(*chosen, task.train.classes, title)
+        axes = methods.example_axis(spec["example"]), methods.concept_axis(spec["concept"], task.counts)
+        used = {"pretrain": settings.as_dict(), "variant": spec, "seed": seed}
+        data = [dataset_folder(), CONCEPTS / "benchmark.json"]
+        checkpoint = open_checkpoint(params, f"{stage}-{key(name, seed)}", used, data)
+        status = run_status(here, title, course(params, stage, name, seed))
+        schedule = typed(recipes.Schedule, settings)
+        trained = training.Training(model, task, training.Variant(*axes), schedule, here, seed, title, status)
+        trained.fit(checkpoint)
         if here.writes:
-            save(params, training, variant, spec, seed, model_folder(variant, seed), settings[0])
-            with replacing(measured_speed(params, variant, seed)) as file:
-                write_rows(file, training.speed)
+            description = {part: settings[part] for part in ("backbone", "backbone_args", "image_size")}
+            description |= {"classes": task.train.classes, "variant": {name: spec}, "seed": seed}
+            description |= {"benchmark": params.benchmark, "pretrain": settings.as_dict()}
+            with replacing(folder) as temporary:
+                models.save(trained.result, temporary, description)
+                write_rows(temporary / "history.csv", trained.history)
+                np.savez(temporary / "trace.npz", **trained.trace.arrays())
+            with replacing(measured_speed(params, name, seed)) as file:
+                write_rows(file, trained.speed)
             checkpoint.clear()
 
 
-def train(params, here, spec: dict, stage: str, name: str, seed: int, settings, origin: dict | None):
-    """The finished training on the benchmark that a cell of a stage asks for, and its checkpoint.
+def network(settings, origin: dict | None, classes: list[str], title: str):
+    """A new network, or one that starts from weights."""
+    from hrrl.train import models, weights
 
-    ``settings`` and ``origin`` as stages.variants.training gives them.
-    """
-    import torch
-
-    from hrrl import methods
-    from hrrl.train import models, recipes, training, weights
-    from hrrl.train.progress import run_status
-
-    task = benchmark_task(params, settings.image_size)
-    torch.manual_seed(seed)
-    model = models.build(settings.backbone, len(task.train.classes), settings.backbone_args)
-    title = f"{name} seed {seed}"
+    net = settings.backbone, settings.backbone_args
+    model = models.build(net[0], len(classes), net[1])
     if origin:
-        found = weights.open_weights(origin["init"], settings.backbone, settings.backbone_args, origin["key"])
-        kept = found.put_into(model, task.train.classes, read_json(dataset_folder() / "dataset.json")["wnids"])
-        print(f"{title}: from {found.path}; {kept} of {len(task.train.classes)} classes keep their row of the head")
-    variant = training.Variant(
-        methods.example_axis(spec["example"]), methods.concept_axis(spec["concept"], task.counts)
-    )
-    used = {"pretrain": settings.as_dict(), "variant": spec, "seed": seed}
-    data = [dataset_folder(), CONCEPTS / "benchmark.json"]
-    checkpoint = open_checkpoint(params, f"{stage}-{key(name, seed)}", used, data)
-    status = run_status(here, title, course(params, stage, name, seed))
-    schedule = typed(recipes.Schedule, settings)
-    run = training.Training(model, task, variant, schedule, here, seed, title, status)
-    run.fit(checkpoint)
-    return run, checkpoint
-
-
-def save(params, training, name: str, spec: dict, seed: int, folder, settings) -> None:
-    """Writes a trained model, what it is, and how it was trained."""
-    from hrrl.train import models
-
-    description = {
-        "backbone": settings.backbone,
-        "backbone_args": settings.backbone_args,
-        "image_size": settings.image_size,
-        "classes": training.task.train.classes,
-        "variant": {name: spec},
-        "seed": seed,
-        "benchmark": params.benchmark,
-        "pretrain": settings.as_dict(),
-    }
-    with replacing(folder) as temporary:
-        models.save(training.result, temporary, description)
-        write_rows(temporary / "history.csv", training.history)
-        np.savez(temporary / "trace.npz", **training.trace.arrays())
+        found = weights.open_weights(weights.Init(**origin["init"]), *net, origin["key"])
+        kept = found.put_into(model, classes, read_json(dataset_folder() / "dataset.json")["wnids"])
+        print(f"{title}: from {found.path}; {kept} of {len(classes)} classes keep their row of the head")
+    return model
 
 
 if __name__ == "__main__":

@@ -3,15 +3,13 @@
 One file for each: what changes one of them makes just what uses it outdated.
 """
 
-import json
-
 from stages import code_hash
 from stages.common import plain, read_params, run
 from stages.paths import DATA, remove_unnamed
 from stages.variants import placeless
 
 from hrrl import arithmetic
-from hrrl.common.files import replacing
+from hrrl.common.files import replacing, write_json
 from hrrl.data import readers
 from hrrl.settings.schema import load
 
@@ -64,8 +62,7 @@ def main(params):
         files[f"stages/{stage}.json"] = {"settings": settings, "arithmetic": computed, "code": code}
     with replacing(DATA / "resolved") as folder:
         for name, content in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            write_json(folder / name, content)
     remove_unnamed(params)
 
 

@@ -18,7 +18,7 @@ from hrrl.errors import UserError
 from hrrl.settings import preflight
 from hrrl.settings.schema import Params, load
 from hrrl.train import models
-from hrrl.train.weights import digest, open_weights
+from hrrl.train.weights import Init, digest, open_weights
 
 ARGS = {"channels": [8, 8, 16, 16]}
 CLASSES = [str(digit) for digit in range(10)]
@@ -43,9 +43,8 @@ def file(net, tmp_path):
 def opened(init, backbone="timm/resnet18", args=ARGS):
     if "sha256" not in init and "file" in init:
         init = init | {"sha256": digest(init["file"])}
-    return open_weights(
-        {key: str(value) if key == "file" else value for key, value in init.items()}, backbone, args, "init"
-    )
+    found = Init(**{key: str(value) if key == "file" else value for key, value in init.items()})
+    return open_weights(found, backbone, args, "init")
 
 
 def fresh(backbone="timm/resnet18", args=ARGS, classes=10):
@@ -187,10 +186,10 @@ def test_wrong_files_are_a_line_each_and_run_no_code(net, file, tmp_path):
 def test_a_name_without_a_network_is_a_line(tmp_path):
     """In a process of its own: the hub's client reads its environment once."""
     program = (
-        "import sys; from hrrl.train.weights import open_weights; from hrrl.errors import UserError\n"
+        "import sys; from hrrl.train.weights import Init, open_weights; from hrrl.errors import UserError\n"
         "named, net = {'weights': 'DEFAULT'}, 'timm/resnet18'\n"
         "for init, backbone in (({'hub': 'no/such@main'}, net), (named, net), (named, 'resnet18')):\n"
-        "    try: open_weights(init, backbone, {}, 'pretrain.init')\n"
+        "    try: open_weights(Init(**init), backbone, {}, 'pretrain.init')\n"
         "    except UserError as error: print(error)\n"
     )
     away = {

@@ -12,7 +12,7 @@ from hrrl.data.image_folder import note
 from hrrl.data.locate import Definition, given_root
 from hrrl.errors import UserError
 from hrrl.train import models, runtime
-from hrrl.train.weights import open_weights
+from hrrl.train.weights import Init, open_weights
 
 if TYPE_CHECKING:
     from hrrl.settings.schema import Params
@@ -56,9 +56,8 @@ def check_named(
     _concepts(grouping)
     model = _backbone(params)
     for start in {start["key"]: start for start in starts.values()}.values():
-        open_weights(start["init"], params.pretrain.backbone, params.pretrain.backbone_args, start["key"]).check(
-            model.backbone
-        )
+        net = params.pretrain.backbone, params.pretrain.backbone_args
+        open_weights(Init(**start["init"]), *net, start["key"]).check(model.backbone)
     _warn_of_harm(params.pretrain, starts)
     if len(params.seeds) < FEW:
         decided = "no claim" if len(params.seeds) == 1 else "a claim only by a large difference"

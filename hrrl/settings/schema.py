@@ -33,7 +33,7 @@ from hrrl.errors import UserError
 from hrrl.methods.constraints import Shares
 from hrrl.settings import params_file
 from hrrl.settings.params_file import shown
-from hrrl.train import fixed_step_batches, launch, recipes, runtime
+from hrrl.train import fixed_step_batches, launch, recipes, runtime, weights
 from hrrl.transfer import search
 
 INT_MAX = 10**9
@@ -247,18 +247,15 @@ else:
 Channels = Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=3, max_length=3)]
 
 
-class Weights(Section):
-    """Where weights lie, one of four, and which they are (hrrl/train/weights.py)."""
-
-    file: Text | None = None  # safetensors, or a checkpoint of torch
-    weights: Text | None = None  # of the backbone's own library, by their tag: DEFAULT, a1_in1k, IMAGENET1K_V2
-    hub: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?@[\w./-]+$")] | None = None  # repository@revision
-    model: Text | None = None  # a folder of models/
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None  # python -m scripts.weights fills it in
+class Weights(Section, weights.Init):
+    file: Text | None = None
+    weights: Text | None = None
+    hub: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?@[\w./-]+$")] | None = None
+    model: Text | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     classes: Text | Annotated[list[Text], Field(min_length=2), AfterValidator(_distinct)] | None = None
-    mean: Channels | None = None  # of the images that it was trained on; None: what its own config says
+    mean: Channels | None = None
     std: Channels | None = None
-    remap: bool = False  # takes the tensors by their order, whatever their names
 
     @model_validator(mode="after")
     def one_place(self) -> Self:
@@ -499,64 +496,62 @@ class Params(Section):
     theory: Theory
 
     @model_validator(mode="after")
-    def names_are_defined(self) -> Self:
-        claimed = [claim.name for claim in self.claims]
-        uses: list[Use] = [("benchmark", [self.benchmark], self.datasets), ("targets", self.targets, self.datasets)]
-        uses += [("runs.pretrain", self.runs.pretrain, self.variants)]
-        uses += [(f"runs.{step}", names, self.runs.pretrain) for step, names in self.runs]
-        uses += [("headline", [self.headline], self.runs.svm), ("svm.shots", self.svm.shots, self.targets)]
-        uses += [*self._references(), ("shifts", list(self.shifts), self.targets), ("claims", claimed, claimed)]
-        uses += [use for claim in self.claims if isinstance(claim, Claim) for use in self._uses(claim)]
-        for key, names, defined in uses:
+    def sections_fit_together(self) -> Self:
+        for problem in self._problems():
+            raise ValueError(problem)
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        """What does not fit between sections; what comes later takes what comes before for granted."""
+        for key, names, defined in self._uses():
             for name in names:
                 if name not in defined:
-                    raise ValueError(f"{key}: {shown(name)} is not defined; known: {', '.join(defined)}")
+                    yield f"{key}: {shown(name)} is not defined; known: {', '.join(defined)}"
             if len(set(names)) < len(names):
-                raise ValueError(f"{key}: every name may appear only once, got {', '.join(names)}")
-        if common := set(self.seeds) & set(self.search.seeds):
-            raise ValueError(f"search.seeds: {min(common)} is one of seeds; tuning takes seeds that results do not use")
+                yield f"{key}: every name may appear only once, got {', '.join(names)}"
+        for seed in sorted({*self.seeds} & {*self.search.seeds}):
+            yield f"search.seeds: {seed} is one of seeds; tuning takes seeds that results do not use"
         points = [search.parse(name) for name in self.search.points]
         if len(set(points)) < len(points):
-            raise ValueError(f"search.points: every point may appear only once, got {', '.join(self.search.points)}")
+            yield f"search.points: every point may appear only once, got {', '.join(self.search.points)}"
         for name, variant in self.variants.items():
             try:
                 if asked := search.wanted(variant.spec()):
                     search.candidates(asked, points)
             except UserError as error:
-                raise ValueError(f"variants.{name}: {error}") from None
-        if missing := [target for target in self.targets if target not in self.shifts]:
-            raise ValueError(f"shifts: {missing[0]!r} is missing; every target takes none, images, concepts or both")
+                yield f"variants.{name}: {error}"
+        for target in (target for target in self.targets if target not in self.shifts):
+            yield f"shifts: {target!r} is missing; every target takes none, images, concepts or both"
         for claim in (claim for claim in self.claims if isinstance(claim, Trend)):
             alone = [p for p in points if p[1 if claim.trend == "tau" else 0] is None]  # without the other axis
             if len(alone) < 3 or (None, None) not in alone:
-                raise ValueError(f"claims.{claim.name}: takes erm and two or more {claim.trend} in search.points")
-        return self
-
-    @model_validator(mode="after")
-    def variants_wait_for_the_search_or_not(self) -> Self:
-        given, waiting = self.runs.given, self.runs.searched
+                yield f"claims.{claim.name}: takes erm and two or more {claim.trend} in search.points"
         for name in self.runs.pretrain:
-            if (name in given) == (name in waiting):
-                raise ValueError(f"runs: {name!r} takes a place in one of given and searched")
-        if wrong := [name for name in given if search.wanted(self.variants[name].spec())]:
-            raise ValueError(f"runs.given: {wrong[0]!r} leaves tau or lam to the search; name it in runs.searched")
-        return self
-
-    @model_validator(mode="after")
-    def settings_fit_together(self) -> Self:
+            if (name in self.runs.given) == (name in self.runs.searched):
+                yield f"runs: {name!r} takes a place in one of given and searched"
+            if name in self.runs.given and search.wanted(self.variants[name].spec()):
+                yield f"runs.given: {name!r} leaves tau or lam to the search; name it in runs.searched"
         processes = self.launch.nproc * self.launch.nnodes
         for section, schedule in (("pretrain", self.pretrain), ("finetune", self.finetune)):
             if schedule.batch_size < processes:
-                raise ValueError(f"{section}.batch_size: takes {processes} or more, an image for each process")
+                yield f"{section}.batch_size: takes {processes} or more, an image for each process"
             if (schedule.augment.padding or 0) > self.pretrain.image_size:
-                raise ValueError(f"{section}.augment.padding: takes at most pretrain.image_size")
-        return self
+                yield f"{section}.augment.padding: takes at most pretrain.image_size"
 
-    def _uses(self, claim: Claim) -> Iterator[Use]:
-        """Key, names used, names defined: of one claim."""
-        runs = MEASURED_RUNS[claim.endpoint]
-        yield f"claims.{claim.name}", [claim.better, *claim.others], getattr(self.runs, runs)
-        yield f"claims.{claim.name}.target", [claim.target] if claim.target else [], self.targets
+    def _uses(self) -> Iterator[Use]:
+        """Keys, the names that they use, and those that are defined."""
+        yield from (("benchmark", [self.benchmark], self.datasets), ("targets", self.targets, self.datasets))
+        yield "runs.pretrain", self.runs.pretrain, self.variants
+        yield from ((f"runs.{step}", names, self.runs.pretrain) for step, names in self.runs)
+        yield from (("headline", [self.headline], self.runs.svm), ("svm.shots", self.svm.shots, self.targets))
+        yield from self._references()
+        yield "shifts", list(self.shifts), self.targets
+        for claim in (claim for claim in self.claims if isinstance(claim, Claim)):
+            runs = getattr(self.runs, MEASURED_RUNS[claim.endpoint])
+            yield f"claims.{claim.name}", [claim.better, *claim.others], runs
+            yield f"claims.{claim.name}.target", [claim.target] if claim.target else [], self.targets
+        claimed = [claim.name for claim in self.claims]
+        yield "claims", claimed, claimed
 
     def _references(self) -> Iterator[Use]:
         """Keys of concept distributions: with the target that one is of, or the concepts that it has shares for."""

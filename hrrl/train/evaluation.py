@@ -1,6 +1,5 @@
 """What a run trains on and is measured on, and the measurement: accuracy and loss, in total and per concept."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -11,8 +10,6 @@ from torch import nn
 from hrrl.common.distributed import concept_sums
 from hrrl.data.images import Images, TrainingImages
 from hrrl.train.runtime import Runtime
-
-Perturb = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]  # hrrl.methods.interfaces.Perturbation
 
 
 @dataclass
@@ -43,12 +40,8 @@ class GroupedData:
 
 
 @torch.no_grad()
-def evaluate(
-    model: nn.Module, task: GroupedData, runtime: Runtime, batch_size: int, example: Perturb | None = None
-) -> dict[str, Any]:
+def evaluate(model: nn.Module, task: GroupedData, runtime: Runtime, batch_size: int) -> dict[str, Any]:
     """Accuracy in percent and loss on the test part, each image once over all processes; also per concept.
-
-    With ``example``, on images moved by it (Fig. 4): the model attacks its own images.
 
     Raises:
         FloatingPointError: the loss is not finite.
@@ -59,7 +52,7 @@ def evaluate(
     outputs = []
     for x, y in runtime.feed(task.test.eval_batches(batch_size, runtime.rank, runtime.world_size)):
         with runtime.autocast():
-            logits = model(example(model, x, y) if example else x).float()
+            logits = model(x).float()
         hits, loss = (logits.argmax(1) == y).double(), F.cross_entropy(logits, y, reduction="none").double()
         outputs.append(torch.stack([hits, loss]))
     hits, loss = torch.cat(outputs, 1) if outputs else torch.zeros(2, 0, device=runtime.device)
@@ -67,8 +60,7 @@ def evaluate(
     losses = concept_sums(loss, where, K)[0].cpu()
     if not losses.isfinite().all():
         raise FloatingPointError(
-            "the loss on the held-out images is not finite: the network has diverged, or images are moved further than "
-            "compute.precision can tell; lower lr or the length of the step"
+            "the loss on the held-out images is not finite: the network has diverged; lower lr or the method's strength"
         )
     counts = torch.bincount(task.test_concepts, minlength=K).double()
     row = {"val_accuracy": 100 * float(correct.sum()) / float(total), "val_loss": float(losses.sum()) / float(total)}

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from hrrl import fast
+from hrrl.common.files import write_json
 from hrrl.common.model_utils import logits_of
 from hrrl.errors import UserError
 from hrrl.fast.convolution import speed_up
@@ -119,7 +120,7 @@ def save(model: Classifier, folder: Path, description: dict[str, Any]) -> None:
     state = {name: value.detach().contiguous().cpu() for name, value in model.backbone.state_dict().items()}
     (folder / "model.safetensors").write_bytes(as_bytes(state))
     description |= {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()}
-    (folder / "model.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "model.json", description)
 
 
 def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:

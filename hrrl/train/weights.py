@@ -21,6 +21,21 @@ CONFIGS = ("model.json", "config.json")  # this pipeline's, timm's
 COUNTED = "num_batches_tracked"  # of batch norm: older files lack it, and nothing is computed from it
 
 
+@dataclass(frozen=True, kw_only=True)
+class Init:
+    """Where weights to start from lie, one of four places, and which they are: an ``init`` of params.yaml."""
+
+    file: str | None = None  # safetensors, or a checkpoint of torch
+    weights: str | None = None  # of the backbone's own library, by their tag: DEFAULT, a1_in1k, IMAGENET1K_V2
+    hub: str | None = None  # repository@revision
+    model: str | None = None  # a folder of models/
+    sha256: str | None = None  # python -m scripts.weights fills it in
+    classes: str | list[str] | None = None
+    mean: Sequence[float] | None = None  # of the images that it was trained on; None: what its own config says
+    std: Sequence[float] | None = None
+    remap: bool = False  # takes the tensors by their order, whatever their names
+
+
 @dataclass(frozen=True)
 class Weights:
     """A file of weights, and what is known of it.
@@ -124,38 +139,38 @@ class Weights:
             )
 
 
-def open_weights(init: Mapping[str, Any], backbone: str, args: dict[str, Any], key: str) -> Weights:
-    """The weights that ``init`` of params.yaml names, as :func:`find` finds them, with their hash checked.
+def open_weights(init: Init, backbone: str, args: dict[str, Any], key: str) -> Weights:
+    """The weights that ``init`` names, as :func:`find` finds them, with their hash checked.
 
     Raises:
         UserError: they are others than ``sha256`` says, or as :func:`find`.
     """
-    found, asked = find(init, backbone, args, key), init.get("sha256")
+    found = find(init, backbone, args, key)
     has = f"{found.path} has {found.sha256}"
-    if not asked:
+    if not init.sha256:
         raise UserError(f"{key}.sha256: missing; {has}: python -m scripts.weights writes it there")
-    if found.sha256 != asked:
-        raise UserError(f"{key}.sha256: {has}, not {asked}; take that file, or write this hash")
+    if found.sha256 != init.sha256:
+        raise UserError(f"{key}.sha256: {has}, not {init.sha256}; take that file, or write this hash")
     return found
 
 
-def find(init: Mapping[str, Any], backbone: str, args: dict[str, Any], key: str) -> Weights:
-    """Finds the weights that ``init`` of params.yaml names, and downloads them where it is a name.
+def find(init: Init, backbone: str, args: dict[str, Any], key: str) -> Weights:
+    """Finds the weights that ``init`` names, and downloads them where it is a name.
 
     Raises:
         UserError: they are not there, or cannot be had.
     """
     path, said = _located(init, backbone, key)
-    classes = init.get("classes") or said.get("classes")
+    classes = init.classes or said.get("classes")
     return Weights(
         key=key,
         path=path,
         backbone=backbone,
         args=dict(args),
         classes=_imagenet(classes, key) if isinstance(classes, str) else classes,
-        mean=init.get("mean") or said.get("mean") or models.IMAGENET_MEAN,
-        std=init.get("std") or said.get("std") or models.IMAGENET_STD,
-        remap=bool(init.get("remap")),
+        mean=init.mean or said.get("mean") or models.IMAGENET_MEAN,
+        std=init.std or said.get("std") or models.IMAGENET_STD,
+        remap=init.remap,
         size=said.get("size"),
     )
 
@@ -192,17 +207,18 @@ def read(path: Path, key: str) -> State:
     return state
 
 
-def _located(init: Mapping[str, Any], backbone: str, key: str) -> tuple[Path, dict[str, Any]]:
+def _located(init: Init, backbone: str, key: str) -> tuple[Path, dict[str, Any]]:
     """The file, and what is said of it: classes, mean, std, size."""
-    if init.get("file"):
-        return _there(init["file"], f"{key}.file"), _timms(backbone)
-    if init.get("model"):
-        return _in_folder(_there(init["model"], f"{key}.model"), f"{key}.model")
-    what = init.get("hub") or f"{backbone} {init['weights']}"
+    if init.file:
+        return _there(init.file, f"{key}.file"), _timms(backbone)
+    if init.model:
+        return _in_folder(_there(init.model, f"{key}.model"), f"{key}.model")
+    tag = init.weights or ""
+    what = init.hub or f"{backbone} {tag}"
     try:
-        if init.get("hub"):
-            return _in_folder(_fetched(init["hub"]), f"{key}.hub")
-        return (_timms_file if backbone.startswith("timm/") else _torchvisions_file)(backbone, init["weights"], key)
+        if init.hub:
+            return _in_folder(_fetched(init.hub), f"{key}.hub")
+        return (_timms_file if backbone.startswith("timm/") else _torchvisions_file)(backbone, tag, key)
     except UserError:
         raise
     except Exception as error:  # whatever a client raises without a network, or of a name that is none

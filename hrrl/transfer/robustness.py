@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from hrrl.data.images import Images
 from hrrl.methods.example.gradient import Gradient
-from hrrl.train.evaluation import Perturb
+from hrrl.methods.interfaces import Perturbation
 from hrrl.train.models import Classifier
 from hrrl.train.runtime import Runtime
 
@@ -16,7 +16,7 @@ BATCH = 256
 
 @torch.no_grad()
 def right(
-    model: nn.Module, images: Images, runtime: Runtime, batch_size: int = BATCH, example: Perturb | None = None
+    model: nn.Module, images: Images, runtime: Runtime, batch_size: int = BATCH, example: Perturbation | None = None
 ) -> np.ndarray:
     """(n,) bool in the manifest's order: whether each image is classified right, by this process alone.
 

@@ -19,7 +19,7 @@ from hrrl.settings import params_file
 from scripts import run
 from scripts.cells import dvc
 from scripts.commits import git
-from scripts.summary import flat, score
+from scripts.summary import score
 
 
 def main() -> None:
@@ -64,6 +64,13 @@ def read(name: str, rev: str, base: dict, variant: str, keys: list[str]) -> dict
         return None
     average = mean(found["mean"] for found in scores.values())
     return {"name": name, "params": params, "changed": changed, "scores": scores, "mean": average}
+
+
+def flat(node, key: str = "") -> dict:
+    """Nested dicts as one, with dotted keys."""
+    if not isinstance(node, dict):
+        return {key: node}
+    return {k: v for name, child in node.items() for k, v in flat(child, f"{key}.{name}" if key else name).items()}
 
 
 def show(rev: str, file: str):

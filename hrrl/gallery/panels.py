@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from hrrl.data.images import Images
+from hrrl.data.loading import Source
 from hrrl.gallery.sheets import Album, evenly, pixels, some, spread
 from hrrl.methods.interfaces import Perturbation
 from hrrl.train.evaluation import GroupedData
@@ -36,7 +36,7 @@ def concepts(album: Album, task: GroupedData, seed: int) -> list[dict]:
     return shown
 
 
-def datasets(album: Album, benchmark: Images, targets: dict[str, Images], seed: int) -> list[dict]:
+def datasets(album: Album, benchmark: Source, targets: dict[str, Source], seed: int) -> list[dict]:
     """The benchmark and each target, one image per class: name, classes, those of the benchmark among them, picture.
 
     Classes that a target shares with the benchmark's sheet come first, so that they can be compared.
@@ -203,7 +203,7 @@ def _cells(task: GroupedData) -> list[np.ndarray]:
     return [(labels * len(task.names) + concepts).numpy() for labels, concepts in pairs]
 
 
-def _sheet(album: Album, name: str, source: Images, indices: Any, words: str) -> dict:
+def _sheet(album: Album, name: str, source: Source, indices: Any, words: str) -> dict:
     """A sheet with images of a source; its text names their classes."""
     classes = ", ".join(source.classes[c] for c in source.labels[indices].tolist())
     return album.add(name, pixels(source, indices).float() / 255, words + classes)

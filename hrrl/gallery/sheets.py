@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.utils import make_grid
 
 from hrrl.data.decode import resize
-from hrrl.data.images import Images
+from hrrl.data.loading import Source
 
 COLUMNS = 4  # images side by side: a phone is about 350 pixels wide
 LEAST, MOST = 84, 112  # pixels of an image on a sheet: smaller ones are enlarged in whole steps, larger ones reduced
@@ -77,7 +77,7 @@ def evenly(items: list, n: int) -> list:
     return [items[i] for i in positions]
 
 
-def pixels(source: Images, indices: Iterable[int]) -> torch.Tensor:
+def pixels(source: Source, indices: Iterable[int]) -> torch.Tensor:
     """(n, 3, S, S) images of a source, uint8, as an evaluation sees them."""
     rows = np.fromiter(indices, np.int64)
     return next(source.eval_batches(len(rows), rows=rows))[0]

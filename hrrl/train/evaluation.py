@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hrrl.common.distributed import concept_sums
-from hrrl.data.images import Images, TrainingImages
+from hrrl.data.loading import Source
 from hrrl.train.runtime import Runtime
 
 
@@ -22,14 +22,14 @@ class GroupedData:
         names: the K concepts' names.
     """
 
-    train: TrainingImages
-    test: Images
+    train: Source
+    test: Source
     train_concepts: torch.Tensor
     test_concepts: torch.Tensor
     names: list[str]
 
     @classmethod
-    def by_class(cls, train: TrainingImages, test: Images, concepts: torch.Tensor, names: list[str]) -> Self:
+    def by_class(cls, train: Source, test: Source, concepts: torch.Tensor, names: list[str]) -> Self:
         """With the concept of each of the C classes, (C,) int64, for all of its images."""
         return cls(train, test, concepts[train.labels], concepts[test.labels], names)
 

@@ -24,8 +24,8 @@ class RoundSchedule(Recipe):
     eval_every: int | None = None  # left out, each epoch
 
 
-class Rounds:
-    """A source of training images (hrrl.data.Source) whose epochs are rounds of ``every`` steps.
+class Rounds(Source):
+    """A source of training images whose epochs are rounds of ``every`` steps of another one.
 
     Round r has the batches r every, ..., (r + 1) every - 1 of the source's epochs in their order: what is in a batch is
     the source's alone.
@@ -41,7 +41,7 @@ class Rounds:
     def steps(self, batch_size: int) -> int:
         return self.every
 
-    def drawn_batches(
+    def drawn_batches(  # type: ignore[override]  # parts of an epoch are what it asks for
         self, batch_size: int, augment: Augment, seed: int, epoch: int, rank: int = 0, world: int = 1
     ) -> Iterator[tuple[torch.Tensor, np.ndarray, int]]:
         """The batches of round ``epoch``, as :meth:`hrrl.data.loading.Source.drawn_batches` yields them."""

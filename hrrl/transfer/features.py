@@ -3,7 +3,7 @@
 import numpy as np
 from tqdm import tqdm
 
-from hrrl.data.images import Images
+from hrrl.data.loading import Source
 from hrrl.train.models import Classifier
 from hrrl.train.runtime import Runtime
 from hrrl.transfer.extraction import extract_features
@@ -12,7 +12,7 @@ BATCH = 256
 
 
 def features(
-    model: Classifier, source: Images, runtime: Runtime, title: str = "features", rows: np.ndarray | None = None
+    model: Classifier, source: Source, runtime: Runtime, title: str = "features", rows: np.ndarray | None = None
 ) -> np.ndarray:
     """(n, d) float32 features of a source's images, all or those of ``rows``: the input of the last linear layer.
 

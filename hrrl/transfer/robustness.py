@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from hrrl.data.images import Images
+from hrrl.data.loading import Source
 from hrrl.methods.example.gradient import Gradient
 from hrrl.methods.interfaces import Perturbation
 from hrrl.train.models import Classifier
@@ -16,7 +16,7 @@ BATCH = 256
 
 @torch.no_grad()
 def right(
-    model: nn.Module, images: Images, runtime: Runtime, batch_size: int = BATCH, example: Perturbation | None = None
+    model: nn.Module, images: Source, runtime: Runtime, batch_size: int = BATCH, example: Perturbation | None = None
 ) -> np.ndarray:
     """(n,) bool in the manifest's order: whether each image is classified right, by this process alone.
 
@@ -41,7 +41,7 @@ def right(
 
 
 def right_when_moved(
-    model: Classifier, images: Images, runtime: Runtime, steps: list[float]
+    model: Classifier, images: Source, runtime: Runtime, steps: list[float]
 ) -> dict[float, np.ndarray]:
     """Step size -> (n,) bool: whether each image is classified right after a step along its loss gradient (Fig. 4).
 

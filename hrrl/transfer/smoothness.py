@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hrrl.data.images import Images
+from hrrl.data.loading import Source
 from hrrl.methods.input_gradient import input_gradient, normalised
 from hrrl.train.runtime import Runtime
 
@@ -16,7 +16,7 @@ BATCH = 256
 
 
 @torch.no_grad()
-def smoothness(model: nn.Module, images: Images, runtime: Runtime, radius: float = RADIUS) -> dict[str, np.ndarray]:
+def smoothness(model: nn.Module, images: Source, runtime: Runtime, radius: float = RADIUS) -> dict[str, np.ndarray]:
     """For up to IMAGES images, (n,) each: the norm of the loss gradient in x, and a lower bound of L_x at the image.
 
     ``gradient``: ||g_i||. ``L``: the largest ||g(x') - g(x_i)|| / ||x' - x_i|| that the power method finds at distance
@@ -38,7 +38,7 @@ def smoothness(model: nn.Module, images: Images, runtime: Runtime, radius: float
 
 
 @torch.no_grad()
-def losses(model: nn.Module, images: Images, runtime: Runtime) -> np.ndarray:
+def losses(model: nn.Module, images: Source, runtime: Runtime) -> np.ndarray:
     """(n,) cross-entropy of each image, in the manifest's order."""
     runtime.place(model).eval()
     found = []

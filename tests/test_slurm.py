@@ -187,25 +187,16 @@ PartitionName=urgent Nodes=ALL PriorityTier=9 State=UP
 """
     )
     (folder / "gres.conf").write_text(f"NodeName={host} Name=gpu File={folder}/gpu[0-1]\n")
-    munge = [
-        "setpriv",
-        "--pdeathsig=TERM",
-        "--reuid=munge",
-        "--regid=munge",
-        "--clear-groups",
-        "munged",
-        "-F",
-        "--force",
-    ]
-    munge += [
-        f"--{name}={folder}/munge/{name.split('-')[0]}" for name in ("socket", "pid-file", "log-file", "seed-file")
-    ]
+    tied = ["setpriv", "--pdeathsig=TERM"]  # also where this process is killed
+    munge = [*tied, "--reuid=munge", "--regid=munge", "--clear-groups", "munged", "-F", "--force"]
+    names = ("socket", "pid-file", "log-file", "seed-file", "key-file")
+    munge += [f"--{name}={folder}/munge/{name.split('-')[0]}" for name in names]
     os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
-    daemons, tied = [], ["setpriv", "--pdeathsig=TERM"]  # also where this process is killed
+    daemons = []
     try:
-        for daemon in ([*munge, f"--key-file={folder}/munge/key"], ["slurmctld", "-D"], ["slurmd", "-D"]):
+        for daemon in (munge, [*tied, "slurmctld", "-D"], [*tied, "slurmd", "-D"]):
             with open(folder / f"{len(daemons)}.log", "wb") as log:
-                daemons.append(subprocess.Popen([*tied, *daemon], stdout=log, stderr=log, start_new_session=True))
+                daemons.append(subprocess.Popen(daemon, stdout=log, stderr=log, start_new_session=True))
             time.sleep(0.5)
         ready = wait_for(lambda: "idle" in subprocess.run(["sinfo", "-ho", "%T"], **OUTPUT).stdout, 60)
         assert ready, "".join(log.read_text() for log in folder.glob("*.log"))

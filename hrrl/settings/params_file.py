@@ -32,11 +32,12 @@ def read(path: str | Path, like: str = "one of presets/*.yaml") -> dict[str, Any
     path = Path(path)
     text = _text(path, like)
     try:
-        root = YAML(typ="safe", pure=True).compose(text)  # the C parser crashes on what nests too deep
+        yaml = YAML(typ="safe", pure=True)  # the C parser crashes on what nests too deep
+        root = yaml.compose(text)
         if not isinstance(root, MappingNode):
             raise UserError(f"{path}: holds no keys; copy {like} to it")
         _count(root, path, {}, {})
-        return _composed(YAML(typ="safe", pure=True).load(text))
+        return _composed(yaml.constructor.construct_document(root))
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise UserError(f"{path}: the character {chr(error.character)!r} in line {line} is none of a text") from None

@@ -45,12 +45,12 @@ def test_a_stopped_run_says_how_to_go_on_and_leaves_nothing_running(restored):
     with started(restored, *REPRO) as run:
         wait_for(lambda: list(checkpoints.glob("*/*.pt")), 900)
         run.send_signal(signal.SIGINT)
-        out = run.communicate(timeout=30)[0]
+        out = run.communicate(timeout=PATIENCE)[0]
     assert run.returncode == 130
     assert "`make repro` goes on from here" in out
     assert "Traceback" not in out
     assert list(checkpoints.glob("*/*.pt"))
-    assert wait_for(lambda: processes(restored) == [], 10)
+    assert wait_for(lambda: processes(restored) == [], 60)
 
 
 @contextlib.contextmanager
@@ -95,8 +95,8 @@ def test_a_killed_run_leaves_nothing_running_and_two_at_once_take_turns_to_go_on
     with started(restored, *REPRO) as killed:
         wait_for(lambda: list(checkpoints.glob("finetune-*/epoch-*.pt")), 900)
         killed.kill()
-        assert "Traceback" not in killed.communicate(timeout=30)[0]
-    assert wait_for(lambda: processes(restored) == [], 10)
+        assert "Traceback" not in killed.communicate(timeout=PATIENCE)[0]
+    assert wait_for(lambda: processes(restored) == [], 60)
     whole, reported = ((restored / file).read_text() for file in ("dvc.lock", "reports/tables/runs.csv"))
     runs = [subprocess.Popen(REPRO, cwd=restored, **OUTPUT) for _ in range(2)]
     printed = sorted((run.communicate(timeout=PATIENCE)[0] for run in runs), key=len)
@@ -139,7 +139,7 @@ def test_killed_dvc_leaves_nothing_running_and_goes_on(restored, nproc, shell):
         running = processes(restored, b"stages.")
         dvc.kill()
     assert len(running) >= nproc
-    assert wait_for(lambda: processes(restored, b"stages.") == [], 10)
+    assert wait_for(lambda: processes(restored, b"stages.") == [], 60)
     assert "going on after epoch" in call(restored, *command)
     assert not checkpoints.exists()
 

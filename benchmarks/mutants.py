@@ -536,16 +536,38 @@ def changed(base: str) -> list[str]:
     return [module for module in TESTS if module in names]
 
 
+def together() -> float:
+    """The seconds of CPU that all these tests take in one process, each once."""
+    named = dict.fromkeys(test for tests in TESTS.values() for test in tests.split())
+    once = [test for test in named if "::" not in test or test.partition("::")[0] not in named]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with tempfile.TemporaryDirectory(prefix="mutants-") as name:
+        pid = os.fork()
+        if not pid:
+            code = FAILED
+            try:
+                apart(Path(name), 3600)
+                code = run_pytest(" ".join(once), Path(name), [])
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == PASSED, "the tests fail without any mutant"
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+
 def write(scores: dict) -> None:
     REPORT.write_text(json.dumps(scores, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     lines = ["| module | mutants | equivalent | tried | killed | target | tests, CPU s |", "|---" + "|---:" * 6 + "|"]
-    for module, score in scores.items():
+    for module in filter(scores.get, TESTS):
+        score = scores[module]
         percent = f"{score['percent']:.0f}%" if score["percent"] is not None else ""
         percent = percent if score["percent"] is None or score["percent"] >= score["target"] else f"**{percent}**"
         numbers = (score[key] for key in ("mutants", "equivalent", "tried"))
         rest = f"{percent} | {score['target']}% | {score.get('seconds', '')}"
         lines.append(f"| {module} | {' | '.join(map(str, numbers))} | {rest} |")
     lines += ["", "Bold: the target is missed. Of a module with more mutants than were tried, a random sample was."]
+    if "together" in scores:
+        lines += [f"The tests of all modules take {scores['together']} s of CPU in one process."]
     REPORT.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -554,20 +576,25 @@ def main() -> None:
     parser.add_argument("modules", nargs="*", help="in the place of those that changed")
     parser.add_argument("--all", action="store_true", help="every module")
     parser.add_argument("--base", default="origin/main", help="what a change is a difference from")
+    parser.add_argument("--time", action="store_true", help="of all tests together, alone")
     parser.add_argument("--sample", type=int, default=10**6, help="mutants to try of each module, at most")
     parser.add_argument("--show", action="store_true", help="print what survives as it is found")
     arguments = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    known = json.loads(REPORT.read_text(encoding="utf-8")) if REPORT.exists() else {}
+    if arguments.time:
+        write(known | {"together": together()})
+        return
     modules = arguments.modules or (list(TESTS) if arguments.all else changed(arguments.base))
     if not modules:
         print("nothing that has mutants has changed; --all tries every module")
         return
-    os.environ["OMP_NUM_THREADS"] = "1"
     for module in modules:
         score = measure(module, arguments.sample, arguments.show)
         print(f"{module}: {score['killed']} of {score['tried']} killed", flush=True)
         known = json.loads(REPORT.read_text(encoding="utf-8")) if REPORT.exists() else {}
         known[module] = score
-        write({name: known[name] for name in TESTS if name in known})
+        write({name: known[name] for name in (*TESTS, "together") if name in known})
 
 
 if __name__ == "__main__":

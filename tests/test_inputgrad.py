@@ -226,12 +226,8 @@ def test_the_model_inside_is_asked_in_inference_mode_too(on):
     model, x, y = Tiny(), torch.rand(5, 3, 4, 4), torch.tensor([0, 1, 2, 3, 0])
     error = torch.softmax(model(x).logits.detach().double(), 1) - F.one_hot(y, 4)
     expected = (error @ model.linear.weight.detach().double()).view_as(x)
-    fast.use(on)
-    try:
-        with torch.inference_mode():
-            found = input_gradient(Around(model), x + 0, y + 0)
-    finally:
-        fast.use(True)
+    with fast.switched(on), torch.inference_mode():
+        found = input_gradient(Around(model), x + 0, y + 0)
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-7)
     assert (model in folding._chains) == on
     given = x.clone()

@@ -412,6 +412,8 @@ def test_a_reference_distribution_is_in_the_concepts_order(setting, expected):
     params, table = read_params(), pd.read_csv(paths.CONCEPTS / "concepts.csv")
     found = concepts.q0(params, "other", table, plain(params.concepts))
     assert found is expected or found == pytest.approx(expected)
+    counted = concepts.statistics(["a", "b"], np.array([0, 0, 0, 1]), [[0, 0], [1, 1]])
+    assert (counted.classes.tolist(), counted.images.tolist(), counted.q0.tolist()) == ([1, 1], [3, 1], [0.75, 0.25])
 
 
 @pytest.mark.parametrize("max_iter", [1, 10_000])
@@ -605,6 +607,11 @@ def test_a_report_gathers_what_the_stages_wrote():
     }
     points = found.search_concepts[found.search_concepts.tau == 0.3]
     assert dict(zip(points.concept, points.accuracy, strict=True)) == cell["concepts"]
+    file = paths.measured("svm", "erm", SEED) / "scores.json"
+    written = file.read_text(encoding="utf-8")
+    file.write_text(written.replace('"refit": true', '"refit": false'), encoding="utf-8")
+    assert report.gather(params).svm.groupby("variant").converged.all().to_dict() == {"erm": False, "hrrl": True}
+    file.write_text(written, encoding="utf-8")
     fewer = report.gather(type(params)(params | {"targets": ["large"]}))
     assert set(fewer.finetune.target) == set(fewer.svm.target) == {"large"}
 

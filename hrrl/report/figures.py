@@ -81,7 +81,7 @@ def looks(variants: dict[str, dict]) -> Look:
     numbers = {}
     for name, spec in variants.items():
         methods = [
-            (method, settings) for axis in ("example", "concept") for method, settings in (spec[axis] or {}).items()
+            (method, settings) for axis in ("example", "concept") for method, settings in (spec.get(axis) or {}).items()
         ]
         families.setdefault(tuple(method for method, _ in methods), []).append(name)
         values = (value for _, settings in methods for value in (settings or {}).values())

@@ -109,24 +109,27 @@ def outcome(content: bytes):
 def test_a_mutated_image_ends_in_pixels_or_a_line():
     random, originals, ends = np.random.default_rng(0), images(), {"pixels": 0, "line": 0}
     whole = {name: decode(content) for name, content in originals.items()}
-    until = time.monotonic() + SECONDS
-    with apart.pool(outcome, 1) as call:
+    until, names = time.monotonic() + SECONDS, []
+
+    def mutants():
         while time.monotonic() < until:
-            names = [str(random.choice(list(originals))) for _ in range(32)]
-            answers = call([mutated(originals[name], random) for name in names])
-            for name, answer in zip(names, answers, strict=True):
-                if isinstance(answer, Exception):  # the decoder died, or took too long or too much: caught, as in a run
-                    assert type(answer) is ValueError, answer
-                    continue
-                found, agreed = answer
-                assert agreed, name
-                ends["line" if isinstance(found, str) else "pixels"] += 1
-                if isinstance(found, str):
-                    assert "\n" not in found
-                else:
-                    assert found.dtype == torch.uint8
-                    assert found.shape[0] == 3
-                    assert not name.startswith("PNG") or torch.equal(found, whole[name])
+            names.append(str(random.choice(list(originals))))
+            yield mutated(originals[names[-1]], random)
+
+    for i, answer in enumerate(apart.each(outcome, mutants(), 1)):
+        name = names[i]
+        if isinstance(answer, Exception):  # the decoder died, or took too long or too much: caught, as in a run
+            assert type(answer) is ValueError, answer
+            continue
+        found, agreed = answer
+        assert agreed, name
+        ends["line" if isinstance(found, str) else "pixels"] += 1
+        if isinstance(found, str):
+            assert "\n" not in found
+        else:
+            assert found.dtype == torch.uint8
+            assert found.shape[0] == 3
+            assert not name.startswith("PNG") or torch.equal(found, whole[name])
     assert min(ends.values()) > 100 * min(SECONDS, 1)
 
 
@@ -407,33 +410,30 @@ def hoard(_):
     ],
 )
 def test_what_happens_apart_is_an_error_and_the_next_call_works(monkeypatch, function, message):
+    """Items of the same group, of one that waits, and of one that is not yet asked for."""
     monkeypatch.setattr(apart, "SECONDS", 1)
-    with apart.pool(lambda item: item if item < 3 else function(item), 1) as call:
-        answers = call([1, 3, 2])
-        assert answers[::2] == [1, 2]
-        assert type(answers[1]) is ValueError
-        assert message in str(answers[1])
-        assert call([2]) == [2]
+    answers = list(apart.each(lambda item: function(item) if item == 3 else item, range(20), 2, group=2))
+    error = answers.pop(3)
+    assert answers == [i for i in range(20) if i != 3]
+    assert type(error) is ValueError
+    assert message in str(error)
 
 
-@pytest.mark.parametrize("moment", ["idle", "answering"])
-def test_a_reader_that_is_killed_between_files_costs_no_file_and_gives_no_other_files_pixels(moment):
+def test_a_reader_that_is_killed_costs_no_file_and_gives_no_other_files_pixels():
     """Half an answer, or none, would be taken for the next one; that the system killed it is no file's fault."""
-    reader = apart.Apart(lambda item: np.full(10**6, item, dtype=np.uint8), 1)
+    answers = apart.each(lambda item: np.full(100, item, dtype=np.uint8), range(40), 1, group=1)
+    means = [int(next(answers).mean()) for _ in range(2)]
     [child] = multiprocessing.active_children()
-    if moment == "answering":
-        reader._executor.submit(apart._answer, 1)  # of whose answer the pipe may hold a part
     child.kill()
-    assert [int(answer.mean()) for answer in reader([2, 3])] == [2, 3]
-    reader.close()
+    assert means + [int(answer.mean()) for answer in answers] == list(range(40))
 
 
 ENDED = """
 import os, signal
 from hrrl.data import apart
-with apart.pool(lambda _: os.getpid(), 2) as call:
-    print(*{*call(list(range(8 * apart.GROUP)))}, flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
+answers = apart.each(lambda _: os.getpid(), range(100 * apart.GROUP), 2)
+print(*{next(answers) for _ in range(8 * apart.GROUP)}, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
 """
 
 

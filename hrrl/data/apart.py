@@ -1,7 +1,8 @@
 """Work on files from elsewhere in child processes: a crash, a hang or a run on the memory is an error like others."""
 
-import contextlib
 import faulthandler
+import functools
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -10,13 +11,15 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Start = Callable[[int], ProcessPoolExecutor]  # so many processes, each of which is prepared for the function
 MEMORY = 2**30  # bytes that a call may take beyond what its process had
 SECONDS = 60  # of the processor that a call may take: waiting for a disk does not count
 GROUP = 32  # items that go to a process at a time
@@ -25,61 +28,40 @@ _function: Callable  # of a child: what it calls, and the memory that a call may
 _limit: int
 
 
-class Apart:
-    """Calls a function in child processes, which a bad file cannot take this process along with.
+def each(
+    function: Callable, items: Iterable, size: int, ahead: int = 0, group: int = GROUP, memory: int = MEMORY
+) -> Generator[Any, None, None]:
+    """``function(item)`` for each item in order; in its place the Exception where it raised one, or died: a ValueError.
 
-    They are forked, so that the function may be any; where one dies, others take their place.
+    It is called in forked processes, so that it may be any function; where one dies, others take their place.
 
     Args:
-        function: called with one item; what it returns or raises is pickled.
-        size: number of processes.
+        function: what it returns or raises is pickled.
+        size: number of processes, which end with the iterator.
+        ahead: groups that are done or in work beside two for each process.
+        group: items that go to a process at a time.
         memory: bytes that a call may take.
     """
-
-    def __init__(self, function: Callable, size: int, memory: int = MEMORY):
-        self._start, self._size, self._memory = (function, memory), size, memory
-        self._open(size)
-
-    def _open(self, size: int) -> None:
-        self._executor = ProcessPoolExecutor(size, multiprocessing.get_context("fork"), _prepare, self._start)
-        pid = self._executor.submit(os.getpid).result()
-        self._child = next(child for child in multiprocessing.active_children() if child.pid == pid)
-
-    def __call__(self, items: list) -> list:
-        """``function(item)`` for each item; in its place the Exception where it raised one, or died: a ValueError."""
-        try:
-            return list(self._executor.map(_answer, items, chunksize=GROUP))
-        except (BrokenProcessPool, MemoryError):  # the latter from an answer too large to send
-            self.close()
-        self._open(1)
-        answers = [self._alone(item) for item in items]  # which one was it?
-        self.close()
-        self._open(self._size)
-        return answers
-
-    def _alone(self, item: Any) -> Any:
-        try:
-            return self._executor.submit(_answer, item).result()
-        except MemoryError:
-            return _hungry(self._memory)
-        except BrokenProcessPool:
-            self.close()  # waits for who collects the exit code
-            code = self._child.exitcode or 0
-            self._open(1)
-        if code == -signal.SIGPROF:
-            return ValueError(f"takes more than {SECONDS} s to read")
-        name = signal.Signals(-code).name if -code in list(signal.Signals) else f"exit code {code}"
-        return ValueError(f"ends the process that reads it ({name}, with {self._memory / 2**30:.1f} GB of memory)")
-
-    def close(self) -> None:
-        self._executor.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def pool(function: Callable[[Any], Any], size: int, memory: int = MEMORY) -> Iterator[Callable[[list[Any]], list[Any]]]:
-    """An :class:`Apart`, closed at the end."""
-    with contextlib.closing(Apart(function, size, memory)) as call:
-        yield call
+    how: Any = {"mp_context": multiprocessing.get_context("fork"), "initializer": _prepare}
+    start = functools.partial(ProcessPoolExecutor, initargs=(function, memory), **how)
+    left, waiting, executor = iter(items), deque[tuple[list, Future]](), start(size)
+    try:
+        while True:
+            while len(waiting) <= 2 * size + ahead and (some := [*itertools.islice(left, group)]):
+                waiting.append((some, _asked(executor, some)))
+            if not waiting:
+                return
+            some, future = waiting.popleft()
+            try:
+                answers = future.result()
+            except (BrokenProcessPool, MemoryError):  # the latter from an answer too large to send
+                executor.shutdown(cancel_futures=True)
+                answers = _one_by_one(start, some, memory)
+                executor = start(size)
+                waiting = deque((some, _asked(executor, some)) for some, _ in waiting)
+            yield from answers
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
 def once(function: Callable[[], T], files: Iterable[Path] = ()) -> T:
@@ -90,8 +72,8 @@ def once(function: Callable[[], T], files: Iterable[Path] = ()) -> T:
     Raises:
         ValueError: the child died.
     """
-    with pool(lambda _: function(), 1, MEMORY + 8 * sum(file.stat().st_size for file in files)) as call:
-        [answer] = call([None])
+    memory = MEMORY + 8 * sum(file.stat().st_size for file in files)
+    [answer] = each(lambda _: function(), [None], 1, memory=memory)
     if isinstance(answer, Exception):
         raise answer
     return answer
@@ -100,6 +82,46 @@ def once(function: Callable[[], T], files: Iterable[Path] = ()) -> T:
 def cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _asked(executor: ProcessPoolExecutor, items: list) -> Future:
+    try:
+        return executor.submit(_answers, items)
+    except BrokenProcessPool as error:  # a child died over items before these
+        broken: Future = Future()
+        broken.set_exception(error)
+        return broken
+
+
+def _one_by_one(start: Start, items: list, memory: int) -> list:
+    """The answers to items of which one ends the process: that one's is how."""
+    answers: list[Any] = []
+    while len(answers) < len(items):
+        executor = start(1)
+        pid = executor.submit(os.getpid).result()
+        child = next(child for child in multiprocessing.active_children() if child.pid == pid)
+        try:
+            for item in items[len(answers) :]:
+                answers += executor.submit(_answers, [item]).result()
+        except MemoryError:
+            answers.append(_hungry(memory))
+        except BrokenProcessPool:
+            executor.shutdown()  # waits for who collects the exit code
+            answers.append(_death(child.exitcode or 0, memory))
+        finally:
+            executor.shutdown()
+    return answers
+
+
+def _death(code: int, memory: int) -> ValueError:
+    if code == -signal.SIGPROF:
+        return ValueError(f"takes more than {SECONDS} s to read")
+    name = signal.Signals(-code).name if -code in list(signal.Signals) else f"exit code {code}"
+    return ValueError(f"ends the process that reads it ({name}, with {memory / 2**30:.1f} GB of memory)")
+
+
+def _hungry(memory: int) -> ValueError:
+    return ValueError(f"takes more than {memory / 2**30:.1f} GB of memory to read")
 
 
 def _prepare(function: Callable, memory: int) -> None:
@@ -130,8 +152,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _hungry(memory: int) -> ValueError:
-    return ValueError(f"takes more than {memory / 2**30:.1f} GB of memory to read")
+def _answers(items: list) -> list:
+    return [_answer(item) for item in items]
 
 
 def _answer(item: Any) -> Any:

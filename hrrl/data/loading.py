@@ -7,15 +7,12 @@ number of processes nor the number of workers changes what an image looks like o
 import contextlib
 import functools
 import hashlib
-import os
-import shutil
-import signal
-import threading
+import itertools
+import mmap
 import zlib
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +22,7 @@ from hrrl.data import apart
 from hrrl.data.array_dataset import Arrays
 from hrrl.data.augment import Augment, augment_batch, crop_boxes
 from hrrl.data.decode import decode, resize
-from hrrl.data.image_folder import ArrayFile, InFiles, note
+from hrrl.data.image_folder import ArrayFile, InFiles
 from hrrl.data.locate import Definition, locate
 from hrrl.data.manifest import UNKNOWN, Manifest, Rows, read_manifest
 from hrrl.data.sources import Paths, locked
@@ -33,17 +30,13 @@ from hrrl.errors import UserError, reason
 
 SMALL = 64  # pixels up to which images are held in memory at the network's size
 CACHE = Path("data/cache")
-SHARED = "/dev/shm"  # where processes share memory on Linux; in Docker it has 64 MB
-PREFETCHED = 2  # batches that each worker has ready
 FORMAT = 2  # of the cached pixels: raise it when decoding or resizing changes
 LONGEST = 32  # short sides that a long side may have; what is outside of so much of the centre is left out
 CHUNK = 1024  # images that are decoded for one write to the disk
 ORDER, BATCH, IMAGE = range(3)  # what a random stream is for
 
 
-T = TypeVar("T")
 Decode = Callable[[int], torch.Tensor]  # an image's position in the split to the image
-Decoded = Callable[[list[Any]], list[Any]]  # of many at once; in the place of one that fails, its error
 Part = tuple[int, np.ndarray, slice]  # step in the epoch, the whole batch's images, which of them are this process's
 
 
@@ -74,38 +67,24 @@ def open_split(folder: str | Path, root: str | None, split: str, image_size: int
 class Files:
     """Images that are files, decoded when they are asked for."""
 
-    channels = 3
-
     def __init__(self, store: Any, rows: Rows):
         self.store, self.rows = store, rows
 
     def __getitem__(self, i: int) -> torch.Tensor:
-        """The (3, H, W) uint8 image i.
-
-        Raises:
-            UserError: names the file that cannot be read, or is not the one that the manifest lists.
-        """
-        path = self.rows.paths[i]
-        try:
-            data = self.store.read(path)
-            if self.rows.bytes[i] not in (UNKNOWN, len(data)):
-                raise ValueError(f"has {len(data)} bytes, the manifest says {self.rows.bytes[i]}")
-            if self.rows.crcs[i] not in (UNKNOWN, zlib.crc32(data)):
-                raise ValueError("is not the file that was listed")
-            return decode(data)
-        except (OSError, ValueError) as error:
-            raise self.unreadable(i, error) from None
-
-    def unreadable(self, i: int, error: Exception) -> UserError:
-        """The error that names the file of image i."""
-        return UserError(f"{self.store}/{self.rows.paths[i]}: {reason(error)}; replace the file, or run `make relist`")
+        """The (3, H, W) uint8 image i; OSError or ValueError where it is not the one listed, or cannot be decoded."""
+        data = self.store.read(self.rows.paths[i])
+        if self.rows.bytes[i] not in (UNKNOWN, len(data)):
+            raise ValueError(f"has {len(data)} bytes, the manifest says {self.rows.bytes[i]}")
+        if self.rows.crcs[i] not in (UNKNOWN, zlib.crc32(data)):
+            raise ValueError("is not the file that was listed")
+        return decode(data)
 
 
 class Positions:
     """Images at positions of array files, read when the first is asked for and kept in memory."""
 
-    def __init__(self, data: Arrays, paths: Paths, listed: list[ArrayFile]):
-        self.data, self.paths, self.listed = data, paths, listed
+    def __init__(self, store: Arrays, paths: Paths, listed: list[ArrayFile]):
+        self.store, self.paths, self.listed = store, paths, listed
         self.images: np.ndarray | None = None
 
     def load(self) -> torch.Tensor:
@@ -114,12 +93,14 @@ class Positions:
             names = np.array([path.rpartition("#")[0] for path in self.paths])
             positions = np.array([int(path.rpartition("#")[2]) for path in self.paths])
             files = list(dict.fromkeys(names.tolist()))
-            for source in self.data.sources(files):
+            for source in self.store.sources(files):
                 if source not in self.listed:
-                    raise UserError(f"{self.data}: {source['name']} is not the file that was listed; run `make relist`")
+                    raise UserError(
+                        f"{self.store}: {source['name']} is not the file that was listed; run `make relist`"
+                    )
             for file in files:
                 here = names == file
-                images = self.data.images(file)[0][positions[here]]
+                images = self.store.images(file)[0][positions[here]]
                 if self.images is None:
                     self.images = np.empty((len(names), *images.shape[1:]), np.uint8)
                 self.images[here] = images
@@ -206,17 +187,6 @@ class Source:
         for batch, x in zip(batches, self._plain(batches), strict=True):
             yield x, self.labels[batch]
 
-    def _stacked(self, positions: np.ndarray, decoded: Decoded) -> torch.Tensor:
-        """(b, 3, S, S) for some images, decoded apart; raises the error of the first one that cannot be."""
-        images = np.empty((len(positions), 3, self.image_size, self.image_size), np.uint8)
-        for i, image, found in zip(positions.tolist(), images, decoded(positions.tolist()), strict=True):
-            if isinstance(found, Exception):
-                if isinstance(self.pixels, Files) and not isinstance(found, UserError):
-                    found = self.pixels.unreadable(i, found)
-                raise found
-            image[:] = found
-        return torch.from_numpy(images)
-
     @functools.cached_property
     def pixels(self) -> Files | Positions:
         """What the images are read from; found when the first is."""
@@ -233,6 +203,39 @@ class Source:
     def _reduced(self, images: torch.Tensor) -> torch.Tensor:
         """(..., C, H, W) images at the definition's resolution."""
         return images if self.resolution is None else resize(images, self.resolution, self.resolution)
+
+    def _decoded(self, batches: list[np.ndarray], one: Decode) -> Iterator[torch.Tensor]:
+        """(b, 3, S, S) for the images of each batch in order, by processes of their own, which are some batches ahead.
+
+        They write to memory that they share with this one: not to /dev/shm, which has 64 MB in Docker.
+
+        Raises:
+            UserError: the first image that cannot be read; names it.
+        """
+        if isinstance(self.pixels, Positions):
+            self.pixels.load()  # before the processes start, which then share it
+        S, lengths = self.image_size, [len(batch) for batch in batches]
+        size = min(max(1, self.workers), 1 + sum(lengths) // apart.GROUP)
+        ahead = 2 * max(lengths, default=0) // apart.GROUP
+        slots = (2 * size + ahead + 1) * apart.GROUP
+        shared = np.frombuffer(mmap.mmap(-1, slots * 3 * S * S), np.uint8).reshape(slots, 3, S, S)
+
+        def fill(task: tuple[int, int]) -> None:
+            shared[task[0]] = one(task[1])  # grey ones become three equal channels
+
+        tasks = zip(itertools.cycle(range(slots)), (i for batch in batches for i in batch.tolist()), strict=False)
+        with contextlib.closing(apart.each(fill, tasks, size, ahead)) as errors:
+            filled = zip(itertools.cycle(shared), errors, strict=False)
+            for batch in batches:
+                images = torch.empty(len(batch), 3, S, S, dtype=torch.uint8, pin_memory=torch.cuda.is_initialized())
+                for image, i, (slot, error) in zip(images.numpy(), batch.tolist(), filled, strict=False):
+                    if isinstance(error, (OSError, ValueError)):
+                        where = f"{self.pixels.store}/{self.rows.paths[i]}"
+                        raise UserError(f"{where}: {reason(error)}; replace the file, or run `make relist`")
+                    if error is not None:
+                        raise error
+                    image[:] = slot
+                yield images
 
 
 class Small(Source):
@@ -285,23 +288,17 @@ class Small(Source):
             images = self.pixels.load()
             chunks = (resize(self._reduced(chunk), S, S) for chunk in images.split(4096))
             return (len(self), images.shape[1], S, S), chunks
-        return (len(self), self.pixels.channels, S, S), self._decoded_chunks()
+        return (len(self), 3, S, S), self._decoded_chunks()
 
     def _decoded_chunks(self) -> Generator[torch.Tensor, None, None]:
-        """The images in order, decoded and resized by processes of their own."""
+        """The images in order, decoded and resized."""
         from tqdm import tqdm
 
-        def one(i: int) -> np.ndarray:
-            return resize(self._reduced(self.pixels[i]), self.image_size, self.image_size).numpy()
-
-        size = min(max(1, self.workers), 1 + len(self) // apart.GROUP)
-        with (
-            apart.pool(one, size) as decoded,
-            tqdm(total=len(self), desc="decoding", unit="img", leave=False, mininterval=1) as bar,
-        ):
-            for chunk in np.split(np.arange(len(self)), range(CHUNK, len(self), CHUNK)):
-                yield self._stacked(chunk, decoded)
-                bar.update(len(chunk))
+        S, chunks = self.image_size, np.split(np.arange(len(self)), range(CHUNK, len(self), CHUNK))
+        with tqdm(total=len(self), desc="decoding", unit="img", leave=False, mininterval=1) as bar:
+            for images in self._decoded(chunks, lambda i: resize(self._reduced(self.pixels[i]), S, S)):
+                yield images
+                bar.update(len(images))
 
 
 class Large(Source):
@@ -309,10 +306,10 @@ class Large(Source):
 
     def _augmented(self, parts: list[Part], augment: Augment, seed: int, epoch: int) -> Iterator[torch.Tensor]:
         one = functools.partial(self.augmented, augment=augment, seed=seed, epoch=epoch)
-        return self._read([batch[part] for _, batch, part in parts], one)
+        return self._decoded([batch[part] for _, batch, part in parts], one)
 
     def _plain(self, batches: list[np.ndarray]) -> Iterator[torch.Tensor]:
-        return self._read(batches, lambda i: self._centred(self._reduced(self.pixels[i])))
+        return self._decoded(batches, lambda i: self._centred(self._reduced(self.pixels[i])))
 
     def augmented(self, i: int, augment: Augment, seed: int, epoch: int) -> torch.Tensor:
         """Image i as an epoch has it: (C, S, S) uint8."""
@@ -334,111 +331,6 @@ class Large(Source):
         H, W = (short, short * W // H) if H <= W else (short * H // W, short)
         top, left = round((H - S) / 2), round((W - S) / 2)
         return resize(image, H, W)[:, top : top + S, left : left + S]
-
-    def _read(self, batches: list[np.ndarray], one: Decode) -> Iterator[torch.Tensor]:
-        """(b, 3, S, S) for the images of each batch, in order."""
-        pixels = self.pixels
-        if isinstance(pixels, Positions):
-            pixels.load()  # before the workers start, which then share it
-        elif not self.workers:
-            with self._apart(one) as decoded:
-                yield from (self._stacked(batch, decoded) for batch in batches)
-            return
-        largest = 3 * self.image_size**2 * max(map(len, batches), default=0)
-        loader = torch.utils.data.DataLoader(
-            _Batches(one, self.image_size, has_room_for((2 + PREFETCHED * self.workers) * largest)),
-            batch_size=None,
-            sampler=batches,
-            collate_fn=_as_it_is,  # torch's own would make tensors in shared memory of arrays
-            num_workers=self.workers,
-            multiprocessing_context="fork" if self.workers else None,
-            prefetch_factor=PREFETCHED if self.workers else None,
-            pin_memory=torch.cuda.is_initialized(),  # in a thread, where this process uses a GPU
-            generator=torch.Generator(),  # leaves torch's own alone
-        )
-        done = 0
-        try:
-            for images in _alarm_free(loader):
-                if isinstance(images, UserError):
-                    raise images
-                yield torch.as_tensor(images)
-                done += 1
-        except (RuntimeError, OSError, EOFError) as error:  # the latter two from a connection to a dead process
-            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
-                raise
-            if isinstance(pixels, Files):
-                self._decode_again(batches[done : done + self.workers * PREFETCHED], one)
-            died = " ".join(f"{type(error).__name__} {error}".split())
-            raise UserError(
-                f"machine.yaml: workers: a process that decodes images has died ({died}); "
-                "expected enough memory and shared memory (/dev/shm) for all of them: set fewer, or 0"
-            ) from None
-
-    def _decode_again(self, batches: list[np.ndarray], one: Decode) -> None:
-        """Raises the error of the image that ends the process which decodes it, if one of these does."""
-        with self._apart(one) as decoded:
-            for batch in batches:
-                self._stacked(batch, decoded)
-
-    @staticmethod
-    def _apart(one: Decode) -> AbstractContextManager[Decoded]:
-        return apart.pool(lambda i: one(i).numpy(), 1)
-
-
-def _alarm_free(loader: torch.utils.data.DataLoader) -> Iterator:
-    """An iterator that reports a dead worker when it waits for it, not in the middle of whatever else is going on."""
-    if threading.current_thread() is not threading.main_thread():
-        return iter(loader)
-    handler = signal.getsignal(signal.SIGCHLD)
-    iterator = iter(loader)
-    signal.signal(signal.SIGCHLD, handler)
-    return iterator
-
-
-@functools.cache
-def has_room_for(size: int, folder: str = SHARED) -> bool:
-    """Whether the shared memory has room for so many bytes of batches, and as many of another stage; else a note."""
-    if not os.path.isdir(folder):
-        return True  # of a system that has it elsewhere
-    free = shutil.disk_usage(folder).free
-    if 2 * size > free:
-        note(
-            f"compute.workers: {folder} has {free >> 20:,} MB free, batches take up to {size >> 20:,} MB; they go "
-            "through pipes, which is slower (docker run --shm-size=8g gives more)"
-        )
-    return 2 * size <= free
-
-
-def _in_shared_memory(images: torch.Tensor) -> torch.Tensor:
-    """Moves a batch before it is filled: later, in the loader's own thread, an error would be lost and all wait."""
-    try:
-        return images.share_memory_()
-    except (RuntimeError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"compute.workers: {SHARED} is full ({reason}); set fewer, or give it more") from None
-
-
-def _as_it_is(batch: T) -> T:
-    return batch
-
-
-class _Batches(torch.utils.data.Dataset):
-    """What a worker does: a batch of positions to a batch of images, or the error to raise in the main process."""
-
-    def __init__(self, one: Decode, image_size: int, shared: bool):
-        self.one, self.image_size, self.shared = one, image_size, shared
-
-    def __getitem__(self, batch: np.ndarray) -> torch.Tensor | np.ndarray | UserError:
-        """The images: in shared memory, or where it has no room as an array, which goes through a pipe."""
-        images = torch.empty(len(batch), 3, self.image_size, self.image_size, dtype=torch.uint8)
-        try:
-            if self.shared:
-                images = _in_shared_memory(images)
-            for image, i in zip(images, batch.tolist(), strict=True):
-                image.copy_(self.one(i))  # grey ones become three equal channels
-        except UserError as error:
-            return error
-        return images if self.shared else images.numpy()
 
 
 def _centre(image: torch.Tensor, height: int, width: int) -> torch.Tensor:

@@ -1,14 +1,15 @@
 """Manifests: which images a dataset has, with their labels and splits, over files that stay where they are."""
 
+import contextlib
 import csv
 import hashlib
 import json
 import re
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,14 +22,12 @@ from hrrl.data.locate import Definition, locate, warn_of_checksums
 from hrrl.data.sources import Paths
 from hrrl.errors import UserError, printable, reason
 
-CHUNK = 4096  # files that are checked before the next ones are asked for
+T = TypeVar("T")
+CHUNK = 4096  # files that another process is worth its start for
+GROUP = 128  # files that go to a process at a time
 PROCESSES = 2  # that check files, for each core: they wait for the disk as well
 SPLITS = ("train", "test")
 UNKNOWN = -1  # size or CRC: array files have them in dataset.json
-
-
-Examined = tuple[int, int, bool] | Exception  # of an image: size, CRC, whether of one colour; or what is wrong
-Examine = Callable[[list[str]], list[Examined]]  # of files by their paths
 
 
 @dataclass
@@ -173,9 +172,10 @@ def prepare(definition: Definition, name: str) -> Manifest:
     files: list[ArrayFile] = []
     pixels: dict[str, str] = {}
     if isinstance(data, InFiles):
-        splits = _check_all(data, splits, name, definition.skip_unreadable)
-        for split in splits:
-            _complain_of_empty(splits[split].labels, classes, "without unreadable images, it", f"{key}.{split}")
+        skip = definition.skip_unreadable
+        splits = {split: _checked(data, rows, f"{name} {split}", skip) for split, rows in splits.items()}
+        for split, rows in splits.items():
+            _complain_of_empty(rows.labels, classes, "without unreadable images, it", f"{key}.{split}")
     else:
         pixels = {split: _hash_pixels(data, rows.paths) for split, rows in splits.items()}
         files = data.sources(_array_files(splits))
@@ -304,42 +304,41 @@ def _complain_of_empty(labels: np.ndarray, classes: list[str], what: str, key: s
         note(f"{key}: {what} has no images of {len(empty)} classes, the first is {empty[0]}")
 
 
-def _check_all(data: InFiles, splits: dict[str, Rows], name: str, skip: bool) -> dict[str, Rows]:
-    """Reads and decodes every file, and notes sizes and CRCs; in processes of their own, one of which a file may end.
+def read_all(
+    data: InFiles, paths: Paths, read: Callable[[str], T], processes: int, title: str, skip: bool
+) -> Iterator[tuple[int, T]]:
+    """Position and ``read(path)`` of each file that can be read, in order; by processes of their own, which it may end.
 
     Raises:
-        UserError: a file is unreadable, and ``skip`` is false: the first one is named.
+        UserError: a file cannot be read, and ``skip`` is false; else a note says so.
     """
-    import hrrl.data.decode  # noqa: F401  once, before the processes start
-
-    processes = min(PROCESSES * apart.cores(), 1 + sum(len(rows.paths) for rows in splits.values()) // CHUNK)
-    with apart.pool(data.examine, processes) as examine:
-        return {split: _check(data, rows, examine, f"{name} {split}", skip) for split, rows in splits.items()}
-
-
-def _check(data: InFiles, rows: Rows, examine: Examine, title: str, skip: bool) -> Rows:
-    """The images of a split with their sizes and CRCs."""
     from tqdm import tqdm
 
+    with contextlib.closing(apart.each(read, paths, processes, group=GROUP)) as answers:
+        bar = tqdm(answers, title, len(paths), leave=False, unit="img", mininterval=1)
+        for i, answer in enumerate(bar):
+            if not isinstance(answer, Exception):
+                yield i, answer
+                continue
+            message = f"{data.store}/{paths[i]}: {reason(answer)}"
+            if not skip:
+                raise UserError(f"{message}; replace the file, or set skip_unreadable: true")
+            note(f"skipped {message}")
+
+
+def _checked(data: InFiles, rows: Rows, title: str, skip: bool) -> Rows:
+    """The images of a split that can be read and decoded, with their sizes and CRCs."""
+    import hrrl.data.decode  # noqa: F401  once, before the processes start
+
     n = len(rows.paths)
-    numbers, readable, constant = np.full((2, n), UNKNOWN), np.ones(n, bool), np.zeros(n, bool)
-    with tqdm(total=n, desc=f"checking {title}", unit="img", leave=False, mininterval=1) as bar:
-        for start in range(0, n, CHUNK):
-            paths = [rows.paths[i] for i in range(start, min(start + CHUNK, n))]
-            for i, (path, found) in enumerate(zip(paths, examine(paths), strict=True), start):
-                if not isinstance(found, Exception):
-                    *numbers[:, i], constant[i] = found
-                    continue
-                message = f"{data.store}/{path}: {reason(found)}"
-                if not skip:
-                    raise UserError(f"{message}; replace the file, or set skip_unreadable: true")
-                note(f"skipped {message}")
-                readable[i] = False
-            bar.update(len(paths))
+    numbers, readable, constant = np.full((2, n), UNKNOWN), np.zeros(n, bool), np.zeros(n, bool)
+    processes = min(PROCESSES * apart.cores(), 1 + n // CHUNK)
+    for i, found in read_all(data, rows.paths, data.examine, processes, f"checking {title}", skip):
+        *numbers[:, i], constant[i] = found
+        readable[i] = True
     if plain := np.flatnonzero(constant).tolist():
-        note(
-            f"{title}: {len(plain)} images are of one colour all over, the first is {data.store}/{rows.paths[plain[0]]}"
-        )
+        first = f"{data.store}/{rows.paths[plain[0]]}"
+        note(f"{title}: {len(plain)} images are of one colour all over, the first is {first}")
     left = np.flatnonzero(readable)
     sizes, crcs = (column[left] for column in numbers)
     skipped = [rows.paths[i] for i in np.flatnonzero(~readable).tolist()]

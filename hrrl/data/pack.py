@@ -11,11 +11,11 @@ import simplejpeg
 from hrrl.common.files import replacing
 from hrrl.data import apart
 from hrrl.data.decode import JPEG, decode, resize
-from hrrl.data.image_folder import InFiles, note
+from hrrl.data.image_folder import InFiles
 from hrrl.data.locate import Definition, locate
-from hrrl.data.manifest import CHUNK, held_out
+from hrrl.data.manifest import held_out, read_all
 from hrrl.data.sources import join
-from hrrl.errors import UserError, reason
+from hrrl.errors import UserError
 
 FORMAT = 1  # raise it when packing makes other files of the same ones
 
@@ -53,25 +53,15 @@ def pack(definition: Definition, name: str, folder: Path, side: int = 256, quali
 
 def _files(data: InFiles, splits: dict[str, None], side: int, quality: int, skip: bool) -> Iterator[tuple[str, bytes]]:
     """Name and content of each file of the zip."""
-    from tqdm import tqdm
 
-    with apart.pool(lambda path: smaller(data.store.read(path), side, quality), apart.cores()) as read:
-        for split in splits:
-            paths, labels = data.rows(split, data.classes)
-            taken: set[str] = set()
-            with tqdm(total=len(paths), desc=f"packing {split}", unit="img", leave=False, mininterval=1) as bar:
-                for start in range(0, len(paths), CHUNK):
-                    part = [paths[i] for i in range(start, min(start + CHUNK, len(paths)))]
-                    for path, label, found in zip(part, labels[start : start + CHUNK], read(part), strict=True):
-                        if not isinstance(found, Exception):
-                            yield _member(split, data.classes[label], path, taken), found
-                        elif skip:
-                            note(f"skipped {data.store}/{path}: {reason(found)}")
-                        else:
-                            raise UserError(
-                                f"{data.store}/{path}: {reason(found)}; replace the file, or set skip_unreadable: true"
-                            )
-                    bar.update(len(part))
+    def take(path: str) -> bytes:
+        return smaller(data.store.read(path), side, quality)
+
+    for split in splits:
+        paths, labels = data.rows(split, data.classes)
+        taken: set[str] = set()
+        for i, content in read_all(data, paths, take, apart.cores(), f"packing {split}", skip):
+            yield _member(split, data.classes[labels[i]], paths[i], taken), content
 
 
 def _member(split: str, name: str, path: str, taken: set[str]) -> str:

@@ -9,7 +9,6 @@ import zlib
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from hrrl.data.unpack import TIMES, allowed
 from hrrl.errors import UserError
@@ -47,40 +46,46 @@ class Paths:
         return Paths(self[i] for i in indices)
 
 
-class Folder:
-    """The files under a folder; paths are relative to it, with slashes."""
+class Store:
+    """Files below a root, by their paths with slashes; a subclass lists one folder, and reads a file."""
 
-    def __init__(self, root: Path):
-        self.root, self._bytes = Path(root), os.fsencode(root)
+    root: Path
 
     def __str__(self) -> str:
         return str(self.root)
 
-    def _at(self, path: str) -> bytes:
-        return os.path.join(self._bytes, path.encode(*NAMES))
-
-    def _entries(self, path: str) -> list[tuple[str, os.DirEntry[bytes]]]:
-        """Names in a folder, but hidden ones, sorted, and what the file system says of each."""
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._at(path)) as entries:
-            named = [(entry.name.decode(*NAMES), entry) for entry in entries if not entry.name.startswith(b".")]
-            return sorted(named, key=lambda pair: pair[0])
-        return []
+    def entries(self, path: str) -> list[tuple[str, bool]]:
+        """Names in a folder, but hidden ones, sorted, and whether each is a folder."""
+        raise NotImplementedError
 
     def folders(self, path: str = "") -> list[str]:
         """Names of the folders in a folder, sorted."""
-        return [name for name, entry in self._entries(path) if entry.is_dir()]
+        return [name for name, is_folder in self.entries(path) if is_folder]
 
     def names(self, path: str = "") -> list[str]:
         """Names of the files in a folder, sorted."""
-        return [name for name, entry in self._entries(path) if entry.is_file()]
+        return [name for name, is_folder in self.entries(path) if not is_folder]
 
     def files(self, path: str) -> list[str]:
         """Paths of all files in a folder and the folders in it, sorted by their names in each."""
         found = []
-        for name, entry in self._entries(path):  # the type is an entry's own: no further call to the file system
+        for name, is_folder in self.entries(path):
             below = join(path, name)
-            found += self.files(below) if entry.is_dir() else [below]
+            found += self.files(below) if is_folder else [below]
         return found
+
+
+class Folder(Store):
+    def __init__(self, root: Path):
+        self.root, self._bytes = Path(root), os.fsencode(root)
+
+    def _at(self, path: str) -> bytes:
+        return os.path.join(self._bytes, path.encode(*NAMES))
+
+    def entries(self, path: str) -> list[tuple[str, bool]]:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._at(path)) as entries:
+            return sorted((e.name.decode(*NAMES), e.is_dir()) for e in entries if not e.name.startswith(b"."))
+        return []
 
     def read(self, path: str) -> bytes:
         """The content of a file.
@@ -88,7 +93,7 @@ class Folder:
         Raises:
             OSError: it is not there, no regular file (a pipe would block), too large, or cannot be read.
         """
-        with open(self._at(path), "rb", opener=_without_waiting) as file:
+        with open(self._at(path), "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise OSError("is no regular file")
@@ -102,43 +107,31 @@ class Folder:
         return None
 
 
-class Zip:
-    """The files in a zip, listed once; forked workers share the list, and read members by position, without a lock."""
+class Zip(Store):
+    """The files in a zip, listed once: forked processes share the list, and read members by position, without a lock.
+
+    ``zipfile`` reads at the one position of an open file, which forked processes would move for each other; opened anew
+    in each, it would list a million members again.
+    """
 
     def __init__(self, root: Path):
-        self.root = Path(root)
+        self.root, self.descriptor = Path(root), os.open(root, os.O_RDONLY)
         try:
             with zipfile.ZipFile(root) as archive:
                 named = [(_path_of(member), member) for member in archive.infolist()]
         except Exception as error:  # a damaged list of members raises all sorts
             raise UserError(f"{root}: {error}; expected a whole, readable zip file") from None
         self.members = {path: member for path, member in named if path and not _hidden(path)}
-        self.tree: dict[str, list[str]] = {}  # folder -> names of the files in it, sorted
-        for path in sorted(self.members):
-            folder, _, name = path.rpartition("/")
-            self.tree.setdefault(folder, []).append(name)
-        for folder in list(self.tree):
-            while folder:  # folders that hold only folders
-                folder = folder.rpartition("/")[0]
-                self.tree.setdefault(folder, [])
-        self.descriptor = os.open(self.root, os.O_RDONLY)
-        self.bytes = os.fstat(self.descriptor).st_size
+        self.tree: dict[str, dict[str, bool]] = {}  # folder -> name -> whether it is a folder
+        for path in self.members:
+            is_folder = False
+            while path:
+                folder, _, name = path.rpartition("/")
+                self.tree.setdefault(folder, {})[name] = is_folder
+                path, is_folder = folder, True
 
-    def __str__(self) -> str:
-        return str(self.root)
-
-    def folders(self, path: str = "") -> list[str]:
-        """Names of the folders in a folder, sorted."""
-        return sorted(f.rpartition("/")[2] for f in self.tree if f and f.rpartition("/")[0] == path)
-
-    def names(self, path: str = "") -> list[str]:
-        """Names of the files in a folder, sorted."""
-        return self.tree.get(path, [])
-
-    def files(self, path: str) -> list[str]:
-        """Paths of all files in a folder and the folders in it, sorted."""
-        below = [folder for folder in self.tree if folder == path or folder.startswith(f"{path}/")]
-        return sorted(join(folder, name) for folder in below for name in self.tree[folder])
+    def entries(self, path: str) -> list[tuple[str, bool]]:
+        return sorted(self.tree.get(path, {}).items())
 
     def read(self, path: str) -> bytes:
         """The content of a member.
@@ -151,14 +144,11 @@ class Zip:
             raise FileNotFoundError(2, "no such file in the zip", path)
         if member.flag_bits & 1:
             raise OSError("is encrypted in the zip")
-        local = os.pread(self.descriptor, 30, member.header_offset)
-        names = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
-        start = member.header_offset + 30 + names
-        if len(local) < 30 or start + member.compress_size > self.bytes:
-            raise OSError("damaged in the zip (it lies beyond the zip's end)")
         if member.file_size > allowed(member.compress_size):
             raise OSError(f"unpacks to {member.file_size:,} bytes, more than {TIMES} times its size")
         _refuse_large(max(member.compress_size, member.file_size))
+        lengths = os.pread(self.descriptor, 4, member.header_offset + 26)  # of name and extra field, before the content
+        start = member.header_offset + 30 + sum(int.from_bytes(n, "little") for n in (lengths[:2], lengths[2:]))
         data = _unpacked(os.pread(self.descriptor, member.compress_size, start), member)
         if len(data) != member.file_size or zlib.crc32(data) != member.CRC:
             raise OSError("damaged in the zip (its CRC differs)")
@@ -180,18 +170,8 @@ def join(*parts: str) -> str:
     return "/".join(part for part in parts if part)
 
 
-def is_below(path: str) -> bool:
-    """Whether a path that a dataset's own list gives stays in the dataset."""
-    return not path.startswith("/") and ".." not in path.split("/")
-
-
 def is_image(name: str) -> bool:
     return name.lower().endswith(IMAGES)
-
-
-def _without_waiting(path: Any, flags: int) -> int:
-    """Opens a file; a pipe without waiting for who writes to it."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _refuse_large(size: int) -> None:

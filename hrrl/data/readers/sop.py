@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from hrrl.data.image_folder import NotHereError, Tree, note
-from hrrl.data.sources import Paths, is_below, join, open_store
+from hrrl.data.sources import Paths, join, open_store
 from hrrl.errors import UserError
 
 
@@ -43,7 +43,7 @@ class OnlineProducts(Tree):
             fields = line.split(maxsplit=3)
             if i == 0 or not fields:
                 continue
-            if len(fields) < 4 or not fields[2].isdecimal() or not is_below(fields[3]):
+            if len(fields) < 4 or not fields[2].isdecimal() or not _is_below(fields[3]):
                 expected = "image_id class_id super_class_id path"
                 raise UserError(
                     f"{self.store}: {join(self.base, name)}: line {i + 1} is {line[:80]!r}; expected {expected}"
@@ -69,3 +69,7 @@ class OnlineProducts(Tree):
         from torchvision.datasets.utils import download_url
 
         download_url(cls.url, folder)
+
+
+def _is_below(path: str) -> bool:
+    return not path.startswith("/") and ".." not in path.split("/")

@@ -32,24 +32,22 @@ class Arrays(Listed):
     def __init__(self, root: Path, train: str = "train"):
         if not root.is_dir():
             raise NotHereError("not a folder")
-        present = {p: self._present(root / p) for p in self.places}
-        place = max(present, key=lambda p: sum(map(len, present[p].values())))
-        self.present = {split: files for split, files in present[place].items() if files}
-        self.root, self.splits = root / place, list(self.present)
         self.kept: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        needed = train if train in self.files else "train"
-        if needed not in self.splits:
-            raise NotHereError(f"no {self.files[needed][0]} in it")
+        for place in self.places:
+            self.root = root / place
+            there = {split: [file for file in files if self.find(file)] for split, files in self.files.items()}
+            self.present = {split: files for split, files in there.items() if files}
+            self.splits = list(self.present)
+            if (train if train in self.files else "train") in self.splits:
+                return
+        raise NotHereError(f"no {self.files[train if train in self.files else 'train'][0]} in it")
 
     def __str__(self) -> str:
         return str(self.root)
 
-    def _present(self, folder: Path) -> dict[str, list[str]]:
-        return {split: [f for f in files if self.find(f, folder)] for split, files in self.files.items()}
-
-    def find(self, name: str, folder: Path | None = None) -> Path | None:
+    def find(self, name: str) -> Path | None:
         """The file of this name, if it is there."""
-        path = (folder or self.root) / name
+        path = self.root / name
         return path if path.is_file() else None
 
     def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
@@ -91,16 +89,13 @@ class Arrays(Listed):
         Raises:
             UserError: names the file where it is damaged, not in the official format, or too large for the memory.
         """
-        found = self.find(file) or self.root / file
         try:
-            return apart.once(read, [path for path in self.behind(file) if path.is_file()])
-        except OSError as error:
-            if error.errno:  # the file system's
-                raise
-            problem = str(error)
+            return apart.once(read, self.behind(file))
         except Exception as error:  # every format's parser has errors of its own
-            problem = str(error)
-        raise UserError(f"{found}: cannot be read ({problem}); expected the published {self.needs}")
+            if isinstance(error, OSError) and error.errno:  # the file system's
+                raise
+            where = self.find(file) or self.root / file
+            raise UserError(f"{where}: cannot be read ({error}); expected the published {self.needs}") from None
 
     def read(self, file: str) -> tuple[np.ndarray, np.ndarray]:
         """What :meth:`images` returns; raises whatever a damaged file leads to."""
@@ -108,11 +103,7 @@ class Arrays(Listed):
 
     def behind(self, file: str) -> list[Path]:
         """The files on disk that ``read(file)`` reads."""
-        return self.there(file)
-
-    def there(self, *names: str) -> list[Path]:
-        """Where files of these names are, as far as they are there."""
-        return [path for name in names if (path := self.find(name)) is not None]
+        return [path for path in [self.find(file)] if path]
 
     def sources(self, files: Iterable[str]) -> list[ArrayFile]:
         """Name, size and MD5 of the files on disk that some files of the dataset are read from."""

@@ -78,7 +78,7 @@ class ByPosition(InFiles):
             note(f"{self}: {split}: left out {(~known).sum()} images of classes that train does not have")
         positions, labels = np.flatnonzero(known), np.searchsorted(self.numbers, numbers[known])
         if self.cut:
-            mine = (_ranks(labels) % EVERY == EVERY - 1) == (split == "test")
+            mine = (ranks(labels) % EVERY == EVERY - 1) == (split == "test")
             positions, labels = positions[mine], labels[mine]
         return Paths(f"{split}#{i}" for i in positions.tolist()), labels
 
@@ -87,7 +87,7 @@ class ByPosition(InFiles):
         return None
 
 
-def _ranks(labels: np.ndarray) -> np.ndarray:
+def ranks(labels: np.ndarray) -> np.ndarray:
     """(n,) the position of each image among those of its class."""
     order = np.argsort(labels, kind="stable")
     ranks = np.empty(len(labels), int)

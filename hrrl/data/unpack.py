@@ -5,7 +5,6 @@ import io
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 SMALL = 2**26  # bytes that anything may unpack to
 TIMES = 64  # its own size that a larger file may unpack to: no photographs come near that
@@ -16,32 +15,19 @@ def allowed(packed: int) -> int:
     return max(SMALL, TIMES * packed)
 
 
-class Bounded(io.RawIOBase):
-    """A stream that ends in an error where it gets longer than its file allows."""
-
-    def __init__(self, stream: io.BufferedIOBase, packed: int):
-        self.stream, self.left = stream, allowed(packed)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.stream.read(len(buffer))
-        self.left -= len(data)
-        if self.left < 0:
-            raise ValueError(f"unpacks to more than {TIMES} times its size")
-        buffer[: len(data)] = data
-        return len(data)
-
-
-def gunzip(path: Path) -> bytes:
+def gunzip(packed: bytes) -> bytes:
     """The content of a gzip file.
 
     Raises:
         ValueError, OSError, EOFError: it is damaged, or unpacks to far more than images do.
     """
-    with gzip.open(path) as stream:
-        return Bounded(stream, path.stat().st_size).readall()
+    content = bytearray()
+    with gzip.open(io.BytesIO(packed)) as stream:
+        while piece := stream.read(2**20):
+            content += piece
+            if len(content) > allowed(len(packed)):
+                raise ValueError(f"unpacks to more than {TIMES} times its size")
+    return bytes(content)
 
 
 def members(archive: bytes | Path, names: Iterable[str]) -> dict[str, bytes]:
@@ -50,14 +36,7 @@ def members(archive: bytes | Path, names: Iterable[str]) -> dict[str, bytes]:
     Raises:
         ValueError, OSError, EOFError, tarfile.TarError: it is damaged, or unpacks to far more than images do.
     """
-    wanted = set(names)
-    found: dict[str, bytes] = {}
-    packed = len(archive) if isinstance(archive, bytes) else archive.stat().st_size
-    with gzip.open(io.BytesIO(archive) if isinstance(archive, bytes) else archive) as stream:
-        bounded = io.BufferedReader(Bounded(stream, packed), 2**20)
-        with tarfile.open(fileobj=bounded, mode="r|") as tar:
-            for member in tar:
-                name = Path(member.name).name
-                if member.isfile() and name in wanted and name not in found:
-                    found[name] = tar.extractfile(member).read()  # type: ignore[union-attr]
-    return found
+    packed = archive if isinstance(archive, bytes) else archive.read_bytes()
+    with tarfile.open(fileobj=io.BytesIO(gunzip(packed))) as tar:
+        inside = {Path(member.name).name: member for member in tar if member.isfile()}
+        return {name: tar.extractfile(inside[name]).read() for name in names if name in inside}  # type: ignore[union-attr]

@@ -32,21 +32,18 @@ class Cifar10(Arrays):
             self.members = self.apart(lambda: members(archive, names), self.archive)
             root = archive.parent
         super().__init__(root, train)
-        self.classes = self._class_names()
+        names = self.apart(lambda: list(self._load("batches.meta")["label_names"]), "batches.meta")
+        self.classes = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
-    def find(self, name: str, folder: Path | None = None) -> Path | None:
+    def find(self, name: str) -> Path | None:
         if self.members is None:
-            return super().find(name, folder)
+            return super().find(name)
         return self.path if name in (self.archive, *self.members) else None
 
     def _load(self, name: str) -> dict[str, Any]:
         data = (self.root / name).read_bytes() if self.members is None else self.members[name]
         content = _Unpickler(io.BytesIO(data), encoding="latin1").load()
         return {key.decode() if isinstance(key, bytes) else key: value for key, value in content.items()}
-
-    def _class_names(self) -> list[str]:
-        names = self.apart(lambda: list(self._load("batches.meta")["label_names"]), "batches.meta")
-        return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
     def read(self, file: str) -> tuple[np.ndarray, np.ndarray]:
         content = self._load(file)
@@ -56,7 +53,7 @@ class Cifar10(Arrays):
         return data.reshape(-1, 3, 32, 32), labels.astype(np.int64)
 
     def behind(self, file: str) -> list[Path]:
-        return [self.path] if self.members is not None else self.there("batches.meta", file)
+        return list(dict.fromkeys(path for name in ("batches.meta", file) if (path := self.find(name))))
 
     def checksums(self) -> dict[str, str]:
         from torchvision.datasets import CIFAR10
@@ -75,13 +72,7 @@ class _Unpickler(pickle.Unpickler):
     """Builds arrays and plain values only: a pickle from somewhere must not run code."""
 
     def find_class(self, module: str, name: str) -> Any:
-        arrays = module.split(".")[0] == "numpy" and name in (
-            "_reconstruct",
-            "ndarray",
-            "dtype",
-            "_frombuffer",
-            "scalar",
-        )
-        if arrays or (module, name) == ("_codecs", "encode"):
+        of_numpy = ("_reconstruct", "ndarray", "dtype", "_frombuffer", "scalar")
+        if (module.split(".")[0] == "numpy" and name in of_numpy) or (module, name) == ("_codecs", "encode"):
             return super().find_class(module.replace("numpy.core", "numpy._core"), name)
         raise pickle.UnpicklingError(f"contains {module}.{name}")

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from hrrl.data.array_dataset import DIGITS, Arrays, T
+from hrrl.data.by_position import ranks
 from hrrl.data.image_folder import ArrayFile
 
 
@@ -29,7 +30,7 @@ class Digits(Arrays):
     def __str__(self) -> str:
         return "scikit-learn"
 
-    def find(self, name: str, folder: Path | None = None) -> Path | None:
+    def find(self, name: str) -> Path | None:
         return Path(name)
 
     def apart(self, read: Callable[[], T], file: str) -> T:
@@ -40,14 +41,10 @@ class Digits(Arrays):
         package = importlib.util.find_spec("sklearn")  # importing it takes seconds
         if package is None or package.origin is None:
             raise ModuleNotFoundError("scikit-learn is not installed", name="sklearn")
-        path = Path(package.origin).parent / "datasets/data/digits.csv.gz"
-        table = np.loadtxt(path, np.int64, delimiter=",")
+        table = np.loadtxt(Path(package.origin).parent / "datasets/data/digits.csv.gz", np.int64, delimiter=",")
         pixels, target = table[:, :-1].reshape(-1, 1, 8, 8), table[:, -1]
-        rank = np.empty(len(target), int)
-        for digit in range(10):
-            where = np.flatnonzero(target == digit)
-            rank[where] = np.arange(len(where)) * 3 >= len(where) * 2
-        part = rank == (file == "digits-test")
+        late = ranks(target) * 3 >= np.bincount(target)[target] * 2
+        part = late == (file == "digits-test")
         images = np.rint(pixels[part] * (255 / 16)).astype(np.uint8)  # published as 0 to 16
         return images, target[part]
 

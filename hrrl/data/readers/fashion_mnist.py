@@ -21,8 +21,8 @@ class FashionMnist(Arrays):
     files: ClassVar = {"train": ["train-images-idx3-ubyte"], "test": ["t10k-images-idx3-ubyte"]}
     classes = CLASSES
 
-    def find(self, name: str, folder: Path | None = None) -> Path | None:
-        return super().find(name, folder) or super().find(f"{name}.gz", folder)
+    def find(self, name: str) -> Path | None:
+        return super().find(name) or super().find(f"{name}.gz")
 
     def read(self, file: str) -> tuple[np.ndarray, np.ndarray]:
         content, named = self.behind(file)
@@ -30,12 +30,10 @@ class FashionMnist(Arrays):
         return images[:, None], labels.astype(np.int64)
 
     def behind(self, file: str) -> list[Path]:
-        paths = []
-        for name in (file, file.replace("images-idx3", "labels-idx1")):
-            path = self.find(name)
-            if path is None:
-                raise ValueError(f"{name}.gz is missing")
-            paths.append(path)
+        names = (file, file.replace("images-idx3", "labels-idx1"))
+        paths = [path for name in names if (path := self.find(name))]
+        if len(paths) < len(names):
+            raise ValueError(f"{names[len(paths)]}.gz is missing")
         return paths
 
     def checksums(self) -> dict[str, str]:
@@ -52,7 +50,8 @@ class FashionMnist(Arrays):
 
 def _read_idx(path: Path, dimensions: int) -> np.ndarray:
     """The uint8 array of an idx file: 0, 0, 8 (uint8), number of dimensions, their sizes, the values."""
-    data = gunzip(path) if path.suffix == ".gz" else path.read_bytes()
+    data = path.read_bytes()
+    data = gunzip(data) if path.suffix == ".gz" else data
     if data[:4] != bytes([0, 0, 8, dimensions]):
         raise ValueError(f"{path.name} does not start as an idx file of uint8 does")
     sizes = np.frombuffer(data, ">u4", dimensions, 4).tolist()

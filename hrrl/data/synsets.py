@@ -27,9 +27,10 @@ _TABLES = {
         Juice fruit_juice.n.01, Kiwi kiwi.n.03, Leek leek.n.02, Lemon lemon.n.01, Lime lime.n.06, Mango mango.n.02,
         Melon melon.n.01, Milk milk.n.01, Mushroom mushroom.n.05, Nectarine nectarine.n.02, Oat-Milk milk.n.04,
         Oatghurt yogurt.n.01, Onion onion.n.03, Orange orange.n.01, Papaya papaya.n.02,
-        Passion-Fruit passion_fruit.n.01, Peach peach.n.03, Pear pear.n.01, Pepper sweet_pepper.n.02, Pineapple pineapple.n.02,
-        Plum plum.n.02, Pomegranate pomegranate.n.02, Potato potato.n.01, Red-Beet beet.n.02,
-        Red-Grapefruit grapefruit.n.02, Satsumas satsuma.n.02, Sour-Cream sour_cream.n.01, Sour-Milk sour_milk.n.01, Soy-Milk soya_milk.n.01,
+        Passion-Fruit passion_fruit.n.01, Peach peach.n.03, Pear pear.n.01, Pepper sweet_pepper.n.02,
+        Pineapple pineapple.n.02, Plum plum.n.02, Pomegranate pomegranate.n.02, Potato potato.n.01, Red-Beet beet.n.02,
+        Red-Grapefruit grapefruit.n.02, Satsumas satsuma.n.02, Sour-Cream sour_cream.n.01, Sour-Milk sour_milk.n.01,
+        Soy-Milk soya_milk.n.01,
         Soyghurt yogurt.n.01, Tomato tomato.n.01, Yoghurt yogurt.n.01, Zucchini zucchini.n.02
     """,
 }

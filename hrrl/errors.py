@@ -31,5 +31,5 @@ def escape_what_stdout_lacks() -> None:
 
 
 def reason(error: Exception) -> str:
-    """Why a file could not be read, by the system or by its reader."""
-    return getattr(error, "strerror", None) or str(error)
+    """Why a file could not be read, by the system or by its reader, in one line."""
+    return " ".join((getattr(error, "strerror", None) or str(error)).split())

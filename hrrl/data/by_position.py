@@ -8,7 +8,7 @@ import numpy as np
 from hrrl.common.names import composed
 from hrrl.data.image_folder import InFiles, NotHereError, note
 from hrrl.data.sources import Paths
-from hrrl.errors import UserError
+from hrrl.errors import UserError, reason
 
 EVERY = 5  # of a dataset without a split of its own, one image of so many of a class is test
 
@@ -16,14 +16,14 @@ EVERY = 5  # of a dataset without a split of its own, one image of so many of a 
 class ByPosition(InFiles):
     """Images that are listed as ``<split>#<position>``; the dataset is its own store.
 
-    One without a split of its own is cut in two: every fifth image of a class is test. A subclass says how the library
-    opens a split (``open``), which numbers its images' classes have (``labels``), and reads an image (``read``).
+    One without a split of its own is cut in two: every fifth image of a class is test.
 
     Attributes:
+        cut: whether it has no split of its own.
         numbers: of the classes in use, as the library counts them, ascending.
     """
 
-    cut: bool  # whether it has no split of its own
+    cut: bool
     splits = ["train", "test"]  # noqa: RUF012  a subclass may have others
 
     def __init__(self, root: Path, train: str = "train"):
@@ -40,16 +40,16 @@ class ByPosition(InFiles):
         """The names of the classes by their number, as far as the library has them."""
         raise NotImplementedError
 
-    def open(self, split: str) -> Any:
-        """The library's object for a split; raises whatever it raises where its files are not there, or damaged."""
-        raise NotImplementedError
-
     def labels(self, split: str) -> list[int]:
         """The number of each image's class, as the library counts them."""
         raise NotImplementedError
 
-    def read(self, path: str) -> bytes:
-        """The content of an image's file; raises a ValueError where the library cannot read it."""
+    def open(self, split: str) -> Any:
+        """The library's object for a split; raises whatever it raises where its files are not there, or damaged."""
+        raise NotImplementedError
+
+    def content(self, image: Any) -> bytes:
+        """An image's file, of what the library's object has at a position."""
         raise NotImplementedError
 
     def split(self, split: str) -> Any:
@@ -64,14 +64,12 @@ class ByPosition(InFiles):
             try:
                 self.opened[split] = self.open(split)
             except Exception as error:  # each has its own way to say so
-                reason = " ".join(str(error).split())
                 if self.opened:
-                    raise UserError(f"{self}: {split}: {reason}") from None
-                raise NotHereError(reason) from None
+                    raise UserError(f"{self}: {split}: {reason(error)}") from None
+                raise NotHereError(reason(error)) from None
         return self.opened[split]
 
     def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
-        """Paths and labels of a split's images."""
         numbers = np.array(self.labels(split), int)
         known = np.isin(numbers, self.numbers)
         if not known.all():
@@ -82,9 +80,20 @@ class ByPosition(InFiles):
             positions, labels = positions[mine], labels[mine]
         return Paths(f"{split}#{i}" for i in positions.tolist()), labels
 
+    def read(self, path: str) -> bytes:
+        """The content of an image's file.
+
+        Raises:
+            ValueError: the library cannot read it.
+        """
+        split, _, position = path.partition("#")
+        try:
+            return self.content(self.split(split)[int(position)])
+        except Exception as error:  # each has its own way to read
+            raise ValueError(f"cannot be read: {reason(error)}") from None
+
     def size(self, path: str) -> None:
         """Not known without reading."""
-        return None
 
 
 def ranks(labels: np.ndarray) -> np.ndarray:

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
+from hrrl.errors import reason
+
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "PPM", "TIFF", "WEBP")  # Pillow has others, which run programs
 LARGEST = 100_000_000  # pixels: more is no photograph but an attack on the memory
@@ -92,7 +94,7 @@ def _is_padding(data: bytes, extraneous: str | None) -> bool:
 
 def _refuse_size(width: int, height: int) -> None:
     if not 0 < width * height <= LARGEST:
-        raise ValueError(f"has {width} x {height} pixels; 1 to {LARGEST:,} are decoded")
+        raise RefusedError(f"has {width} x {height} pixels; 1 to {LARGEST:,} are decoded")
 
 
 def _check_png(data: bytes) -> None:
@@ -110,47 +112,35 @@ def _check_png(data: bytes) -> None:
         start = end + 4
 
 
-def _opened_by_pillow(data: bytes) -> Image.Image:
-    """An image of Pillow's whose header is read and no larger than we decode."""
+def _decode_by_pillow(data: bytes) -> torch.Tensor:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a decompression bomb is refused below
             image = Image.open(io.BytesIO(data), formats=FORMATS)
+        with image:
+            _refuse_size(*image.size)
+            return torch.from_numpy(_rgb(image, _depth(data, image)))
     except Image.UnidentifiedImageError:
         raise ValueError(f"is no image of a known format ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
         raise ValueError(f"is too large; at most {LARGEST:,} pixels are decoded") from None
+    except MemoryError:
+        raise ValueError("takes too much memory") from None
+    except RefusedError:
+        raise
     except Exception as error:  # Pillow's readers raise all sorts on damaged content
-        raise ValueError(_damage(error)) from None
-    _refuse_size(*image.size)
-    return image
+        raise ValueError(f"is damaged: {reason(error) or type(error).__name__}") from None
 
 
-def _decode_by_pillow(data: bytes) -> torch.Tensor:
-    with _opened_by_pillow(data) as image:
-        try:
-            return torch.from_numpy(_rgb(image, _depth(data, image)))
-        except MemoryError:
-            raise ValueError("takes too much memory") from None
-        except DepthError as error:
-            raise ValueError(str(error)) from None
-        except Exception as error:
-            raise ValueError(_damage(error)) from None
-
-
-def _damage(error: Exception) -> str:
-    return " ".join(f"is damaged: {error or type(error).__name__}".split())
-
-
-class DepthError(ValueError):
-    """The file does not say which of its values is white; taken as they are, the images would be black."""
+class RefusedError(ValueError):
+    """An image that is whole, and that we do not decode."""
 
 
 def _rgb(image: Image.Image, depth: int) -> np.ndarray:
     """(3, H, W) uint8, some rows at a time; of more than 8 bits the upper 8, where Pillow would cut at 255.
 
     Raises:
-        DepthError: which value is white, is not said, or most unlikely what is said.
+        RefusedError: which value is white, is not said, or most unlikely what is said.
     """
     image.load()
     width, height = image.size
@@ -168,7 +158,7 @@ def _rgb(image: Image.Image, depth: int) -> np.ndarray:
     if depth > 8 and not deep:  # of which Pillow has kept the upper 8 bits
         highest = max(1.0, float(pixels.max()) * 2 ** (depth - 8))
     if depth > 8 and 0 < highest < white / DARK:
-        raise DepthError(
+        raise RefusedError(
             f"comes out black: of {depth} bits, its values take the lowest sixteenth, as those of fewer bits in a "
             "deeper file do; scale them to the file's depth, or convert it to 8 bits"
         )
@@ -188,7 +178,7 @@ def _white(image: Image.Image, depth: int) -> float:
     """The value of white in an image whose values are integers of more than 8 bits, or floats.
 
     Raises:
-        DepthError: the file does not say it: hardly an image fills 32 bits, and floats have any scale.
+        RefusedError: the file does not say it: hardly an image fills 32 bits, and floats have any scale.
     """
     tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     said = max(tags.get(LARGEST_VALUE) or tags.get(LARGEST_NUMBER) or (0,))
@@ -196,7 +186,7 @@ def _white(image: Image.Image, depth: int) -> float:
         return float(said)
     if image.mode == "F" or depth > 16:
         kind = "floats" if image.mode == "F" else f"integers of {depth} bits"
-        raise DepthError(f"has {kind}, and does not say which value is white; convert it to 8 or 16 bits")
+        raise RefusedError(f"has {kind}, and does not say which value is white; convert it to 8 or 16 bits")
     signed = tags.get(SAMPLE_FORMAT, (1,))[0] == 2
     return 2.0 ** (depth - signed) - 1
 

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import hashlib
+import itertools
 import json
 import re
 from array import array
@@ -13,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from hrrl.common.files import replacing
+from hrrl.common.files import replacing, write_json
 from hrrl.common.names import composed
 from hrrl.data import apart
 from hrrl.data.array_dataset import Arrays
@@ -86,21 +87,14 @@ class Manifest:
 
     def write(self, folder: str | Path) -> None:
         """Writes manifest.csv and dataset.json into a folder, whole or not at all; the same bytes always."""
-        description = {
-            "kind": self.kind,
-            "train": self.train,
-            "resolution": self.resolution,
-            "classes": self.classes,
-            "wnids": self.wnids,
-            "images": {split: len(rows.paths) for split, rows in self.splits.items()},
-            "skipped": {split: rows.skipped for split, rows in self.splits.items()},
-            "files": self.files,
-            "pixels": self.pixels,
-        }
+        description = {name: getattr(self, name) for name in ("kind", "train", "resolution", "classes", "wnids")}
+        description["images"] = {split: len(rows.paths) for split, rows in self.splits.items()}
+        description["skipped"] = {split: rows.skipped for split, rows in self.splits.items()}
+        description |= {"files": self.files, "pixels": self.pixels}
         with replacing(Path(folder)) as partial:
             partial.mkdir()
             self._write_images(partial / "manifest.csv")
-            (partial / "dataset.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+            write_json(partial / "dataset.json", description)
 
     def _write_images(self, path: Path) -> None:
         with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -141,19 +135,12 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 def _read_images(path: Path) -> dict[str, Rows]:
     paths = {split: Paths() for split in SPLITS}
-    columns = {split: (array("q"), array("q"), array("q")) for split in SPLITS}
+    numbers = {split: array("q") for split in SPLITS}  # label, size and CRC of each image
     with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        reader = csv.reader(file)
-        next(reader, None)
-        for name, label, split, *known in reader:
+        for name, label, split, size, crc in itertools.islice(csv.reader(file), 1, None):
             paths[split].extend([name])
-            for column, value in zip(columns[split], (label, *known), strict=True):
-                column.append(int(value) if value else UNKNOWN)
-    found = {}
-    for split in SPLITS:
-        labels, sizes, crcs = (np.frombuffer(column, np.int64) for column in columns[split])
-        found[split] = Rows(paths[split], labels, sizes, crcs)
-    return found
+            numbers[split].extend([int(label), int(size or UNKNOWN), int(crc or UNKNOWN)])
+    return {split: Rows(paths[split], *np.array(numbers[split], np.int64).reshape(-1, 3).T.copy()) for split in SPLITS}
 
 
 def prepare(definition: Definition, name: str) -> Manifest:
@@ -169,24 +156,22 @@ def prepare(definition: Definition, name: str) -> Manifest:
     data = locate(definition, f"{key}.root")
     classes = _choose(definition.classes, data.classes, f"{key}.classes")
     splits = _list(definition, data, classes, key)
-    files: list[ArrayFile] = []
-    pixels: dict[str, str] = {}
+    wnids = dict(zip(data.classes, data.wnids, strict=True))
+    train, found = definition.train.partition("[")[0], [wnids[name] for name in classes]
+    manifest = Manifest(definition.kind, classes, found, splits, train, definition.resolution)
     if isinstance(data, InFiles):
-        skip = definition.skip_unreadable
-        splits = {split: _checked(data, rows, f"{name} {split}", skip) for split, rows in splits.items()}
+        for split, rows in splits.items():
+            splits[split] = _checked(data, rows, f"{name} {split}", definition.skip_unreadable)
         for split, rows in splits.items():
             _complain_of_empty(rows.labels, classes, "without unreadable images, it", f"{key}.{split}")
     else:
-        pixels = {split: _hash_pixels(data, rows.paths) for split, rows in splits.items()}
-        files = data.sources(_array_files(splits))
-        warn_of_checksums(data, files, key)
+        manifest.pixels = {split: _hash_pixels(data, rows.paths) for split, rows in splits.items()}
+        manifest.files = data.sources(_array_files(splits))
+        warn_of_checksums(data, manifest.files, key)
     counts = " and ".join(f"{len(rows.paths)} {split}" for split, rows in splits.items())
     where = data.store if isinstance(data, InFiles) else data
     print(printable(f"{key}: {counts} images of {len(classes)} classes in {where}"), flush=True)
-    wnids = dict(zip(data.classes, data.wnids, strict=True))
-    train = definition.train.partition("[")[0]
-    found = [wnids[c] for c in classes]
-    return Manifest(definition.kind, classes, found, splits, train, definition.resolution, files, pixels)
+    return manifest
 
 
 def relisted(definition: Definition, name: str, folder: str | Path) -> str | None:
@@ -202,8 +187,10 @@ def relisted(definition: Definition, name: str, folder: str | Path) -> str | Non
     except UserError as error:
         return str(error)
     if not isinstance(data, InFiles):
-        found = [(source["name"], source["bytes"]) for source in data.sources(_array_files(splits))]
-        listed = [(source["name"], source["bytes"]) for source in manifest.files]
+        found, listed = (
+            [(source["name"], source["bytes"]) for source in of]
+            for of in (data.sources(_array_files(splits)), manifest.files)
+        )
         return None if found == listed else f"{key}: its files are {found}, the manifest has {listed}"
     for split, rows in manifest.splits.items():
         sizes = dict(zip(rows.paths, rows.bytes.tolist(), strict=True))

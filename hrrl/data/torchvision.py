@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from hrrl.data.by_position import ByPosition
 from hrrl.data.image_folder import Kind
-from hrrl.errors import UserError
+from hrrl.errors import UserError, reason
 
 # What datasets call the split to train on and the one that is held out, where it is not "train" and "test".
 SPLITS = {
@@ -47,18 +47,9 @@ def of(name: str) -> Kind:
     if "root" not in takes or wanted:
         why = f"its {name} wants {', '.join(wanted)} as well" if wanted else f"it has no {name} with a root"
         raise UserError(f"kind: torchvision/{name}: not one of torchvision's datasets of images with classes; {why}")
-    made: Any = type(
-        name,
-        (_Library,),
-        {
-            "dataset": found,
-            "takes": takes,
-            "own": own,
-            "cut": not {"train", "split"} & set(takes),
-            "needs": f"what torchvision's {name} reads",
-            "source": f"torchvision.datasets.{name}",
-        },
-    )
+    made: Any = type(name, (_Library,), {"dataset": found, "takes": takes, "own": own})
+    made.cut = not {"train", "split"} & set(takes)
+    made.needs, made.source = f"what torchvision's {name} reads", f"torchvision.datasets.{name}"
     return made
 
 
@@ -109,20 +100,13 @@ class _Library(ByPosition):
         found = self.split(split)
         try:
             lists = [labels for name in LABELS if (labels := getattr(found, name, None)) is not None]
-            listed = lists[0] if lists and getattr(lists[0], "ndim", 1) == 1 else None
-            if listed is None:
-                listed = (found[i][1] for i in range(len(found)))
-            return [int(label[1] if isinstance(label, tuple) else label) for label in listed]
+            if not lists or getattr(lists[0], "ndim", 1) != 1:
+                lists = [[found[i][1] for i in range(len(found))]]
+            return [int(label[1] if isinstance(label, tuple) else label) for label in lists[0]]
         except Exception as error:  # each has targets of its own
-            raise UserError(
-                f"{self}: its images have no classes ({' '.join(f'{type(error).__name__}: {error}'.split())})"
-            ) from None
+            raise UserError(f"{self}: its images have no classes ({type(error).__name__}: {reason(error)})") from None
 
-    def read(self, path: str) -> bytes:
-        """An image as the content of a PPM file."""
-        split, _, position = path.partition("#")
-        try:
-            image = self.split(split)[int(position)][0].convert("RGB")
-        except Exception as error:  # each dataset has its own way to read
-            raise ValueError(" ".join(f"cannot be read: {error}".split())) from None
-        return b"P6 %d %d 255\n" % image.size + image.tobytes()
+    def content(self, image: Any) -> bytes:
+        """A PPM file."""
+        pixels = image[0].convert("RGB")
+        return b"P6 %d %d 255\n" % pixels.size + pixels.tobytes()

@@ -9,7 +9,7 @@ from hrrl.data import apart
 from hrrl.data.by_position import ByPosition
 from hrrl.data.image_folder import NotHereError
 from hrrl.data.sources import Folder
-from hrrl.errors import UserError
+from hrrl.errors import UserError, reason
 
 LABELS = ("label", "labels", "class", "target")  # names of the column of classes, before any other of its type
 
@@ -38,8 +38,7 @@ class HuggingFace(ByPosition):
         try:  # a damaged file may end its reader
             self.known, self.listed = apart.once(self._listed, files)
         except Exception as error:  # of arrow, or of the library
-            problem = " ".join(str(error).split())
-            raise UserError(f"{root}: cannot be read ({problem}); expected {self.needs}") from None
+            raise UserError(f"{root}: cannot be read ({reason(error)}); expected {self.needs}") from None
         self.cut = len(self.listed) == 1
         if not self.cut:
             self.splits = list(self.listed)
@@ -92,27 +91,20 @@ class HuggingFace(ByPosition):
         column = _image_column(rows.features)
         return rows.select_columns([column]).cast_column(column, Image(decode=False))
 
-    def read(self, path: str) -> bytes:
-        split, _, position = path.partition("#")
-        try:
-            [image] = self.split(split)[int(position)].values()
-            return Folder(self.root).read(image["path"]) if image["bytes"] is None else image["bytes"]
-        except Exception as error:  # of arrow, or of the library
-            raise ValueError(" ".join(f"cannot be read: {error}".split())) from None
+    def content(self, image: Any) -> bytes:
+        [image] = image.values()
+        return Folder(self.root).read(image["path"]) if image["bytes"] is None else image["bytes"]
 
 
 def _image_column(features: Any) -> str:
     from datasets import Image
 
-    kinds = (
-        lambda of: isinstance(of, Image),
-        lambda of: isinstance(of, dict) and "bytes" in of,  # as other programs write them
-        lambda of: getattr(of, "dtype", "") in ("binary", "large_binary"),
-    )
-    for kind in kinds:
-        if found := [name for name, of in features.items() if kind(of)]:
-            return found[0]
-    raise ValueError(f"no column of images among {', '.join(features)}")
+    typed = [name for name, of in features.items() if isinstance(of, Image)]
+    typed += [name for name, of in features.items() if isinstance(of, dict) and "bytes" in of]  # by other programs
+    typed += [name for name, of in features.items() if getattr(of, "dtype", "") in ("binary", "large_binary")]
+    if not typed:
+        raise ValueError(f"no column of images among {', '.join(features)}")
+    return typed[0]
 
 
 def _label_column(features: Any) -> str:

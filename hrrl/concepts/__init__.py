@@ -15,21 +15,15 @@ from typing import Any, Literal
 
 from hrrl.common.names import composed
 from hrrl.concepts import csv_file
-from hrrl.concepts.hypernyms import (
-    NamedSynsets,
-    Wnids,
-    class_synsets,
-    cut,
-    find_synset,
-    most_specific,
-    named_synsets,
-    titles,
-    way_down,
-)
-from hrrl.concepts.names import CONCEPTS, OTHERS, TABLE1, TABLE1_SYNSETS, UNKNOWN, ilsvrc12_wnids, some, usable_name
+from hrrl.concepts.hypernyms import NamedSynsets, Wnids, class_synsets, cut, most_specific, named_synsets, way_down
+from hrrl.concepts.hypernyms import find_synset as find_synset
+from hrrl.concepts.hypernyms import titles as titles
+from hrrl.concepts.names import CONCEPTS, OTHERS, TABLE1_SYNSETS, UNKNOWN, some
+from hrrl.concepts.names import TABLE1 as TABLE1
+from hrrl.concepts.names import ilsvrc12_wnids as ilsvrc12_wnids
+from hrrl.concepts.names import usable_name as usable_name
 from hrrl.errors import UserError
 
-__all__ = ["TABLE1", "find_synset", "ilsvrc12_wnids", "usable_name"]  # beside what is defined here
 Setting = Literal["table1"] | NamedSynsets | dict[str, Any]  # a dict is {"auto": K} or {"csv": file}
 
 
@@ -170,8 +164,8 @@ def concept_shares(
         table = {} if grouping.by_image else csv_file.of_classes(grouping)
         mapping = {name: table[key] for name, key in _keys(table, classes, wnids).items() if key in table}
     else:
-        given, wnids = set(map(composed, synsets)), wnids or [None] * len(classes)
-        known = {name: wnid for name, wnid in zip(classes, wnids, strict=True) if wnid or composed(name) in given}
+        given, pairs = set(map(composed, synsets)), zip(classes, wnids or [None] * len(classes), strict=True)
+        known = {name: wnid for name, wnid in pairs if wnid or composed(name) in given}
         mapping = group_classes(known, list(known.values()), synsets, concepts) if known else {}
     counts = Counter(mapping.get(classes[y], UNKNOWN) for y in labels)
     return {concept: n / counts.total() for concept, n in counts.most_common()}
@@ -201,9 +195,6 @@ def members(
         named = [words.get(name, name) for name in own]
         rows.append({"concept": concept, "classes": "; ".join(named), "example": named[0], "way": " > ".join(way)})
     return rows
-
-
-# ----------------------------------------------------------------------------------------------------------- CSV
 
 
 def _of_csv(path: str, classes: Sequence[str], wnids: Wnids) -> dict[str, str]:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hrrl.common.files import replacing
 from hrrl.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,24 +26,8 @@ if os.path.expanduser("~") == "~":  # a user of a container, who has no home: NL
 PROJECT = (ROOT / "data" if IN_CLONE else Path.home() / ".cache" / "hrrl") / "wordnet"
 DEBIAN = Path("/usr/share/wordnet")  # package wordnet-base
 
-# lexnames(5WN), a file that NLTK wants and Debian leaves out: the lexicographers' files, in order.
-LEXICOGRAPHER_FILES = """
-adj.all adj.pert adv.all
-noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body noun.cognition noun.communication
-noun.event noun.feeling noun.food noun.group noun.location noun.motive noun.object noun.person noun.phenomenon
-noun.plant noun.possession noun.process noun.quantity noun.relation noun.shape noun.state noun.substance
-noun.time
-verb.body verb.change verb.cognition verb.communication verb.competition verb.consumption verb.contact
-verb.creation verb.emotion verb.motion verb.perception verb.possession verb.social verb.stative verb.weather
-adj.ppl
-"""
-
-
-def lexnames() -> str:
-    """The 45 lines of WordNet's file ``lexnames``: number, lexicographers' file, part of speech."""
-    pos = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
-    files = LEXICOGRAPHER_FILES.split()
-    return "".join(f"{i:02d}\t{file}\t{pos[file.partition('.')[0]]}\n" for i, file in enumerate(files))
+# The file lexnames, which NLTK wants, nothing here reads and Debian leaves out: a name for each lexicographers' file.
+LEXNAMES = "".join(f"{i:02d}\tfile.{i:02d}\t1\n" for i in range(45))
 
 
 @functools.cache
@@ -58,7 +43,7 @@ def open_wordnet() -> WordNetCorpusReader:
         UserError: none of them is there and whole, with what is wrong with each and what to install.
     """
     problems = []
-    for name, find in _places():
+    for name, find in _places().items():
         try:
             root = find()
             reader = root and _open(root)
@@ -74,17 +59,17 @@ def open_wordnet() -> WordNetCorpusReader:
     )
 
 
-def _places() -> list[tuple[str, Callable[[], Any]]]:
-    """(name, function that gives the root or None), in order."""
+def _places() -> dict[str, Callable[[], Any]]:
+    """{name: function that gives the root or None}, in order."""
     if "WORDNET" in os.environ:
         folder = Path(os.path.expanduser(os.environ["WORDNET"])).absolute()
-        return [(f"WORDNET={folder}", lambda: _folder(folder) or _folder(folder / "dict"))]
-    kept = [(str(folder), functools.partial(_folder, folder)) for folder in (PROJECT, DEBIAN)]
-    return [*kept, ("NLTK's data folders", _nltk_data), ("download", _download)]
+        return {f"WORDNET={folder}": lambda: _first(folder, folder / "dict")}
+    kept = {str(folder): functools.partial(_first, folder) for folder in (PROJECT, DEBIAN)}
+    return {**kept, "NLTK's data folders": _nltk_data, "download": _download}
 
 
-def _folder(path: Path) -> str | None:
-    return str(path.resolve()) if (path / "data.noun").is_file() else None
+def _first(*folders: Path) -> str | None:
+    return next((str(path.resolve()) for path in folders if (path / "data.noun").is_file()), None)
 
 
 def _nltk_data() -> Any:
@@ -106,25 +91,21 @@ def _download() -> str:
     import nltk
 
     print(f"downloading WordNet 3.0 (NLTK's package wordnet) to {PROJECT}", file=sys.stderr, flush=True)
-    PROJECT.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=PROJECT.parent, prefix=".wordnet-") as temporary:
+    with tempfile.TemporaryDirectory() as temporary:
         nltk.download("wordnet", temporary, quiet=True, raise_on_error=True, print_error_to=io.StringIO())
         return install(Path(temporary, "corpora", "wordnet.zip"))
 
 
 def install(archive: Path) -> str:
-    """Unpacks an archive with a folder ``wordnet`` to ``PROJECT``, under a name of its own until it is whole."""
-    with tempfile.TemporaryDirectory(dir=PROJECT.parent, prefix=".wordnet-") as temporary:
-        zipfile.ZipFile(archive).extractall(temporary)
-        unpacked = Path(temporary, "wordnet")
-        unpacked.chmod(0o755)
-        for file in unpacked.iterdir():
-            file.chmod(0o644)  # NLTK refuses what others than the owner can write, as some umasks make it
-        try:
-            os.replace(unpacked, PROJECT)
-        except OSError:
-            if _folder(PROJECT) is None:  # else another process was first
-                raise
+    """Unpacks an archive with a folder ``wordnet`` to ``PROJECT``, whole or not at all."""
+    with replacing(PROJECT) as folder, zipfile.ZipFile(archive) as content:
+        folder.mkdir()
+        for member in content.infolist():
+            if not member.is_dir():
+                file = folder / Path(member.filename).name
+                file.write_bytes(content.read(member))
+                file.chmod(0o644)  # NLTK refuses what others than the owner can write, as some umasks make it
+        folder.chmod(0o755)
     return str(PROJECT)
 
 
@@ -135,7 +116,7 @@ def _open(root: Any) -> WordNetCorpusReader:
 
     class Reader(WordNetCorpusReader):
         def open(self, file: str) -> Any:
-            return io.StringIO(lexnames()) if file == "lexnames" else super().open(file)
+            return io.StringIO(LEXNAMES) if file == "lexnames" else super().open(file)
 
         def map_wn(self, version: str = "wordnet") -> None:
             return None  # serves other languages, and needs index.sense, which Debian leaves out

@@ -1,7 +1,7 @@
 """Datasets whose publishers keep all images in a few array files."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -105,10 +105,19 @@ class Arrays(Listed):
         """The files on disk that ``read(file)`` reads."""
         return [path for path in [self.find(file)] if path]
 
-    def sources(self, files: Iterable[str]) -> list[ArrayFile]:
-        """Name, size and MD5 of the files on disk that some files of the dataset are read from."""
+    def parts(self, paths: Paths) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """File by file, which of the paths are in it, and their images, (n, C, H, W) uint8."""
+        listed = [path.rpartition("#")[::2] for path in paths]
+        names, positions = np.array([name for name, _ in listed]), np.array([int(i) for _, i in listed])
+        for file in dict.fromkeys(names.tolist()):
+            here = np.flatnonzero(names == file)
+            images, _ = self.kept.get(file) or self.images(file)
+            yield here, images[positions[here]]
+
+    def sources(self, paths: Iterable[str]) -> list[ArrayFile]:
+        """Name, size and MD5 of the files on disk that some images are read from."""
         found: list[ArrayFile] = []
-        for path in dict.fromkeys(path for file in files for path in self.behind(file)):
+        for path in dict.fromkeys(path for file in files_of(paths) for path in self.behind(file)):
             with open(path, "rb") as content:
                 md5 = hashlib.file_digest(content, "md5").hexdigest()
             found.append({"name": path.name, "bytes": path.stat().st_size, "md5": md5})
@@ -117,3 +126,8 @@ class Arrays(Listed):
     def checksums(self) -> dict[str, str]:
         """The published MD5 of each file name, as torchvision knows them."""
         return {}
+
+
+def files_of(paths: Iterable[str]) -> list[str]:
+    """The files that images are in, once each."""
+    return list(dict.fromkeys(path.rpartition("#")[0] for path in paths))

@@ -90,19 +90,13 @@ class Positions:
     def load(self) -> torch.Tensor:
         """(n, C, H, W) uint8, all images of the split in its order."""
         if self.images is None:
-            names = np.array([path.rpartition("#")[0] for path in self.paths])
-            positions = np.array([int(path.rpartition("#")[2]) for path in self.paths])
-            files = list(dict.fromkeys(names.tolist()))
-            for source in self.store.sources(files):
+            for source in self.store.sources(self.paths):
                 if source not in self.listed:
-                    raise UserError(
-                        f"{self.store}: {source['name']} is not the file that was listed; run `make relist`"
-                    )
-            for file in files:
-                here = names == file
-                images = self.store.images(file)[0][positions[here]]
+                    name = f"{self.store}: {source['name']}"
+                    raise UserError(f"{name} is not the file that was listed; run `make relist`")
+            for here, images in self.store.parts(self.paths):
                 if self.images is None:
-                    self.images = np.empty((len(names), *images.shape[1:]), np.uint8)
+                    self.images = np.empty((len(self.paths), *images.shape[1:]), np.uint8)
                 self.images[here] = images
         return torch.from_numpy(self.images)
 

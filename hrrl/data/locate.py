@@ -49,7 +49,8 @@ def locate(definition: Definition, where: str) -> Found:
         except NotHereError as error:
             raise UserError(f"{where}: {root}: {error}; expected {kind.needs}") from None
     raw = RAW / definition.kind
-    for place in [*(s / n for s in SYSTEM for n in _names(definition.kind)), raw]:
+    names = dict.fromkeys([definition.kind, definition.kind.replace("_", "-")])
+    for place in [*(system / name for system in SYSTEM for name in names), raw]:
         try:
             return kind(place, train)
         except NotHereError:
@@ -89,10 +90,6 @@ def given_root(kind: Kind, root: str | None, where: str) -> Path | None:
         if os.path.exists(spelled):
             return Path(spelled)
     raise UserError(f"{where}: {path} does not exist; expected the folder of the dataset")
-
-
-def _names(kind: str) -> list[str]:
-    return list(dict.fromkeys([kind, kind.replace("_", "-")]))
 
 
 def _download(download: Callable[[Path], None], needs: str, raw: Path, where: str) -> None:

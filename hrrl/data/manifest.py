@@ -166,7 +166,7 @@ def prepare(definition: Definition, name: str) -> Manifest:
             _complain_of_empty(rows.labels, classes, "without unreadable images, it", f"{key}.{split}")
     else:
         manifest.pixels = {split: _hash_pixels(data, rows.paths) for split, rows in splits.items()}
-        manifest.files = data.sources(_array_files(splits))
+        manifest.files = data.sources(_all_paths(splits))
         warn_of_checksums(data, manifest.files, key)
     counts = " and ".join(f"{len(rows.paths)} {split}" for split, rows in splits.items())
     where = data.store if isinstance(data, InFiles) else data
@@ -189,7 +189,7 @@ def relisted(definition: Definition, name: str, folder: str | Path) -> str | Non
     if not isinstance(data, InFiles):
         found, listed = (
             [(source["name"], source["bytes"]) for source in of]
-            for of in (data.sources(_array_files(splits)), manifest.files)
+            for of in (data.sources(_all_paths(splits)), manifest.files)
         )
         return None if found == listed else f"{key}: its files are {found}, the manifest has {listed}"
     for split, rows in manifest.splits.items():
@@ -204,18 +204,15 @@ def relisted(definition: Definition, name: str, folder: str | Path) -> str | Non
     return None
 
 
-def _array_files(splits: dict[str, Rows]) -> list[str]:
-    """The array files that the images of all splits are in, once each."""
-    return list(dict.fromkeys(path.rpartition("#")[0] for rows in splits.values() for path in rows.paths))
+def _all_paths(splits: dict[str, Rows]) -> Iterator[str]:
+    return itertools.chain(*(rows.paths for rows in splits.values()))
 
 
 def _hash_pixels(data: Arrays, paths: Paths) -> str:
     """SHA-256 of the images of array files, in their order."""
-    digest, listed = hashlib.sha256(), [path.rpartition("#")[::2] for path in paths]
-    for file in dict.fromkeys(file for file, _ in listed):
-        images, _ = data.kept[file]
-        positions = [int(position) for name, position in listed if name == file]
-        digest.update(repr(images.shape[1:]).encode() + images[positions].tobytes())
+    digest = hashlib.sha256()
+    for _, images in data.parts(paths):
+        digest.update(repr(images.shape[1:]).encode() + images.tobytes())
     return digest.hexdigest()
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from hrrl.data.array_dataset import DIGITS, Arrays, T
+from hrrl.data.array_dataset import DIGITS, Arrays, T, files_of
 from hrrl.data.by_position import ranks
 from hrrl.data.image_folder import ArrayFile
 
@@ -48,6 +48,6 @@ class Digits(Arrays):
         images = np.rint(pixels[part] * (255 / 16)).astype(np.uint8)  # published as 0 to 16
         return images, target[part]
 
-    def sources(self, files: Iterable[str]) -> list[ArrayFile]:
-        content = {file: self.read(file)[0].tobytes() for file in files}
+    def sources(self, paths: Iterable[str]) -> list[ArrayFile]:
+        content = {file: self.read(file)[0].tobytes() for file in files_of(paths)}
         return [{"name": f, "bytes": len(c), "md5": hashlib.md5(c).hexdigest()} for f, c in content.items()]

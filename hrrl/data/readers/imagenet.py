@@ -4,8 +4,7 @@ import fnmatch
 import hashlib
 import io
 import re
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from hrrl.data.sources import Paths, is_image, join
 from hrrl.data.unpack import members
 from hrrl.errors import UserError
 
+NUMBER = re.compile(r"(\d+)\.[^.]+$")  # of an image: ILSVRC2012_val_00000001.JPEG
 FLAT = "images"  # where Tiny-ImageNet has a split's images
 TRUTH, META, DEVKIT = "ILSVRC2012_validation_ground_truth.txt", "meta.mat", "ILSVRC2012_devkit_t12.tar.gz"
 
@@ -73,39 +73,30 @@ class ImageNet(Tree):
 
     def _devkit(self, place: str) -> tuple[list[str], dict[str, str]] | None:
         """Lines of the ground truth, and wnids by their ILSVRC2012_ID, of a devkit that lies at a place."""
-        for inside in ("", "data", "devkit/data", "ILSVRC2012_devkit_t12/data"):
-            files = self.store.names(join(place, inside))
-            if TRUTH in files and META in files:
-                read = [self.store.read(join(place, inside, name)) for name in (TRUTH, META)]
-                return self._lines(join(place, inside), partial(list, read))
-        if DEVKIT in self.store.names(place):
-            return self._lines(join(place, DEVKIT), self._packed_devkit(join(place, DEVKIT)))
-        return None
-
-    def _lines(self, path: str, read: Callable[[], list[bytes]]) -> tuple[list[str], dict[str, str]]:
-        """Lines of the ground truth and wnids by their ILSVRC2012_ID, of the contents of TRUTH and META."""
-
-        def parsed() -> tuple[list[str], dict[str, str]]:
-            truth, meta = read()
-            return truth.decode().split(), _synsets(meta)
-
-        try:
-            return apart.once(parsed)
-        except Exception as error:  # of tar, gzip or scipy's reader of Matlab files
-            raise UserError(f"{self.store}/{path}: cannot be read ({error}); expected the published devkit") from None
-
-    def _packed_devkit(self, path: str) -> Callable[[], list[bytes]]:
+        for folder in (join(place, inside) for inside in ("", "data", "devkit/data", "ILSVRC2012_devkit_t12/data")):
+            if {TRUTH, META} <= {*self.store.names(folder)}:
+                return self._parsed(folder, {name: self.store.read(join(folder, name)) for name in (TRUTH, META)})
+        if DEVKIT not in self.store.names(place):
+            return None
         from torchvision.datasets.imagenet import ARCHIVE_META
 
+        path = join(place, DEVKIT)
         content = self.store.read(path)
         if hashlib.md5(content).hexdigest() != ARCHIVE_META["devkit"][1]:
             note(f"{self.store}/{path} is not the published file (its MD5 differs); reading it as it is")
+        return self._parsed(path, content)
 
-        def read() -> list[bytes]:
-            found = members(content, (TRUTH, META))
-            return [found[TRUTH], found[META]]
+    def _parsed(self, path: str, content: bytes | dict[str, bytes]) -> tuple[list[str], dict[str, str]]:
+        """What :meth:`_devkit` returns, of the content of TRUTH and META, or of their archive's."""
 
-        return read
+        def parse() -> tuple[list[str], dict[str, str]]:
+            files = members(content, (TRUTH, META)) if isinstance(content, bytes) else content
+            return files[TRUTH].decode().split(), _synsets(files[META])
+
+        try:
+            return apart.once(parse)
+        except Exception as error:  # of tar, gzip or scipy's reader of Matlab files
+            raise UserError(f"{self.store}/{path}: cannot be read ({error}); expected the published devkit") from None
 
     def _match(self, where: str, lines: Sequence[tuple[str | None, str]], names: list[str]) -> list[str]:
         """Gives each image its line: by file name, by the number in the file name, or (as many lines) in order."""
@@ -113,7 +104,7 @@ class ImageNet(Tree):
             labels = dict(lines)
             labelled = [labels.get(name.partition(".")[0]) for name in names]
         else:
-            numbers: Sequence[int] = [int(number) if (number := _number(name)) else 0 for name in names]
+            numbers: Sequence[int] = [int((NUMBER.search(name) or [0, 0])[1]) for name in names]
             if len(lines) == len(names) and max(numbers, default=0) > len(lines):
                 numbers = range(1, len(names) + 1)  # a part of the images, with a ground truth made for them
             labelled = [lines[n - 1][1] if 0 < n <= len(lines) else None for n in numbers]
@@ -143,12 +134,6 @@ def _ground_truth_line(line: str) -> tuple[str | None, str] | None:
     if not tokens[0] or tokens[0] == "ImageId":
         return None
     return (None, tokens[0]) if len(tokens) == 1 else (Path(tokens[0]).name.partition(".")[0], tokens[1])
-
-
-def _number(name: str) -> str | None:
-    """The image number in ILSVRC2012_val_00000001.JPEG."""
-    found = re.search(r"(\d+)\.[^.]+$", name)
-    return found and found[1]
 
 
 def _synsets(meta: bytes) -> dict[str, str]:

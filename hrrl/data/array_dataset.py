@@ -8,7 +8,7 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from hrrl.data import apart
-from hrrl.data.image_folder import ArrayFile, Listed, NotHereError, note
+from hrrl.data.image_folder import ArrayFile, InFiles, Listed, NotHereError, note
 from hrrl.data.sources import Paths
 from hrrl.errors import UserError
 
@@ -131,3 +131,7 @@ class Arrays(Listed):
 def files_of(paths: Iterable[str]) -> list[str]:
     """The files that images are in, once each."""
     return list(dict.fromkeys(path.rpartition("#")[0] for path in paths))
+
+
+Found = InFiles | Arrays
+Kind = type[InFiles] | type[Arrays]

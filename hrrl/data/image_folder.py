@@ -5,16 +5,13 @@ import sys
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Union
+from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 
 from hrrl.common.names import composed
 from hrrl.data.sources import IMAGES, Paths, is_image, join, open_store
 from hrrl.errors import UserError, printable
-
-if TYPE_CHECKING:
-    from hrrl.data.array_dataset import Arrays
 
 ANNOTATIONS = "val_annotations.txt"  # Tiny-ImageNet's labels
 ENDINGS = f"names of images end in {', '.join(IMAGES)}"
@@ -73,10 +70,6 @@ class InFiles(Listed):
 
         content = self.store.read(path)
         return len(content), zlib.crc32(content), check(content)
-
-
-Found = Union[InFiles, "Arrays"]
-Kind = type[InFiles] | type["Arrays"]
 
 
 class NotHereError(LookupError):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hrrl.common.files import replacing
 from hrrl.data import readers
-from hrrl.data.array_dataset import Arrays
-from hrrl.data.image_folder import ArrayFile, Found, Kind, NotHereError, note
+from hrrl.data.array_dataset import Arrays, Found, Kind
+from hrrl.data.image_folder import ArrayFile, NotHereError, note
 from hrrl.data.sources import NAMES, locked
 from hrrl.errors import UserError
 

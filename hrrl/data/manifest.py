@@ -17,8 +17,8 @@ import numpy as np
 from hrrl.common.files import replacing, write_json
 from hrrl.common.names import composed
 from hrrl.data import apart
-from hrrl.data.array_dataset import Arrays
-from hrrl.data.image_folder import ArrayFile, Found, InFiles, note
+from hrrl.data.array_dataset import Arrays, Found
+from hrrl.data.image_folder import ArrayFile, InFiles, note
 from hrrl.data.locate import Definition, locate, warn_of_checksums
 from hrrl.data.sources import Paths
 from hrrl.errors import UserError, printable, reason

@@ -7,8 +7,8 @@ import inspect
 from pathlib import Path
 from typing import Any, ClassVar
 
+from hrrl.data.array_dataset import Kind
 from hrrl.data.by_position import ByPosition
-from hrrl.data.image_folder import Kind
 from hrrl.errors import UserError, reason
 
 # What datasets call the split to train on and the one that is held out, where it is not "train" and "test".

@@ -12,7 +12,7 @@ from hrrl.common import registry
 from hrrl.errors import UserError
 
 if TYPE_CHECKING:
-    from hrrl.data.image_folder import Kind
+    from hrrl.data.array_dataset import Kind
 
 LIBRARY = "torchvision/"
 

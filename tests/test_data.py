@@ -20,6 +20,7 @@ from sklearn.datasets import load_digits, load_sample_images
 
 from hrrl.common.names import packed_name
 from hrrl.data.augment import Augment
+from hrrl.data.decode import decode, decode_part
 from hrrl.data.loading import open_split
 from hrrl.data.locate import Definition
 from hrrl.data.manifest import prepare, read_manifest, relisted
@@ -525,8 +526,6 @@ def test_a_full_disk_leaves_no_cache_behind(tmp_path, monkeypatch):
 
 
 def test_decoding_damaged_content_is_a_value_error():
-    from hrrl.data.decode import decode
-
     buffer = io.BytesIO()
     Image.fromarray(PHOTOS[0]).save(buffer, "PNG")
     for content in (b"", b"GIF89a", buffer.getvalue()[:5000], buffer.getvalue()[8:]):
@@ -534,9 +533,26 @@ def test_decoding_damaged_content_is_a_value_error():
             decode(content)
 
 
-def test_a_bomb_is_refused_by_its_header():
-    from hrrl.data.decode import decode
+@pytest.mark.parametrize("colours", ["RGB", "L", "CMYK"])
+def test_part_of_a_photograph_is_that_of_the_whole(colours):
+    """At and beside the ends of blocks, whatever lies in a file; what was not checked is still read to its end."""
+    photo = Image.fromarray(PHOTOS[0][:100, :90]).convert(colours)
+    kinds = [{"subsampling": kind} for kind in ("4:4:4", "4:2:2", "4:2:0", "4:1:1")]
+    kinds += [{"progressive": True}, {"restart_marker_rows": 1}, {"comment": b"\xff\xc0" * 9}]
+    for kind in kinds:
+        stream = io.BytesIO()
+        photo.save(stream, "JPEG", **kind)
+        data = stream.getvalue()
+        whole = decode(data)
+        for bottom in (1, 7, 8, 15, 16, 17, 31, 32, 98, 99, 100):
+            box = (bottom // 2, 3, bottom - bottom // 2, 80)
+            found = decode_part(data, lambda *size, box=box: box if size == (100, 90) else (), True)
+            assert torch.equal(found, whole[:, box[0] : bottom, 3:83])
+        with pytest.raises(ValueError, match="damaged"):
+            decode_part(data[:-200], lambda *_: (0, 0, 8, 8), False)
 
+
+def test_a_bomb_is_refused_by_its_header():
     buffer = io.BytesIO()
     Image.new("1", (11_000, 11_000)).save(buffer, "PNG")
     with pytest.raises(ValueError, match="has 11000 x 11000 pixels"):

@@ -8,6 +8,7 @@ import io
 import re
 import warnings
 import zlib
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import simplejpeg
@@ -28,6 +29,9 @@ ROWS = 256  # of an image that are converted to RGB at a time
 # What libjpeg warns of and goes on, with grey or shifted pixels. Its other warnings are about unusual headers.
 DAMAGE = re.compile(r"premature end|bad huffman|bad arithmetic|found marker|(\d+) extraneous bytes before marker", re.I)
 JPEG_END = b"\xff\xd9"
+SEQUENTIAL, SCAN, FILL = (0xC0, 0xC1), 0xDA, 0xFF  # bytes of JPEG's markers, after 0xFF
+
+Box = Callable[[int, int], Sequence[int]]  # an image's height and width to the top, left, height and width of a part
 
 
 # For libjpeg, at an eighth of the size: it reads and checks all of the content, and computes little.
@@ -45,6 +49,40 @@ def decode(data: bytes) -> torch.Tensor:
         ValueError: the content is cut off, damaged, too large, no image, or of values that have no known white.
     """
     return _decode(data, {"colorspace": "RGB"})
+
+
+def decode_part(data: bytes, box: Box, checked: bool) -> torch.Tensor:
+    """A part of what :func:`decode` makes of a file's content.
+
+    Of most JPEG files, whose content was ``checked`` before, rows below it are not decoded: damage goes unnoticed.
+    """
+    at = _height_of_rows(data) if checked else 0
+    if not at:
+        image = decode(data)
+        return cut(image, *box(*image.shape[1:]))
+    height, width = (int.from_bytes(data[start : start + 2]) for start in (at, at + 2))
+    top, left, h, w = box(height, width)
+    rows = min(height, top + h + 2).to_bytes(2)  # and the rows of colour beside
+    try:
+        image = simplejpeg.decode_jpeg(b"".join((data[:at], rows, data[at + 2 :])), "RGB", strict=False)
+        return cut(torch.from_numpy(image).permute(2, 0, 1), top, left, h, w)
+    except ValueError:  # an unusual header
+        return cut(decode(data), top, left, h, w)
+
+
+def cut(image: torch.Tensor, top: int, left: int, height: int, width: int) -> torch.Tensor:
+    """(C, height, width) of a (C, H, W) image."""
+    return image[:, top : top + height, left : left + width]
+
+
+def _height_of_rows(data: bytes) -> int:
+    """Where a JPEG file says how many rows it has, if they follow one another; 0 in a progressive one, and in CMYK."""
+    at = 2
+    while data.startswith(JPEG) and data[at] == FILL and data[at + 1] not in (SCAN, FILL):
+        if data[at + 1] in SEQUENTIAL:
+            return at + 5 if data[at + 9] in (1, 3) else 0
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    return 0
 
 
 def check(data: bytes) -> bool:

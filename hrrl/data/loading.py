@@ -21,7 +21,7 @@ from hrrl.common.files import replacing
 from hrrl.data import apart
 from hrrl.data.array_dataset import Arrays
 from hrrl.data.augment import Augment, augment_batch, crop_boxes
-from hrrl.data.decode import decode, resize
+from hrrl.data.decode import Box, cut, decode, decode_part, resize
 from hrrl.data.image_folder import ArrayFile, InFiles
 from hrrl.data.locate import Definition, locate
 from hrrl.data.manifest import UNKNOWN, Manifest, Rows, read_manifest
@@ -71,13 +71,20 @@ class Files:
         self.store, self.rows = store, rows
 
     def __getitem__(self, i: int) -> torch.Tensor:
-        """The (3, H, W) uint8 image i; OSError or ValueError where it is not the one listed, or cannot be decoded."""
+        return self.read(i)
+
+    def read(self, i: int, box: Box | None = None) -> torch.Tensor:
+        """The (3, H, W) uint8 image i, or a part of it.
+
+        Raises:
+            OSError, ValueError: it is not the one listed, or cannot be decoded.
+        """
         data = self.store.read(self.rows.paths[i])
         if self.rows.bytes[i] not in (UNKNOWN, len(data)):
             raise ValueError(f"has {len(data)} bytes, the manifest says {self.rows.bytes[i]}")
         if self.rows.crcs[i] not in (UNKNOWN, zlib.crc32(data)):
             raise ValueError("is not the file that was listed")
-        return decode(data)
+        return decode_part(data, box, self.rows.crcs[i] != UNKNOWN) if box else decode(data)
 
 
 class Positions:
@@ -303,16 +310,25 @@ class Large(Source):
         return self._decoded([batch[part] for _, batch, part in parts], one)
 
     def _plain(self, batches: list[np.ndarray]) -> Iterator[torch.Tensor]:
-        return self._decoded(batches, lambda i: self._centred(self._reduced(self.pixels[i])))
+        return self._decoded(batches, self._plain_one)
+
+    def _plain_one(self, i: int) -> torch.Tensor:
+        return self._centred(self._reduced(self.pixels[i]))
 
     def augmented(self, i: int, augment: Augment, seed: int, epoch: int) -> torch.Tensor:
         """Image i as an epoch has it: (C, S, S) uint8."""
-        S, image, rng = self.image_size, self._reduced(self.pixels[i]), _random(IMAGE, seed, epoch, i)
-        if augment.crop != "random_resized" or not augment.scale:
-            return augment_batch(self._centred(image)[None], augment, rng, slice(None), 1)[0]
-        _, height, width = image.shape
-        top, left, h, w = crop_boxes(rng, 1, height, width, augment.scale)[0]
-        image = resize(image[:, top : top + h, left : left + w], S, S)
+        S, rng, scale = self.image_size, _random(IMAGE, seed, epoch, i), augment.scale
+        if augment.crop != "random_resized" or not scale:
+            return augment_batch(self._plain_one(i)[None], augment, rng, slice(None), 1)[0]
+
+        def box(height: int, width: int) -> list[int]:
+            return crop_boxes(rng, 1, height, width, scale)[0].tolist()
+
+        if isinstance(self.pixels, Files) and self.resolution is None:
+            image = resize(self.pixels.read(i, box), S, S)
+        else:
+            image = self._reduced(self.pixels[i])
+            image = resize(cut(image, *box(*image.shape[1:])), S, S)
         return image.flip(2) if augment.flip and rng.random() < 0.5 else image
 
     def _centred(self, image: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Where a cell runs, as machine.yaml says: here, with GPUs of its own, or as a job of SLURM."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,8 @@ def take(cell: str, begun: Callable[[], None], ended: Callable[[float], None]) -
     Called before torch is imported. ``begun`` is told when the cell begins, ``ended`` the seconds that it took.
     """
     stage = stage_of(cell)
+    if machine.JOB in os.environ:
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # until hrrl.train.runtime listens
     if machine.JOB in os.environ or PLACED in os.environ or stage == "resolve":
         return begun()
     try:

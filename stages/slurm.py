@@ -40,23 +40,26 @@ NEVER = re.compile("PartitionConfig|Bad|Invalid|NotAllowed|Part.*Limit")  # reas
 AGAIN = ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL")
 ENDS = {
     "CANCELLED": "was cancelled (scancel)",
-    "TIMEOUT": "came to its time limit before an epoch was done; machine.yaml: time",
+    "TIMEOUT": "came to its time limit with nothing saved since it began; machine.yaml: time",
     "DEADLINE": "came to its deadline",
     "OUT_OF_MEMORY": "took more memory than it had; machine.yaml: memory",
 }
-# Told of its time limit, or preempted: goes on in another turn, where it has finished an epoch in this one.
+# Told of its time limit, or preempted: ends with a checkpoint, and goes on in another turn of the queue, where this one
+# has brought it further; also where it does not end in time, as in an evaluation.
 SCRIPT = """#!/bin/bash
 cd {root} || exit 1
 export {job}=$SLURM_JOB_ID HRRL_FIRST_NODE=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 rm -f {end}
 touch {start}
-told() {{
-    if {progress}; then echo "goes on in another turn of the queue"; scontrol requeue $SLURM_JOB_ID; fi
+again() {{
+    if {progress}; then echo "goes on in another turn of the queue"; scontrol requeue $SLURM_JOB_ID; sleep 60; fi
 }}
-trap told USR2
+trap 'told=1; kill -{stop} $job; (sleep {patience}; again) &' USR2
 export SRUN_CPUS_PER_TASK=${{SLURM_CPUS_PER_TASK:-1}}
 {command} &
-while wait $!; status=$?; kill -0 $! 2>/dev/null; do :; done
+job=$!
+while wait $job; status=$?; kill -0 $job 2>/dev/null; do :; done
+if [ "$told" ] && [ $status != 0 ]; then again; fi
 echo "$SLURM_JOB_ID $status $SECONDS" > {end}.new && mv {end}.new {end}
 exit $status
 """
@@ -128,12 +131,12 @@ def _submit(name: str, command: list[str], here: machine.Machine, options: list[
     run = name.partition("@")[2]
     progress = f"find .work/checkpoints/ '(' -path '*-{run}/epoch-*.pt' -o -path '*-{run}-*/epoch-*.pt' ')'"
     progress = f"{progress} -newer {shlex.quote(str(start))} 2>/dev/null | grep -q ."
-    if name == HEAD:  # it ends by itself: SLURM would kill DVC while it writes
-        progress = "kill $!; wait $!; true"
     places = {"root": ROOT, "end": end, "start": start}
     script = SCRIPT.format(
         job=machine.JOB if name != HEAD else "HRRL_HEAD",
-        progress=progress,
+        progress=progress if name != HEAD else "true",
+        stop="USR2" if name != HEAD else "TERM",  # SLURM would kill DVC while it writes
+        patience=LEAD * 3 // 4,
         command=shlex.join(command),
         **{place: shlex.quote(str(path)) for place, path in places.items()},
     )

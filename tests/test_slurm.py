@@ -45,6 +45,7 @@ def main(params, variant, seed):
         file.write(f"{os.environ.get('CUDA_VISIBLE_DEVICES')} {time.time()} ")
         file.flush()
         print("hello from", name, flush=True)
+        signal.signal(signal.SIGUSR2, lambda *_: any(Path(".work/checkpoints").rglob("*.pt")) and sys.exit(1))
         while how == "wait" and not Path("go").exists():
             time.sleep(0.05)
         if how == "die":
@@ -281,7 +282,7 @@ def test_a_cancelled_job_is_a_line_and_one_whose_head_was_killed_is_found(projec
 
 
 def test_a_job_that_loses_its_place_takes_another_turn(project, slurm):
-    """By SIGUSR2, which SLURM sends before the time limit, where an epoch is finished; preempted; its node lost."""
+    """By SIGUSR2, which SLURM sends before the time limit, where a step is saved; preempted; its node lost."""
     machine(project, engine="slurm")
     (project / "in/a.txt").write_text("wait", encoding="utf-8")
     began = project / "out/pretrain@a-0"
@@ -296,7 +297,7 @@ def test_a_job_that_loses_its_place_takes_another_turn(project, slurm):
         assert wait_for(lambda: runs() == 1)
         command("scancel", "--signal=USR2", "--batch", queue()[0][0])
         time.sleep(1)
-        assert queue()[0][1] == "RUNNING"  # no epoch is finished
+        assert queue()[0][1] == "RUNNING"  # nothing is saved
         epoch = project / ".work/checkpoints/smoke/pretrain-a-0/epoch-00001.pt"
         epoch.parent.mkdir(parents=True)
         epoch.touch()
@@ -329,6 +330,9 @@ def test_a_training_that_is_requeued_ends_with_the_same_bytes(restored, slurm):
     with subprocess.Popen(command, cwd=restored, **OUTPUT) as head:
         wait_for(lambda: list(checkpoints.glob("epoch-*.pt")), 900)
         [[job, _]] = queue()
+        subprocess.run(["scancel", "--signal=USR2", "--batch", job], check=True)
+        log = restored / f".work/jobs/{cell}.out"
+        wait_for(lambda: "steps, from" in log.read_text(), 900)
         subprocess.run(["scontrol", "requeue", job], check=True)
         head.kill()
     out = call(restored, *command)

@@ -28,7 +28,7 @@ from hrrl.errors import UserError
 from hrrl.settings.schema import Dataset
 from hrrl.train import gpu, launch, models, runtime, training
 from hrrl.train.checkpoint import Checkpoint, fingerprint
-from hrrl.train.progress import RunStatus, run_status
+from hrrl.train.progress import Callback, RunStatus, run_status
 
 GRADIENT, HRRL = {"gradient": {"tau": 0.3}}, {"hrrl": {"lam": 1.0, "s": 3}}
 
@@ -144,6 +144,23 @@ def test_compiled_training_is_the_same_to_rounding(task, tmp_path):
 # ------------------------------------------------------------------------------------------------- checkpoints
 
 
+class Told(Callback):
+    """SIGUSR2 in the second of the second epoch's three steps, for the launcher where there is one, as SLURM does."""
+
+    def __init__(self, here: runtime.Runtime | None = None):
+        self.here = here
+
+    def step(self, losses, trace, names):
+        if (len(trace.epochs), len(trace.q)) != (1, 2):
+            return
+        if not self.here:
+            os.kill(os.getpid(), signal.SIGUSR2)
+        elif self.here.rank == 1:
+            os.kill(os.getppid(), signal.SIGUSR2)
+            while not self.here.told.is_set():
+                time.sleep(0.01)
+
+
 def test_resumed_run_has_the_same_bytes(task, tmp_path, capsys):
     """In float16, whose losses are scaled, and with noise; test_contract.py does so for each point in float32."""
     compute, half = replace(COMPUTE, precision="float16"), replace(SCHEDULE, epochs=1)
@@ -152,9 +169,14 @@ def test_resumed_run_has_the_same_bytes(task, tmp_path, capsys):
     train(task, tmp_path / "cut", *axes, half, compute)
     assert "going on" not in capsys.readouterr().err
     resumed, history_resumed, _ = train(task, tmp_path / "cut", *axes, compute=compute)
-    assert "going on after epoch 1" in capsys.readouterr().err
+    assert "going on after epoch 1, from" in capsys.readouterr().err
+    with pytest.raises(KeyboardInterrupt):
+        train(task, tmp_path / "told", *axes, compute=compute, status=Told())
+    told, history_told, _ = train(task, tmp_path / "told", *axes, compute=compute)
+    assert "going on after epoch 1 and 2 steps, from" in capsys.readouterr().err
     assert equal(whole, resumed)
-    assert history == history_resumed
+    assert equal(whole, told)
+    assert history == history_resumed == history_told
 
 
 def test_damaged_and_foreign_checkpoints(tmp_path, capsys):
@@ -199,10 +221,10 @@ def test_fingerprint_tells_what_changed(tmp_path):
 
 @pytest.mark.parametrize(("world", "moments"), [(1, ("00001", "00002")), (2, ("00002",))])
 def test_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, world, moments):
-    """kill -9 as checkpoints appear, at times half written, against a run that is left alone."""
+    """kill -9 as checkpoints appear, at times half written, and SIGUSR2, against a run that is left alone."""
 
-    def run(folder, after=None):
-        with subprocess.Popen(**program(world, folder, "hrrl"), stderr=subprocess.DEVNULL) as process:
+    def run(folder, after=None, *told):
+        with subprocess.Popen(**program(world, folder, "hrrl", *told), stderr=subprocess.DEVNULL) as process:
             deadline = time.monotonic() + 60
             while after is not None and not list(folder.glob(f"ck/hrrl/*{after}*")) and time.monotonic() < deadline:
                 time.sleep(0.002)
@@ -211,6 +233,9 @@ def test_killed_at_any_moment_ends_with_the_same_bytes(tmp_path, world, moments)
         return process.returncode
 
     assert run(tmp_path / "whole") == 0
+    if world > 1:  # the test above tells a process that is alone
+        assert run(tmp_path / "cut", None, "told") == 1
+        assert torch.load(tmp_path / "cut/ck/hrrl/epoch-00001.pt")["state"]["within"]["step"] == 2
     for after in moments:
         assert run(tmp_path / "cut", after) == -signal.SIGKILL
     assert run(tmp_path / "cut") == 0
@@ -276,9 +301,10 @@ def runs(what: str) -> dict[str, tuple]:
     return both | {name: (point("example", name), None) for name in methods.names("example")}
 
 
-def main(folder: Path, what: str) -> None:
+def main(folder: Path, what: str, told: str = "") -> None:
     """Runs of three epochs, for the tests above: with batch norm of hrrl, with the smooth network of every point."""
     launch.end_with_parent()
+    runtime.AGREED = 2
     folder.mkdir(parents=True, exist_ok=True)
     schedule, ends = replace(SCHEDULE, epochs=3), {}
     with runtime.start(COMPUTE) as here:
@@ -286,7 +312,7 @@ def main(folder: Path, what: str) -> None:
         for name, axes in runs(what).items():
             model, chosen = network() if what == "hrrl" else smooth_network(), method(task, *axes)
             checkpoint = Checkpoint(folder / "ck" / name, {"params": "p"})
-            run = training.Training(model, task, chosen, schedule, here, 0, "test")
+            run = training.Training(model, task, chosen, schedule, here, 0, "test", Told(here) if told else Callback())
             run.fit(checkpoint)
             trace = {part: array.tolist() for part, array in run.trace.arrays().items()}
             ends[name] = {"history": run.history, "q": chosen.concept.q.tolist(), "trace": trace}

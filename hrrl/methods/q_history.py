@@ -45,6 +45,14 @@ class Trace:
         norms = self.weighting.gradient(terms, q).norm(dim=1)
         return {"q_gradient_mean": float(norms.mean()), "q_gradient_max": float(norms.max())}
 
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """The epoch that is going on, in this process; nothing before its first step."""
+        return {name: torch.stack(rows).cpu() for name, rows in (("sums", self.sums), ("q", self.q)) if rows}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        device = self.weighting.q.device
+        self.sums, self.q = ([*state[name].to(device)] if state else [] for name in ("sums", "q"))
+
     def arrays(self) -> dict[str, np.ndarray]:
         """``terms`` and ``q`` of all closed epochs, (T, K) float64 each."""
         return {name: torch.cat([epoch[name] for epoch in self.epochs]).numpy() for name in ("terms", "q")}

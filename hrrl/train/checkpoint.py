@@ -57,14 +57,19 @@ class Checkpoint:
                 _say(f"{self.folder}: starting afresh, because {' and '.join(changed)} changed since its checkpoint")
                 self.clear()
                 return None
-            _say(f"going on after epoch {state['epoch']}, from {file}")
+            within = f" and {state['within']['step']} steps" if state.get("within") else ""
+            _say(f"going on after epoch {state['epoch']}{within}, from {file}")
             return state, records
         return None
 
-    def save(self, state: dict[str, Any], record: dict[str, torch.Tensor]) -> None:
-        """Writes the state after ``state["epoch"]`` epochs, and the last one's record: whole, or not at all."""
+    def save(self, state: dict[str, Any], record: dict[str, torch.Tensor] | None = None) -> None:
+        """Writes the state after ``state["epoch"]`` epochs, and the last one's record: whole, or not at all.
+
+        Without a record it takes the place of that epoch's: a state within the next one.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        _save(record, self._record(state["epoch"]))
+        if record:
+            _save(record, self._record(state["epoch"]))
         _save({"key": self.key, "state": state}, self.folder / f"epoch-{state['epoch']:05d}.pt")
         for old in sorted(self.folder.glob("epoch-*.pt"))[:-KEEP]:
             old.unlink()

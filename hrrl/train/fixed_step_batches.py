@@ -41,11 +41,19 @@ class Rounds(Source):
     def steps(self, batch_size: int) -> int:
         return self.every
 
-    def drawn_batches(  # type: ignore[override]  # parts of an epoch are what it asks for
-        self, batch_size: int, augment: Augment, seed: int, epoch: int, rank: int = 0, world: int = 1
+    def drawn_batches(
+        self,
+        batch_size: int,
+        augment: Augment,
+        seed: int,
+        epoch: int,
+        rank: int = 0,
+        world: int = 1,
+        steps: slice = slice(None),
     ) -> Iterator[tuple[torch.Tensor, np.ndarray, int]]:
         """The batches of round ``epoch``, as :meth:`hrrl.data.loading.Source.drawn_batches` yields them."""
-        whole, step, end = self.source.steps(batch_size), epoch * self.every, (epoch + 1) * self.every
+        whole = self.source.steps(batch_size)
+        step, end = (epoch * self.every + number for number in steps.indices(self.every)[:2])
         while step < end:
             number, first = divmod(step, whole)
             last = min(whole, first + end - step)

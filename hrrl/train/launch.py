@@ -118,6 +118,7 @@ def torchrun(arguments: list[str]) -> None:
     os.environ[LAUNCHER] = str(os.getpid())
     if "--standalone" in arguments:  # the machine's own name may be one that nothing resolves
         arguments = ["--local-addr=127.0.0.1", *arguments]
+    signal.signal(signal.SIGUSR2, _tell_children)  # torchrun itself would end of it
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -130,6 +131,12 @@ def torchrun(arguments: list[str]) -> None:
         sys.exit(f"ended by {error.sigval.name}")
     except RuntimeError as error:  # the processes did not find each other
         sys.exit(f"launch: the processes did not meet ({' '.join(str(error).split())}); see machine.yaml")
+
+
+def _tell_children(number: int, frame: object) -> None:
+    with open(f"/proc/self/task/{os.getpid()}/children", encoding="utf-8") as children:
+        for child in children.read().split():
+            os.kill(int(child), number)
 
 
 def _reason(failures: list[Any]) -> str:

@@ -19,7 +19,7 @@ class Live(RunStatus):
     numbers of history.csv. Steps are those of the optimizer.
     """
 
-    def steps(self, batches: Iterable[Batch], total: int, epoch: int, epochs: int) -> Iterator[Batch]:
+    def steps(self, batches: Iterable[Batch], total: int, epoch: float, epochs: int) -> Iterator[Batch]:
         if not self.began:
             folder = self.folder / self.name
             for file in [] if epoch else folder.glob("events.*"):  # a run that goes on keeps its own, no other's

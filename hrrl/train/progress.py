@@ -25,8 +25,8 @@ INTERVAL = 1.0  # seconds between two notes of where the run is
 class Callback:
     """Is told where a training run is, and does nothing: the base of those that do."""
 
-    def steps(self, batches: Iterable[Batch], total: int, epoch: int, epochs: int) -> Iterable[Batch]:
-        """The batches of an epoch (counted from 0), one by one."""
+    def steps(self, batches: Iterable[Batch], total: int, epoch: float, epochs: int) -> Iterable[Batch]:
+        """The batches of an epoch (counted from 0; 1.5 where half of the second is done), one by one."""
         return batches
 
     def step(self, losses: "torch.Tensor", trace: "Trace", names: list[str]) -> None:
@@ -50,13 +50,14 @@ class RunStatus(Callback):
 
     def __init__(self, title: str, folder: Path, name: str = "history", part: tuple[int, int] = (0, 1)):
         self.title, self.folder, self.name, (self.run, self.runs) = title, Path(folder), name, part
-        self.text, self.noted, self.began, self.before = "begins", 0.0, 0.0, 0  # before: epochs of a resumed run
+        self.text, self.noted, self.began, self.before = "begins", 0.0, 0.0, 0.0  # before: epochs of a resumed run
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def steps(self, batches: Iterable[Batch], total: int, epoch: int, epochs: int) -> Iterator[Batch]:
+    def steps(self, batches: Iterable[Batch], total: int, epoch: float, epochs: int) -> Iterator[Batch]:
         if not self.began:
             self.began, self.before, self.epochs = time.perf_counter(), epoch, epochs
-        bar = tqdm(batches, f"{self.title} epoch {epoch + 1}/{epochs}", total, leave=False, mininterval=1, disable=None)
+        name, done = f"{self.title} epoch {int(epoch) + 1}/{epochs}", round(epoch % 1 * total)
+        bar = tqdm(batches, name, total, leave=False, mininterval=1, disable=None, initial=done)
         for step, batch in enumerate(bar):
             if time.perf_counter() - self.noted > INTERVAL:
                 self._note(epoch + step / total)

@@ -4,9 +4,11 @@ import ctypes
 import inspect
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -14,10 +16,12 @@ import torch.distributed as dist
 from torch import nn
 
 from hrrl import arithmetic, fast
+from hrrl.common.distributed import all_reduce
 from hrrl.errors import UserError
 from hrrl.train import gpu, launch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+AGREED = 10  # steps after which several processes ask each other whether one is told to stop
 KEPT = 1 << 30  # bytes: larger tensors, and what is free at the heap's end beyond, are given back
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -65,6 +69,7 @@ class Runtime:
     rank: int
     world_size: int
     writes: bool  # whether this process writes the outputs: the first one of each node, or of a job
+    told: threading.Event = field(default_factory=threading.Event)  # by SIGUSR2 to stop
 
     def from_first(self, function: Callable[[], T]) -> T:
         """What ``function()`` returns in the first process, in all of them."""
@@ -73,6 +78,30 @@ class Runtime:
         box: list[Any] = [function() if self.rank == 0 else None]
         dist.broadcast_object_list(box, 0)
         return box[0]
+
+    def from_all(self, value: T) -> list[T]:
+        """Each process's value, by rank, in all of them."""
+        values: list[Any] = [value] * self.world_size
+        if self.world_size > 1:
+            dist.all_gather_object(values, value)
+        return values
+
+    def random_state(self) -> list[torch.Tensor]:
+        """Of torch's generators that this process draws from: the CPU's, and the GPU's where there is one."""
+        states = [torch.get_rng_state()]
+        return [*states, torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else states
+
+    def set_random_state(self, states: list[torch.Tensor]) -> None:
+        torch.set_rng_state(states[0])
+        for state in states[1:]:
+            torch.cuda.set_rng_state(state, self.device)
+
+    def stops(self, step: int) -> bool:
+        """Whether the run stops after so many steps of an epoch, as SIGUSR2 asks one of its processes; all agree."""
+        told = self.told.is_set()
+        if self.world_size == 1:
+            return told
+        return step % AGREED == 0 and bool(all_reduce(torch.tensor(int(told))))
 
     def place(self, model: Module) -> Module:
         """The model itself, moved to the device in the memory layout."""
@@ -201,19 +230,22 @@ def start(compute: Compute) -> Iterator[Runtime]:
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     if ranks.rank == 0:
         print(f"computing in {compute.precision_in_use()} on {device_name(compute)}", flush=True)
+    here = Runtime(
+        device=device,
+        precision=getattr(torch, compute.precision_in_use()),
+        memory_format=torch.channels_last if compute.channels_last else torch.contiguous_format,
+        compile=compute.compile,
+        sync_batchnorm=compute.sync_batchnorm,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+        writes=(ranks.rank if "HRRL_JOB" in os.environ else ranks.local_rank) == 0,
+    )
+    handler = signal.signal(signal.SIGUSR2, lambda *_: here.told.set())
     try:
         with fast.switched(compute.fast):
-            yield Runtime(
-                device=device,
-                precision=getattr(torch, compute.precision_in_use()),
-                memory_format=torch.channels_last if compute.channels_last else torch.contiguous_format,
-                compile=compute.compile,
-                sync_batchnorm=compute.sync_batchnorm,
-                rank=ranks.rank,
-                world_size=ranks.world_size,
-                writes=(ranks.rank if "HRRL_JOB" in os.environ else ranks.local_rank) == 0,
-            )
+            yield here
     finally:
+        signal.signal(signal.SIGUSR2, handler)
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()
 

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -70,11 +70,13 @@ class Training:
         self.history: list[dict[str, Any]] = []  # one row per epoch: deterministic
         self.speed: list[dict[str, Any]] = []  # and measured
         self.trace = Trace(self.variant.concept)
+        self.within: dict[str, Any] = {"step": 0}  # what a checkpoint has of an epoch that it is in the middle of
 
     def fit(self, checkpoint: Checkpoint) -> None:
-        """Trains, from the last epoch that ``checkpoint`` has; ``history`` and ``speed`` have a row per epoch then.
+        """Trains, from the step that ``checkpoint`` has; ``history`` and ``speed`` have a row per epoch then.
 
         Raises:
+            KeyboardInterrupt: SIGUSR2 came; the step that it has come to is in the checkpoint.
             FloatingPointError: a loss is not finite, or no step was taken at all.
             UserError: this process trains something else than the first one.
         """
@@ -86,17 +88,16 @@ class Training:
             return
         net = self.runtime.parallel(self.model)
         for epoch in range(len(self.history), self.schedule.epochs):
-            started = time.perf_counter()
-            loss = self._epoch(net, epoch)
+            started, before = time.perf_counter(), self.within["step"]
+            loss = self._epoch(net, epoch, checkpoint)
             seconds = time.perf_counter() - started
             lr = self.optimizer.param_groups[0]["lr"]
             row: dict[str, Any] = {"epoch": epoch + 1, "step": self.variant.concept.t, "lr": lr, "train_loss": loss}
             row |= self.trace.close_epoch()
             row |= evaluate(self.result, self.task, self.runtime, self.schedule.batch_size)
             self.history.append(row | distribution(self.variant.concept, self.task.names))
-            images = self.task.train.steps(self.schedule.batch_size) * min(
-                self.schedule.batch_size, len(self.task.train)
-            )
+            batch_size = min(self.schedule.batch_size, len(self.task.train))
+            images = (self.task.train.steps(self.schedule.batch_size) - before) * batch_size
             self.speed.append({"epoch": epoch + 1, "images_per_second": round(images / seconds, 1)})
             if self.runtime.rank == 0:
                 checkpoint.save(self._state(), self.trace.epochs[-1])
@@ -136,33 +137,49 @@ class Training:
         if self.ema:
             self.ema.load_state_dict(state["ema"])
         self.history, self.speed = state["history"], state["speed"]
+        self.within = state.get("within", self.within)
 
-    def _epoch(self, net: nn.Module, epoch: int) -> float:
+    def _stop(self, checkpoint: Checkpoint, step: int, total: torch.Tensor, count: int) -> NoReturn:
+        """Ends all processes together, with a checkpoint after so many steps of an epoch."""
+        own = {"total": float(total), "count": count, "trace": self.trace.state_dict()}
+        own["random"] = self.runtime.random_state()
+        within = {"step": step, "processes": self.runtime.from_all(own)}
+        self.runtime.from_first(lambda: checkpoint.save(self._state() | {"within": within}))
+        raise KeyboardInterrupt
+
+    def _epoch(self, net: nn.Module, epoch: int, checkpoint: Checkpoint) -> float:
         """One epoch; returns the mean unweighted training loss (on the moved images, where the method moves them)."""
         net.train()
         runtime, batch_size = self.runtime, self.schedule.batch_size
-        # Whatever else is random (noise, dropout) starts afresh with each epoch, on each process: nothing to save.
+        # Whatever else is random (noise, dropout) starts afresh with each epoch, on each process.
         torch.manual_seed(self.seed + 1_000_003 * epoch + 998_244_353 * runtime.rank)
         total: torch.Tensor | float = 0.0
-        count = 0
+        count, done, self.within, within = 0, self.within["step"], {"step": 0}, self.within
+        if done:
+            own = within["processes"][runtime.rank]
+            total, count = own["total"], own["count"]
+            self.trace.load_state_dict(own["trace"])
+            runtime.set_random_state(own["random"])
         task = self.task
         marks = torch.stack([task.train.labels, task.train_concepts])
         batches = task.train.drawn_batches(
-            batch_size, self.schedule.augment, self.seed, epoch, runtime.rank, runtime.world_size
+            batch_size, self.schedule.augment, self.seed, epoch, runtime.rank, runtime.world_size, slice(done, None)
         )
         steps = task.train.steps(batch_size)
         try:
             marked = ((images, marks[:, rows], m) for images, rows, m in batches)
-            watched = self.callback.steps(runtime.feed(marked), steps, epoch, self.schedule.epochs)
-            for step, (x, (y, concepts), m) in enumerate(watched, epoch * steps):
-                self.rate.set(step)
+            watched = self.callback.steps(runtime.feed(marked), steps, epoch + done / steps, self.schedule.epochs)
+            for step, (x, (y, concepts), m) in enumerate(watched, done + 1):
+                self.rate.set(epoch * steps + step - 1)
                 losses = self.step(net, x, y, concepts, m)
                 self.callback.step(losses, self.trace, task.names)
                 total, count = total + losses.double().sum(), count + m
+                if step < steps and runtime.stops(step):  # the last one is saved with the epoch
+                    self._stop(checkpoint, step, total, count)
             self.variant.concept.check()
         except FloatingPointError as error:
             raise FloatingPointError(f"{self.title}: epoch {epoch + 1}: {error}; {REMEDY}") from None
-        mean = float(all_reduce(torch.as_tensor(total).clone())) / count
+        mean = float(all_reduce(torch.as_tensor(total, dtype=torch.float64).clone())) / count
         if not mean < float("inf"):
             raise FloatingPointError(f"{self.title}: the training loss of epoch {epoch + 1} is {mean}; {REMEDY}")
         return mean

@@ -134,8 +134,8 @@ def _pair(results: Results, claim: dict, other: str) -> dict:
 
 def _differences(results: Results, measure: str, target: str | None, better: str, other: str) -> pd.Series:
     """Of the seeds that both have."""
-    runs = results.runs(measure, target).reindex(columns=[better, other])
-    return (runs[better] - runs[other]).dropna()
+    runs, none = results.runs(measure, target), pd.Series(dtype=float)
+    return (runs.get(better, none) - runs.get(other, none)).dropna()
 
 
 def _mean(differences: pd.Series) -> float | None:

@@ -141,6 +141,7 @@ def test_group_dro_neither_overflows_nor_forgets_a_concept(setting):
     state, resumed = method.state_dict(), GroupDro(counts, eta=1.0)
     resumed.load_state_dict(state)
     state["log_q"].zero_()  # the caller's own
+    assert torch.equal(resumed.log_q, method.log_q)
     assert (resumed.q.tolist(), resumed.t) == (method.q.tolist(), 1)
     older = GroupDro(counts, eta=1.0)
     older.load_state_dict({"q": torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64), "t": 4})

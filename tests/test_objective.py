@@ -284,8 +284,8 @@ def test_perturbation_leaves_the_model_alone(classifier, batch):
 @pytest.mark.parametrize("size", [1e-30, 1e-3, 1e30])
 def test_a_gradient_of_any_size_is_normalised(size):
     """Whose squares float32 cannot hold, over all channels; and a zero one stays zero."""
-    g = torch.tensor([[[[3.0]], [[-4.0]]], [[[-3.0]], [[-4.0]]], [[[0.0]], [[0.0]]]]) * size
-    expected = torch.tensor([[[[0.6]], [[-0.8]]], [[[-0.6]], [[-0.8]]], [[[0.0]], [[0.0]]]])
+    g = torch.tensor([[3.0, -4.0, 0.0], [-3.0, -4.0, 0.0], [0.0, 0.0, 0.0]]).view(3, 3, 1, 1) * size
+    expected = torch.tensor([[0.6, -0.8, 0.0], [-0.6, -0.8, 0.0], [0.0, 0.0, 0.0]]).view(3, 3, 1, 1)
     torch.testing.assert_close(normalised(g), expected)
     assert normalised(torch.full((1, 3, 2, 2), 0.5, dtype=torch.bfloat16)).dtype == torch.float32
 

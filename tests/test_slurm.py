@@ -319,7 +319,8 @@ def test_a_job_that_loses_its_place_takes_another_turn(project, slurm):
 
 def test_a_training_that_is_requeued_ends_with_the_same_bytes(restored, slurm):
     """And whose head is killed: a cell of the smoke preset, with more epochs, first without SLURM."""
-    edit(restored, pretrain__epochs=4)
+    edit(restored, pretrain__epochs=6)
+    call(restored, "dvc", "repro", "--quiet", "resolve")
     cell, made = "pretrain@erm-0", restored / "models/erm-0"
     command = [BIN / "dvc", "repro", "--force", "--single-item", cell]
     call(restored, *command)

@@ -14,6 +14,10 @@ from ruamel.yaml import YAML
 ELSEWHERE = {
     "hrrl/data/decode.py": ("manifest", "concepts", "preflight"),  # of datasets whose images are files
     **{f"hrrl/data/{name}.py": ("preflight",) for name in ("manifest", "sources", "image_folder", "unpack")},
+    # of points with a tau, which the smoke preset's search has none of
+    **{f"hrrl/methods/{name}.py": ("search_model",) for name in ("input_gradient", "example/__init__")},
+    "hrrl/methods/example/gradient.py": ("search_model",),
+    "hrrl/fast/folding.py": ("search_model",),
 }
 AT_THE_START = {"hrrl/common/names.py"}  # how params.yaml is read: what it says stands in the stage's settings
 NO_RESULT_PARAMS = ("name",)  # of checkpoints, speeds and logs

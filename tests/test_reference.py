@@ -317,7 +317,7 @@ def test_every_epoch_has_an_order_of_its_own_that_follows_from_the_seed(task, tm
     assert len({*first.draws, *other.draws}) == 18
 
 
-def test_each_process_draws_noise_of_its_own(task):
+def test_each_process_draws_noise_of_its_own(task, tmp_path):
     drawn = {}
 
     class Draws(Perturbation):
@@ -331,7 +331,7 @@ def test_each_process_draws_noise_of_its_own(task):
             run = training.Training(
                 Classifier(smooth()), task, chosen, SCHEDULE, dataclasses.replace(here, rank=rank), 3, "test"
             )
-            run._epoch(run.model, 0)
+            run._epoch(run.model, 0, Checkpoint(tmp_path, {"params": "p"}))
     assert drawn[0] != drawn[1]
 
 

@@ -319,6 +319,7 @@ def test_a_dose_must_rise_along_the_whole_search():
     row = decided(asked, **steps)
     assert list(row["doses"]) == ["erm", "tau0.1", "tau0.3", "tau1"]
     assert (row["verdict"], row["p"]) == ("holds", pytest.approx(2 / 24**2))
+    assert (row["difference"], row["primary"]) == (pytest.approx(9.0), True)  # 69.5 - 60.5
     once = decided(asked, **{name: {v: those[:1] for v, those in by.items()} for name, by in steps.items()})
     assert (once["verdict"], once["p"], once["least_p"]) == ("undecided", pytest.approx(2 / 24), pytest.approx(2 / 24))
     by_lam = {"erm": (60.0, 61.0), "lam10": (63.0, 62.0), "lam1": (66.0, 65.0), "lam0.1": (70.0, 69.0)}

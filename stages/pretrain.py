@@ -62,10 +62,10 @@ def network(settings, origin: dict | None, classes: list[str], title: str):
     """A new network, or one that starts from weights."""
     from hrrl.train import models, weights
 
-    net = settings.backbone, settings.backbone_args
-    model = models.build(net[0], len(classes), net[1])
+    backbone, args = settings.backbone, settings.backbone_args
+    model = models.build(backbone, len(classes), args)
     if origin:
-        found = weights.open_weights(weights.Init(**origin["init"]), *net, origin["key"])
+        found = weights.open_weights(weights.Init(**origin["init"]), backbone, args, origin["key"])
         kept = found.put_into(model, classes, read_json(dataset_folder() / "dataset.json")["wnids"])
         print(f"{title}: from {found.path}; {kept} of {len(classes)} classes keep their row of the head")
     return model

@@ -117,6 +117,12 @@ def test_a_batch_is_augmented_image_by_image(crop, flip, part):
     assert torch.equal(found, expected[part])
 
 
+@pytest.mark.parametrize(("crop", "key"), [("padded", "padding"), ("random_resized", "scale")])
+def test_a_crop_without_its_setting_is_refused(crop, key):
+    with pytest.raises(ValueError, match=f"crop: {crop} takes {key}"):
+        Augment(crop=crop, flip=False)
+
+
 # -------------------------------------------------------------------------------------------------------------- sources
 
 

@@ -309,6 +309,7 @@ def test_wordnet_without_lexnames_from_elsewhere_with_a_fresh_home(files, tmp_pa
     folder = copy(files, tmp_path / "wordnet")
     done = find(tmp_path, folder)
     assert done.stdout == f"2084071 <Reader in '{folder}'>\n", done.stderr
+    assert wordnet.open_wordnet().synset("dog.n.01").lexname() == "noun.animal"
 
 
 def test_wordnet_of_another_version_and_a_wrong_folder_are_refused(files, tmp_path):

@@ -241,6 +241,8 @@ def test_fashion_mnist(tmp_path, inside, suffix):
         for name, array in (("images-idx3", images[part]), ("labels-idx1", labels[part])):
             content = gzip.compress(idx(array)) if suffix else idx(array)
             (tmp_path / inside / f"{split}-{name}-ubyte{suffix}").write_bytes(content)
+    if inside:  # a part of another copy
+        (tmp_path / "train-images-idx3-ubyte").write_bytes(b"")
     train, test = sources(definition("fashion_mnist", tmp_path), 28)
     assert train.classes[0] == "T-shirt/top"
     assert (train.labels.tolist(), len(test)) == (labels.tolist(), 10)
@@ -316,6 +318,9 @@ def test_a_cut_off_array_file_is_named(tmp_path):
         (tmp_path / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images)[:-100])
         (tmp_path / f"{split}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.arange(20) % 10)))
     with pytest.raises(UserError, match=r"train-images-idx3-ubyte.gz: cannot be read"):
+        prepare(definition("fashion_mnist", tmp_path), "clothes")
+    (tmp_path / "train-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(UserError, match=r"train-labels-idx1-ubyte.gz is missing"):
         prepare(definition("fashion_mnist", tmp_path), "clothes")
 
 

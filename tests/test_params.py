@@ -127,6 +127,7 @@ def change(content, key, value):
         ("search.seeds", [0], "search.seeds: 0 is one of seeds"),
         ("variants.el.concept", {"balanced": {}}, "variants.el: searched: takes a variant with no other methods"),
         ("svm.shots", {"mnist": 5}, "svm.shots: 'mnist' is not defined; known: same"),
+        ("pretrain.backbone_args", {"width": 1e300}, "pretrain.backbone_args: takes sizes from"),
         ("search.c", "10/lamb", "search.c: Input should be a valid number, got '10/lamb'"),
         (
             "variants.cl.concept.hrrl",

@@ -26,8 +26,24 @@ if os.path.expanduser("~") == "~":  # a user of a container, who has no home: NL
 PROJECT = (ROOT / "data" if IN_CLONE else Path.home() / ".cache" / "hrrl") / "wordnet"
 DEBIAN = Path("/usr/share/wordnet")  # package wordnet-base
 
-# The file lexnames, which NLTK wants, nothing here reads and Debian leaves out: a name for each lexicographers' file.
-LEXNAMES = "".join(f"{i:02d}\tfile.{i:02d}\t1\n" for i in range(45))
+# lexnames(5WN), a file that NLTK wants and Debian leaves out: the lexicographers' files, in order.
+LEXICOGRAPHER_FILES = """
+adj.all adj.pert adv.all
+noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body noun.cognition noun.communication
+noun.event noun.feeling noun.food noun.group noun.location noun.motive noun.object noun.person noun.phenomenon
+noun.plant noun.possession noun.process noun.quantity noun.relation noun.shape noun.state noun.substance
+noun.time
+verb.body verb.change verb.cognition verb.communication verb.competition verb.consumption verb.contact
+verb.creation verb.emotion verb.motion verb.perception verb.possession verb.social verb.stative verb.weather
+adj.ppl
+"""
+
+
+def lexnames() -> str:
+    """The 45 lines of WordNet's file ``lexnames``: number, lexicographers' file, part of speech."""
+    pos = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
+    files = LEXICOGRAPHER_FILES.split()
+    return "".join(f"{i:02d}\t{file}\t{pos[file.partition('.')[0]]}\n" for i, file in enumerate(files))
 
 
 @functools.cache
@@ -116,7 +132,7 @@ def _open(root: Any) -> WordNetCorpusReader:
 
     class Reader(WordNetCorpusReader):
         def open(self, file: str) -> Any:
-            return io.StringIO(LEXNAMES) if file == "lexnames" else super().open(file)
+            return io.StringIO(lexnames()) if file == "lexnames" else super().open(file)
 
         def map_wn(self, version: str = "wordnet") -> None:
             return None  # serves other languages, and needs index.sense, which Debian leaves out

@@ -33,17 +33,24 @@ class Arrays(Listed):
         if not root.is_dir():
             raise NotHereError("not a folder")
         self.kept: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        present = {}
         for place in self.places:
             self.root = root / place
-            there = {split: [file for file in files if self.find(file)] for split, files in self.files.items()}
-            self.present = {split: files for split, files in there.items() if files}
-            self.splits = list(self.present)
-            if (train if train in self.files else "train") in self.splits:
-                return
-        raise NotHereError(f"no {self.files[train if train in self.files else 'train'][0]} in it")
+            present[place] = self._present()
+        place = max(present, key=lambda place: sum(map(len, present[place].values())))  # a copy may lack some
+        self.root, self.present = root / place, present[place]
+        self.splits = list(self.present)
+        needed = train if train in self.files else "train"
+        if needed not in self.splits:
+            raise NotHereError(f"no {self.files[needed][0]} in it")
 
     def __str__(self) -> str:
         return str(self.root)
+
+    def _present(self) -> dict[str, list[str]]:
+        """The files of each split, where it has some in the root."""
+        there = {split: [file for file in files if self.find(file)] for split, files in self.files.items()}
+        return {split: files for split, files in there.items() if files}
 
     def find(self, name: str) -> Path | None:
         """The file of this name, if it is there."""

@@ -30,6 +30,11 @@ class Augment:
     scale: Sequence[float] | None = None
     flip: bool
 
+    def __post_init__(self) -> None:
+        for crop, key in (("padded", "padding"), ("random_resized", "scale")):
+            if self.crop == crop and getattr(self, key) is None:
+                raise ValueError(f"crop: {crop} takes {key}")
+
 
 def crop_boxes(rng: np.random.Generator, n: int, height: int, width: int, scale: Sequence[float]) -> np.ndarray:
     """(n, 4) int64: top, left, height, width of n random crops, drawn as torchvision's RandomResizedCrop does.

@@ -5,36 +5,91 @@ Digits (of SVHN and the like) have none: WordNet's numbers are abstract, and no 
 
 from collections.abc import Mapping, Sequence
 
-# Of each class: sop has Stanford Online Products' twelve super classes, whose lamp is the piece of furniture; grocery
-# the Grocery Store Dataset's coarse classes, as what is eaten or drunk, which ImageNet's classes of food are.
-_TABLES = {
-    "cifar10": """
-        airplane airplane.n.01, automobile car.n.01, bird bird.n.01, cat cat.n.01, deer deer.n.01, dog dog.n.01,
-        frog frog.n.01, horse horse.n.01, ship ship.n.01, truck truck.n.01
-    """,
-    "sop": """
-        bicycle bicycle.n.01, cabinet cabinet.n.01, chair chair.n.01, coffee_maker coffee_maker.n.01, fan fan.n.01,
-        kettle kettle.n.01, lamp lamp.n.02, mug mug.n.04, sofa sofa.n.01, stapler stapler.n.01, table table.n.02,
-        toaster toaster.n.02
-    """,
-    "fashion_mnist": """
-        T-shirt/top jersey.n.03, Trouser trouser.n.01, Pullover pullover.n.01, Dress dress.n.01, Coat coat.n.01,
-        Shirt shirt.n.01, Sandal sandal.n.01, Sneaker gym_shoe.n.01, Ankle boot boot.n.01, Bag bag.n.04
-    """,
-    "grocery": """
-        Apple apple.n.01, Asparagus asparagus.n.02, Aubergine eggplant.n.01, Avocado avocado.n.01, Banana banana.n.02,
-        Cabbage cabbage.n.01, Carrots carrot.n.03, Cucumber cucumber.n.02, Garlic garlic.n.02, Ginger ginger.n.03,
-        Juice fruit_juice.n.01, Kiwi kiwi.n.03, Leek leek.n.02, Lemon lemon.n.01, Lime lime.n.06, Mango mango.n.02,
-        Melon melon.n.01, Milk milk.n.01, Mushroom mushroom.n.05, Nectarine nectarine.n.02, Oat-Milk milk.n.04,
-        Oatghurt yogurt.n.01, Onion onion.n.03, Orange orange.n.01, Papaya papaya.n.02,
-        Passion-Fruit passion_fruit.n.01, Peach peach.n.03, Pear pear.n.01, Pepper sweet_pepper.n.02,
-        Pineapple pineapple.n.02, Plum plum.n.02, Pomegranate pomegranate.n.02, Potato potato.n.01, Red-Beet beet.n.02,
-        Red-Grapefruit grapefruit.n.02, Satsumas satsuma.n.02, Sour-Cream sour_cream.n.01, Sour-Milk sour_milk.n.01,
-        Soy-Milk soya_milk.n.01,
-        Soyghurt yogurt.n.01, Tomato tomato.n.01, Yoghurt yogurt.n.01, Zucchini zucchini.n.02
-    """,
+SHIPPED: dict[str, dict[str, str]] = {
+    "cifar10": {
+        "airplane": "airplane.n.01",
+        "automobile": "car.n.01",
+        "bird": "bird.n.01",
+        "cat": "cat.n.01",
+        "deer": "deer.n.01",
+        "dog": "dog.n.01",
+        "frog": "frog.n.01",
+        "horse": "horse.n.01",
+        "ship": "ship.n.01",
+        "truck": "truck.n.01",
+    },
+    "sop": {  # Stanford Online Products' twelve super classes
+        "bicycle": "bicycle.n.01",
+        "cabinet": "cabinet.n.01",
+        "chair": "chair.n.01",
+        "coffee_maker": "coffee_maker.n.01",
+        "fan": "fan.n.01",
+        "kettle": "kettle.n.01",
+        "lamp": "lamp.n.02",  # the piece of furniture, as they are sold
+        "mug": "mug.n.04",
+        "sofa": "sofa.n.01",
+        "stapler": "stapler.n.01",
+        "table": "table.n.02",
+        "toaster": "toaster.n.02",
+    },
+    "fashion_mnist": {
+        "T-shirt/top": "jersey.n.03",
+        "Trouser": "trouser.n.01",
+        "Pullover": "pullover.n.01",
+        "Dress": "dress.n.01",
+        "Coat": "coat.n.01",
+        "Shirt": "shirt.n.01",
+        "Sandal": "sandal.n.01",
+        "Sneaker": "gym_shoe.n.01",
+        "Ankle boot": "boot.n.01",
+        "Bag": "bag.n.04",
+    },
+    "grocery": {  # the Grocery Store Dataset's coarse classes: what is eaten or drunk, as ImageNet's classes of food
+        "Apple": "apple.n.01",
+        "Asparagus": "asparagus.n.02",
+        "Aubergine": "eggplant.n.01",
+        "Avocado": "avocado.n.01",
+        "Banana": "banana.n.02",
+        "Cabbage": "cabbage.n.01",
+        "Carrots": "carrot.n.03",
+        "Cucumber": "cucumber.n.02",
+        "Garlic": "garlic.n.02",
+        "Ginger": "ginger.n.03",
+        "Juice": "fruit_juice.n.01",
+        "Kiwi": "kiwi.n.03",
+        "Leek": "leek.n.02",
+        "Lemon": "lemon.n.01",
+        "Lime": "lime.n.06",
+        "Mango": "mango.n.02",
+        "Melon": "melon.n.01",
+        "Milk": "milk.n.01",
+        "Mushroom": "mushroom.n.05",
+        "Nectarine": "nectarine.n.02",
+        "Oat-Milk": "milk.n.04",
+        "Oatghurt": "yogurt.n.01",
+        "Onion": "onion.n.03",
+        "Orange": "orange.n.01",
+        "Papaya": "papaya.n.02",
+        "Passion-Fruit": "passion_fruit.n.01",
+        "Peach": "peach.n.03",
+        "Pear": "pear.n.01",
+        "Pepper": "sweet_pepper.n.02",
+        "Pineapple": "pineapple.n.02",
+        "Plum": "plum.n.02",
+        "Pomegranate": "pomegranate.n.02",
+        "Potato": "potato.n.01",
+        "Red-Beet": "beet.n.02",
+        "Red-Grapefruit": "grapefruit.n.02",
+        "Satsumas": "satsuma.n.02",
+        "Sour-Cream": "sour_cream.n.01",
+        "Sour-Milk": "sour_milk.n.01",
+        "Soy-Milk": "soya_milk.n.01",
+        "Soyghurt": "yogurt.n.01",
+        "Tomato": "tomato.n.01",
+        "Yoghurt": "yogurt.n.01",
+        "Zucchini": "zucchini.n.02",
+    },
 }
-SHIPPED = {name: dict(entry.strip().rsplit(" ", 1) for entry in text.split(",")) for name, text in _TABLES.items()}
 OF_KINDS = {
     **{kind: kind for kind in ("cifar10", "sop", "fashion_mnist")},
     **{"torchvision/CIFAR10": "cifar10", "torchvision/FashionMNIST": "fashion_mnist"},

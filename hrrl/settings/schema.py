@@ -16,7 +16,6 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    JsonValue,
     Tag,
     ValidationError,
     ValidationInfo,
@@ -339,6 +338,18 @@ class Recipe(Section, recipes.Recipe):
         return self
 
 
+def _plain(value: Any) -> Any:
+    """A value that YAML and JSON both have."""
+    if isinstance(value, dict | list):
+        for inner in [*value, *value.values()] if isinstance(value, dict) else value:
+            _plain(inner)
+    elif isinstance(value, float):
+        _computable(value)
+    elif not isinstance(value, str | None) and not (isinstance(value, int) and abs(value) <= INT_MAX):
+        raise ValueError(f"takes numbers, texts, true, false, null and lists of them, got {shown(value)}")
+    return value
+
+
 def _without_weights(args: dict) -> dict:
     if taken := [key for key in args if key in WEIGHTS and args[key]]:
         raise ValueError(f"{taken[0]}: weights to start from stand in pretrain.init; leave it out")
@@ -349,7 +360,7 @@ class Pretrain(Recipe, recipes.Schedule):
     epochs: Count
     init: Init | None = None
     backbone: Annotated[str, Field(pattern=r"^(timm/)?[A-Za-z0-9_.]+$", max_length=100)]
-    backbone_args: Annotated[dict[Text, JsonValue], AfterValidator(_without_weights)]
+    backbone_args: Annotated[dict[Text, object], AfterValidator(_plain), AfterValidator(_without_weights)]
     image_size: Annotated[int, Field(ge=8, le=SIZE_MAX)]
 
 

@@ -31,10 +31,10 @@ class FashionMnist(Arrays):
 
     def behind(self, file: str) -> list[Path]:
         names = (file, file.replace("images-idx3", "labels-idx1"))
-        paths = [path for name in names if (path := self.find(name))]
-        if len(paths) < len(names):
-            raise ValueError(f"{names[len(paths)]}.gz is missing")
-        return paths
+        found = {name: self.find(name) for name in names}
+        if missing := [name for name, path in found.items() if not path]:
+            raise ValueError(f"{missing[0]}.gz is missing")
+        return [path for path in found.values() if path]
 
     def checksums(self) -> dict[str, str]:
         from torchvision.datasets import FashionMNIST

@@ -121,7 +121,7 @@ def log_apart() -> None:
     if "HRRL_LOGS" not in os.environ:
         return
     folder = Path(os.environ["HRRL_LOGS"])
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
+    if not launch.launched():  # torchrun's processes have it from their parent
         log = os.open(
             folder / f"{os.environ['DVC_STAGE']}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644
         )
@@ -134,7 +134,7 @@ def log_apart() -> None:
 
 def note(**content) -> None:
     """Notes for `make repro` when this cell began, and what more there is to say; one process of several does."""
-    if "HRRL_LOGS" in os.environ and os.environ.get("RANK", "0") == "0":
+    if "HRRL_LOGS" in os.environ and launch.ranks().rank == 0:
         file = Path(os.environ["HRRL_LOGS"], f"{os.environ['DVC_STAGE']}.json")
         temporary = file.with_suffix(".new")
         temporary.write_text(json.dumps({"began": float(os.environ["HRRL_BEGAN"])} | content), encoding="utf-8")

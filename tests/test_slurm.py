@@ -130,6 +130,15 @@ def test_a_cell_takes_as_many_gpus_as_it_has_processes_and_says_where_there_are_
         assert "machine.yaml: stages.pretrian: no stage; known: pretrain, svm" in run.communicate()[0]
 
 
+def test_a_cell_writes_its_log_and_its_note_whatever_other_launchers_export(project):
+    logs, others = project / "logs", {"RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"}
+    logs.mkdir()
+    with start(project, "pretrain@a-0", HRRL_LOGS=str(logs), HRRL_RUN=str(os.getpid()), **others) as run:
+        assert run.communicate()[0] == ""
+    assert (logs / "pretrain@a-0.log").read_text() == "hello from pretrain@a-0\n"
+    assert json.loads((logs / "pretrain@a-0.json").read_text())["status"] == 0
+
+
 def test_a_killed_cell_gives_its_gpu_back(project):
     machine(project, gpus=1)
     (project / "in/a.txt").write_text("wait", encoding="utf-8")

@@ -29,5 +29,12 @@ def be_somebody() -> None:
         os.environ["USER"] = f"user{os.getuid()}"
 
 
+def be_in_this_clone() -> None:
+    """Forgets the repository that git names to its hooks, which may be another one."""
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        os.environ.pop(name, None)
+
+
 be_somebody()
+be_in_this_clone()
 escape_what_stdout_lacks()

@@ -9,6 +9,9 @@ import time
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: tests, and what they start, run side by side
+os.environ.pop("GIT_DIR", None)  # and the two below: git's own in a hook, whose repository tests would commit to
+os.environ.pop("GIT_WORK_TREE", None)
+os.environ.pop("GIT_INDEX_FILE", None)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # they start hundreds of processes, which would all compile the project
 
 import pytest
@@ -127,6 +130,7 @@ def call(folder, *command, ok=True) -> str:
         "GIT_AUTHOR_EMAIL": "t@t",
         "GIT_COMMITTER_NAME": "t",
         "GIT_COMMITTER_EMAIL": "t@t",
+        **{"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "commit.gpgsign", "GIT_CONFIG_VALUE_0": "false"},
     }
     done = subprocess.run(command, cwd=folder, env=environment, timeout=PATIENCE, **OUTPUT)
     assert (done.returncode == 0) == ok, done.stdout[-3000:]

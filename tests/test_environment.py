@@ -236,7 +236,7 @@ def test_a_clone_with_crlf_has_the_same_bytes(tmp_path):
         assert (tmp_path / "windows" / file).read_bytes() == (tmp_path / "plain" / file).read_bytes(), file
 
 
-@pytest.mark.parametrize("case", ["zip", "another_user", "clone"])
+@pytest.mark.parametrize("case", ["zip", "another_user", "clone", "hook"])
 def test_what_git_can_tell(case, tmp_path):
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     program = "from scripts import commits; print(commits.let_dvc_do_without())"
@@ -248,11 +248,14 @@ def test_what_git_can_tell(case, tmp_path):
         subprocess.run(["git", *who, *command], cwd=tmp_path, check=True, capture_output=True)
     if case == "another_user":
         environment["GIT_TEST_ASSUME_DIFFERENT_OWNER"] = "1"
+    if case == "hook":  # of another repository, without a commit
+        subprocess.run(["git", "init", "--quiet", tmp_path / "other"], check=True)
+        environment["GIT_DIR"] = str(tmp_path / "other/.git")
     (tmp_path / "dvc.yaml").write_text("stages: {}\n", "utf-8")
-    expected = {"zip": "this is no git clone", "another_user": "the clone is another user's; git config", "clone": ""}
+    expected = {"zip": "this is no git clone", "another_user": "the clone is another user's; git config"}
     for _ in range(2 if case == "zip" else 1):  # the note stays; the setting is written once
         said = python("-c", program, folder=tmp_path, **environment).strip()
-        assert said.startswith(expected[case])
-        assert bool(said) == (case != "clone")
+        assert said.startswith(expected.get(case, ""))
+        assert bool(said) == (case in expected)
         assert (tmp_path / ".dvc/config.local").exists() == (case == "zip")
         python("-m", "dvc", "status", folder=tmp_path, **environment)

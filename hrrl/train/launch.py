@@ -116,6 +116,7 @@ def torchrun(arguments: list[str]) -> None:
     for name in filter(RANKS.fullmatch, list(os.environ)):
         del os.environ[name]
     os.environ[LAUNCHER] = str(os.getpid())
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a node that ends first is a page of warnings to the others
     if "--standalone" in arguments:  # the machine's own name may be one that nothing resolves
         arguments = ["--local-addr=127.0.0.1", *arguments]
     signal.signal(signal.SIGUSR2, _tell_children)  # torchrun itself would end of it

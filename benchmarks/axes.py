@@ -2,18 +2,17 @@
 
 import time
 from statistics import median
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.steps import stepper
-from hrrl import methods, objective
+from hrrl import methods
 from hrrl.data.augment import Augment
 from hrrl.fast.convolution import Conv2d
 from hrrl.settings import schema
-from hrrl.train import evaluation, models, recipes, runtime, training
-from hrrl.train.checkpoint import Checkpoint
+from hrrl.train import models, recipes, runtime, training
 
 QUICK = schema.load("presets/quick.yaml").pretrain
 NETS = {  # image size, backbone, its arguments
@@ -29,6 +28,16 @@ VARIANTS = {
     "cl": {"example": None, "concept": {"hrrl": {"lam": 1.0}}},
     "hrrl": {"example": {"gradient": {"tau": TAU}}, "concept": {"hrrl": {"lam": 1.0}}},
 }
+
+
+def results(rounds: int, small: bool) -> dict:
+    """Keys without a suffix are of ResNet-18 at 32 pixels and one thread."""
+    values, peak = {}, {}
+    for net, threads in (("32px", 1), ("64px", 1), ("quick", 1), ("32px", 2), ("64px", 2)):
+        name = net if threads == 1 else f"{net}_{threads}threads"
+        ratios, peak[name] = costs(rounds, net, threads, attacks=name == "32px")
+        values |= {key if name == "32px" else f"{key}_{name}": ratio for key, ratio in ratios.items()}
+    return {"values": values, "peak": peak}
 
 
 def compute(threads: int | None = None, **changes):
@@ -74,6 +83,22 @@ def wrm15(model, x, y, gamma=2.0):
     return moved.detach()
 
 
+class ByClass(training.Training):
+    """A run whose steps look up the concepts of classes."""
+
+    def step(self, net, x, y, m):
+        return super().step(net, x, y, self.task.concepts[y], m)
+
+
+def stepper(model, concepts: torch.Tensor, variant: training.Variant, lr: float, decay: float, here: runtime.Runtime):
+    """The pipeline's training without data: ``step(model, x, y, m)`` is an iteration; ``concepts`` (C,) of classes."""
+    sgd = {"lr": lr, "momentum": 0.9, "weight_decay": decay}
+    plain = Augment(crop="none", flip=False)
+    schedule = recipes.Schedule(epochs=1, milestones=[], batch_size=1, augment=plain, **sgd)
+    task = SimpleNamespace(concepts=concepts.to(here.device), train=SimpleNamespace(steps=lambda batch_size: 1))
+    return ByClass(model, task, variant, schedule, here, 0, "benchmark")
+
+
 def step(net: str, method, here: runtime.Runtime):
     """One step of hrrl's training loop on a fixed batch of random images, as a function without arguments."""
     size, backbone, arguments = NETS[net]
@@ -111,8 +136,8 @@ def plain_step(net: str, attack):
     return run
 
 
-def method(spec: dict) -> training.Variant:
-    counts = torch.full((CONCEPTS,), 100)
+def method(spec: dict, concepts: int = CONCEPTS) -> training.Variant:
+    counts = torch.full((concepts,), 100)
     return training.Variant(methods.example_axis(spec["example"]), methods.concept_axis(spec["concept"], counts))
 
 
@@ -148,48 +173,3 @@ def _flops(net: str) -> dict:
         plain_net(backbone, CLASSES, arguments)(torch.rand(BATCH, 3, size, size))
     # The input gradient of a layer is as many operations as the layer.
     return {"erm": step.get_total_flops(), "el": step.get_total_flops() + 2 * forward.get_total_flops()}
-
-
-def direction_cosine(rounds: int, net: str, source, steps: int = 300) -> list[float]:
-    """Mean cosine of the perturbation in the default precision to the float32 one; on ``rounds`` held-out batches.
-
-    The net is trained by el for ``steps`` steps, with the learning rate falling to 0, on the first part of ``source``.
-    """
-    _, backbone, arguments = NETS[net]
-    schedule = Augment(crop="padded", padding=2, flip=True)
-    with runtime.start(compute()) as here:
-        torch.manual_seed(0)
-        model = models.build(backbone, len(source.classes), arguments).to(memory_format=here.memory_format).train()
-        el, done = training.Variant(objective.Gradient(TAU), objective.GroupWeighting([1])), 0
-        run = stepper(model, torch.zeros(len(source.classes), dtype=torch.long), el, 0.05, 5e-4, here)
-        while done < steps:
-            for images, y, m in source.train_batches(BATCH, schedule, 0, done):
-                run.optimizer.param_groups[0]["lr"] = 0.05 * (1 - done / steps)
-                run.step(model, here.images(images), y, m)
-                done += 1
-                if done == steps:
-                    break
-        cosines = []
-        for _, (images, y) in zip(range(rounds), source.eval_batches(BATCH), strict=False):
-            x = here.images(images)
-            with here.autocast():
-                low = objective.perturb(model, x, y, 1.0) - x
-            high = objective.normalised(plain_gradient(model, x, y))
-            cosines.append(float((low * high).flatten(1).sum(1).mean()))
-    return cosines
-
-
-def short_training(train, test, seed: int, folder, changes: dict) -> float:
-    """Accuracy (%) after three epochs of erm with the quick preset's net, with ``changes`` to the settings."""
-    _, backbone, arguments = NETS["quick"]
-    augment = Augment(crop="padded", padding=2, flip=True)
-    sgd = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
-    schedule = recipes.Schedule(epochs=3, batch_size=BATCH, milestones=[2], augment=augment, **sgd)
-    task = evaluation.GroupedData.by_class(train, test, torch.zeros(len(train.classes), dtype=torch.long), ["all"])
-    with runtime.start(compute(2, **changes)) as here:
-        torch.manual_seed(seed)
-        model = models.build(backbone, len(train.classes), arguments)
-        checkpoint = Checkpoint(folder, {})
-        run = training.Training(model, task, training.erm(task), schedule, here, seed, str(seed))
-        run.fit(checkpoint)
-    return run.history[-1]["val_accuracy"]

@@ -23,8 +23,11 @@ from pathlib import Path
 
 import psutil
 from ruamel.yaml import YAML
+from tabulate import tabulate
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.pipeline import ROOT, clone
+from hrrl.common.files import write_json
+
 OUTPUTS = ("data", "models", "reports")
 TARGETS = ("dvc", "stage", "worker", "group")
 SIGNALS = ("SIGTERM", "SIGINT", "SIGKILL")
@@ -44,7 +47,7 @@ def main() -> None:
     options = parser.parse_args()
     rng, kills, found, references = random.Random(options.seed), [], Counter(), {}
     with tempfile.TemporaryDirectory() as temporary:
-        folders = [clone(Path(temporary, name), nproc) for nproc, name in enumerate(COMMANDS, 1)]
+        folders = [trained_by(Path(temporary, name), nproc) for nproc, name in enumerate(COMMANDS, 1)]
         while len(kills) < options.kills:
             folder = folders[found["rounds"] % len(folders)]
             if folder not in references:
@@ -56,13 +59,10 @@ def main() -> None:
             write(kills, found)
 
 
-def clone(folder: Path, nproc: int) -> Path:
-    """A clone with the smoke preset, whose models train in several processes, and without another preset's results."""
-    subprocess.run(["git", "clone", "-q", ROOT, folder], check=True)
-    (folder / "dvc.lock").unlink()  # plain DVC reads and writes all of it for each cell
-    (folder / ".venv").symlink_to(ROOT / ".venv")
+def trained_by(folder: Path, nproc: int) -> Path:
+    """A clone with the smoke preset, whose models train in several processes."""
     yaml = YAML()
-    params = yaml.load(folder / "presets/smoke.yaml")
+    params = yaml.load(clone(folder, "smoke") / "params.yaml")
     params["launch"]["nproc"], params["pretrain"]["epochs"] = nproc, 6
     yaml.dump(params, folder / "params.yaml")
     return folder
@@ -193,10 +193,10 @@ def write(kills: list[tuple[str, str]], found: Counter) -> None:
     counts = {target: {name: kills.count((target, name)) for name in SIGNALS} for target in TARGETS}
     shown = ("rounds", "files", "different", "left_running", "failed_to_go_on", "mended")
     result = {"kills": len(kills), "by_target": counts} | {key: found[key] for key in shown}
-    (ROOT / "benchmarks/chaos.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    rows = "".join(f"| {target} | {' | '.join(str(n) for n in row.values())} |\n" for target, row in counts.items())
+    write_json(ROOT / "benchmarks/chaos.json", result)
+    rows = [(target, *row.values()) for target, row in counts.items()]
     (ROOT / "benchmarks/chaos.md").write_text(
-        f"| killed | {' | '.join(SIGNALS)} |\n|---|---:|---:|---:|\n{rows}\n"
+        f"{tabulate(rows, ['killed', *SIGNALS], 'pipe')}\n\n"
         f"{len(kills)} kills in {found['rounds']} pipelines: of {found['files']} files that they ended with, "
         f"{found['different']} differ from the undisturbed runs'; {found['left_running']} processes were left running, "
         f"{found['failed_to_go_on']} pipelines did not go on; {found['mended']} times DVC had left half a dvc.lock.\n",

@@ -24,8 +24,7 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 
-from benchmarks.axes import CONCEPTS, VARIANTS, compute, method, plain_net
-from benchmarks.steps import stepper
+from benchmarks.axes import CONCEPTS, VARIANTS, compute, method, plain_net, stepper
 from hrrl.objective import input_gradient
 from hrrl.train import models, runtime
 

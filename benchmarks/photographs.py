@@ -32,6 +32,10 @@ HEIGHT, WIDTH = 375, 500  # of the median image of ILSVRC2012
 AUGMENT = Augment(crop="random_resized", scale=(0.08, 1.0), flip=True)
 
 
+def results(rounds: int, small: bool) -> dict:
+    return {"values": compare(rounds)}
+
+
 def write_tree(folder: Path, given: Path | None) -> Path:
     """A tree of one class, of the given folder's first JPEG files or of pieces of real photographs."""
     (folder / "train/photographs").mkdir(parents=True)

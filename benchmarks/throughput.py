@@ -9,13 +9,13 @@ import multiprocessing
 import os
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import torch.nn.functional as F
 from torchvision import datasets, io, transforms
 
-from benchmarks.axes import compute, plain_net
-from benchmarks.steps import stepper
+from benchmarks.axes import compute, plain_net, stepper
 from hrrl import objective
 from hrrl.data.augment import Augment
 from hrrl.data.decode import resize
@@ -27,6 +27,14 @@ from hrrl.train import models, runtime, training
 BATCH = {32: 128, 64: 128, 224: 32}
 STEPS = {32: 12, 64: 8, 224: 4}
 WARM = 2  # steps before the clock starts
+
+
+def results(rounds: int, small: bool) -> dict:
+    values = {}
+    for size in STEPS:
+        with TemporaryDirectory() as work:
+            values |= compare(rounds, size, Path(work))
+    return {"values": values}
 
 
 def source(folder: Path, definition: dict, size: int, split: str = "train"):

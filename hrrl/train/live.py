@@ -9,7 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 from hrrl.methods.q_history import Trace
 from hrrl.train.progress import Batch, RunStatus
 
-EVERY = 10  # steps between two points, so that curves cost less than 1% of a step (benchmarks/live.py)
+EVERY = 10  # steps between two points, so that curves cost less than 1% of a step
 
 
 class Live(RunStatus):

@@ -33,7 +33,7 @@ smoke:                   # every stage once, by `make repro`; then what git has 
 	git checkout -q params.yaml dvc.lock reports
 
 comment: setup           # comment.md: what a pull request changes in the results that are committed at BASE
-	@$(BIN)/python -m scripts.comment $(BASE) > comment.md
+	@$(BIN)/python -m scripts.summary $(BASE) > comment.md
 
 bench: setup             # ratios against plain references, taken in one run: benchmarks/results.json
 	@$(BIN)/python -m benchmarks.run

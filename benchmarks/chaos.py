@@ -13,7 +13,6 @@ import json
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ from tabulate import tabulate
 
 from benchmarks.pipeline import ROOT, clone
 from hrrl.common.files import write_json
+from scripts.cells import advice
 
 OUTPUTS = ("data", "models", "reports")
 TARGETS = ("dvc", "stage", "worker", "group")
@@ -35,7 +35,6 @@ COMMANDS = {  # the first trains in one process, the second in two
     "make": [sys.executable, "-m", "scripts.repro", "--jobs", "2"],
     "dvc": [sys.executable, "-m", "dvc", "repro"],
 }
-ADVICE = "from scripts.cells import advice; print(advice())"
 PER_ROUND = 16  # kills before a pipeline may end
 PATIENCE = 120  # seconds, for what goes on by itself after a kill
 
@@ -70,7 +69,7 @@ def trained_by(folder: Path, nproc: int) -> Path:
 
 def start(folder: Path) -> psutil.Popen:
     """The pipeline, by the command that the folder is named after."""
-    with open(folder / "chaos.log", "a", encoding="utf-8") as log:
+    with open(folder / "chaos.log", "w", encoding="utf-8") as log:
         return psutil.Popen(COMMANDS[folder.name], cwd=folder, stdout=log, stderr=log, start_new_session=True)
 
 
@@ -116,9 +115,7 @@ def disturbed(folder: Path, rng: random.Random, longest: float, todo: int, found
 
 def mend(folder: Path) -> bool:
     """Whether DVC has left half a file, by which it refuses to work; does then what `make repro` advises."""
-    words = subprocess.run(
-        [sys.executable, "-c", ADVICE], cwd=folder, check=True, capture_output=True, encoding="utf-8"
-    ).stdout
+    words = advice((folder / "chaos.log").read_text(encoding="utf-8"))
     if "dvc.lock" in words:
         (folder / "dvc.lock").unlink()  # the clone has no committed one: DVC's cache has all of it
     elif words:

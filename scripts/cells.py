@@ -19,11 +19,18 @@ from stages.common import STOP
 
 from hrrl.common.files import replacing
 from hrrl.errors import UserError
+from scripts import ROOT
 
 DVC = str(Path(sys.executable).with_name("dvc"))
 EDGE = re.compile(r'^"([^"]+)"(?: -> "([^"]+)")?;?$', re.MULTILINE)  # of `dvc dag --dot`: a cell, and one that reads it
-LOCKFILE, LOCKS, LOCK = Path("dvc.lock"), Path(".dvc/tmp/rwlock"), Path(".dvc/tmp/lock")
+LOCKFILE, LOCK = Path("dvc.lock"), Path(".dvc/tmp/lock")
 HELD = 5.0  # seconds that DVC holds its lock at most, while others wait: not while a cell runs
+ADVICE = {  # words of DVC -> what helps
+    r"dvc\.lock' (is invalid|validation failed)": "dvc.lock is not whole, or holds both sides of a merge. Take the "
+    "committed one; what ran since then, DVC finds in its cache: git checkout HEAD -- dvc.lock",
+    "Unable to read RWLock-file": "DVC was stopped while it wrote its table of locks. "
+    "When no other dvc runs here: rm .dvc/tmp/rwlock",
+}
 
 
 class Broken(UserError):
@@ -35,10 +42,10 @@ def outdated() -> set[str]:
     return set(json.loads(dvc("status", "--json")))
 
 
-def needs() -> dict[str, set[str]]:
+def needs(folder: Path = ROOT) -> dict[str, set[str]]:
     """Each cell, in the order of dvc.yaml, with the cells whose outputs it reads, by `dvc stage list` and `dvc dag`."""
-    with _started("stage", "list", "--name-only") as listing:
-        found = EDGE.findall(dvc("dag", "--dot"))
+    with _started("stage", "list", "--name-only", cwd=folder) as listing:
+        found = EDGE.findall(dvc("dag", "--dot", cwd=folder))
         names = _answer(listing).split()
     return {name: {first for first, second in found if second == name} for name in names}
 
@@ -57,15 +64,15 @@ def with_followers(cells: set[str], needs: dict[str, set[str]]) -> set[str]:
     return found
 
 
-def dvc(*words: str) -> str:
-    """What a command of DVC prints."""
-    with _started(*words) as process:
+def dvc(*words: str, **options) -> str:
+    """What a command of DVC prints; options are those of subprocess."""
+    with _started(*words, **options) as process:
         return _answer(process)
 
 
-def _started(*words: str) -> subprocess.Popen:
+def _started(*words: str, **options) -> subprocess.Popen:
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([DVC, "--wait-for-lock", *words], **output)
+    return subprocess.Popen([DVC, "--wait-for-lock", *words], **output, **options)
 
 
 def _answer(process: subprocess.Popen) -> str:
@@ -156,45 +163,6 @@ def locked() -> str:
     return ""
 
 
-def advice() -> str:
-    """What helps where DVC refuses to work, as far as its files say so."""
-    text = LOCKFILE.read_text(encoding="utf-8", errors="replace") if LOCKFILE.exists() else "stages: {}"
-    if re.search(r"^(<<<<<<<|>>>>>>>) ", text, re.MULTILINE):
-        what = "dvc.lock holds both sides of a merge"
-    elif not _is_whole(text):
-        what = "dvc.lock is not whole: DVC was stopped while it wrote it"
-    elif LOCKS.exists() and not _is_json(LOCKS.read_text(encoding="utf-8", errors="replace")):
-        return "DVC was stopped while it wrote its table of locks. When no other dvc runs here: rm .dvc/tmp/rwlock"
-    else:
-        return ""
-    return f"{what}. Take the committed one; what ran since then, DVC finds in its cache: git checkout HEAD -- dvc.lock"
-
-
-def _is_whole(text: str) -> bool:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        found = YAML(typ="safe").load(text)
-        return all(
-            isinstance(stage["cmd"], str)
-            and all(_is_entry(entry) for part in ("deps", "outs") for entry in stage.get(part, []))
-            for stage in found["stages"].values()
-        )
-    except (YAMLError, ValueError, TypeError, AttributeError, LookupError):
-        return False
-
-
-def _is_entry(entry: dict) -> bool:
-    """Whether DVC takes a dependency or output of dvc.lock; a hash may be cut, though not below three characters."""
-    numbers = all(isinstance(entry.get(key, 0), int) for key in ("size", "nfiles"))
-    texts = isinstance(entry["path"], str) and isinstance(entry.get("hash", ""), str)
-    return numbers and texts and len(str(entry.get("md5", "none"))) >= 3
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
+def advice(words: str) -> str:
+    """What helps where DVC refuses to work with these words; "" where nothing is known to."""
+    return next((help_ for refusal, help_ in ADVICE.items() if re.search(refusal, words)), "")

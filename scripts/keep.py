@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hrrl.common.files import remove
 from hrrl.errors import UserError
-from hrrl.settings.schema import load
+from hrrl.settings import params_file
 from scripts import ROOT, cells, run
 from scripts.readme import READMES
 
@@ -25,7 +25,7 @@ ALWAYS = [  # from which every number of a run follows, and its claims can be de
 
 def main() -> None:
     os.chdir(ROOT)
-    name = load().name
+    name = params_file.read("params.yaml")["name"]
     folder = RESULTS / name
     if outdated := sorted(cells.outdated() & cells.needs().keys()):
         raise UserError(f"not of today's params, code and data: {', '.join(outdated[:5])}; run `make repro`")

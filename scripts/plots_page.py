@@ -4,11 +4,10 @@ DVC's page loads Vega from a server. Here its template gets Vega inlined, from t
 of it in .dvc/config.local (`make setup` does it).
 """
 
-import subprocess
-import sys
 from pathlib import Path
 
 from hrrl.common.files import replacing
+from scripts.cells import dvc
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -36,8 +35,7 @@ def main() -> None:
         return
     import vl_convert
 
-    dvc = Path(sys.executable).with_name("dvc")
-    subprocess.run([dvc, "config", "--local", "plots.html_template", f"../{FILE}"], check=True)  # relative to .dvc
+    dvc("config", "--local", "plots.html_template", f"../{FILE}")  # relative to .dvc
     vega = vl_convert.javascript_bundle().replace("</script", "<\\/script")
     with replacing(FILE) as file:  # the last, by which the next call knows that there is nothing to do
         file.write_text(PAGE.replace("VEGA", vega), encoding="utf-8")

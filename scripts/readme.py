@@ -3,10 +3,11 @@
 A table of CSV becomes one of Markdown.
 """
 
+import csv
 import re
 from pathlib import Path
 
-import pandas as pd
+from tabulate import tabulate
 
 from scripts import ROOT
 
@@ -24,9 +25,10 @@ def included(file: Path) -> str:
     """A file's text; of a table in CSV, its Markdown."""
     if file.suffix != ".csv":
         return file.read_text(encoding="utf-8").strip()
-    table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    align = ["left"] + ["right"] * (table.shape[1] - 1)
-    return table.to_markdown(index=False, disable_numparse=True, colalign=align)
+    with open(file, newline="", encoding="utf-8") as lines:
+        names, *rows = csv.reader(lines)
+    align = ["left"] + ["right"] * (len(names) - 1)
+    return tabulate(rows, names, "pipe", disable_numparse=True, colalign=align)
 
 
 if __name__ == "__main__":

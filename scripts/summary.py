@@ -1,46 +1,54 @@
-"""What a run of the pipeline found: the scores, and what is different from the committed run."""
+"""What a run found, and what is different from a commit: python -m scripts.summary BASE (or `make comment`)
 
-import json
-from pathlib import Path
+Prints, as Markdown for a pull request, the metrics that differ from those at BASE, a git revision, and tables of the
+report of the preset in params.yaml. `make repro` ends with much the same.
+"""
 
-from rich.table import Table
+import sys
+
+from stages.paths import REPORTS
+
 from ruamel.yaml import YAML
 
+from hrrl.settings import params_file
 from hrrl.train.progress import duration
-from scripts import commits
+from scripts import commits, run
 from scripts.cells import dvc
+from scripts.readme import included
+
+HEADER = 2  # lines of a table without rows
+TABLES = ("svm", "concept_accuracy")
 
 
-def show(console, folder: Path, name: str, seconds: float) -> None:
+def main(base: str) -> None:
+    table = dvc("metrics", "diff", "--md", "--precision", "3", base).strip()
+    changes = table if len(table.splitlines()) > HEADER else "No metric differs."
+    print(f"## Metrics: {base} and here\n\n{changes}\n\n## Report: {params_file.read('params.yaml')['name']}")
+    for name in TABLES:
+        print(f"\n{included(REPORTS / f'tables/{name}.csv')}")
+
+
+def show(name: str, seconds: float) -> None:
     """Prints the SVM's accuracy, what changed against the last commit, and how long the run took."""
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    console.print(svm_table(metrics["svm"], f"{name}: accuracy (%) of the linear SVM, mean ± std over seeds"))
-    console.print(changes(folder / "headline.json", name), markup=False)
-    keep = f"git add dvc.lock params.yaml {folder} && git commit"
-    console.print(f"Done in {duration(seconds)}. To keep this run: {keep}", markup=False)
+    print(f"{name}: accuracy (%) of the linear SVM, mean ± std over seeds")
+    print(included(REPORTS / "tables/svm.csv"))
+    print(changes(name))
+    print(f"Done in {duration(seconds)}. To keep this run: git add dvc.lock params.yaml {REPORTS} && git commit")
 
 
-def svm_table(svm: dict, title: str) -> Table:
-    table = Table("", *svm, title=title, title_justify="left")
-    for variant in dict.fromkeys(variant for scores in svm.values() for variant in scores):
-        table.add_row(variant, *(score(scores.get(variant)) for scores in svm.values()))
-    return table
-
-
-def score(found: dict | None) -> str:
-    if found is None:
-        return ""
-    return f"{found['mean']:.2f}" + (f" ± {found['std']:.2f}" if "std" in found else "")
-
-
-def changes(headline: Path, name: str) -> str:
+def changes(name: str) -> str:
     """How the headline's numbers differ from those of the last commit, if that has an experiment of this name."""
     if reason := commits.none_because():
         return f"There is no commit to compare with: {reason}."
-    params, numbers = (commits.git("show", f"HEAD:./{path}") for path in ("params.yaml", headline))
+    params, numbers = (commits.git("show", f"HEAD:./{path}") for path in ("params.yaml", REPORTS / "headline.json"))
     if not (params and numbers) or YAML(typ="safe").load(params).get("name") != name:
         return "The last commit has no run of this preset to compare with."
     table = dvc("metrics", "diff", "--precision", "2").rstrip()
-    return (
-        f"Changed against the committed run:\n{table}" if table else "The headline's numbers are the committed run's."
-    )
+    same = "The headline's numbers are the committed run's."
+    return f"Changed against the committed run:\n{table}" if table else same
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    run(main, sys.argv[1])

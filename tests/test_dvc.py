@@ -79,6 +79,16 @@ def test_keeping_takes_what_documents_name(restored):
     assert (restored / "results/smoke/dvc.lock").read_text() == (restored / "dvc.lock").read_text()
 
 
+# What `make repro` says where DVC refuses to work, without its start.
+ADVISED = """
+from scripts import cells
+try:
+    cells.outdated()
+except cells.Broken as error:
+    print(error, cells.advice(str(error)))
+"""
+
+
 def test_a_damaged_lock_is_named_with_the_command_that_restores_it(restored):
     lock, command = restored / "dvc.lock", "git checkout HEAD -- dvc.lock"
     text = lock.read_text()
@@ -91,11 +101,13 @@ def test_a_damaged_lock_is_named_with_the_command_that_restores_it(restored):
         "".join([*lines[:9], *sides, *lines[10:]]),
     ):
         lock.write_text(damaged)
-        printed = call(restored, "python", "-m", "scripts.repro", ok=False)
-        assert lock.read_text() == damaged
-        assert command in printed
-        call(restored, *command.split())
-        assert lock.read_text() == text
+        assert command in call(restored, "python", "-c", ADVISED)
+    assert command in call(restored, "python", "-m", "scripts.repro", ok=False)
+    assert lock.read_text() == damaged
+    call(restored, *command.split())
+    assert lock.read_text() == text
+    (restored / ".dvc/tmp/rwlock").write_text('{"a": ')
+    assert "rm .dvc/tmp/rwlock" in call(restored, "python", "-c", ADVISED)
 
 
 def test_a_cell_that_fails_ends_no_other_and_all_failures_are_listed(restored):

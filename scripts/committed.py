@@ -33,6 +33,10 @@ class Output:
         """A run that was kept before a cell had this output has no hash to compare with."""
         return self.committed in (None, self.made)
 
+    @property
+    def says(self) -> str:
+        return "new" if self.committed is None else "same" if self.same else "DIFFERS"
+
 
 @dataclass(frozen=True)
 class Run:

@@ -20,16 +20,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from graphlib import TopologicalSorter
 from itertools import product
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from tabulate import tabulate
 
 from hrrl.train.progress import duration
 from hrrl.transfer import search
-from scripts import ROOT, committed
+from scripts import ROOT, cells, committed
 
 AT_RANDOM = {"search-model", "pretrain", "features", "svm", "finetune", "robustness"}  # the stages that compute most
 LINES = 15  # of the output of a cell that fails
@@ -47,43 +45,37 @@ def main() -> int:
         sys.exit("no committed run: this is no git repository, or its last commit has no dvc.lock")
     if arguments.cpu and not shutil.which("qemu-x86_64"):
         sys.exit("CPU: needs qemu-x86_64, which Debian has in its package qemu-user")
-    console = Console(highlight=False, soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="hrrl-verify-") as folder:
-        clone = Path(folder, "clone")
-        prepare(clone, run)
-        stages = own(run.stages, clone)
-        cells = arguments.cells or at_random(stages, arguments.number)
-        if unknown := [cell for cell in cells if cell not in stages]:
+        clone = prepare(Path(folder, "clone"), run)
+        needs = cells.needs(clone)
+        stages = {cell: entry for cell, entry in run.stages.items() if cell in needs}  # no cells of earlier params
+        chosen = arguments.cells or at_random(stages, arguments.number)
+        if unknown := [cell for cell in chosen if cell not in stages]:
             sys.exit(f"{unknown[0]}: the dvc.lock of {run.name} has no such cell")
-        console.print(f"Of the run of {run.name}: {' '.join(cells)}", markup=False)
-        order = needed(stages, cells)
+        print(f"Of the run of {run.name}: {' '.join(chosen)}", flush=True)
+        order = needed(needs, chosen)
         for cell in order:
             began = time.monotonic()
             make(clone, cell, arguments.cpu)
-            console.print(f"{cell}: {duration(time.monotonic() - began)}", markup=False)
+            print(f"{cell}: {duration(time.monotonic() - began)}", flush=True)
             if cell == "resolve":
                 take_choices(clone, stages, order)
         made = committed.stages((clone / "dvc.lock").read_text(encoding="utf-8"))
-    return verdict(run, committed.compared(stages, made, order), console)
+    return verdict(run, committed.compared(stages, made, order))
 
 
-def verdict(run: committed.Run, outputs: list[committed.Output], console: Console) -> int:
+def verdict(run: committed.Run, outputs: list[committed.Output]) -> int:
     """Shows how the outputs compare, and returns the exit status."""
-    console.print(table(outputs))
+    rows = [(out.cell, out.path, out.committed, out.made, out.says) for out in outputs]
+    print(tabulate(rows, ["cell", "output", "committed", "made again", ""]))
     differ = [output for output in outputs if not output.same]
     if not differ:
-        console.print(f"identical to the committed run: {sum(output.files for output in outputs)} files")
+        print(f"identical to the committed run: {sum(output.files for output in outputs)} files")
         return 0
-    console.print(f"{len(differ)} of {len(outputs)} outputs differ, first {differ[0].path} of {differ[0].cell}")
+    print(f"{len(differ)} of {len(outputs)} outputs differ, first {differ[0].path} of {differ[0].cell}")
     for cause in committed.causes(run.params):
-        console.print(f"  may be because {cause}", markup=False)
+        print(f"  may be because {cause}")
     return 1
-
-
-def own(stages: dict[str, dict], clone: Path) -> dict[str, dict]:
-    """The cells that the run's params name: DVC leaves those of earlier params in dvc.lock."""
-    names = dvc(clone, "stage", "list", "--name-only").stdout.split()
-    return {cell: entry for cell, entry in stages.items() if cell in names}
 
 
 def at_random(stages: dict[str, dict], number: int) -> list[str]:
@@ -91,47 +83,34 @@ def at_random(stages: dict[str, dict], number: int) -> list[str]:
     return random.SystemRandom().sample(cells, min(number, len(cells)))
 
 
-def needed(stages: dict[str, dict], cells: list[str]) -> list[str]:
-    """The cells and all that they need, each after what it needs; not the search for a choice that is taken over."""
-    makers = {Path(out["path"]): cell for cell, entry in stages.items() for out in entry.get("outs", [])}
-    choosing = {cell for cell in stages if is_choice(cell)} - set(cells)
-
-    def before(cell: str) -> set[str]:
-        paths = [] if cell in choosing else [Path(dep["path"]) for dep in stages[cell].get("deps", [])]
-        return {maker for path in paths for out, maker in makers.items() if within(path, out) or within(out, path)}
-
-    graph, todo = {}, list(cells)
+def needed(needs: dict[str, set[str]], chosen: list[str]) -> list[str]:
+    """The cells and all that they need, in order; not the search for a choice that is taken over, nor the choice."""
+    taken = {cell for cell in needs if cell.startswith("select@")} - set(chosen)
+    found, todo = set(), list(chosen)
     while todo:
-        if (cell := todo.pop()) not in graph:
-            graph[cell] = before(cell)
-            todo += graph[cell]
-    return [cell for cell in TopologicalSorter(graph).static_order() if cell not in choosing]
+        if (cell := todo.pop()) not in found | taken:
+            found.add(cell)
+            todo += needs.get(cell, ())
+    return [cell for cell in needs if cell in found]
 
 
-def is_choice(cell: str) -> bool:
-    return cell.partition("@")[0] == "select"
-
-
-def within(path: Path, folder: Path) -> bool:
-    return path == folder or folder in path.parents
-
-
-def prepare(clone: Path, run: committed.Run) -> None:
+def prepare(clone: Path, run: committed.Run) -> Path:
     """A clone of the last commit with the run's params and hashes, and with a cache of its own."""
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     (clone / "params.yaml").write_text(run.params, encoding="utf-8")
     (clone / "dvc.lock").write_text(run.lock, encoding="utf-8")
-    dvc(clone, "config", "--local", "cache.dir", str(clone.with_name("cache")))
+    cells.dvc("config", "--local", "cache.dir", str(clone.with_name("cache")), cwd=clone)
+    return clone
 
 
 def make(clone: Path, cell: str, cpu: str | None) -> None:
     """Reproduces one cell, or ends with the last lines of what it printed."""
-    env = {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])}
-    if cpu:
-        env["PATH"] = os.pathsep.join([str(emulated(clone.with_name("bin"), cpu)), env["PATH"]])
-    done = dvc(clone, "repro", "--single-item", "--force", cell, env=env, check=False)
-    if done.returncode:
-        sys.exit("\n".join([f"{cell} failed:", *done.stdout.splitlines()[-LINES:]]))
+    first = [str(emulated(clone.with_name("bin"), cpu))] if cpu else []
+    path = os.pathsep.join([*first, str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    try:
+        cells.dvc("repro", "--single-item", "--force", cell, cwd=clone, env=os.environ | {"PATH": path})
+    except cells.Broken as error:
+        sys.exit("\n".join([f"{cell} failed:", *error.args[-LINES:]]))
 
 
 def emulated(folder: Path, cpu: str) -> Path:
@@ -143,15 +122,9 @@ def emulated(folder: Path, cpu: str) -> Path:
     return folder
 
 
-def dvc(clone: Path, *arguments: str, env: dict | None = None, check: bool = True) -> subprocess.CompletedProcess:
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "encoding": "utf-8"}
-    command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, cwd=clone, check=check, env=os.environ | (env or {}), **output)
-
-
 def take_choices(clone: Path, stages: dict[str, dict], order: list[str]) -> None:
     """Writes what the search chose for the variants that the cells train: of all choices, the one with its hash."""
-    hashes = {Path(dep["path"]): dep["md5"] for cell in order for dep in stages[cell].get("deps", [])}
+    hashes = {Path(dep["path"]): dep["md5"] for cell in order for dep in stages.get(cell, {}).get("deps", [])}
     for path, md5 in hashes.items():
         if path.parent.name == "selected" and not (clone / path).exists():
             spec = json.loads((clone / path.parent.with_name("resolved") / "variants" / path.name).read_text("utf-8"))
@@ -172,15 +145,6 @@ def choices(spec: dict, stages: dict[str, dict]) -> Iterator[dict]:
             if axes[axis] and axes[axis].get(method, {}).get(setting) == search.SEARCHED:
                 axes[axis] = {method: axes[axis][method] | {setting: number}}
         yield axes
-
-
-def table(outputs: list[committed.Output]) -> Table:
-    made = Table("cell", "output", "committed", "made again", "")
-    for output in outputs:
-        hashes = [(found or "none")[:8] for found in (output.committed, output.made)]
-        verdict = "new" if output.committed is None else "same" if output.same else "DIFFERS"
-        made.add_row(output.cell, output.path, *hashes, verdict)
-    return made
 
 
 if __name__ == "__main__":

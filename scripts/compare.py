@@ -11,15 +11,13 @@ import json
 import sys
 from statistics import mean
 
-from rich.console import Console
-from rich.table import Table
 from ruamel.yaml import YAML
+from tabulate import tabulate
 
 from hrrl.settings import params_file
 from scripts import run
 from scripts.cells import dvc
 from scripts.commits import git
-from scripts.summary import score
 
 
 def main() -> None:
@@ -40,10 +38,16 @@ def main() -> None:
     found = list({json.dumps(row["params"]): row for row in reversed(found)}.values())  # each setting once
     found.sort(key=lambda row: -row["mean"])
     swept = list(dict.fromkeys(key for row in found for key in row["changed"]))
-    Console(soft_wrap=True, highlight=False).print(table(found, swept, variant))
-    best = {key: found[0]["params"].get(key) for key in swept}
-    if best:
-        print("best: dvc exp run", *(f"-S {key}={value}" for key, value in best.items()))
+    targets = list(dict.fromkeys(target for row in found for target in row["scores"]))
+    short = [key.removeprefix(f"variants.{variant}.") for key in swept]
+    rows = []
+    for row in found:
+        settings = [str(row["params"].get(key, "-")) for key in swept]
+        rows.append([row["name"], *settings, *(score(row["scores"].get(t)) for t in targets), f"{row['mean']:.2f}"])
+    print(f"SVM of {variant}: validation accuracy (%), mean ± std over seeds")
+    print(tabulate(rows, ["experiment", *short, *targets, "mean"], "pipe", disable_numparse=True))
+    if swept:
+        print("best: dvc exp run", *(f"-S {key}={found[0]['params'].get(key)}" for key in swept))
 
 
 def listed(what: str) -> list[str]:
@@ -79,16 +83,10 @@ def show(rev: str, file: str):
     return YAML(typ="safe").load(text) if text else None  # JSON is YAML
 
 
-def table(rows: list[dict], swept: list[str], variant: str) -> Table:
-    targets = list(dict.fromkeys(target for row in rows for target in row["scores"]))
-    short = [key.removeprefix(f"variants.{variant}.") for key in swept]
-    title = f"SVM of {variant}: validation accuracy (%), mean ± std over seeds"
-    made = Table("experiment", *short, *targets, "mean", title=title, title_justify="left")
-    for row in rows:
-        settings = [str(row["params"].get(key, "-")) for key in swept]
-        scores = [score(row["scores"].get(target)) for target in targets]
-        made.add_row(row["name"], *settings, *scores, f"{row['mean']:.2f}")
-    return made
+def score(found: dict | None) -> str:
+    if found is None:
+        return ""
+    return f"{found['mean']:.2f}" + (f" ± {found['std']:.2f}" if "std" in found else "")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-import sys
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tabulate import tabulate
 
 from hrrl.common.names import composed
 from hrrl.concepts import OTHERS, TABLE1, Setting, concept_order, csv_file, group_classes, ilsvrc12_wnids, resolve
@@ -22,11 +23,12 @@ from hrrl.concepts.hypernyms import (
     is_wnid,
     most_specific,
     named_synsets,
+    titles,
 )
 from hrrl.concepts.names import TABLE1_SYNSETS
 from hrrl.data.manifest import Manifest, read_manifest
-from hrrl.errors import UserError, escape_what_stdout_lacks
-from hrrl.settings.schema import load
+from hrrl.errors import UserError
+from scripts import run
 
 if TYPE_CHECKING:
     from nltk.corpus.reader.wordnet import Synset
@@ -54,24 +56,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--tree", metavar="CLASS", help="a class name, wnid or synset: its hypernyms up to the root")
     options = parser.parse_args(arguments)
-    escape_what_stdout_lacks()
-    try:
-        of_params = options.dataset.endswith(PARAMS)
-        concepts, synsets = _parse_setting(options.dataset if of_params else options.concepts)
-        folder = BENCHMARK if of_params else options.dataset
-        if folder != ILSVRC12 and not Path(folder, "dataset.json").is_file():
-            raise UserError(f"{folder}: not a dataset's folder; takes one with dataset.json, or ilsvrc12")
-        manifest = None if folder == ILSVRC12 else read_manifest(folder)
-        classes, wnids = (manifest.classes, manifest.wnids) if manifest else (ilsvrc12_wnids(), ilsvrc12_wnids())
-        concepts = resolve(classes, wnids, synsets, concepts)
-        if options.tree:
-            named = named_synsets(concepts) if isinstance(concepts, list) else []
-            print(*(_tree(*found, named) for found in _look_up(options.tree, classes, wnids, synsets)), sep="\n\n")
-        else:
-            paper = TABLE1 if concepts == TABLE1_SYNSETS and len(classes) == 1000 else {}
-            print(_table(classes, paper, *_grouped(classes, wnids, synsets, concepts, manifest)))
-    except UserError as error:
-        sys.exit(str(error))
+    of_params = options.dataset.endswith(PARAMS)
+    concepts, synsets = _parse_setting(options.dataset if of_params else options.concepts)
+    folder = BENCHMARK if of_params else options.dataset
+    if folder != ILSVRC12 and not Path(folder, "dataset.json").is_file():
+        raise UserError(f"{folder}: not a dataset's folder; takes one with dataset.json, or ilsvrc12")
+    manifest = None if folder == ILSVRC12 else read_manifest(folder)
+    classes, wnids = (manifest.classes, manifest.wnids) if manifest else (ilsvrc12_wnids(), ilsvrc12_wnids())
+    concepts = resolve(classes, wnids, synsets, concepts)
+    if options.tree:
+        named = named_synsets(concepts) if isinstance(concepts, list) else []
+        print(*(_tree(*found, named) for found in _look_up(options.tree, classes, wnids, synsets)), sep="\n\n")
+    else:
+        paper = TABLE1 if concepts == TABLE1_SYNSETS and len(classes) == 1000 else {}
+        print(_table(classes, paper, *_grouped(classes, wnids, synsets, concepts, manifest)))
 
 
 def _parse_setting(text: str) -> tuple[Setting, dict[str, str]]:
@@ -83,6 +81,8 @@ def _parse_setting(text: str) -> tuple[Setting, dict[str, str]]:
     if text.endswith(".csv"):
         return {"csv": text}, {}
     if text.endswith(PARAMS):
+        from hrrl.settings.schema import load  # imports torch, which the rest does without
+
         params = load(text)
         synsets = {name: synset for dataset in params.datasets.values() for name, synset in dataset.synsets.items()}
         return params.as_dict()["concepts"], synsets
@@ -119,22 +119,18 @@ def _table(
     images: Mapping[str, Counter[Cell]],
 ) -> str:
     """For each concept a line of numbers and, below it, the classes."""
-    header = ["classes", *["Table 1"] * bool(paper), *(f"{split} images" for split in images)]
-    width = max(map(len, ["concept", *order]))
-    lines = [f"{'concept':<{width}}  {'  '.join(header)}"]
-    for concept in order:
-        own = [cell for cell in cells if cell[1] == concept]
-        counts = [len(own), *([paper[concept]] if paper else []), *(sum(n[c] for c in own) for n in images.values())]
-        numbers = "".join(f"  {value:>{len(title)}}" for value, title in zip(counts, header, strict=True))
-        lines.append(f"{concept:<{width}}{numbers}")
-        names = ", ".join(_title(classes[c]) for c, _ in own)
-        lines += textwrap.wrap(names, 100, initial_indent="    ", subsequent_indent="    ")
+    header = ["concept", "classes", *["Table 1"] * bool(paper), *(f"{split} images" for split in images)]
+    own = {concept: [cell for cell in cells if cell[1] == concept] for concept in order}
+    rows = [
+        (name, len(group), *([paper[name]] if paper else []), *(sum(n[c] for c in group) for n in images.values()))
+        for name, group in own.items()
+    ]
+    head, *numbers = tabulate(rows, header, "plain", disable_numparse=[0]).splitlines()
+    words, lines = titles(classes), [head]
+    for line, group in zip(numbers, own.values(), strict=True):
+        names = ", ".join(words.get(classes[c], classes[c]) for c, _ in group)
+        lines += [line, *textwrap.wrap(names, 100, initial_indent="    ", subsequent_indent="    ")]
     return "\n".join(lines)
-
-
-def _title(name: str) -> str:
-    """A class name that is a wnid, in words."""
-    return find_wnid(name).lemma_names()[0].replace("_", " ") if is_wnid(name) else name
 
 
 def _look_up(wanted: str, classes: Sequence[str], wnids: Wnids, synsets: Mapping[str, str]) -> list[tuple[str, Synset]]:
@@ -175,4 +171,4 @@ def _tree(title: str, synset: Synset, concepts: Sequence[tuple[str, Synset]]) ->
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -222,10 +222,9 @@ def test_shares_of_a_target_count_what_is_known(tmp_path):
 # -------------------------------------------------------------------------------------------------- command line
 
 
-def test_command_line_shows_table_1():
-    table = subprocess.run(
-        [sys.executable, "-m", "scripts.concepts_table"], cwd=ROOT, capture_output=True, text=True
-    ).stdout
+def test_command_line_shows_table_1(capsys):
+    concepts_table.main([])
+    table = capsys.readouterr().out
     rows = [line.split() for line in table.splitlines() if not line.startswith(" ")]
     assert rows[1:] == [[name, str(n), str(n)] for name, n in concepts.TABLE1.items()]
     assert "tench, goldfish" in table
@@ -239,7 +238,7 @@ def test_command_line_shows_why_a_class_is_where_it_is(capsys):
     assert "most specific concepts: vehicle, container" in tree
     concepts_table.main(["--tree", "crane"])
     assert capsys.readouterr().out.count("\nentity.n.01") == 2  # the bird and the machine
-    with pytest.raises(SystemExit, match=r"--tree tabby ct: no such class; the nearest are .*tabby"):
+    with pytest.raises(UserError, match=r"--tree tabby ct: no such class; the nearest are .*tabby"):
         concepts_table.main(["--tree", "tabby ct"])
 
 
@@ -258,7 +257,7 @@ def test_command_line_reads_a_dataset_folder(tmp_path, capsys):
     assert table[0].split() == ["concept", "classes", "train", "images", "test", "images"]
     assert table[1].split() == ["garment", "1", "1", "1"]
     assert table[3].split() == ["container", "1", "1", "0"]
-    with pytest.raises(SystemExit, match="not a dataset's folder"):
+    with pytest.raises(UserError, match="not a dataset's folder"):
         concepts_table.main([str(tmp_path / "nothing")])
 
 

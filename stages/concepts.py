@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hrrl import concepts
-from hrrl.common.files import replacing
+from hrrl.common.files import replacing, write_json
 from hrrl.concepts import csv_file
 from hrrl.concepts.names import TABLE1_SYNSETS
 from hrrl.data.manifest import read_manifest
@@ -25,23 +25,18 @@ def main(params):
     table = statistics(names, of_training, pairs)
     if "images" in content:  # then a class may be in several concepts
         table.insert(2, "of", len(manifest.classes))
-    shares = {variant: q0(params, variant, table, setting) for variant in params.runs.pretrain}
+    classes = pd.DataFrame([(manifest.classes[c], names[k]) for c, k in pairs], columns=["class", "concept"])
+    frames = {"classes": classes, "concepts": table, "table1": table1(), "targets": targets(params, setting)}
+    frames["members"] = members(classes, manifest, synsets, setting)
+    contents = {f"q0/{variant}": q0(params, variant, table, setting) for variant in params.runs.pretrain}
+    contents |= {"benchmark": content, "source": {"csv": csv_file.sha256(plain(params.concepts))}}
     with replacing(CONCEPTS) as folder:
-        folder.mkdir()
-        classes = pd.DataFrame([(manifest.classes[c], names[k]) for c, k in pairs], columns=["class", "concept"])
-        classes.to_csv(folder / "classes.csv", index=False)
-        table.to_csv(folder / "concepts.csv", index=False)
-        table1().to_csv(folder / "table1.csv", index=False)
-        targets(params, setting).to_csv(folder / "targets.csv", index=False)
-        members(classes, manifest, synsets, setting).to_csv(folder / "members.csv", index=False)
-        (folder / "q0").mkdir()
-        for variant, values in shares.items():
-            (folder / "q0" / f"{variant}.json").write_text(json.dumps(values) + "\n", encoding="utf-8")
-        (folder / "benchmark.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
-        (folder / "titles.json").write_text(json.dumps(titles(params), indent=1) + "\n", encoding="utf-8")
-        (folder / "source.json").write_text(
-            json.dumps({"csv": csv_file.sha256(plain(params.concepts))}) + "\n", encoding="utf-8"
-        )
+        (folder / "q0").mkdir(parents=True)
+        for name, frame in frames.items():
+            frame.to_csv(folder / f"{name}.csv", index=False)
+        for name, content in contents.items():
+            (folder / f"{name}.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
+        write_json(folder / "titles.json", titles(params))
 
 
 def grouped(params, manifest, synsets, setting) -> tuple[dict, np.ndarray]:

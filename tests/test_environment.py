@@ -163,7 +163,7 @@ def test_a_stage_runs_in_the_projects_environment_whatever_python_comes_first(tm
     for folder in ("hrrl", "stages"):
         shutil.copytree(ROOT / folder, project / folder)
     (project / ".venv").symlink_to(sys.prefix)
-    (project / "show.py").write_text("import stages.common, sys, torch; print(sys.prefix)", "utf-8")
+    (project / "show.py").write_text("import stages.common, sys, numpy; print(sys.prefix)", "utf-8")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", other], check=True)
     (next(other.glob("lib/python*/site-packages")) / "dvc.py").touch()  # as in conda's own environment
     given = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
@@ -242,8 +242,7 @@ def test_what_git_can_tell(case, tmp_path):
     program = "from scripts import commits; print(commits.let_dvc_do_without())"
     environment = {"GIT_CEILING_DIRECTORIES": str(tmp_path.parent), "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     who = ["-c", "user.name=t", "-c", "user.email=t@t"]
-    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet", "--no-scm"], cwd=tmp_path, check=True)
-    (tmp_path / ".dvc/config").unlink()
+    (tmp_path / ".dvc").mkdir()
     for command in [] if case == "zip" else (["init"], ["commit", "--allow-empty", "--message=one"]):
         subprocess.run(["git", *who, *command], cwd=tmp_path, check=True, capture_output=True)
     if case == "another_user":
@@ -258,4 +257,4 @@ def test_what_git_can_tell(case, tmp_path):
         assert said.startswith(expected.get(case, ""))
         assert bool(said) == (case in expected)
         assert (tmp_path / ".dvc/config.local").exists() == (case == "zip")
-        python("-m", "dvc", "status", folder=tmp_path, **environment)
+    python("-m", "dvc", "status", folder=tmp_path, **environment)

@@ -106,6 +106,20 @@ print(json.dumps(printed))
 """
 
 
+INSTALLED = """
+import hrrl, sys
+from importlib.resources import files
+from importlib.metadata import version
+from hrrl import params, methods
+assert hrrl.__file__.startswith(sys.prefix), hrrl.__file__
+assert version("hrrl") == hrrl.__version__
+for preset in (files("hrrl") / "presets").iterdir():
+    assert params.load(preset).variants
+assert "hrrl" in methods.names("concept")
+print("as it should be")
+"""
+
+
 @pytest.fixture(scope="module")
 def printed(python, images, tmp_path_factory):
     """What each example prints, run outside of the repository, by its file's name."""
@@ -117,32 +131,22 @@ def printed(python, images, tmp_path_factory):
         ["groups_by_image.py", images.parent / "strokes"],
         *([["lightning_module.py", images]] if find_spec("pytorch_lightning") else []),
     ]
-    calls = json.dumps([[str(ROOT / "examples" / name), *map(str, arguments)] for name, *arguments in calls])
     folder = tmp_path_factory.mktemp("elsewhere")
-    done = subprocess.run([python, "-c", DRIVER, calls], cwd=folder, capture_output=True, text=True)
+    (folder / "installed.py").write_text(INSTALLED, encoding="utf-8")
+    calls = [["installed.py"], *([str(ROOT / "examples" / name), *map(str, arguments)] for name, *arguments in calls)]
+    done = subprocess.run([python, "-c", DRIVER, json.dumps(calls)], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return {Path(file).name: text for file, text in json.loads(done.stdout).items()}
 
 
-def test_the_wheel_has_what_the_package_reads(wheel, python, tmp_path):
+def test_the_wheel_has_what_the_package_reads(wheel, printed):
     names = zipfile.ZipFile(wheel).namelist()
     tracked = subprocess.run(
         ["git", "ls-files", "hrrl", "presets"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     files = [name.replace("presets/", "hrrl/presets/") for name in tracked.stdout.split()]
     assert [name for name in files if name not in names] == []
-    program = """
-import hrrl, sys
-from importlib.resources import files
-from importlib.metadata import version
-from hrrl import params, methods
-assert hrrl.__file__.startswith(sys.prefix), hrrl.__file__
-assert version("hrrl") == hrrl.__version__
-for preset in (files("hrrl") / "presets").iterdir():
-    assert params.load(preset).variants
-assert "hrrl" in methods.names("concept")
-"""
-    subprocess.run([python, "-c", program], cwd=tmp_path, check=True)
+    assert printed["installed.py"] == "as it should be\n"
 
 
 def test_the_plain_loop_reaches_the_pipelines_accuracy(printed, manifest, wnids, tmp_path):

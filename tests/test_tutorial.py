@@ -14,7 +14,7 @@ def shell(folder, lines: list[str]) -> list[str]:
     return [call(folder, "sh", "-c", line.replace("make ", "make -o .venv/installed ")) for line in lines]
 
 
-def test_the_walk(restored):
+def test_the_walk(restored, monkeypatch):
     text = (ROOT / PAGE).read_text()
     shown = shell(restored, commands("docs/tutorial.md", "dvc metrics show"))
     assert "headline.json" in shown[0]
@@ -30,7 +30,8 @@ def test_the_walk(restored):
 
     call(restored, "git", "checkout", "-q", "--force", "HEAD")
     call(restored, "dvc", "checkout", "-q", "--force")
-    call(restored, "python", "-c", re.search(r"```python\n(.*?)```", text, re.DOTALL)[1])
+    monkeypatch.chdir(restored)
+    exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], {})
     yaml, params = YAML(), restored / "params.yaml"
     content, added = yaml.load(params.read_text()), yaml.load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
     content["datasets"] |= added.pop("datasets")

@@ -19,6 +19,7 @@ from hrrl.settings import preflight
 from hrrl.settings.schema import Params, load
 from hrrl.train import models
 from hrrl.train.weights import Init, digest, open_weights
+from scripts.weights import main as fill
 
 ARGS = {"channels": [8, 8, 16, 16]}
 CLASSES = [str(digit) for digit in range(10)]
@@ -257,7 +258,7 @@ def test_a_command_fills_the_hash_in_and_leaves_the_rest(file, tmp_path):
     line = f"  init: {{file: {file}}}\n"
     path = tmp_path / "params.yaml"
     path.write_text(text.replace("  epochs: 2\n", f"  epochs: 2\n{line}"), encoding="utf-8")
-    subprocess.run([sys.executable, "-m", "scripts.weights", str(path)], check=True, cwd=ROOT)
+    fill(str(path))
     filled = line.replace("}", f", sha256: {digest(file)}}}")
     assert YAML(typ="safe").load(path)["pretrain"]["init"]["sha256"] == digest(file)
     assert path.read_text(encoding="utf-8") == text.replace("  epochs: 2\n", f"  epochs: 2\n{filled}")

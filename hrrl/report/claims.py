@@ -134,7 +134,7 @@ def _pair(results: Results, claim: dict, other: str) -> dict:
 
 def _differences(results: Results, measure: str, target: str | None, better: str, other: str) -> pd.Series:
     """Of the seeds that both have."""
-    runs, none = results.runs(measure, target), pd.Series(dtype=float)
+    runs, none = results.runs(measure, target), pd.Series()
     return (runs.get(better, none) - runs.get(other, none)).dropna()
 
 
@@ -154,7 +154,7 @@ def _trend(results: Results, claim: dict) -> dict:
     table = runs[doses].dropna()
     p = statistics.trend(table.to_numpy()), statistics.trend(-table.to_numpy())
     seen = [value is not None and value < LEVEL for value in p]
-    means = table.mean() if len(table) else pd.Series(dtype=float)
+    means = table.mean().dropna()  # none, where no seed has all doses
     return {
         **{"claim": claim["name"], "source": claim["source"], "relation": "trend", "trend": claim["trend"]},
         **{"endpoint": claim["endpoint"], "target": None, "primary": True, "better": None, "than": None},
@@ -200,7 +200,7 @@ def _parts(results: Results, endpoint: str, target: str | None, variant: str, se
         return None
     if endpoint == "augmented":
         sizes = steps_above_floor(results.values, results)
-        return np.mean([moved[size] for size in sizes], axis=0) / len(moved[0.0]) if sizes else None
+        return np.mean([moved[size] for size in sizes], axis=0) / len(concepts) if sizes else None
     hits = moved[0.0]
     there = np.unique(concepts)
     worst = min(there, key=lambda concept: hits[concepts == concept].mean())

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
 import pandas as pd
@@ -62,7 +63,7 @@ def image_error(parts: Numbers, strata: Numbers | None = None) -> float:
     sum of parts hit / n over images of one kind.
     """
     parts = np.asarray(parts, dtype=float)
-    kinds = np.zeros(len(parts), int) if strata is None else np.asarray(strata)
+    kinds = np.zeros(len(parts)) if strata is None else np.asarray(strata)
     groups = [parts[kinds == kind] for kind in np.unique(kinds)]
     return float(np.sqrt(sum(len(group) * group.var(ddof=1) for group in groups if len(group) > 1)))
 
@@ -91,7 +92,7 @@ def p_value(differences: Numbers, margin: float = 0.0, image_error: float = 0.0)
 def holm(p_values: Numbers) -> list[float]:
     """Holm's adjusted p-values (1979), in the given order: of all true hypotheses, one is rejected in 5% of runs."""
     p = np.asarray(p_values, dtype=float)
-    order = np.argsort(p, kind="stable")
+    order = np.argsort(p)
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
     return adjusted.tolist()
@@ -141,24 +142,18 @@ def trend(values: np.ndarray) -> float | None:
     if doses < 3 or not seeds:
         return None
     ranks = pd.DataFrame(values).rank(axis=1).to_numpy()  # equal ones get the mean of their ranks: L is rounded down
-    found = int(np.floor((ranks * np.arange(1, doses + 1)).sum()))
-    ways = np.ones(1)
-    for _ in range(seeds):
-        ways = np.convolve(ways, _orders(doses))
+    found = int((ranks * np.arange(1, doses + 1)).sum())
+    ways = reduce(np.convolve, [_orders(doses)] * seeds)
     return float(ways[found:].sum() / ways.sum())
 
 
 def _orders(doses: int) -> np.ndarray:
     """How many orders of the ranks 1 .. doses have each value of the sum of dose number times rank."""
-    ways = {0: np.eye(1, doses * (doses + 1) * (2 * doses + 1) // 6 + 1)[0]}  # by the set of ranks that are given
-    for dose in range(1, doses + 1):
-        longer: dict[int, np.ndarray] = {}
-        for given, counts in ways.items():
-            for rank in (rank for rank in range(1, doses + 1) if not given >> rank & 1):
-                longer[given | 1 << rank] = longer.get(given | 1 << rank, 0) + np.roll(counts, dose * rank)
-        ways = longer
-    [counts] = ways.values()
-    return counts
+    ways = [np.eye(doses * (doses + 1) * (2 * doses + 1) // 6 + 1)[0]]  # by the set of ranks that are given, as bits
+    for given in range(1, 2**doses):
+        ranks = [rank for rank in range(1, doses + 1) if given >> (rank - 1) & 1]
+        ways.append(sum(np.roll(ways[given - 2 ** (rank - 1)], len(ranks) * rank) for rank in ranks))
+    return ways[-1]
 
 
 def least_p_of_a_trend(seeds: int, doses: int) -> float:

@@ -87,12 +87,14 @@ def projection(v: np.ndarray) -> np.ndarray:
 class Algorithm1:
     """Algorithm 1 with SGD by hand; without ``lam`` nothing is weighted, with ``tau`` 0 nothing is moved."""
 
-    def __init__(self, net, counts, concepts, tau=0.0, lam=None, c=1.0, s=0, q0=None, momentum=0.9, decay=0.0):
+    def __init__(
+        self, net, counts, concepts, tau=0.0, lam=None, c=1.0, s=0, q0=None, momentum=0.9, decay=0.0, smoothing=0.0
+    ):
         self.net, self.concepts, self.tau, self.lam, self.c, self.s = net, concepts, tau, lam, c, s
         self.share = np.array(counts) / sum(counts)
         self.q0 = self.share.copy() if q0 is None else np.array(q0)
         self.q, self.t, self.momentum, self.decay = self.q0.copy(), 0, momentum, decay
-        self.velocity = {}
+        self.velocity, self.smoothing = {}, smoothing
         self.trace = []  # (terms, q, norm of q's gradient) of each step
 
     def step(self, x: torch.Tensor, y: torch.Tensor, lr: float) -> list[float]:
@@ -100,7 +102,8 @@ class Algorithm1:
         if self.tau:
             x = moved(self.net, x, y, self.tau)
         self.net.train()
-        losses = F.cross_entropy(self.net(x), y, reduction="none")
+        log_p = torch.log_softmax(self.net(x), 1)
+        losses = -(1 - self.smoothing) * log_p[range(len(y)), y] - self.smoothing * log_p.mean(1)
         k = [self.concepts[int(label)] for label in y]
         weights = [1.0 if self.lam is None else self.q[i] / self.share[i] for i in k]
         objective = sum(w * loss for w, loss in zip(weights, losses, strict=True)) / len(y)

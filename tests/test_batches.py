@@ -175,6 +175,24 @@ def test_large_images_are_augmented_one_by_one(large, crop, flip):
         assert torch.equal(image, expected), i
 
 
+def test_crops_are_of_images_at_their_datasets_resolution_and_of_those_in_arrays(tmp_path):
+    """Those of arrays are enlarged as they are: grey ones of 8 x 8 here."""
+    (tmp_path / "reduced").mkdir()
+    reduced = opened(tmp_path / "reduced", 72, train=1, resolution=50)
+    arrays = sources(definition("digits", train="train[:1]", test="test[:1]"), 72, folder=tmp_path / "digits")[0]
+    augment = Augment(crop="random_resized", scale=(0.2, 0.8), flip=True)
+    for source, side in ((reduced, 50), (arrays, 8)):
+        [(x, y, _)] = source.train_batches(100, augment, 4, 1)
+        order = np.random.default_rng((ORDER, 4, 1)).permutation(len(source))
+        assert y.tolist() == source.labels[order].tolist()
+        for image, i in zip(x, order.tolist(), strict=True):
+            rng = np.random.default_rng((IMAGE, 4, 1, i))
+            [cut] = boxes(rng, 1, side, side, (0.2, 0.8))
+            whole = v2.functional.resize(source.pixels[i], [side, side])
+            expected = v2.functional.resized_crop(whole, *cut, [72, 72]).expand(3, -1, -1)
+            assert torch.equal(image, expected.flip(2) if rng.random() < 0.5 else expected), i
+
+
 @pytest.mark.parametrize("size", [(90, 120), (130, 75), (80, 80)])
 def test_evaluation_of_large_images_takes_the_centre(tmp_path, size):
     """The short side is 256/224 of the network's, as torchvision does it."""
@@ -203,3 +221,7 @@ def test_a_resolution_is_that_of_the_images_before_they_are_enlarged(tmp_path, s
             assert torch.equal(image, v2.functional.resize(low, [28, 28]))
         else:
             assert torch.equal(image, v2.Compose([v2.Resize(82), v2.CenterCrop(72)])(low))
+    if size == 28:
+        with contextlib.chdir(tmp_path):  # where the others are cached
+            again = sources(definition("imagefolder", tmp_path / "tree"), 28)[0]
+        assert torch.equal(everything(again)[1], v2.functional.resize(again.pixels[1], [28, 28]))

@@ -196,12 +196,13 @@ VARIANTS = {"erm": (None, None), "el": (GRADIENT, None), "cl": (None, HRRL), "hr
 def test_training_is_algorithm_1_written_plainly(task, tmp_path, variant):
     """Three epochs of three steps, over both of q's learning rates and three of SGD's: weights, q and all records."""
     example, concept = VARIANTS[variant]
-    run = fit(task, tmp_path, method(task, example, concept))
+    smoothing = 0.1 if variant == "hrrl" else None  # of labels, but not of the loss whose gradient moves images
+    schedule = dataclasses.replace(SCHEDULE, label_smoothing=smoothing)
+    run = fit(task, tmp_path, method(task, example, concept), schedule=schedule)
     net = normalised(smooth())
     settings = {"tau": example["gradient"]["tau"]} if example else {}
-    loop = reference.Algorithm1(
-        net, COUNTS, CONCEPTS, **settings | (concept or {}).get("hrrl", {}), momentum=0.8, decay=0.05
-    )
+    settings |= {"momentum": 0.8, "decay": 0.05, "smoothing": smoothing or 0.0}
+    loop = reference.Algorithm1(net, COUNTS, CONCEPTS, **settings | (concept or {}).get("hrrl", {}))
     x, y = reference.digits("test", 6)
     for epoch, row in enumerate(run.history):
         losses = []

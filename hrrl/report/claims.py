@@ -116,9 +116,9 @@ def _pair(results: Results, claim: dict, other: str) -> dict:
     image_error = _image_error(results, claim, other, differences.index)
     mean, of_seeds, error = _mean(differences), statistics.seed_error(differences), image_error or 0.0
     both = statistics.over_seeds(differences, error)
-    p = [statistics.p_value(differences, against, error) for against in (-sign * margin, sign * margin)]
-    if relation == "similar" and mean is not None and p[0] is not None and p[1] is not None:
-        p[0] = max(p[0], p[1]) if abs(mean) < margin else 1.0  # both sides are to be rejected
+    p, other_side = (statistics.p_value(differences, against, error) for against in (-sign * margin, sign * margin))
+    if relation == "similar" and mean is not None and p is not None and other_side is not None:
+        p = max(p, other_side) if abs(mean) < margin else 1.0  # both sides are to be rejected
     return {
         "compared": other,
         "difference": mean,
@@ -126,7 +126,7 @@ def _pair(results: Results, claim: dict, other: str) -> dict:
         "ci95_seeds": statistics.over_seeds(differences),
         "ci95_test": None if image_error is None or mean is None else statistics.over_images(mean, image_error),
         "seeds": len(differences),
-        "p": p[0],
+        "p": p,
         "verdict": _verdict(both, relation, margin, sign),
         "detectable": None if of_seeds is None else statistics.detectable(of_seeds, len(differences), error),
     }

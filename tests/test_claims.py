@@ -425,6 +425,10 @@ def test_a_trend_takes_three_doses_and_a_seed_that_has_them_all():
         measures = {"accuracy_dog": {"erm": (60.0, 61.0)} | {f"search:{name}": those for name, those in doses.items()}}
         row = decided(asked, **measures)
         assert (row["doses"], row["verdict"], row["p"]) == (dict(zip(doses, each, strict=True)), "undecided", None)
+    assert row["least_p"] is None
+    apart = {"search:erm": (60.0, 61.0), "search:tau0.1": (np.nan, 62.0), "search:tau1": (63.0, np.nan)}
+    row = decided(asked, accuracy_dog=apart)  # no seed has all
+    assert [row[key] for key in ("doses", "difference", "seeds", "p", "least_p")] == [{}, None, 0, None, None]
     runs = {f"search:{name}": (60.0 + i,) for i, name in enumerate(("erm", "tau0.1", "tau1"))}
     row = decided(asked, accuracy_dog=runs | {"search:tau10": ()})
     assert (row["p"], row["least_p"], row["seeds"]) == (pytest.approx(1 / 3), pytest.approx(1 / 3), 1)

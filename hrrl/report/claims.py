@@ -152,8 +152,8 @@ def _trend(results: Results, claim: dict) -> dict:
         strength = {name: 1 / lam if lam else 0.0 for name, (tau, lam) in points.items() if tau is None}
     doses = sorted(strength, key=strength.__getitem__)
     table = runs[doses].dropna()
-    p = statistics.trend(table.to_numpy()), statistics.trend(-table.to_numpy())
-    seen = [value is not None and value < LEVEL for value in p]
+    up, down = statistics.trend(table.to_numpy()), statistics.trend(-table.to_numpy())
+    rises, falls = (p is not None and p < LEVEL for p in (up, down))
     means = table.mean().dropna()  # none, where no seed has all doses
     return {
         **{"claim": claim["name"], "source": claim["source"], "relation": "trend", "trend": claim["trend"]},
@@ -161,9 +161,9 @@ def _trend(results: Results, claim: dict) -> dict:
         "doses": {name.removeprefix(POINT): float(value) for name, value in means.items()},
         "difference": float(means.iloc[-1] - means.iloc[0]) if len(means) else None,
         "seeds": len(table),
-        "p": None if p[0] is None or p[1] is None else min(1.0, 2 * min(p[0], p[1])),
+        "p": None if up is None or down is None else min(1.0, 2 * min(up, down)),
         "least_p": 2 * statistics.least_p_of_a_trend(len(table), len(doses)) if len(means) else None,
-        "verdict": HOLDS if seen[0] else FAILS if seen[1] else UNDECIDED,
+        "verdict": HOLDS if rises else FAILS if falls else UNDECIDED,
         **dict.fromkeys(("compared", "margin", "ci95", "ci95_seeds", "ci95_test", "detectable")),
         **{"beside": {}, "pairs": []},
     }

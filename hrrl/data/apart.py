@@ -1,7 +1,6 @@
 """Work on files from elsewhere in child processes: a crash, a hang or a run on the memory is an error like others."""
 
 import faulthandler
-import functools
 import itertools
 import multiprocessing
 import os
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-Start = Callable[[int], ProcessPoolExecutor]  # so many processes, each of which is prepared for the function
+FORK = multiprocessing.get_context("fork")
 MEMORY = 2**30  # bytes that a call may take beyond what its process had
 SECONDS = 60  # of the processor that a call may take: waiting for a disk does not count
 GROUP = 32  # items that go to a process at a time
@@ -42,23 +41,24 @@ def each(
         group: items that go to a process at a time.
         memory: bytes that a call may take.
     """
-    how: Any = {"mp_context": multiprocessing.get_context("fork"), "initializer": _prepare}
-    start = functools.partial(ProcessPoolExecutor, initargs=(function, memory), **how)
-    left, waiting, executor = iter(items), deque[tuple[list, Future]](), start(size)
+    how: Any = {"mp_context": FORK, "initializer": _prepare, "initargs": (function, memory)}
+    left, groups, futures = iter(items), deque[list](), deque[Future]()
+    executor = ProcessPoolExecutor(size, **how)
     try:
         while True:
-            while len(waiting) <= 2 * size + ahead and (some := [*itertools.islice(left, group)]):
-                waiting.append((some, _asked(executor, some)))
-            if not waiting:
+            while len(groups) <= 2 * size + ahead and (some := [*itertools.islice(left, group)]):
+                groups.append(some)
+            if not groups:
                 return
-            some, future = waiting.popleft()
             try:
-                answers = future.result()
+                for some in itertools.islice(groups, len(futures), None):
+                    futures.append(executor.submit(_answers, some))
+                answers = futures.popleft().result()
             except (BrokenProcessPool, MemoryError):  # the latter from an answer too large to send
                 executor.shutdown(cancel_futures=True)
-                answers = _one_by_one(start, some, memory)
-                executor = start(size)
-                waiting = deque((some, _asked(executor, some)) for some, _ in waiting)
+                answers = [_alone(function, item, memory) for item in groups[0]]
+                executor, futures = ProcessPoolExecutor(size, **how), deque()
+            groups.popleft()
             yield from answers
     finally:
         executor.shutdown(cancel_futures=True)
@@ -72,8 +72,7 @@ def once(function: Callable[[], T], files: Iterable[Path] = ()) -> T:
     Raises:
         ValueError: the child died.
     """
-    memory = MEMORY + 8 * sum(file.stat().st_size for file in files)
-    [answer] = each(lambda _: function(), [None], 1, memory=memory)
+    answer = _alone(lambda _: function(), None, MEMORY + 8 * sum(file.stat().st_size for file in files))
     if isinstance(answer, Exception):
         raise answer
     return answer
@@ -84,33 +83,29 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _asked(executor: ProcessPoolExecutor, items: list) -> Future:
-    try:
-        return executor.submit(_answers, items)
-    except BrokenProcessPool as error:  # a child died over items before these
-        broken: Future = Future()
-        broken.set_exception(error)
-        return broken
+def _alone(function: Callable, item: Any, memory: int) -> Any:
+    """The answer to one item, by a process of its own; in its place how the process ended, where it gave none."""
+    received, sent = FORK.Pipe(duplex=False)
 
-
-def _one_by_one(start: Start, items: list, memory: int) -> list:
-    """The answers to items of which one ends the process: that one's is how."""
-    answers: list[Any] = []
-    while len(answers) < len(items):
-        executor = start(1)
-        pid = executor.submit(os.getpid).result()
-        child = next(child for child in multiprocessing.active_children() if child.pid == pid)
+    def run() -> None:
+        _prepare(function, memory)
         try:
-            for item in items[len(answers) :]:
-                answers += executor.submit(_answers, [item]).result()
+            sent.send(_answer(item))
         except MemoryError:
-            answers.append(_hungry(memory))
-        except BrokenProcessPool:
-            executor.shutdown()  # waits for who collects the exit code
-            answers.append(_death(child.exitcode or 0, memory))
-        finally:
-            executor.shutdown()
-    return answers
+            sent.send(_hungry(memory))
+
+    process = FORK.Process(target=run)
+    process.start()
+    sent.close()
+    try:
+        return received.recv()
+    except EOFError:
+        process.join()
+        return _death(process.exitcode or 0, memory)
+    finally:
+        process.kill()
+        process.join()
+        received.close()
 
 
 def _death(code: int, memory: int) -> ValueError:

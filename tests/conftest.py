@@ -20,11 +20,11 @@ from ruamel.yaml import YAML
 from xdist.scheduler import LoadScopeScheduling
 
 from hrrl import methods
+from hrrl.common.files import locked
 from hrrl.data.augment import Augment
 from hrrl.data.loading import open_split
 from hrrl.data.locate import Definition
 from hrrl.data.manifest import prepare
-from hrrl.data.sources import locked
 from hrrl.train import models, runtime, training
 from hrrl.train.checkpoint import Checkpoint
 from hrrl.train.evaluation import GroupedData

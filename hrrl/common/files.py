@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, whatever happens while they are written."""
 
+import fcntl
 import glob
 import json
 import os
@@ -38,6 +39,15 @@ def replacing(target: Path) -> Iterator[Path]:
         raise
     finally:
         remove(temporary)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds a lock that other processes on this machine wait for; it goes with the process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def write_json(path: Path, content: object) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hrrl.common.files import replacing
+from hrrl.common.files import locked, replacing
 from hrrl.data import apart
 from hrrl.data.array_dataset import Arrays
 from hrrl.data.augment import Augment, augment_batch, crop_boxes
@@ -25,7 +25,7 @@ from hrrl.data.decode import Box, cut, decode, decode_part, resize
 from hrrl.data.image_folder import ArrayFile, InFiles
 from hrrl.data.locate import Definition, locate
 from hrrl.data.manifest import UNKNOWN, Manifest, Rows, read_manifest
-from hrrl.data.sources import Paths, locked
+from hrrl.data.sources import Paths
 from hrrl.errors import UserError, reason
 
 SMALL = 64  # pixels up to which images are held in memory at the network's size

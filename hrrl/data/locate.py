@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hrrl.common.files import replacing
+from hrrl.common.files import locked, replacing
 from hrrl.data import readers
 from hrrl.data.array_dataset import Arrays, Found, Kind
 from hrrl.data.image_folder import ArrayFile, NotHereError, note
-from hrrl.data.sources import NAMES, locked
+from hrrl.data.sources import NAMES
 from hrrl.errors import UserError
 
 SYSTEM = (Path("/usr/share/datasets"), Path("/usr/local/share/datasets"))  # where distributions put datasets

@@ -1,7 +1,6 @@
 """Where image files lie: a folder, or a zip that is read without unpacking. Both list, read and check files alike."""
 
 import contextlib
-import fcntl
 import os
 import stat
 import zipfile
@@ -206,12 +205,3 @@ def _path_of(member: zipfile.ZipInfo) -> str:
 
 def _hidden(path: str) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in path.split("/"))
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds a lock that other processes on this machine wait for; it goes with the process."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

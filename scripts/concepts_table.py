@@ -13,18 +13,9 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from hrrl.common.names import composed
+from hrrl.common.names import composed, is_wnid
 from hrrl.concepts import OTHERS, TABLE1, Setting, concept_order, csv_file, group_classes, ilsvrc12_wnids, resolve
-from hrrl.concepts.hypernyms import (
-    Wnids,
-    class_synsets,
-    find_synset,
-    find_wnid,
-    is_wnid,
-    most_specific,
-    named_synsets,
-    titles,
-)
+from hrrl.concepts.hypernyms import Wnids, class_synsets, find_synset, find_wnid, most_specific, named_synsets, titles
 from hrrl.concepts.names import TABLE1_SYNSETS
 from hrrl.data.manifest import Manifest, read_manifest
 from hrrl.errors import UserError

@@ -12,6 +12,11 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def is_wnid(name: str) -> bool:
+    """Whether a name is written as ImageNet writes a noun of WordNet."""
+    return re.fullmatch(r"n\d{8}", name) is not None
+
+
 def packed_name(root: str | None) -> str | None:
     """The file's name, where a dataset's root is a packed one (hrrl/data/pack.py)."""
     return Path(root).name if root and PACKED.search(root) else None

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from hrrl.common.names import composed
+from hrrl.common.names import composed, is_wnid
 from hrrl.concepts.wordnet import open_wordnet
 from hrrl.errors import UserError
 
@@ -80,10 +80,6 @@ def titles(names: Iterable[str]) -> dict[str, str]:
             words[name] = find_wnid(name).lemma_names()[0].replace("_", " ")
     shared = Counter(words.values())
     return {name: f"{word} ({name})" if shared[word] > 1 else word for name, word in words.items()}
-
-
-def is_wnid(name: str) -> bool:
-    return re.fullmatch(r"n\d{8}", name) is not None
 
 
 def way_down(synset: Synset, concept: Synset | None = None) -> list[str]:

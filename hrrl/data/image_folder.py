@@ -1,6 +1,5 @@
 """Datasets of image files in folders of classes, and what their publishers' layouts share."""
 
-import re
 import sys
 import zlib
 from collections.abc import Iterable
@@ -9,13 +8,12 @@ from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 
-from hrrl.common.names import composed
+from hrrl.common.names import composed, is_wnid
 from hrrl.data.sources import IMAGES, Paths, is_image, join, open_store
 from hrrl.errors import UserError, printable
 
 ANNOTATIONS = "val_annotations.txt"  # Tiny-ImageNet's labels
 ENDINGS = f"names of images end in {', '.join(IMAGES)}"
-WNID = re.compile(r"n\d{8}")
 
 
 class ArrayFile(TypedDict):
@@ -52,7 +50,7 @@ class Listed:
     @property
     def wnids(self) -> list[str | None]:
         """The WordNet id of each class whose name is one."""
-        return [name if WNID.fullmatch(name) else None for name in self.classes]
+        return [name if is_wnid(name) else None for name in self.classes]
 
     def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
         """Paths and labels (positions in ``self.classes``) of a split's images, at least those of some classes."""

@@ -136,7 +136,7 @@ def bounds(m: int, world: int, rank: int) -> range:
 def test_small_images_come_in_batches_of_the_epochs_order(small, augment, world, rank):
     """21 images in batches of 8: two, and five images are left out. Each batch is augmented by numbers of its own."""
     source, images = small, everything(small)
-    assert torch.equal(images[4], v2.functional.resize(source.pixels[4], [24, 24]))
+    assert torch.equal(images[4], v2.functional.resize(source.pixels.read(4), [24, 24]))
     for seed, epoch in ((3, 0), (3, 2), (5, 0)):
         order = np.random.default_rng((ORDER, seed, epoch)).permutation(21)
         found = list(source.train_batches(8, augment, seed, epoch, rank, world))
@@ -169,7 +169,7 @@ def test_large_images_are_augmented_one_by_one(large, crop, flip):
             expected = shifted(expected, 5, *rng.integers(0, 11, (1, 2))[0].tolist())
         if crop == "random_resized":
             [cut] = boxes(rng, 1, 90, 120, (0.2, 0.8))
-            expected = v2.functional.resized_crop(source.pixels[i], *cut, [72, 72])
+            expected = v2.functional.resized_crop(source.pixels.read(i), *cut, [72, 72])
         if flip and rng.random() < 0.5:
             expected = expected.flip(2)
         assert torch.equal(image, expected), i
@@ -199,7 +199,7 @@ def test_evaluation_of_large_images_takes_the_centre(tmp_path, size):
     source = opened(tmp_path, 72, train=1, size=size)
     expected = v2.Compose([v2.Resize(round(72 * 256 / 224)), v2.CenterCrop(72)])
     for i, image in enumerate(everything(source)):
-        assert torch.equal(image, expected(source.pixels[i]))
+        assert torch.equal(image, expected(source.pixels.read(i)))
 
 
 def test_a_line_of_pixels_is_cut_to_its_middle(tmp_path):
@@ -207,7 +207,7 @@ def test_a_line_of_pixels_is_cut_to_its_middle(tmp_path):
     for size, middle in (((3, 200), (slice(None), slice(52, 148))), ((200, 3), (slice(52, 148), slice(None)))):
         (tmp_path / f"{size}").mkdir()
         source = opened(tmp_path / f"{size}", 72, train=1, size=size)
-        image = source.pixels[0][:, middle[0], middle[1]]
+        image = source.pixels.read(0)[:, middle[0], middle[1]]
         expected = v2.Compose([v2.Resize(round(72 * 256 / 224)), v2.CenterCrop(72)])(image)
         assert torch.equal(everything(source)[0], expected)
 
@@ -216,7 +216,7 @@ def test_a_line_of_pixels_is_cut_to_its_middle(tmp_path):
 def test_a_resolution_is_that_of_the_images_before_they_are_enlarged(tmp_path, size):
     source = opened(tmp_path, size, train=1, size=(40, 40), resolution=7)
     for i, image in enumerate(everything(source)):
-        low = v2.functional.resize(source.pixels[i], [7, 7])
+        low = v2.functional.resize(source.pixels.read(i), [7, 7])
         if size == 28:
             assert torch.equal(image, v2.functional.resize(low, [28, 28]))
         else:

@@ -1,6 +1,7 @@
 """Datasets whose publishers keep all images in a few array files."""
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -22,7 +23,6 @@ class Arrays(Listed):
     A subclass says which files a split has (``files``), and reads one (``read``).
 
     Attributes:
-        root: the folder that holds the files.
         kept: what :meth:`images` returned for each file that ``rows`` has read.
     """
 
@@ -43,9 +43,6 @@ class Arrays(Listed):
         needed = train if train in self.files else "train"
         if needed not in self.splits:
             raise NotHereError(f"no {self.files[needed][0]} in it")
-
-    def __str__(self) -> str:
-        return str(self.root)
 
     def _present(self) -> dict[str, list[str]]:
         """The files of each split, where it has some in the root."""
@@ -112,14 +109,11 @@ class Arrays(Listed):
         """The files on disk that ``read(file)`` reads."""
         return [path for path in [self.find(file)] if path]
 
-    def parts(self, paths: Paths) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """File by file, which of the paths are in it, and their images, (n, C, H, W) uint8."""
-        listed = [path.rpartition("#")[::2] for path in paths]
-        names, positions = np.array([name for name, _ in listed]), np.array([int(i) for _, i in listed])
-        for file in dict.fromkeys(names.tolist()):
-            here = np.flatnonzero(names == file)
+    def parts(self, paths: Iterable[str]) -> Iterator[np.ndarray]:
+        """The images of some paths in their order, (n, C, H, W) uint8, file by file."""
+        for file, listed in itertools.groupby(paths, _file_of):
             images, _ = self.kept.get(file) or self.images(file)
-            yield here, images[positions[here]]
+            yield images[[int(path.rpartition("#")[2]) for path in listed]]
 
     def sources(self, paths: Iterable[str]) -> list[ArrayFile]:
         """Name, size and MD5 of the files on disk that some images are read from."""
@@ -137,7 +131,11 @@ class Arrays(Listed):
 
 def files_of(paths: Iterable[str]) -> list[str]:
     """The files that images are in, once each."""
-    return list(dict.fromkeys(path.rpartition("#")[0] for path in paths))
+    return list(dict.fromkeys(map(_file_of, paths)))
+
+
+def _file_of(path: str) -> str:
+    return path.rpartition("#")[0]
 
 
 Found = InFiles | Arrays

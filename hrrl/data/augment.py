@@ -78,7 +78,7 @@ def padded_crops(images: torch.Tensor, padding: int, offsets: np.ndarray) -> tor
 
 
 def augment_batch(
-    images: torch.Tensor, augment: Augment, rng: np.random.Generator, part: slice, m: int
+    images: torch.Tensor, augment: Augment, rng: np.random.Generator, part: slice | np.ndarray, m: int
 ) -> torch.Tensor:
     """Augments one process's part (n, C, S, S) of a batch of m square images at the network's size.
 

@@ -58,8 +58,7 @@ def decode_part(data: bytes, box: Box, checked: bool) -> torch.Tensor:
     """
     at = _height_of_rows(data) if checked else 0
     if not at:
-        image = decode(data)
-        return cut(image, *box(*image.shape[1:]))
+        return boxed(decode(data), box)
     height, width = (int.from_bytes(data[start : start + 2]) for start in (at, at + 2))
     top, left, h, w = box(height, width)
     rows = min(height, top + h + 2).to_bytes(2)  # and the rows of colour beside
@@ -68,6 +67,11 @@ def decode_part(data: bytes, box: Box, checked: bool) -> torch.Tensor:
         return cut(torch.from_numpy(image).permute(2, 0, 1), top, left, h, w)
     except ValueError:  # an unusual header
         return cut(decode(data), top, left, h, w)
+
+
+def boxed(image: torch.Tensor, box: Box) -> torch.Tensor:
+    """The part of a (C, H, W) image that a box says."""
+    return cut(image, *box(*image.shape[1:]))
 
 
 def cut(image: torch.Tensor, top: int, left: int, height: int, width: int) -> torch.Tensor:

@@ -1,8 +1,6 @@
 """Datasets of image files in folders of classes, and what their publishers' layouts share."""
 
 import sys
-import zlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, TypedDict
 
@@ -30,6 +28,7 @@ class Listed:
     One that can be downloaded has ``download(folder)`` as well.
 
     Attributes:
+        root: where its files are.
         source, licence: of the images: who published them and where, and on which terms; for model cards.
         needs: what its folder must hold.
         rootless: it comes with a package, and has no folder.
@@ -37,6 +36,7 @@ class Listed:
         splits: names of the published splits.
     """
 
+    root: Path
     source = licence = "not stated"
     needs: ClassVar[str]
     rootless = False
@@ -46,6 +46,9 @@ class Listed:
     def __init__(self, root: Path, train: str = "train"):
         """The dataset in a folder; raises :class:`NotHereError` where it is not there."""
         raise NotImplementedError
+
+    def __str__(self) -> str:
+        return str(self.root)
 
     @property
     def wnids(self) -> list[str | None]:
@@ -61,13 +64,6 @@ class InFiles(Listed):
     """A dataset whose images are files, read from ``store`` by their paths: ``read(path)``, ``size(path)``."""
 
     store: Any
-
-    def examine(self, path: str) -> tuple[int, int, bool]:
-        """Size and CRC of an image's content, whether it is of one colour; ValueError where it is no whole image."""
-        from hrrl.data.decode import check
-
-        content = self.store.read(path)
-        return len(content), zlib.crc32(content), check(content)
 
 
 class NotHereError(LookupError):
@@ -86,7 +82,7 @@ class Tree(InFiles):
     inside: ClassVar[tuple[str, ...]] = ("",)  # folders that may hold the splits, apart from any folder of the root
 
     def __init__(self, root: Path, train: str = "train"):
-        self.store, self.train = open_store(root), train
+        self.root, self.store, self.train = root, open_store(root), train
         places = [*self.inside, *self.store.folders()]
         base = next((p for p in places if train in self.store.folders(p)), None)
         if base is None:
@@ -123,11 +119,15 @@ class Tree(InFiles):
         except UnicodeDecodeError as error:
             raise UserError(f"{self.store}/{path}: {error}; expected the published text file") from None
 
-    def _refuse_other_layouts(self, split: str, there: Iterable[str]) -> None:
-        """An error where a split is not in class folders, or half in them: the other half would be missed."""
+    def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
+        """Paths and labels (positions in ``self.classes``) of a split's images of some classes.
+
+        Raises:
+            UserError: a class folder without images, images that are in none, or no class folder at all.
+        """
         folder = join(self.base, split)
-        names = self.store.names(folder)
-        if flat := [name for name in names if is_image(name)]:
+        there, names = self.class_folders(split), self.store.names(folder)
+        if flat := [name for name in names if is_image(name)]:  # the other half would be missed
             raise UserError(
                 f"{self.store}/{folder}: {len(flat)} images, such as {flat[0]}, are in no class folder; expected each "
                 "in the folder of its class"
@@ -136,16 +136,6 @@ class Tree(InFiles):
             hint = f"; kind: imagenet reads {ANNOTATIONS}" if ANNOTATIONS in names else ""
             has = ", ".join(sorted(there)[:3]) or "no folders"
             raise UserError(f"{self.store}/{folder}: no folder of a class of {self.train}/ in it, but {has}{hint}")
-
-    def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
-        """Paths and labels (positions in ``self.classes``) of a split's images of some classes.
-
-        Raises:
-            UserError: a class folder without images, images that are in none, or no class folder at all.
-        """
-        folder = join(self.base, split)
-        there = self.class_folders(split)
-        self._refuse_other_layouts(split, there)
         if strangers := sorted(set(there) - set(self.classes)):
             note(
                 f"{self.store}/{folder}: left out {len(strangers)} classes that {self.train}/ does not have, "

@@ -19,9 +19,9 @@ import torch
 
 from hrrl.common.files import locked, replacing
 from hrrl.data import apart
-from hrrl.data.array_dataset import Arrays
+from hrrl.data.array_dataset import Arrays, Found
 from hrrl.data.augment import Augment, augment_batch, crop_boxes
-from hrrl.data.decode import Box, cut, decode, decode_part, resize
+from hrrl.data.decode import Box, boxed, cut, decode, decode_part, resize
 from hrrl.data.image_folder import ArrayFile, InFiles
 from hrrl.data.locate import Definition, locate
 from hrrl.data.manifest import UNKNOWN, Manifest, Rows, read_manifest
@@ -35,9 +35,8 @@ LONGEST = 32  # short sides that a long side may have; what is outside of so muc
 CHUNK = 1024  # images that are decoded for one write to the disk
 ORDER, BATCH, IMAGE = range(3)  # what a random stream is for
 
-
 Decode = Callable[[int], torch.Tensor]  # an image's position in the split to the image
-Part = tuple[int, np.ndarray, slice]  # step in the epoch, the whole batch's images, which of them are this process's
+Batches = dict[int, np.ndarray]  # step in the epoch -> the images of all processes
 
 
 def open_split(folder: str | Path, root: str | None, split: str, image_size: int, workers: int = 0) -> "Source":
@@ -54,14 +53,9 @@ def open_split(folder: str | Path, root: str | None, split: str, image_size: int
     manifest = read_manifest(folder)
     if split not in manifest.splits:
         raise UserError(f"{folder}: no split {split!r}; known: {', '.join(manifest.splits)}")
-    rows = manifest.splits[split]
-
-    def pixels() -> Files | Positions:
-        data = locate(Definition(kind=manifest.kind, root=root, train=manifest.train), f"{folder}: root")
-        return Files(data.store, rows) if isinstance(data, InFiles) else Positions(data, rows.paths, manifest.files)
-
+    definition = Definition(kind=manifest.kind, root=root, train=manifest.train)
     kind: type[Source] = Small if image_size <= SMALL else Large
-    return kind(manifest, split, pixels, image_size, workers)
+    return kind(manifest, split, functools.partial(locate, definition, f"{folder}: root"), image_size, workers)
 
 
 class Files:
@@ -69,9 +63,6 @@ class Files:
 
     def __init__(self, store: Any, rows: Rows):
         self.store, self.rows = store, rows
-
-    def __getitem__(self, i: int) -> torch.Tensor:
-        return self.read(i)
 
     def read(self, i: int, box: Box | None = None) -> torch.Tensor:
         """The (3, H, W) uint8 image i, or a part of it.
@@ -101,15 +92,12 @@ class Positions:
                 if source not in self.listed:
                     name = f"{self.store}: {source['name']}"
                     raise UserError(f"{name} is not the file that was listed; run `make relist`")
-            for here, images in self.store.parts(self.paths):
-                if self.images is None:
-                    self.images = np.empty((len(self.paths), *images.shape[1:]), np.uint8)
-                self.images[here] = images
+            self.images = np.concatenate([*self.store.parts(self.paths)])
         return torch.from_numpy(self.images)
 
-    def __getitem__(self, i: int) -> torch.Tensor:
-        """The (C, H, W) uint8 image i."""
-        return self.load()[i]
+    def read(self, i: int, box: Box | None = None) -> torch.Tensor:
+        """The (C, H, W) uint8 image i, or a part of it."""
+        return boxed(self.load()[i], box) if box else self.load()[i]
 
 
 class Source:
@@ -120,13 +108,11 @@ class Source:
         classes: names of the classes.
     """
 
-    def __init__(
-        self, manifest: Manifest, split: str, pixels: Callable[[], Files | Positions], image_size: int, workers: int
-    ):
+    def __init__(self, manifest: Manifest, split: str, find: Callable[[], Found], image_size: int, workers: int):
+        self.manifest, self.split, self.find = manifest, split, find
         self.rows, self.classes = manifest.splits[split], manifest.classes
         self.labels = torch.from_numpy(self.rows.labels.copy())
-        self.open, self.image_size, self.resolution, self.workers = pixels, image_size, manifest.resolution, workers
-        self.identity = manifest.kind, manifest.files, manifest.pixels.get(split)
+        self.image_size, self.workers = image_size, workers
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -163,11 +149,10 @@ class Source:
         """
         m = min(batch_size, len(self))
         order = _random(ORDER, seed, epoch).permutation(len(self))
-        parts = []
-        for step in range(self.steps(batch_size))[steps]:
-            bounds = _bounds(m, world)[rank : rank + 2]
-            parts.append((step, order[step * m : (step + 1) * m], slice(*bounds)))
-        for (_, batch, part), x in zip(parts, self._augmented(parts, augment, seed, epoch), strict=True):
+        part = np.array_split(np.arange(m), world)[rank]
+        batches = {step: order[step * m : (step + 1) * m] for step in range(self.steps(batch_size))[steps]}
+        drawn = self._augmented(batches, part, augment, seed, epoch)
+        for batch, x in zip(batches.values(), drawn, strict=True):
             yield x, batch[part], m
 
     def eval_batches(
@@ -182,8 +167,7 @@ class Source:
         Yields:
             x (b, 3, S, S) uint8, not to be written to, y (b,) int64; the last batch is smaller where it is not full.
         """
-        rows = np.arange(len(self)) if rows is None else rows
-        part = rows[slice(*_bounds(len(rows), world)[rank : rank + 2])]
+        part = np.array_split(np.arange(len(self)) if rows is None else rows, world)[rank]
         batches = [part[start : start + batch_size] for start in range(0, len(part), batch_size)]
         for batch, x in zip(batches, self._plain(batches), strict=True):
             yield x, self.labels[batch]
@@ -191,9 +175,14 @@ class Source:
     @functools.cached_property
     def pixels(self) -> Files | Positions:
         """What the images are read from; found when the first is."""
-        return self.open()
+        data = self.find()
+        if isinstance(data, InFiles):
+            return Files(data.store, self.rows)
+        return Positions(data, self.rows.paths, self.manifest.files)
 
-    def _augmented(self, parts: list[Part], augment: Augment, seed: int, epoch: int) -> Iterator[torch.Tensor]:
+    def _augmented(
+        self, batches: Batches, part: np.ndarray, augment: Augment, seed: int, epoch: int
+    ) -> Iterator[torch.Tensor]:
         """(b, 3, S, S) of this process's part of each batch."""
         raise NotImplementedError
 
@@ -203,9 +192,10 @@ class Source:
 
     def _reduced(self, images: torch.Tensor) -> torch.Tensor:
         """(..., C, H, W) images at the definition's resolution."""
-        return images if self.resolution is None else resize(images, self.resolution, self.resolution)
+        side = self.manifest.resolution
+        return images if side is None else resize(images, side, side)
 
-    def _decoded(self, batches: list[np.ndarray], one: Decode) -> Iterator[torch.Tensor]:
+    def _decoded(self, batches: list[np.ndarray], one: Decode) -> Generator[torch.Tensor, None, None]:
         """(b, 3, S, S) for the images of each batch in order, by processes of their own, which are some batches ahead.
 
         They write to memory that they share with this one: not to /dev/shm, which has 64 MB in Docker.
@@ -249,8 +239,10 @@ class Small(Source):
         super().__init__(*arguments)
         self.images = self._cached()
 
-    def _augmented(self, parts: list[Part], augment: Augment, seed: int, epoch: int) -> Iterator[torch.Tensor]:
-        for step, batch, part in parts:
+    def _augmented(
+        self, batches: Batches, part: np.ndarray, augment: Augment, seed: int, epoch: int
+    ) -> Iterator[torch.Tensor]:
+        for step, batch in batches.items():
             images = torch.from_numpy(self.images[batch[part]])
             rng = _random(BATCH, seed, epoch, step)
             yield augment_batch(images, augment, rng, part, len(batch)).expand(-1, 3, -1, -1)
@@ -260,60 +252,55 @@ class Small(Source):
             yield torch.from_numpy(self.images[batch]).expand(-1, 3, -1, -1)
 
     def _cached(self) -> np.ndarray:
-        """(N, C, S, S) uint8, from data/cache, where it is written first if no process has done so."""
-        key = (FORMAT, self.rows.fingerprint(), self.identity, self.image_size, self.resolution)
+        """(N, C, S, S) uint8, from data/cache, where the first process writes it."""
+        identity = self.manifest.kind, self.manifest.files, self.manifest.pixels.get(self.split)
+        key = (FORMAT, self.rows.fingerprint(), identity, self.image_size, self.manifest.resolution)
         name = hashlib.sha256(repr(key).encode()).hexdigest()[:32]
         path = CACHE / f"{name}.npy"
-        with contextlib.suppress(FileNotFoundError, ValueError, EOFError):
-            return np.load(path, mmap_mode="c")
         with locked(CACHE / f"{name}.lock"):
-            with contextlib.suppress(FileNotFoundError, ValueError, EOFError):  # not there, or cut off
+            try:
                 return np.load(path, mmap_mode="c")
-            self._write_cache(path)
+            except (FileNotFoundError, ValueError, EOFError):  # not there, or cut off
+                self._write_cache(path)
             return np.load(path, mmap_mode="c")
 
     def _write_cache(self, path: Path) -> None:
-        # Written in order, not through the map: a full disk is then an error and not the end of the process.
-        shape, chunks = self._resized()
-        # Closed here, also by an error: what decodes must not wait for the end of the process, which stops its threads.
-        with replacing(path) as partial, open(partial, "wb") as file, contextlib.closing(chunks):
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            for chunk in chunks:
-                file.write(chunk.numpy().tobytes())
-
-    def _resized(self) -> tuple[tuple[int, ...], Generator[torch.Tensor, None, None]]:
-        """Shape of all images at S x S, and the images in chunks."""
-        S = self.image_size
-        if isinstance(self.pixels, Positions):
-            images = self.pixels.load()
-            chunks = (resize(self._reduced(chunk), S, S) for chunk in images.split(4096))
-            return (len(self), images.shape[1], S, S), chunks
-        return (len(self), 3, S, S), self._decoded_chunks()
-
-    def _decoded_chunks(self) -> Generator[torch.Tensor, None, None]:
-        """The images in order, decoded and resized."""
         from tqdm import tqdm
 
-        S, chunks = self.image_size, np.split(np.arange(len(self)), range(CHUNK, len(self), CHUNK))
-        with tqdm(total=len(self), desc="decoding", unit="img", leave=False, mininterval=1) as bar:
-            for images in self._decoded(chunks, lambda i: resize(self._reduced(self.pixels[i]), S, S)):
-                yield images
-                bar.update(len(images))
+        def small(images: torch.Tensor) -> torch.Tensor:
+            return resize(self._reduced(images), self.image_size, self.image_size)
+
+        if isinstance(self.pixels, Positions):
+            images = self.pixels.load()
+            channels, chunks = images.shape[1], (small(chunk) for chunk in images.split(CHUNK))
+        else:
+            rows = np.split(np.arange(len(self)), range(CHUNK, len(self), CHUNK))
+            channels, chunks = 3, self._decoded(rows, lambda i: small(self.pixels.read(i)))
+        shape = len(self), channels, self.image_size, self.image_size
+        bar = tqdm(total=len(self), desc="decoding", unit="img", leave=False, mininterval=1, delay=1)
+        # Written in order, not through the map: a full disk is then an error and not the end of the process.
+        # Closed here, also by an error: what decodes must not wait for the end of the process, which stops its threads.
+        with replacing(path) as partial, open(partial, "wb") as file, contextlib.closing(chunks), bar:
+            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            for chunk in chunks:
+                file.write(chunk.numpy().tobytes())
+                bar.update(len(chunk))
 
 
 class Large(Source):
     """Images of more than 64 pixels: read, cropped and resized one by one, by worker processes."""
 
-    def _augmented(self, parts: list[Part], augment: Augment, seed: int, epoch: int) -> Iterator[torch.Tensor]:
+    def _augmented(
+        self, batches: Batches, part: np.ndarray, augment: Augment, seed: int, epoch: int
+    ) -> Iterator[torch.Tensor]:
         one = functools.partial(self.augmented, augment=augment, seed=seed, epoch=epoch)
-        return self._decoded([batch[part] for _, batch, part in parts], one)
+        return self._decoded([batch[part] for batch in batches.values()], one)
 
     def _plain(self, batches: list[np.ndarray]) -> Iterator[torch.Tensor]:
         return self._decoded(batches, self._plain_one)
 
     def _plain_one(self, i: int) -> torch.Tensor:
-        return self._centred(self._reduced(self.pixels[i]))
+        return self._centred(self._reduced(self.pixels.read(i)))
 
     def augmented(self, i: int, augment: Augment, seed: int, epoch: int) -> torch.Tensor:
         """Image i as an epoch has it: (C, S, S) uint8."""
@@ -324,35 +311,23 @@ class Large(Source):
         def box(height: int, width: int) -> list[int]:
             return crop_boxes(rng, 1, height, width, scale)[0].tolist()
 
-        if isinstance(self.pixels, Files) and self.resolution is None:
-            image = resize(self.pixels.read(i, box), S, S)
+        if self.manifest.resolution is None:
+            image = self.pixels.read(i, box)
         else:
-            image = self._reduced(self.pixels[i])
-            image = resize(cut(image, *box(*image.shape[1:])), S, S)
+            image = boxed(self._reduced(self.pixels.read(i)), box)
+        image = resize(image, S, S)
         return image.flip(2) if augment.flip and rng.random() < 0.5 else image
 
     def _centred(self, image: torch.Tensor) -> torch.Tensor:
         """The centre S x S of an image whose short side is S * 256 / 224: ImageNet's usual evaluation."""
         S, (H, W) = self.image_size, image.shape[1:]
         if max(H, W) > LONGEST * min(H, W):  # resized, a line of a few pixels would fill the memory
-            image = _centre(image, min(H, W * LONGEST), min(W, H * LONGEST))
-            H, W = image.shape[1:]
+            h, w = min(H, W * LONGEST), min(W, H * LONGEST)
+            image, H, W = cut(image, (H - h) // 2, (W - w) // 2, h, w), h, w
         short = round(S * 256 / 224)
         H, W = (short, short * W // H) if H <= W else (short * H // W, short)
-        top, left = round((H - S) / 2), round((W - S) / 2)
-        return resize(image, H, W)[:, top : top + S, left : left + S]
-
-
-def _centre(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """(C, height, width), the middle of an image."""
-    top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
-    return image[:, top : top + height, left : left + width]
+        return cut(resize(image, H, W), round((H - S) / 2), round((W - S) / 2), S, S)
 
 
 def _random(*stream: int) -> np.random.Generator:
     return np.random.default_rng(stream)
-
-
-def _bounds(n: int, world: int) -> list[int]:
-    """Where each process's part of n images starts, and n: parts differ by one image at most, as in tensor_split."""
-    return [rank * (n // world) + min(rank, n % world) for rank in range(world + 1)]

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import re
+import zlib
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -153,9 +154,7 @@ def prepare(definition: Definition, name: str) -> Manifest:
             there or leaves nothing.
     """
     key = f"datasets.{name}"
-    data = locate(definition, f"{key}.root")
-    classes = _choose(definition.classes, data.classes, f"{key}.classes")
-    splits = _list(definition, data, classes, key)
+    data, classes, splits = _selected(definition, key)
     wnids = dict(zip(data.classes, data.wnids, strict=True))
     train, found = definition.train.partition("[")[0], [wnids[name] for name in classes]
     manifest = Manifest(definition.kind, classes, found, splits, train, definition.resolution)
@@ -169,8 +168,7 @@ def prepare(definition: Definition, name: str) -> Manifest:
         manifest.files = data.sources(_all_paths(splits))
         warn_of_checksums(data, manifest.files, key)
     counts = " and ".join(f"{len(rows.paths)} {split}" for split, rows in splits.items())
-    where = data.store if isinstance(data, InFiles) else data
-    print(printable(f"{key}: {counts} images of {len(classes)} classes in {where}"), flush=True)
+    print(printable(f"{key}: {counts} images of {len(classes)} classes in {data}"), flush=True)
     return manifest
 
 
@@ -182,8 +180,7 @@ def relisted(definition: Definition, name: str, folder: str | Path) -> str | Non
     key = f"datasets.{name}"
     try:
         manifest = read_manifest(folder)
-        data = locate(definition, f"{key}.root")
-        splits = _list(definition, data, _choose(definition.classes, data.classes, f"{key}.classes"), key)
+        data, _, splits = _selected(definition, key)
     except UserError as error:
         return str(error)
     if not isinstance(data, InFiles):
@@ -211,7 +208,7 @@ def _all_paths(splits: dict[str, Rows]) -> Iterator[str]:
 def _hash_pixels(data: Arrays, paths: Paths) -> str:
     """SHA-256 of the images of array files, in their order."""
     digest = hashlib.sha256()
-    for _, images in data.parts(paths):
+    for images in data.parts(paths):
         digest.update(repr(images.shape[1:]).encode() + images.tobytes())
     return digest.hexdigest()
 
@@ -221,8 +218,10 @@ def held_out(definition: Definition, data: Found) -> str:
     return definition.test or next((s for s in ("val", "test", "validation") if s in data.splits), "val")
 
 
-def _list(definition: Definition, data: Found, classes: list[str], key: str) -> dict[str, Rows]:
-    """The images that the definition selects for "train" and "test", not yet looked at."""
+def _selected(definition: Definition, key: str) -> tuple[Found, list[str], dict[str, Rows]]:
+    """A dataset, its classes in use, and the images of each split that are selected, not yet looked at."""
+    data = locate(definition, f"{key}.root")
+    classes = _choose(definition.classes, data.classes, f"{key}.classes")
     keep = [data.classes.index(c) for c in classes]
     published: dict[str, tuple[Paths, np.ndarray]] = {}
     chosen: dict[str, np.ndarray] = {}
@@ -239,7 +238,7 @@ def _list(definition: Definition, data: Found, classes: list[str], key: str) -> 
         chosen[source] = indices
         sizes, crcs = np.full((2, len(labels)), UNKNOWN)
         splits[split] = Rows(paths.take(indices), labels, sizes, crcs)
-    return splits
+    return data, classes, splits
 
 
 def _choose(classes: list[str] | None, known: list[str], key: str) -> list[str]:
@@ -267,9 +266,9 @@ def _parse(expression: str, published: list[str], key: str) -> tuple[str, slice]
 
 def _select(labels: np.ndarray, keep: list[int], part: slice) -> tuple[np.ndarray, np.ndarray]:
     """Positions (ascending) and new labels of the images in a slice of each class to keep; labels become 0, 1, ..."""
-    order = np.argsort(labels, kind="stable")
-    starts = np.searchsorted(labels[order], [*keep, *(k + 1 for k in keep)])
-    pieces = [order[a:b][part] for a, b in zip(starts[: len(keep)], starts[len(keep) :], strict=True)]
+    counts = np.bincount(labels, minlength=max(keep) + 1)
+    of_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
+    pieces = [of_class[k][part] for k in keep]
     numbers = np.repeat(np.arange(len(keep)), [len(piece) for piece in pieces])
     indices = np.concatenate(pieces)
     ascending = np.argsort(indices)
@@ -312,19 +311,23 @@ def read_all(
 
 def _checked(data: InFiles, rows: Rows, title: str, skip: bool) -> Rows:
     """The images of a split that can be read and decoded, with their sizes and CRCs."""
-    import hrrl.data.decode  # noqa: F401  once, before the processes start
+    from hrrl.data.decode import check  # once, before the processes start
+
+    def examine(path: str) -> tuple[int, int, bool]:
+        content = data.store.read(path)
+        return len(content), zlib.crc32(content), check(content)
 
     n = len(rows.paths)
-    numbers, readable, constant = np.full((2, n), UNKNOWN), np.zeros(n, bool), np.zeros(n, bool)
     processes = min(PROCESSES * apart.cores(), 1 + n // CHUNK)
-    for i, found in read_all(data, rows.paths, data.examine, processes, f"checking {title}", skip):
-        *numbers[:, i], constant[i] = found
-        readable[i] = True
-    if plain := np.flatnonzero(constant).tolist():
+    positions, numbers = array("q"), array("q")  # of each image its size, its CRC, and whether it is of one colour
+    for i, found in read_all(data, rows.paths, examine, processes, f"checking {title}", skip):
+        positions.append(i)
+        numbers.extend(found)
+    readable = np.array(positions)
+    sizes, crcs, constant = np.array(numbers).reshape(-1, 3).T.copy()
+    if len(plain := readable[constant == 1]):
         first = f"{data.store}/{rows.paths[plain[0]]}"
         note(f"{title}: {len(plain)} images are of one colour all over, the first is {first}")
-    left = np.flatnonzero(readable)
-    sizes, crcs = (column[left] for column in numbers)
-    skipped = [rows.paths[i] for i in np.flatnonzero(~readable).tolist()]
-    kept = rows.paths if len(left) == n else rows.paths.take(left.tolist())
-    return Rows(kept, rows.labels[left], sizes, crcs, skipped)
+    skipped = [rows.paths[i] for i in np.setdiff1d(np.arange(n), readable).tolist()]
+    kept = rows.paths.take(positions) if skipped else rows.paths
+    return Rows(kept, rows.labels[readable], sizes, crcs, skipped)

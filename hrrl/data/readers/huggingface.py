@@ -46,9 +46,6 @@ class HuggingFace(ByPosition):
         for split in self.splits:
             self.split(split)  # once, before processes read images
 
-    def __str__(self) -> str:
-        return str(self.root)
-
     def _load(self) -> dict[str, Any]:
         """Its splits, which the library maps from the disk; parquet files come there by way of the library's cache."""
         from datasets import DatasetDict, load_from_disk
@@ -71,11 +68,11 @@ class HuggingFace(ByPosition):
         column = _label_column(features)
         values = {split: list(rows[column][:]) for split, rows in splits.items()}
         names = getattr(features[column], "names", None)
-        if names is not None:
-            return _distinct(names), {split: [-1 if y is None else y for y in of] for split, of in values.items()}
-        known = sorted({value for of in values.values() for value in of if value is not None})
+        found = {value for of in values.values() for value in of if value is not None}
+        known = sorted(found) if names is None else range(len(names))
         number: dict[Any, int] = {value: i for i, value in enumerate(known)}
-        return list(map(str, known)), {split: [number.get(value, -1) for value in of] for split, of in values.items()}
+        numbers = {split: [number.get(value, -1) for value in of] for split, of in values.items()}
+        return list(map(str, known if names is None else names)), numbers
 
     def names(self, train: str) -> list[Any]:
         return self.known
@@ -117,8 +114,3 @@ def _label_column(features: Any) -> str:
         which = f"{' and '.join(typed)} are all" if typed else f"none of {', '.join(features)} is"
         raise ValueError(f"{which} classes; name the column of classes label")
     return found[0]
-
-
-def _distinct(names: list[str]) -> list[str]:
-    """The names; of those that several classes have, with their number (ImageNet has two cranes)."""
-    return [f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names)]

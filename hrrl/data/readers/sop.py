@@ -23,7 +23,8 @@ class OnlineProducts(Tree):
 
     def __init__(self, root: Path, train: str = "train"):
         archive = root / Path(self.url).name
-        self.store = open_store(archive if archive.is_file() else root)
+        self.root = archive if archive.is_file() else root
+        self.store = open_store(self.root)
         places = ["", *self.store.folders()]
         base = next((p for p in places if self.lists["train"] in self.store.names(p)), None)
         if base is None:

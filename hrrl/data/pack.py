@@ -66,7 +66,7 @@ def _files(data: InFiles, splits: dict[str, None], side: int, quality: int, skip
 
 def _member(split: str, name: str, path: str, taken: set[str]) -> str:
     """``<split>/<class>/<name>.jpg``, with the file's own ending before it where another file is named so."""
-    own = PurePosixPath(path.replace("#", "_"))
+    own = PurePosixPath(path.replace("#", "_").encode(errors="replace").decode())  # a zip's names are Unicode
     names = (f"{join(split, name, stem)}.jpg" for stem in (own.stem, own.name, *map(str, range(len(taken) + 1))))
     found = next(member for member in names if member not in taken)
     taken.add(found)

@@ -40,7 +40,7 @@ def of(name: str) -> Kind:
         parts = ", ".join(f"torchvision/{name}/{part}" for part in parts)
         raise UserError(f"kind: torchvision/{name}: says not which of its parts; known: {parts}")
     if own:
-        takes = {key: value for key, value in takes.items() if key not in own} | {"train": None}
+        takes = {key: value for key, value in takes.items() if key not in own} | dict.fromkeys(("train", "download"))
     elif part:
         raise UserError(f"kind: torchvision/{name}/{part}: {name} has no parts; write torchvision/{name}")
     wanted = [key for key, value in takes.items() if key != "root" and value and _is_needed(value)]

@@ -353,17 +353,18 @@ def test_install_unpacks_whole_files_that_only_the_owner_can_write(files, tmp_pa
 # ------------------------------------------------------------------------------------------- shipped synsets
 
 
+def shares(name):
+    """Of a dataset that has one image of each class."""
+    return concepts.concept_shares(list(SHIPPED[name]), None, SHIPPED[name], range(len(SHIPPED[name])), "table1")
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_synsets_are_wordnets_and_give_every_class_a_concept(name):
-    shares = concepts.concept_shares(list(SHIPPED[name]), None, SHIPPED[name], range(len(SHIPPED[name])), "table1")
-    assert concepts.UNKNOWN not in shares
-    assert sum(shares.values()) == pytest.approx(1)
+    assert concepts.UNKNOWN not in shares(name)
+    assert sum(shares(name).values()) == pytest.approx(1)
 
 
 def test_shipped_synsets_say_what_the_papers_targets_are():
-    def shares(name):
-        return concepts.concept_shares(list(SHIPPED[name]), None, SHIPPED[name], range(len(SHIPPED[name])), "table1")
-
     assert shares("cifar10") == {"vehicle": 0.4, "mammal": 0.3, "bird": 0.1, "dog": 0.1, "animal": 0.1}
     assert set(shares("sop")) <= {"instrumentality", "artifact", "device", "container", "vehicle"}
     assert set(shares("grocery")) == {"others"}  # food

@@ -9,6 +9,7 @@ precedence wins, and a class that is below none of them belongs to "others".
     python -m scripts.concepts_table --tree minivan  # why a class is where it is
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -166,7 +167,7 @@ def concept_shares(
     else:
         given, pairs = set(map(composed, synsets)), zip(classes, wnids or [None] * len(classes), strict=True)
         known = {name: wnid for name, wnid in pairs if wnid or composed(name) in given}
-        mapping = group_classes(known, list(known.values()), synsets, concepts) if known else {}
+        mapping = group_classes(known, list(known.values()), synsets, concepts)
     counts = Counter(mapping.get(classes[y], UNKNOWN) for y in labels)
     return {concept: n / counts.total() for concept, n in counts.most_common()}
 
@@ -185,7 +186,7 @@ def members(
         Rows of ``concept``, ``classes`` (words, separated by "; "), ``example`` (one of them) and ``way`` (the synsets
         from the root to it, by way of the concept's; empty where it has no synset).
     """
-    words, rows = titles(dict.fromkeys(name for own in groups.values() for name in own)), []
+    words, rows = titles(itertools.chain(*groups.values())), []
     heads = dict(named_synsets(concepts)) if isinstance(concepts, list) else {}
     for concept, own in groups.items():
         way: list[str] = []

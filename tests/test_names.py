@@ -1,6 +1,8 @@
 """Names that others chose, of classes, concepts and files: no shell, path or page takes them for more than names."""
 
+import csv
 import os
+import unicodedata
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from PIL import Image
 from hrrl import concepts
 from hrrl.data.loading import open_split
 from hrrl.data.locate import Definition
-from hrrl.data.manifest import prepare, read_manifest
+from hrrl.data.manifest import prepare, read_manifest, relisted
 from hrrl.errors import UserError
 from hrrl.report import write
 from tests.test_reporting import VARIANTS, made
@@ -21,12 +23,14 @@ CLASSES = [
     "<script>alert(1)</script>".replace("/", "∕"),
     "x..",
     "-rf",
+    "'",
+    'a"b,c',
     "ä b",
 ]
 
 
 def folders(root, names) -> None:
-    for i, name in enumerate(names):
+    for i, name in enumerate(unicodedata.normalize("NFD", name) for name in names):  # as macOS writes accents
         for split in ("train", "val"):
             (root / split / name).mkdir(parents=True)
             Image.fromarray(np.full((8, 8, 3), 20 * i, np.uint8)).save(root / split / name / "$(touch pwned).png")
@@ -39,20 +43,26 @@ def dataset(root, **changes):
 def test_class_folders_may_have_any_printable_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folders(tmp_path / "images", CLASSES)
-    prepare(dataset(tmp_path / "images"), "mine").write("manifest")
-    assert sorted(read_manifest("manifest").classes) == sorted(CLASSES)
+    found = prepare(dataset(tmp_path / "images"), "mine")
+    found.write("manifest")
+    again = read_manifest("manifest")
+    assert again.classes == found.classes
+    assert sorted(again.classes) == sorted(CLASSES)
+    assert list(again.paths("train")) == list(found.paths("train"))
+    assert relisted(dataset(tmp_path / "images"), "mine", "manifest") is None
     source = open_split("manifest", str(tmp_path / "images"), "train", 8)
-    assert len(source) == len(CLASSES)
-    (tmp_path / "mine.csv").write_text("class,concept\n" + "".join(f'"{name}",thing\n' for name in CLASSES))
+    assert len(next(source.eval_batches(100))[0]) == len(CLASSES)
+    with open("mine.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("class", "concept"), *((name, "thing") for name in CLASSES)])
     found = concepts.group_classes(source.classes, None, {}, {"csv": "mine.csv"})
     assert set(found.values()) == {"thing"}
     assert sorted(os.listdir()) == ["data", "images", "manifest", "mine.csv"]
 
 
-@pytest.mark.parametrize("name", ["a\nb", "a\x1b[2J", os.fsdecode(b"\xff")])
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[2J", os.fsdecode(b"caf\xe9")])
 def test_a_class_folder_that_no_line_can_show_is_named(tmp_path, name):
     folders(tmp_path, ["a", name])
-    with pytest.raises(UserError, match="rename its folder") as error:
+    with pytest.raises(UserError, match="holds a character that no line can show; rename its folder") as error:
         prepare(dataset(tmp_path), "mine")
     assert str(error.value).isprintable()
 

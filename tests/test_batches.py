@@ -188,7 +188,7 @@ def test_crops_are_of_images_at_their_datasets_resolution_and_of_those_in_arrays
         for image, i in zip(x, order.tolist(), strict=True):
             rng = np.random.default_rng((IMAGE, 4, 1, i))
             [cut] = boxes(rng, 1, side, side, (0.2, 0.8))
-            whole = v2.functional.resize(source.pixels[i], [side, side])
+            whole = v2.functional.resize(source.pixels.read(i), [side, side])
             expected = v2.functional.resized_crop(whole, *cut, [72, 72]).expand(3, -1, -1)
             assert torch.equal(image, expected.flip(2) if rng.random() < 0.5 else expected), i
 
@@ -224,4 +224,4 @@ def test_a_resolution_is_that_of_the_images_before_they_are_enlarged(tmp_path, s
     if size == 28:
         with contextlib.chdir(tmp_path):  # where the others are cached
             again = sources(definition("imagefolder", tmp_path / "tree"), 28)[0]
-        assert torch.equal(everything(again)[1], v2.functional.resize(again.pixels[1], [28, 28]))
+        assert torch.equal(everything(again)[1], v2.functional.resize(again.pixels.read(1), [28, 28]))

@@ -329,10 +329,9 @@ def test_each_process_draws_noise_of_its_own(task, tmp_path):
     for rank in (0, 1):
         with runtime.start(COMPUTE) as here:
             torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+            one = dataclasses.replace(here, rank=rank, world_size=2)
             chosen = training.Variant(Draws(), GroupWeighting(task.counts))
-            run = training.Training(
-                Classifier(smooth()), task, chosen, SCHEDULE, dataclasses.replace(here, rank=rank, world_size=2), 3, "test"
-            )
+            run = training.Training(Classifier(smooth()), task, chosen, SCHEDULE, one, 3, "test")
             run._epoch(run.model, 0, Checkpoint(tmp_path, {"params": "p"}))
     assert drawn[0] != drawn[1]
 

@@ -127,7 +127,12 @@ def _iteratively(
     """The same without a Hessian, which on many features costs more than the products with it."""
     weights = active.astype(np.float32)
     # The Hessian has the active examples' Gram matrix; a like share of everyone's comes close, at no cost.
-    factor, lower = cho_factor(np.eye(len(b)) + 2 * c * weights.mean(dtype=np.float64) * gram)
+    share = 2 * c * weights.mean(dtype=np.float64)
+    try:
+        factor, lower = cho_factor(np.eye(len(b)) + share * gram)
+    except np.linalg.LinAlgError:  # of features that say much the same, float32's rounding may outweigh the identity
+        gram = rows.sum(lambda r: x[r].T.astype(np.float64) @ x[r])
+        factor, lower = cho_factor(np.eye(len(b)) + share * gram)
 
     def hessian(p: np.ndarray) -> np.ndarray:
         p32 = p.astype(np.float32)

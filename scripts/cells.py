@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from stages.common import STOP
+from stages.paths import STOP
 
 from hrrl.common.files import replacing
 from hrrl.errors import UserError

@@ -7,8 +7,7 @@ from collections import Counter
 from pathlib import Path
 from statistics import mean
 
-from stages.common import STOP
-from stages.paths import WORK
+from stages.paths import STOP, WORK
 
 from hrrl.common.files import write_json
 from hrrl.settings import machine

@@ -39,6 +39,7 @@ def use_project_environment() -> None:
 use_project_environment()
 
 from stages import place  # noqa: E402
+from stages.paths import STOP  # noqa: E402
 
 from hrrl import arithmetic  # noqa: E402
 from hrrl.settings import params_file  # noqa: E402
@@ -59,7 +60,6 @@ def use_portable_arithmetic() -> None:
 
 use_portable_arithmetic()
 
-STOP = "stop"  # the file in the folder of logs that ends cells
 WATCH, GRACE = 0.5, 5.0  # seconds between two looks for it, and until the end whatever the cell does
 READ = set()  # dotted keys of params.yaml that this process has read
 

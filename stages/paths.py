@@ -12,6 +12,7 @@ DATA, MODELS, REPORTS = Path("data"), Path("models"), Path("reports")  # of the 
 CONCEPTS = DATA / "concepts"
 STARTS = DATA / "resolved" / "starts.json"  # the weights that variants start from, and where these lie
 PREFLIGHT = DATA / "preflight.json"  # written when all is found that params.yaml names
+STOP = "stop"  # the file in the folder of logs that ends cells
 WORK = Path(".work")  # git-ignored: checkpoints, measured speeds, the course of runs, logs
 
 

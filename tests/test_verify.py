@@ -9,6 +9,11 @@ def test_a_committed_cell_is_made_again_with_the_same_bytes(clone):
     assert "DIFFERS" not in shown
 
 
+def test_another_run_is_not_made_in_the_arithmetic_of_params_yaml(clone):
+    asked = "from scripts import verify; from hrrl import arithmetic; import os; print(arithmetic.PORTABLE.keys() & os.environ)"
+    assert call(clone, "env", "-u", "OMP_NUM_THREADS", "python", "-c", asked) == "set()\n"
+
+
 def test_what_differs_is_named(restored):
     lock = restored / "dvc.lock"
     text = lock.read_text(encoding="utf-8")

@@ -10,7 +10,8 @@ def test_a_committed_cell_is_made_again_with_the_same_bytes(clone):
 
 
 def test_another_run_is_not_made_in_the_arithmetic_of_params_yaml(clone):
-    asked = "import os; from scripts import verify; from hrrl.arithmetic import PORTABLE; print({*PORTABLE} & {*os.environ})"
+    asked = "import os; from scripts import verify; from hrrl.arithmetic import PORTABLE as set_; "
+    asked += "print({*set_} & {*os.environ})"
     assert call(clone, "env", "-u", "OMP_NUM_THREADS", "python", "-c", asked) == "set()\n"
 
 

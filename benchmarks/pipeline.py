@@ -10,6 +10,8 @@ from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
 
+from stages.place import stage_of
+
 ROOT = Path(__file__).resolve().parent.parent
 JOBS = 2
 WORK = ("pretrain", "search-model", "search", "features", "svm", "finetune", "robustness", "theory")  # or scoring
@@ -49,7 +51,7 @@ def overhead(rounds: int, small: bool) -> dict:
         found = json.loads((folder / ".work/logs" / preset / "run.json").read_text(encoding="utf-8"))
     stages = defaultdict(list)
     for cell, seconds in found["commands"].items():
-        stages[cell.partition("@")[0]].append(seconds)
+        stages[stage_of(cell)].append(seconds)
     work = sum(sum(stages[stage]) for stage in WORK)
     cells = {preset: {stage: round(mean(seconds), 2) for stage, seconds in stages.items()}}
     return {"values": {"repro_overhead": [1 - work / (found["jobs"] * found["seconds"])]}, "cells": cells}

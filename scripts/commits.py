@@ -2,9 +2,9 @@
 
 import os
 import subprocess
-import sys
 
 from scripts import ROOT
+from scripts.cells import dvc
 
 SETTING = "core.no_scm"  # of DVC: works without git
 NO_CLONE = "this is no git clone (a ZIP download?)"
@@ -39,9 +39,8 @@ def let_dvc_do_without() -> str:
     """Tells DVC whether there is git, as it would end without; returns what :func:`none_because` does."""
     reason, local = none_because(), ROOT / ".dvc/config.local"
     told = local.exists() and "no_scm" in local.read_text(encoding="utf-8")
-    config = [sys.executable, "-m", "dvc", "config", "--quiet", "--local"]
     if reason == NO_CLONE and not told:
-        subprocess.run([*config, SETTING, "true"], cwd=ROOT, check=True)
+        dvc("config", "--local", SETTING, "true", cwd=ROOT)
     elif told and (ROOT / ".git").exists():
-        subprocess.run([*config, "--unset", SETTING], cwd=ROOT, check=True)
+        dvc("config", "--local", "--unset", SETTING, cwd=ROOT)
     return reason

@@ -6,6 +6,7 @@ from collections import Counter
 from contextlib import suppress
 
 from stages.paths import WORK
+from stages.place import stage_of
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -95,7 +96,7 @@ class View:
         elapsed, running = duration(time.monotonic() - self.began), self._running()
         summary = f"{self._done()} of {len(self.run.status)} cells done, {len(running)} running, {elapsed}"
         table = Table.grid(padding=(0, 2))
-        for stage in dict.fromkeys(cell.partition("@")[0] for cell in self.run.status):
+        for stage in dict.fromkeys(map(stage_of, self.run.status)):
             table.add_row(*self._row(stage))
         rows = [Text(f"{summary}, {self._left()}", "bold"), table]
         for cell in running:
@@ -105,7 +106,7 @@ class View:
 
     def _row(self, stage: str) -> tuple:
         """A stage's name, a bar, and what there is to say of its cells."""
-        cells = {cell: status for cell, status in self.run.status.items() if cell.partition("@")[0] == stage}
+        cells = {cell: status for cell, status in self.run.status.items() if stage_of(cell) == stage}
         count = Counter(WORDS.get(status, status) for status in cells.values())
         over = len(cells) - count["later"] - count["called"] - count["running"]
         words = [f"{count[word]} {word}" for word in dict.fromkeys(WORDS.values()) if count[word]]

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean
 
 from stages.paths import STOP, WORK
+from stages.place import stage_of
 
 from hrrl.common.files import write_json
 from hrrl.settings import machine
@@ -35,8 +36,8 @@ class Costs:
 
     def of(self, cell: str) -> float | None:
         """None where nothing is known."""
-        others = [seconds for other, seconds in self.seconds.items() if stage(other) == stage(cell)]
-        return self.seconds.get(cell, mean(others) if others else self.usual.get(stage(cell)))
+        others = [seconds for other, seconds in self.seconds.items() if stage_of(other) == stage_of(cell)]
+        return self.seconds.get(cell, mean(others) if others else self.usual.get(stage_of(cell)))
 
 
 class Schedule:
@@ -88,12 +89,12 @@ class Schedule:
 
     def ready(self) -> list[str]:
         """The cells of one stage that can run now: what they need is done, and did not fail."""
-        calls = Counter(stage(call.cells[0]) for call in self.calls)
+        calls = Counter(stage_of(call.cells[0]) for call in self.calls)
         full = {name for name, most in self.most.items() if calls[name] >= most}
         busy = {cell for cell, status in self.status.items() if status not in ("done", "kept", "ran")}
         found = [cell for cell, status in self.status.items() if status == "later" and not self.needs[cell] & busy]
-        found = [cell for cell in found if stage(cell) not in full]
-        return [cell for cell in found if stage(cell) == stage(found[0])]
+        found = [cell for cell in found if stage_of(cell) not in full]
+        return [cell for cell in found if stage_of(cell) == stage_of(found[0])]
 
     def batch(self, ready: list[str]) -> list[str]:
         """As many of the cells as one call takes: a fair share, that takes some seconds."""
@@ -153,7 +154,3 @@ class Schedule:
                 self.status[cell] = "later"
                 continue
             self.end(cell, "failed")
-
-
-def stage(cell: str) -> str:
-    return cell.partition("@")[0]

@@ -22,8 +22,8 @@ TABLES = ("svm", "concept_accuracy")
 
 def main(base: str) -> None:
     table = dvc("metrics", "diff", "--md", "--precision", "3", base).strip()
-    changes = table if len(table.splitlines()) > HEADER else "No metric differs."
-    print(f"## Metrics: {base} and here\n\n{changes}\n\n## Report: {params_file.read('params.yaml')['name']}")
+    differ = table if len(table.splitlines()) > HEADER else "No metric differs."
+    print(f"## Metrics: {base} and here\n\n{differ}\n\n## Report: {params_file.read('params.yaml')['name']}")
     for name in TABLES:
         print(f"\n{included(REPORTS / f'tables/{name}.csv')}")
 

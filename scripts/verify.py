@@ -23,6 +23,8 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
+from stages.place import stage_of
+
 from tabulate import tabulate
 
 from hrrl.train.progress import duration
@@ -79,7 +81,7 @@ def verdict(run: committed.Run, outputs: list[committed.Output]) -> int:
 
 
 def at_random(stages: dict[str, dict], number: int) -> list[str]:
-    cells = [cell for cell in stages if cell.partition("@")[0] in AT_RANDOM]
+    cells = [cell for cell in stages if stage_of(cell) in AT_RANDOM]
     return random.SystemRandom().sample(cells, min(number, len(cells)))
 
 

@@ -9,9 +9,6 @@ import time
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: tests, and what they start, run side by side
-os.environ.pop("GIT_DIR", None)  # and the two below: git's own in a hook, whose repository tests would commit to
-os.environ.pop("GIT_WORK_TREE", None)
-os.environ.pop("GIT_INDEX_FILE", None)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # they start hundreds of processes, which would all compile the project
 
 import pytest
@@ -31,8 +28,8 @@ from hrrl.train.evaluation import GroupedData
 from hrrl.train.progress import Callback
 from hrrl.train.recipes import Schedule
 from hrrl.train.runtime import Compute
+from scripts import ROOT  # which forgets a git hook's repository: tests would commit to it
 
-ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 PATIENCE = 1800  # seconds until a command hangs: no machine is so slow
 OUTPUT = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}  # of a process, together

@@ -10,9 +10,9 @@ def test_a_committed_cell_is_made_again_with_the_same_bytes(clone):
 
 
 def test_another_run_is_not_made_in_the_arithmetic_of_params_yaml(clone):
-    asked = "import os; from scripts import verify; from hrrl.arithmetic import PORTABLE as set_; "
-    asked += "print({*set_} & {*os.environ})"
-    assert call(clone, "env", "-u", "OMP_NUM_THREADS", "python", "-c", asked) == "set()\n"
+    set_here = "{*arithmetic.PORTABLE} & {*os.environ}"
+    program = f"import os; from hrrl import arithmetic; from scripts import verify; print({set_here})"
+    assert call(clone, "env", "-u", "OMP_NUM_THREADS", "python", "-c", program) == "set()\n"
 
 
 def test_what_differs_is_named(restored):

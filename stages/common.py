@@ -165,6 +165,7 @@ def begun() -> None:
 
 
 if "DVC_STAGE" in os.environ:
+    os.environ["DVC_STAGE"] = os.environ["DVC_STAGE"].rpartition(":")[2]  # "../dvc.yaml:svm@el-0" from a folder below
     log_apart()
     os.chdir(ROOT)
     place.take(os.environ["DVC_STAGE"], begun, lambda seconds: note(seconds=seconds, status=0))

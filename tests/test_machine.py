@@ -25,6 +25,21 @@ def test_a_stage_has_values_of_its_own(tmp_path):
     assert machine.load(file, "pretrain").time == "24:00:00"
 
 
+def test_a_copy_below_the_clone_takes_the_clones(tmp_path, monkeypatch):
+    """`dvc exp run --queue` copies what git has; a machine.yaml of somebody else, further up, is none."""
+    copy = tmp_path / "hrrl/.dvc/tmp/exps/one"
+    copy.mkdir(parents=True)
+    (tmp_path / "machine.yaml").write_text("of: another program\n", encoding="utf-8")
+    for folder in (copy, tmp_path / "hrrl"):
+        (folder / "machine.example.yaml").touch()
+    monkeypatch.chdir(copy)
+    assert machine.load() == machine.Machine()
+    (tmp_path / "hrrl/machine.yaml").write_text("engine: slurm\n", encoding="utf-8")
+    assert machine.load().engine == "slurm"
+    (copy / "machine.yaml").write_text("jobs: 4\n", encoding="utf-8")
+    assert machine.load() == machine.Machine(jobs=4)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

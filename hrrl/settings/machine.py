@@ -10,7 +10,7 @@ from typing import Any
 from hrrl.errors import UserError
 from hrrl.settings import params_file
 
-FILE = Path("machine.yaml")
+FILE, EXAMPLE = Path("machine.yaml"), "machine.example.yaml"
 JOB = "HRRL_JOB"  # in the environment of a cell that is a job of SLURM: the job's id
 # key -> what it takes: the least and the most of a number, or the form of a text, and its words
 NUMBERS = {"jobs": (1, 1024), "workers": (0, 1024), "cpus": (1, 4096), "node_rank": (0, 10**9)}
@@ -63,15 +63,17 @@ class Machine:
 KEYS = [field.name for field in dataclasses.fields(Machine)]
 
 
-def load(path: Path = FILE, stage: str = "") -> Machine:
+def load(path: Path | None = None, stage: str = "") -> Machine:
     """What the file says, for a stage where one is given, the rest as in :class:`Machine`; without a file, all of it.
 
-    In a job of SLURM, which of the nodes this is and where the first one is, as SLURM says.
+    Without a path, it is the :func:`nearest` one. In a job of SLURM, which of the nodes this is and where the first one
+    is, as SLURM says.
 
     Raises:
         UserError: one line per key that is unknown or takes something else.
     """
-    content = params_file.read(path, like="machine.example.yaml") if path.exists() else {}
+    path = path or nearest()
+    content = params_file.read(path, like=EXAMPLE) if path.exists() else {}
     stages = content.get("stages", {})
     problems = [_problem(str(key), value, KEYS) for key, value in content.items() if key != "stages"]
     if not isinstance(stages, dict) or not all(isinstance(own, dict) for own in stages.values()):
@@ -84,6 +86,15 @@ def load(path: Path = FILE, stage: str = "") -> Machine:
     if problems := [problem for problem in problems if problem]:
         raise UserError(*(f"{path}: {problem}" for problem in problems))
     return dataclasses.replace(Machine(**content), **stages.get(stage, {}), **_in_job())
+
+
+def nearest() -> Path:
+    """The file here, or else of the clone that this folder is below: a notebook's, or a temporary copy of the clone.
+
+    `dvc exp run --queue` and `--temp` leave out of such a copy what git ignores.
+    """
+    above = (folder / FILE for folder in Path.cwd().parents if (folder / EXAMPLE).is_file())
+    return next((path for path in (FILE, *above) if path.exists()), FILE)
 
 
 def _in_job() -> dict[str, Any]:

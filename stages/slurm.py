@@ -35,6 +35,7 @@ PAUSES = (0.5, 10.0)  # seconds between two looks: at first, at most
 FULL_QUEUE = 30.0  # seconds until a job is offered again
 TRIES = 5  # of a job whose node fails
 QUEUED = re.compile("temporarily unable|Socket timed out|Unable to contact|policy", re.IGNORECASE)
+OTHERS = re.compile("SLURM_(?!CONF$)|SQUEUE_")
 TEMPLATE = re.compile(r"\$\{([^}]+)\}")  # of dvc.yaml
 NEVER = re.compile("PartitionConfig|Bad|Invalid|NotAllowed|Part.*Limit")  # reasons to wait that no time mends
 AGAIN = ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL")
@@ -142,15 +143,10 @@ def _submit(name: str, command: list[str], here: machine.Machine, options: list[
     )
     given = {"partition": here.partition, "time": here.time, "mem": here.memory, "cpus-per-task": here.cpus}
     given |= {"account": here.account, "constraint": here.constraint, "job-name": OURS + name, "output": log}
-    given |= {"dependency": "singleton", "signal": f"B:USR2@{LEAD}", "open-mode": "append"}
+    given |= {"dependency": "singleton", "signal": f"B:USR2@{LEAD}", "open-mode": "append", "export": "ALL"}
     words = [f"--{option}={value}" for option, value in given.items() if value is not None]
-    told = ("HRRL_LOGS", "HRRL_RUN", "HRRL_BEGAN")  # of processes here
-    slurm = [name for name in os.environ if name.startswith("SLURM_") and name != "SLURM_CONF"]  # of the head's own job
-    environment = {name: value for name, value in os.environ.items() if name not in (*told, *slurm)}
     said = False
-    while (
-        done := _ask("sbatch", "--parsable", "--requeue", *words, *options, input=script, env=environment)
-    ).returncode:
+    while (done := _ask("sbatch", "--parsable", "--requeue", *words, *options, input=script)).returncode:
         reason = " ".join(done.stderr.replace("sbatch: error: ", "").split())
         if not QUEUED.search(reason) or ("policy" in reason and not _ask("squeue", "-h", "--me").stdout):
             raise UserError(f"{name}: SLURM refuses the job ({reason}); see machine.yaml")
@@ -244,8 +240,11 @@ def _end(cell: str) -> tuple[str, int, int] | None:
 
 
 def _ask(*command: str, **options) -> subprocess.CompletedProcess:
+    """What a command of SLURM says, whatever the user's variables want of squeue, or the head's own job has."""
+    told = ("HRRL_LOGS", "HRRL_RUN", "HRRL_BEGAN")  # of processes here
+    given = {name: value for name, value in os.environ.items() if name not in told and not OTHERS.match(name)}
     try:
-        return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", **options)
+        return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", env=given, **options)
     except FileNotFoundError:
         raise UserError(f"machine.yaml: engine: slurm, and this machine has no {command[0]}") from None
 
@@ -265,8 +264,12 @@ def submit() -> None:
 
 def cancel() -> None:
     """Cancels all jobs of this clone."""
-    lines = _ask("squeue", "--noheader", "--me", "--format=%i %j").stdout.splitlines()
-    if jobs := [job for job, _, name in (line.partition(" ") for line in lines) if name.startswith(OURS)]:
+    if (done := _ask("squeue", "--noheader", "--me", "--format=%i %j")).returncode:
+        raise UserError(
+            f"no job is cancelled, for SLURM does not say which there are ({' '.join(done.stderr.split())})"
+        )
+    lines = (line.partition(" ") for line in done.stdout.splitlines())
+    if jobs := [job for job, _, name in lines if name.startswith(OURS)]:
         _ask("scancel", *jobs)
     print(f"{len(jobs)} jobs cancelled")
 

@@ -139,6 +139,19 @@ def test_a_cell_writes_its_log_and_its_note_whatever_other_launchers_export(proj
     assert json.loads((logs / "pretrain@a-0.json").read_text())["status"] == 0
 
 
+def test_a_gpu_is_taken_from_a_folder_below_and_its_lock_is_everybodys(project):
+    """DVC names the cell by dvc.yaml's place then; many clusters have a umask of 077."""
+    machine(project, gpus=[3])
+    before = os.umask(0o077)
+    try:
+        run = start(project, "pretrain@a-0", DVC_STAGE="../dvc.yaml:pretrain@a-0")
+    finally:
+        os.umask(before)
+    assert run.communicate()[0] == "hello from pretrain@a-0\n"
+    assert ran(project, "pretrain@a-0")[0][0] == "3"
+    assert {path.stat().st_mode & 0o777 for path in (project / "tmp/hrrl-gpus").iterdir()} == {0o644}
+
+
 def test_a_killed_cell_gives_its_gpu_back(project):
     machine(project, gpus=1)
     (project / "in/a.txt").write_text("wait", encoding="utf-8")
@@ -244,6 +257,15 @@ def test_cells_wait_for_two_slots_each_with_a_gpu_of_its_own(project, slurm):
         assert all(earlier[1] <= later[0] for earlier, later in pairwise(own))
 
 
+def test_a_job_is_told_its_cell_whatever_the_user_wants_of_slurms_commands(project, slurm):
+    machine(project, engine="slurm")
+    for _ in range(2):  # the second is not told that the first one's job has it
+        with started(project, "pretrain@a-0", SBATCH_EXPORT="NONE", SQUEUE_STATES="all") as run:
+            out = run.communicate()[0]
+        assert run.returncode == 0, out
+    assert len(ran(project, "pretrain@a-0")) == 2
+
+
 def test_what_goes_wrong_is_a_line(project, slurm):
     def said(cell: str, **settings) -> str:
         machine(project, engine="slurm", **settings)
@@ -261,6 +283,14 @@ def test_what_goes_wrong_is_a_line(project, slurm):
     (project / "in/a.txt").write_text("die", encoding="utf-8")
     assert "without a word" in said("pretrain@a-0")
     assert (project / "out/pretrain@a-0").read_text().count("\n") == 0  # neither is tried again
+    out = subprocess.run(
+        [sys.executable, "-m", "stages.slurm", "cancel"],
+        cwd=project,
+        env=os.environ | {"SLURM_CONF": "/none"},
+        **OUTPUT,
+    )
+    assert (out.returncode, out.stdout.count("\n")) == (1, 1)
+    assert out.stdout.startswith("no job is cancelled")
 
 
 def test_a_cancelled_job_is_a_line_and_one_whose_head_was_killed_is_found(project, slurm):

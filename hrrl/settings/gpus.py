@@ -23,7 +23,7 @@ def here(given: int | list[int] | None) -> list[str]:
     if given is not None:
         return [str(one) for one in (given if isinstance(given, list) else range(given))]
     if VISIBLE in os.environ:
-        return [one for one in os.environ[VISIBLE].split(",") if one]
+        return [one.strip() for one in os.environ[VISIBLE].split(",") if one.strip()]
     if not shutil.which("nvidia-smi"):
         return []
     listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, encoding="utf-8").stdout
@@ -80,7 +80,8 @@ def _lock(path: Path, how: int) -> int | None:
     try:
         file = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
-        file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+        file = os.open(path, os.O_RDONLY | os.O_CREAT)
+        os.fchmod(file, 0o644)  # for others to open, whatever the umask
     try:
         fcntl.flock(file, how)
     except BlockingIOError:

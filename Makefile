@@ -2,6 +2,9 @@
 JOBS ?=                   # cells that run side by side; without it as machine.yaml says, or two
 BASE ?= origin/main       # what a pull request is compared with
 BIN := .venv/bin
+# What the environment calls so is another's (SUSE exports a CPU, modules of clusters a PYTHONPATH).
+$(foreach name,ALL CELLS CPU DATASET N QUALITY RUN SAMPLE SIDE VARIANT,$(eval $(name) :=))
+unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH
 
 .PHONY: repro submit cancel open verify keep experiments compare relist pack test lint smoke comment setup setup-test bench bench-compare chaos fuzz mutants
 
@@ -18,13 +21,16 @@ verify: setup            # makes cells of a committed run again: RUN=photos CELL
 	@$(BIN)/python -m scripts.verify $(RUN) $(if $(CELLS),--cells $(CELLS)) $(if $(N),--number $(N)) $(if $(CPU),--cpu $(CPU))
 
 open:                     # the report of the params.yaml of the moment, in a browser
-	@$(BIN)/python -m webbrowser "file://$(CURDIR)/reports/report.html"
+	@$(BIN)/python -c "import sys, webbrowser; from pathlib import Path; \
+		file = Path('reports/report.html').absolute(); \
+		file.exists() or sys.exit(f'{file} is not there: make repro writes it'); \
+		webbrowser.open(file.as_uri()) or sys.exit(f'no browser is here to show {file}')"
 
 test: setup setup-test
 	@$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 
 lint: .venv/installed
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/python -m mypy
 
 smoke:                   # every stage once, by `make repro`; then what git has is as committed
 	cp presets/smoke.yaml params.yaml
@@ -57,7 +63,7 @@ keep:                     # results/<name>/: of the experiment that just ran, wh
 	@$(BIN)/python -m scripts.keep
 
 experiments:              # dvc exp show, with the params that differ and the scores alone
-	@$(BIN)/dvc exp show --only-changed --drop '^(data|hrrl|stages|models|reports|groupings)' --no-pager
+	@$(BIN)/python -m dvc exp show --only-changed --drop '^(data|hrrl|stages|models|reports|groupings)' --no-pager
 
 relist: setup            # after images or a concepts' CSV changed: lists them anew, then `make repro`
 	@$(BIN)/python -m scripts.relist

@@ -15,6 +15,9 @@ def run(main, *arguments: str) -> None:
     """Calls the main function of a script; what the user can mend is one line."""
     try:
         sys.exit(main(*arguments))
+    except BrokenPipeError:  # `| head` has read enough; Python would say so again as it flushes what is left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (UserError, OSError) as error:
         sys.exit(str(error))
 
@@ -35,6 +38,12 @@ def be_in_this_clone() -> None:
         os.environ.pop(name, None)
 
 
+def be_in_sh() -> None:
+    """Lets DVC call cells by sh: the user's own shell may be nologin, as a service's is, or find another Python."""
+    os.environ["SHELL"] = "/bin/sh"
+
+
 be_somebody()
+be_in_sh()
 be_in_this_clone()
 escape_what_stdout_lacks()

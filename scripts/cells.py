@@ -21,7 +21,8 @@ from hrrl.common.files import replacing
 from hrrl.errors import UserError
 from scripts import ROOT
 
-DVC = str(Path(sys.executable).with_name("dvc"))
+# Its command names the Python that pip installed it by, which a clone that was moved has no more.
+DVC = [sys.executable, "-P", "-m", "dvc"]
 EDGE = re.compile(r'^"([^"]+)"(?: -> "([^"]+)")?;?$', re.MULTILINE)  # of `dvc dag --dot`: a cell, and one that reads it
 LOCKFILE, LOCK = Path("dvc.lock"), Path(".dvc/tmp/lock")
 HELD = 5.0  # seconds that DVC holds its lock at most, while others wait: not while a cell runs
@@ -72,7 +73,7 @@ def dvc(*words: str, **options) -> str:
 
 def _started(*words: str, **options) -> subprocess.Popen:
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([DVC, "--wait-for-lock", *words], **output, **options)
+    return subprocess.Popen([*DVC, "--wait-for-lock", *words], **output, **options)
 
 
 def _answer(process: subprocess.Popen) -> str:
@@ -101,7 +102,7 @@ class Call:
         with open(self.log, "w", encoding="utf-8") as output:
             # In a session of its own: Ctrl-C reaches cells by us, and never DVC while it writes dvc.lock.
             options = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output, "start_new_session": True}
-            self.process = subprocess.Popen([DVC, *words], env=environment, pass_fds=[holds], **options)
+            self.process = subprocess.Popen([*DVC, *words], env=environment, pass_fds=[holds], **options)
 
     def ended(self) -> bool:
         return self.process.poll() is not None

@@ -1,6 +1,7 @@
 """Where a run of the pipeline is: one picture on a terminal, lines of text elsewhere."""
 
 import json
+import sys
 import time
 from collections import Counter
 from contextlib import suppress
@@ -33,7 +34,8 @@ class View:
         self.run, self.began, self.last = run, time.monotonic(), time.monotonic()
         self.console = Console(highlight=False, soft_wrap=True)
         picture = Live(console=self.console, get_renderable=self._render, refresh_per_second=2, transient=False)
-        self.picture = picture if self.console.is_terminal else None
+        # FORCE_COLOR makes a terminal of any log for rich, and on a dumb one it shows the last picture alone.
+        self.picture = picture if self.console.is_interactive and sys.stdout.isatty() else None
 
     def __enter__(self):
         if self.picture:

@@ -16,7 +16,7 @@ from hrrl.concepts import csv_file
 from hrrl.data.manifest import relisted
 from scripts import ROOT, cells, run
 
-DVC = [cells.DVC, "repro", "--quiet"]
+DVC = [*cells.DVC, "repro", "--quiet"]
 
 
 def main() -> None:

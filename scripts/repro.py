@@ -5,23 +5,21 @@ Does what `dvc repro --keep-going` does, with independent cells side by side. Wh
 """
 
 import argparse
-import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 from stages import place, slurm
 from stages.common import read_params
 from stages.paths import REPORTS, remove_unnamed
 
-from hrrl.common.files import write_json
+from hrrl.common.files import locked, write_json
 from hrrl.errors import UserError
 from hrrl.settings import machine
-from scripts import ROOT, cells, commits, committed, plots_page, relist, summary
+from scripts import ROOT, cells, commits, committed, plots_page, relist, run, summary
 from scripts.schedule import Schedule
 
 LINES = 15  # of the log of a cell that failed
@@ -40,11 +38,11 @@ def main() -> int:
     if reason := commits.let_dvc_do_without():
         print(f"note: {reason}; the run goes on, and is compared with none")
     try:
-        with alone(Path(".work/repro.lock")) as holds:
+        with locked(Path(".work/repro.lock"), lambda: print("Waiting for another `make repro` here.")) as holds:
             here = place.settings()
             if words := cells.locked():
                 print(words)
-            return run(arguments.jobs or here.jobs, holds)
+            return update(arguments.jobs or here.jobs, holds)
     except KeyboardInterrupt:
         print("Stopped. `make repro` goes on from here: cells that are done stay done,")
         print("and a training run starts at its last finished epoch.")
@@ -64,20 +62,7 @@ def number(text: str) -> int:
     raise argparse.ArgumentTypeError(f"takes a whole number from {least} to {most}, got {text!r}")
 
 
-@contextmanager
-def alone(path: Path):
-    """Holds a lock of this clone, after another `make repro` that holds it, and what that has left running."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("Waiting for another `make repro` here.")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield file.fileno()
-
-
-def run(jobs: int, holds: int) -> int:
+def update(jobs: int, holds: int) -> int:
     """Brings everything up to date and says so; returns the exit status."""
     began = time.monotonic()
     plots_page.main()
@@ -149,4 +134,4 @@ def show_failure(cell: str, log: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -29,7 +29,7 @@ from tabulate import tabulate
 
 from hrrl.train.progress import duration
 from hrrl.transfer import search
-from scripts import ROOT, cells, committed
+from scripts import ROOT, cells, committed, run
 
 AT_RANDOM = {"search-model", "pretrain", "features", "svm", "finetune", "robustness"}  # the stages that compute most
 LINES = 15  # of the output of a cell that fails
@@ -150,4 +150,4 @@ def choices(spec: dict, stages: dict[str, dict]) -> Iterator[dict]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

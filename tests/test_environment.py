@@ -3,16 +3,19 @@
 import ast
 import hashlib
 import os
+import pty
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from test_reporting import figures, made
 
 from hrrl.concepts import ilsvrc12_wnids
+from scripts.overview import View
 
 ROOT = Path(__file__).parent.parent
 ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
@@ -258,3 +261,88 @@ def test_what_git_can_tell(case, tmp_path):
         assert bool(said) == (case in expected)
         assert (tmp_path / ".dvc/config.local").exists() == (case == "zip")
     python("-m", "dvc", "status", folder=tmp_path, **environment)
+
+
+def test_make_passes_on_what_its_command_line_says_alone(tmp_path):
+    """SUSE exports a CPU; modules of clusters, and ROS, a PYTHONPATH with another Python's packages."""
+    (tmp_path / "python").write_text('#!/bin/sh\necho "$@ <$PYTHONPATH$PYTHONSAFEPATH$PYTHONHOME>"\n', "utf-8")
+    (tmp_path / "python").chmod(0o755)
+    given = {"CPU": "x86_64", "N": "7", "RUN": "tests", "PYTHONPATH": "/x", "PYTHONSAFEPATH": "1", "PYTHONHOME": "/x"}
+    for said, expected in ((["CPU=Haswell"], " --cpu Haswell"), ([], "")):
+        command = ["make", "--silent", "--old-file=setup", "verify", f"BIN={tmp_path}", *said]
+        done = subprocess.run(command, cwd=ROOT, env=os.environ | given, capture_output=True, encoding="utf-8")
+        assert done.stdout == f"-m scripts.verify{expected} <>\n", done.stderr
+
+
+def test_dvc_runs_in_a_clone_that_was_moved_for_a_user_without_a_shell(tmp_path):
+    """Pip's command names the old folder's Python; a service's user has nologin, which ends whatever it is to run."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / ".venv"], check=True)
+    packages = next(tmp_path.glob(".venv/lib/python*/site-packages")) / "theirs.pth"
+    packages.write_text("\n".join(path for path in sys.path if path.endswith("-packages")), "utf-8")
+    (tmp_path / "dvc.yaml").write_text("stages: {one: {cmd: echo made > out, outs: [out]}}\n", "utf-8")
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\nno_scm = true\n", "utf-8")
+    program = "from scripts import cells; cells.dvc('repro')"
+    given = os.environ | {"PYTHONPATH": str(ROOT), "SHELL": "/bin/false"}
+    command = [tmp_path / ".venv/bin/python", "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "out").read_text("utf-8") == "made\n"
+
+
+@pytest.mark.parametrize(
+    ("variables", "terminal", "picture"),
+    [({"FORCE_COLOR": "1"}, False, False), ({"TERM": "dumb"}, True, False), ({"TERM": "xterm"}, True, True)],
+)
+def test_the_picture_is_for_terminals_that_can_show_it(variables, terminal, picture, monkeypatch):
+    """In a log of CI, which asks for colours, it would be two pages of codes a second; in Emacs nothing to the end."""
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    ends = pty.openpty()
+    with open(ends[1], "w", encoding="utf-8") as end, open(ends[0], "rb"):
+        if terminal:
+            monkeypatch.setattr(sys, "stdout", end)
+        assert (View(SimpleNamespace(status={})).picture is not None) == picture
+
+
+# Lets flock fail as Lustre does where it is mounted without locks, by a filter of system calls.
+WITHOUT_LOCKS = """
+import ctypes, errno, fcntl, os, struct, sys
+code = [(0x20, 0, 0, 0), (0x15, 0, 1, 73), (6, 0, 0, 0x50000 | errno.ENOSYS), (6, 0, 0, 0x7FFF0000)]
+rules = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in code))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code), ctypes.addressof(rules)))
+libc = ctypes.CDLL(None)
+if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, program, 0, 0):
+    sys.exit("no filter")
+try:
+    fcntl.flock(1, fcntl.LOCK_SH)
+except OSError as error:
+    assert error.errno == errno.ENOSYS
+else:
+    sys.exit("no effect")
+from pathlib import Path
+from hrrl.common.files import locked
+with locked(Path("locks/one")) as number:
+    print("held", os.fstat(number).st_size)
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of system calls are x86-64's")
+def test_work_goes_on_where_the_file_system_has_no_locks(tmp_path):
+    assert python("-c", WITHOUT_LOCKS, folder=tmp_path) == "held 0\n"
+
+
+def test_what_the_system_refuses_is_a_line(tmp_path):
+    """Nothing can be written; what is printed has no reader, as after `| head`."""
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
+    (tmp_path / ".work").touch()
+    who = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    for words in (["init"], ["commit", "--allow-empty", "--message=one"]):
+        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)
+    said = python("-m", "scripts.repro", folder=tmp_path, ok=False, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    assert re.fullmatch(r"\[Errno \d+\] [\w ]+: '.work'\n", said)
+    program = "from scripts import run; run(lambda: print(*range(100000)))"
+    command = ["sh", "-c", f'{{ "{sys.executable}" -c "{program}"; echo $? >&2; }} | true']
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
+    assert done.stderr == "1\n"

@@ -1,14 +1,17 @@
 """Files that are there whole or not at all, whatever happens while they are written."""
 
+import errno
 import fcntl
 import glob
 import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}  # of file systems like Lustre, mounted so
 
 
 @contextmanager
@@ -42,12 +45,22 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds a lock that other processes on this machine wait for; it goes with the process."""
+def locked(path: Path, waits: Callable[[], None] = lambda: None) -> Iterator[int]:
+    """Holds a lock that other processes on this machine wait for; it goes with the process. None, where there are none.
+
+    Yields the number of its open file: it is held as long as a process has it. ``waits`` is told that another holds it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waits()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+        yield file.fileno()
 
 
 def write_json(path: Path, content: object) -> None:

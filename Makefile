@@ -4,7 +4,7 @@ BASE ?= origin/main       # what a pull request is compared with
 BIN := .venv/bin
 # What the environment calls so is another's (SUSE exports a CPU, modules of clusters a PYTHONPATH).
 $(foreach name,ALL CELLS CPU DATASET N QUALITY RUN SAMPLE SIDE VARIANT,$(eval $(name) :=))
-unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH
+unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONWARNINGS
 
 .PHONY: repro submit cancel open verify keep experiments compare relist pack test lint smoke comment setup setup-test bench bench-compare chaos fuzz mutants
 

@@ -45,6 +45,22 @@ def shape(stage: str, params: dict) -> tuple[int, int]:
     return nodes, processes * (cuda and stage in NETWORKS)
 
 
+def refuse_links() -> None:
+    """Before a cell computes what DVC then will not take: with git, it takes no output behind a link.
+
+    Raises:
+        UserError: a folder of outputs, of any stage, is one.
+    """
+    stages = YAML(typ="safe").load(Path("dvc.yaml"))["stages"].values()
+    outs = [str(*out) if isinstance(out, dict) else out for stage in stages for out in stage.get("outs", [])]
+    links = sorted({str(folder) for out in outs for folder in Path(out).parents if folder.is_symlink()})
+    if links and any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
+        raise UserError(
+            f"{links[0]}: is a link, and DVC takes no outputs behind one; make it a folder. For another disk: "
+            "dvc cache dir --local FOLDER, then dvc config --local cache.type symlink"
+        )
+
+
 def take(cell: str, begun: Callable[[], None], ended: Callable[[float], None]) -> None:
     """Returns when this process is where the cell runs; ends it when a job of SLURM has run the cell.
 
@@ -53,9 +69,12 @@ def take(cell: str, begun: Callable[[], None], ended: Callable[[float], None]) -
     stage = stage_of(cell)
     if machine.JOB in os.environ:
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # until hrrl.train.runtime listens
-    if machine.JOB in os.environ or PLACED in os.environ or stage == "resolve":
+    if machine.JOB in os.environ or PLACED in os.environ:
         return begun()
     try:
+        refuse_links()
+        if stage == "resolve":
+            return begun()
         here, params = settings(stage), params_file.read("params.yaml")
         nodes, count = shape(stage, params)
         if here.engine == "slurm" and stage not in QUICK:

@@ -265,9 +265,12 @@ def test_what_git_can_tell(case, tmp_path):
 
 def test_make_passes_on_what_its_command_line_says_alone(tmp_path):
     """SUSE exports a CPU; modules of clusters, and ROS, a PYTHONPATH with another Python's packages."""
-    (tmp_path / "python").write_text('#!/bin/sh\necho "$@ <$PYTHONPATH$PYTHONSAFEPATH$PYTHONHOME>"\n', "utf-8")
+    (tmp_path / "python").write_text(
+        '#!/bin/sh\necho "$@ <$PYTHONPATH$PYTHONSAFEPATH$PYTHONHOME$PYTHONWARNINGS>"\n', "utf-8"
+    )
     (tmp_path / "python").chmod(0o755)
     given = {"CPU": "x86_64", "N": "7", "RUN": "tests", "PYTHONPATH": "/x", "PYTHONSAFEPATH": "1", "PYTHONHOME": "/x"}
+    given["PYTHONWARNINGS"] = "error"  # which ends DVC at what its libraries warn of
     for said, expected in ((["CPU=Haswell"], " --cpu Haswell"), ([], "")):
         command = ["make", "--silent", "--old-file=setup", "verify", f"BIN={tmp_path}", *said]
         done = subprocess.run(command, cwd=ROOT, env=os.environ | given, capture_output=True, encoding="utf-8")

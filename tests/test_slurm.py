@@ -152,6 +152,18 @@ def test_a_gpu_is_taken_from_a_folder_below_and_its_lock_is_everybodys(project):
     assert {path.stat().st_mode & 0o777 for path in (project / "tmp/hrrl-gpus").iterdir()} == {0o644}
 
 
+def test_a_link_in_the_place_of_a_folder_of_outputs_is_refused_before_a_cell_computes(project):
+    """By DVC, with git, only afterwards."""
+    (project / "big").mkdir()
+    (project / "out").symlink_to("big")
+    for repository, said in ((False, "hello from"), (True, "out: is a link, and DVC takes no outputs behind one")):
+        if repository:
+            (project / ".git").mkdir()
+        with started(project, "pretrain@a-0") as run:
+            assert run.communicate()[0].startswith(said)
+    assert len(ran(project, "pretrain@a-0")) == 1
+
+
 def test_a_killed_cell_gives_its_gpu_back(project):
     machine(project, gpus=1)
     (project / "in/a.txt").write_text("wait", encoding="utf-8")

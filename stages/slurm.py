@@ -277,5 +277,5 @@ def cancel() -> None:
 if __name__ == "__main__":
     try:
         {"submit": submit, "cancel": cancel}[sys.argv[1]]()
-    except UserError as error:
+    except (UserError, OSError) as error:
         sys.exit(str(error))

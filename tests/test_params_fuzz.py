@@ -238,6 +238,7 @@ def refused(content, folder, key: str = "") -> None:
         (b'name: "a\\x00"', r"the text in line 1 holds '\\x00'"),
         (b"name: a\nname: b", 'duplicate key "name" .* in line 2'),
         (b"a: 1\n---\nb: 2", "another document"),
+        ("b: 1\nname:\u00a0a\nc: 1".encode(), "line 2 has a space that is none to YAML"),
         (b"", "holds no keys"),
         (b"- 1", "holds no keys"),
         (b"a: &a [*a]", "contains itself"),
@@ -258,7 +259,7 @@ def refused(content, folder, key: str = "") -> None:
             "more than 100,000 values",
         ),
     ],
-    ids=range(17),
+    ids=range(18),
 )
 def test_a_file_that_holds_no_params(tmp_path, content, message):
     path = tmp_path / "params.yaml"

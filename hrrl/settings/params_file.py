@@ -43,13 +43,20 @@ def read(path: str | Path, like: str = "one of presets/*.yaml") -> dict[str, Any
         raise UserError(f"{path}: the character {chr(error.character)!r} in line {line} is none of a text") from None
     except MarkedYAMLError as error:
         where = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise UserError(f"{path}: not YAML, {cut(error.problem or 'unreadable')} in line {where}") from None
+        problem = f"{cut(error.problem or 'unreadable')} in line {where}"
+        raise UserError(f"{path}: not YAML, {problem}{_odd_space(text)}") from None
     except RecursionError:
         raise _too_deep(path) from None
     except (YAMLError, ValueError, LookupError) as error:  # the latter two: a date or number that is none
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path}: not YAML, {cut(str(error))}") from None
+
+
+def _odd_space(text: str) -> str:
+    """Says where a space is that YAML takes for a letter, as web pages have; nobody sees it."""
+    spaces = [i for i, c in enumerate(text) if c != " " and unicodedata.category(c) == "Zs"]
+    return f"; line {text.count(chr(10), 0, spaces[0]) + 1} has a space that is none to YAML" if spaces else ""
 
 
 def _composed(value: Any) -> Any:

@@ -8,12 +8,11 @@ params file that is given, or those that claims.json names. What runs.csv lacks 
 import argparse
 import json
 import re
-import shutil
 import tempfile
 from pathlib import Path
 
 from hrrl import report
-from hrrl.common.files import write_json
+from hrrl.common.files import replacing, write_json
 from hrrl.report.claims import HOLDS
 from hrrl.report.recorded import recorded
 from hrrl.settings import schema
@@ -51,17 +50,25 @@ def decide(folder: Path, source: schema.Params | None) -> None:
     for name in TABLES:
         (folder / f"tables/{name}.csv").unlink(missing_ok=True)
     made = {name: tables[name] for name in TABLES if name in tables}
-    report.write_frames(made | {"runs": values}, folder / "tables")
     _update_metrics(folder, report.metrics(results, rows))
     with tempfile.TemporaryDirectory() as new:
         report.figures(results, rows, report.plots(results), new)
         for figure in folder.glob("figures/claims.svg"):
-            shutil.copy(Path(new, figure.name), figure)
+            _put(Path(new, figure.name).read_bytes(), figure)
+        report.write_frames(made | {"runs": values}, new)
+        for name in (*made, "runs"):
+            _put(Path(new, f"{name}.csv").read_bytes(), folder / f"tables/{name}.csv")
         for page in folder.glob("report.html"):
-            page.write_text(_patched(_text(page), report.page(results, rows, tables, new)), encoding="utf-8")
+            _put(_patched(_text(page), report.page(results, rows, tables, new)).encode(), page)
     for row in rows:
         if row["primary"]:
             print(f"{row['claim']:<20} {row['verdict']:<10} {report.difference(row)}")
+
+
+def _put(content: bytes, file: Path) -> None:
+    """Writes a file that may be a link: behind it is DVC's cache, which stays as it is."""
+    with replacing(file) as new:
+        new.write_bytes(content)
 
 
 def _update_metrics(folder: Path, found: dict) -> None:

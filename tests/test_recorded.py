@@ -71,6 +71,21 @@ def test_a_page_shows_the_new_verdicts_and_keeps_the_rest(folder):
     assert new[new.index('id="svm"') :] == old[old.index('id="svm"') :]
 
 
+def test_what_links_lead_to_stays_as_it_is(folder):
+    """DVC's cache, where `cache.type` is symlink or hardlink."""
+    cache = folder.with_name("cache")
+    shutil.copytree(folder, cache)
+    kept = {file.relative_to(cache): file.read_bytes() for file in cache.rglob("*.*")}
+    for file in kept:
+        (folder / file).unlink()
+        (folder / file).hardlink_to(cache / file)
+    (folder / "report.html").unlink()
+    (folder / "report.html").symlink_to(cache / "report.html")
+    command.main([str(folder)])
+    assert {file: (cache / file).read_bytes() for file in kept} == kept
+    assert (folder / "report.html").read_bytes() != kept[Path("report.html")]
+
+
 def test_what_was_not_measured_is_left_out_and_named(folder, capsys):
     command.decide(folder, load(ROOT / "presets/photos.yaml"))
     assert "not measured, or not recorded: el_images" in capsys.readouterr().out

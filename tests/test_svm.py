@@ -70,6 +70,7 @@ def test_both_solvers_give_one_score(parts):
         liblinear = evaluate(parts, max_iter=10_000)
     assert (newton.choice.C, newton.choice.edge) == (liblinear.choice.C, liblinear.choice.edge)
     assert newton.accuracy == pytest.approx(liblinear.accuracy, abs=0.1)
+    assert newton.choice.iterations != liblinear.choice.iterations
     assert newton.choice.validation == pytest.approx(liblinear.choice.validation, abs=0.3)  # three of 1,000 images
 
 
@@ -180,6 +181,7 @@ def test_newton_stops_where_rounding_ends_its_progress(parts):
         assert steps < 1_000
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("newton", [True, False])
 def test_convergence_is_reported(parts, newton):
     with fast.switched(newton):

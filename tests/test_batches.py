@@ -1,6 +1,7 @@
 """Batches and their augmentation against loops over single images, with the same random numbers."""
 
 import contextlib
+import time
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def opened(folder, pixels, **settings):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    return opened(tmp_path_factory.mktemp("small"), 24)
+    return opened(tmp_path_factory.mktemp("small"), 64)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +137,7 @@ def bounds(m: int, world: int, rank: int) -> range:
 def test_small_images_come_in_batches_of_the_epochs_order(small, augment, world, rank):
     """21 images in batches of 8: two, and five images are left out. Each batch is augmented by numbers of its own."""
     source, images = small, everything(small)
-    assert torch.equal(images[4], v2.functional.resize(source.pixels.read(4), [24, 24]))
+    assert torch.equal(images[4], v2.functional.resize(source.pixels.read(4), [64, 64]))
     for seed, epoch in ((3, 0), (3, 2), (5, 0)):
         order = np.random.default_rng((ORDER, seed, epoch)).permutation(21)
         found = list(source.train_batches(8, augment, seed, epoch, rank, world))
@@ -193,13 +194,23 @@ def test_crops_are_of_images_at_their_datasets_resolution_and_of_those_in_arrays
             assert torch.equal(image, expected.flip(2) if rng.random() < 0.5 else expected), i
 
 
-@pytest.mark.parametrize("size", [(90, 120), (130, 75), (80, 80)])
-def test_evaluation_of_large_images_takes_the_centre(tmp_path, size):
-    """The short side is 256/224 of the network's, as torchvision does it."""
-    source = opened(tmp_path, 72, train=1, size=size)
-    expected = v2.Compose([v2.Resize(round(72 * 256 / 224)), v2.CenterCrop(72)])
+@pytest.mark.parametrize(("size", "pixels"), [((90, 124), 68), ((130, 75), 68), ((80, 80), 65)])
+def test_evaluation_of_large_images_takes_the_centre(tmp_path, size, pixels):
+    """The short side is 256/224 of the network's, as torchvision does it, which rounds to the nearest."""
+    source = opened(tmp_path, pixels, train=1, size=size)
+    expected = v2.Compose([v2.Resize(round(pixels * 256 / 224)), v2.CenterCrop(pixels)])
     for i, image in enumerate(everything(source)):
         assert torch.equal(image, expected(source.pixels.read(i)))
+
+
+def test_no_image_is_written_over_before_it_was_read(tmp_path):
+    """Of more images than fit in the memory that is shared with who decodes them, however slow the reader."""
+    source = sources(definition("digits", train="train[:12]", test="test[:1]"), 65, folder=tmp_path / "digits")[0]
+    batches, expected = source.eval_batches(1), v2.Compose([v2.Resize(74), v2.CenterCrop(65)])
+    first = next(batches)[0]
+    time.sleep(0.2)
+    for i, image in enumerate(torch.cat([first, *(x for x, _ in batches)])):
+        assert torch.equal(image, expected(source.pixels.read(i)).expand(3, -1, -1)), i
 
 
 def test_a_line_of_pixels_is_cut_to_its_middle(tmp_path):
@@ -223,5 +234,6 @@ def test_a_resolution_is_that_of_the_images_before_they_are_enlarged(tmp_path, s
             assert torch.equal(image, v2.Compose([v2.Resize(82), v2.CenterCrop(72)])(low))
     if size == 28:
         with contextlib.chdir(tmp_path):  # where the others are cached
-            again = sources(definition("imagefolder", tmp_path / "tree"), 28)[0]
+            again, larger = (sources(definition("imagefolder", tmp_path / "tree"), side)[0] for side in (28, 30))
+        assert everything(larger).shape[2:] == (30, 30)
         assert torch.equal(everything(again)[1], v2.functional.resize(again.pixels.read(1), [28, 28]))

@@ -459,7 +459,8 @@ def test_evaluation_sees_every_image_once_in_order(tmp_path, size, world):
 
 @pytest.mark.parametrize("size", [32, 72])
 def test_evaluation_sees_the_rows_that_are_asked_for(tmp_path, size):
-    source, _ = sources(definition("imagefolder", write_tree(tmp_path)), size)
+    (write_tree(tmp_path) / "train").rename(tmp_path / "learn")  # a split has any name
+    source, _ = sources(definition("imagefolder", tmp_path, train="learn"), size)
     rows = np.array([3, 0, 19, 7])
     x, y = (torch.cat(part) for part in zip(*source.eval_batches(3, rows=rows), strict=True))
     assert torch.equal(y, source.labels[rows])
@@ -477,6 +478,9 @@ def test_a_file_that_breaks_after_it_was_listed_is_named(tmp_path, workers):
     with pytest.raises(UserError, match=rf"^{path}: has \d+ bytes, the manifest says \d+") as error:
         list(source.train_batches(7, RESIZED, 0, 0))
     assert "\n" not in str(error.value)
+    path.unlink()
+    with pytest.raises(UserError, match=rf"^{path}: No such file"):
+        list(source.eval_batches(7))
 
 
 def test_array_files_that_changed_are_named(tmp_path):

@@ -57,11 +57,14 @@ def test_rates_follow_their_formula():
     assert stepped[5:9] + stepped[10:14] + stepped[15:] == pytest.approx([0.1] * 4 + [0.01] * 4 + [0.001] * 5)
 
 
-def test_adamw_decays_neither_biases_nor_norms():
+def test_adamw_decays_neither_biases_nor_norms(task):
     groups = recipes.optimizer(network(), schedule(optimizer="adamw")).param_groups
     assert isinstance(recipes.optimizer(network(), schedule(optimizer="adamw")), torch.optim.AdamW)
     decay = {group["weight_decay"]: {parameter.ndim for parameter in group["params"]} for group in groups}
     assert decay == {0.0: {1}, SCHEDULE.weight_decay: {2, 4}}
+    with runtime.start(replace(COMPUTE, precision="float16")) as here:
+        run = training.Training(network(), task, method(task), schedule(optimizer="adamw"), here, 0, "t")
+    assert not run.optimizer.state  # SGD's momentum is none of its own
 
 
 def test_the_average_of_the_weights_is_a_plain_loops_and_takes_their_place(task, tmp_path):

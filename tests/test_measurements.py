@@ -55,6 +55,7 @@ from hrrl.methods import theory as theorem
 from hrrl.methods.concept.hrrl import ConceptDistribution
 from hrrl.settings import schema as schema
 from hrrl.train import models, weights
+from hrrl.train.checkpoint import Checkpoint
 
 MADE = "HRRL_TESTS_MADE"  # environment variable: where to keep what all stages made, and the stage to run again then
 SEED, TUNING = 3, 7
@@ -317,7 +318,8 @@ def test_pretraining_is_algorithm_1_from_the_seeds_weights(variant):
         np.testing.assert_allclose(trace["q"], expected, atol=1e-3)
     description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     assert (description["seed"], description["classes"]) == (SEED, [str(digit) for digit in range(10)])
-    assert (description["image_size"], list(description["variant"])) == (8, [variant])
+    assert (description["image_size"], description["variant"]) == (8, {variant: variants.variant_spec(variant)})
+    assert (description["benchmark"], description["pretrain"]["epochs"]) == ("digits", 4)
 
 
 def test_training_starts_from_given_weights(tmp_path, capsys):
@@ -331,6 +333,33 @@ def test_training_starts_from_given_weights(tmp_path, capsys):
     same = [load_file(model / "model.safetensors") for model in (folder, tmp_path / "started")]
     assert all(torch.equal(same[0][name], same[1][name]) for name in same[0].keys() | same[1].keys())
     assert "10 of 10 classes keep their row of the head" in capsys.readouterr().out
+
+
+def test_the_average_of_the_weights_is_what_is_saved_and_measured(tmp_path):
+    params, spec = read_params(), {"example": None, "concept": None}
+    settings, _ = variants.training(params, "erm")
+    settings = type(settings)(settings | {"epochs": 1, "ema": 0.9})
+    pretrain.train(params, "averaged", SEED, spec, (settings, None), tmp_path / "averaged")
+    found = reference.measured(model_in(tmp_path / "averaged"), *reference.digits("test", 6), CONCEPTS, NAMES)
+    assert found["val_loss"] == pytest.approx(pd.read_csv(tmp_path / "averaged/history.csv").val_loss.item(), rel=1e-3)
+    averaged = type(params)(params | {"finetune": params.finetune | {"ema": 0.9}})
+    with start(averaged) as here:
+        rows, hits = finetune.curve(averaged, here, "erm", SEED, "odd", Checkpoint(tmp_path / "tuned", {}))
+    assert 100 * (1 - hits.mean()) == pytest.approx(rows[-1]["test_error"])
+
+
+def test_fine_tuning_goes_on_from_nothing_but_its_own_inputs():
+    def key(seed=SEED) -> dict:
+        return finetune.checkpoint(read_params(), "erm", seed, "odd").key
+
+    before, model = key(), paths.model_folder("erm", SEED)
+    assert key("4")["params"] != before["params"]
+    for file in (paths.dataset_folder("odd") / "manifest.csv", model / "model.safetensors", model / "model.json"):
+        content = file.read_bytes()
+        file.write_bytes(content + b" ")
+        assert key()["data"] != before["data"]
+        file.write_bytes(content)
+    assert key() == before
 
 
 def test_runs_that_are_finished_leave_no_checkpoint():
@@ -447,6 +476,7 @@ def test_robustness_is_accuracy_on_moved_images_and_of_concepts(variant):
     assert found["concepts"] != pytest.approx({name: rows[-1][f"accuracy_{name}"] for name in NAMES})
     with np.load(paths.measured("robustness", variant, SEED, ".npz")) as kept:
         assert kept["concepts"].tolist() == [CONCEPTS[label] for label in y.tolist()]
+        assert kept["concepts"].dtype == np.int32
         for step, row in zip(STEPS, rows, strict=True):
             right = np.unpackbits(kept[f"{step:g}"], count=len(y))
             assert 100 * right.mean() == pytest.approx(row["val_accuracy"])
@@ -496,6 +526,9 @@ def test_scores_are_scikit_learns(variant, target):
         assert row["edge"] == (row["C"] in (GRID[0], GRID[-1]))
         assert list(row["validation"].values()) == pytest.approx(accuracies)
         assert row["validation_accuracy"] == pytest.approx(max(accuracies))
+        folds = StratifiedKFold(3, shuffle=True, random_state=i).split(x[rows], y[rows])
+        fits = [pipeline(GRID[-1]).fit(x[rows[some]], y[rows[some]])[-1] for some, _ in folds]
+        assert row["iterations"][f"{GRID[-1]:g}"] == sum(fit.n_iter_ for fit in fits)  # of liblinear: fast is off
         right.append(pipeline(row["C"]).fit(x[rows], y[rows]).predict(test_x) == test_y)
         assert row["accuracy"] == pytest.approx(100 * right[-1].mean())
         assert (row["n_train"], row["n_test"]) == (len(rows), len(test_y))
@@ -659,15 +692,16 @@ def test_mu_is_of_the_first_batches_and_of_the_longest_of_several_seeds():
     q = np.tile([0.6, 0.4], (5, 1))
     rising = np.arange(1, 6)[:, None] * [3.0, 4.0]  # norms of 5, 10, ...
     runs = [
-        ("v", seed, ConceptDistribution([6, 4], 0.5, 2.0, 4), rising * scale, q) for seed, scale in ((0, 1), (1, 0.5))
+        ("v", seed, ConceptDistribution([6, 4], 0.5, 2.0, 2), rising * scale, q) for seed, scale in ((0, 1), (1, 0.5))
     ]
     for order in (runs, runs[::-1]):
         [row] = theory.suggestions(params, order).to_dict("records")
         assert (row["mu"], row["mu_run"], row["batches"]) == (pytest.approx(15), pytest.approx(25), 3)
         assert row["suggested_s"] == theorem.best_s(15, 0.5)
-    few = [("v", 0, ConceptDistribution([6, 4], 0.5, 2.0, 1), rising[:2], q[:2])]
+        assert row["implied_mu"] == pytest.approx(2.0 * 0.5 * np.sqrt(2 * 2 / np.log(2)))
+    few = [("v", 0, ConceptDistribution([6, 4], 0.5, 2.0, 1), rising[:2] / 100, q[:2])]
     [row] = theory.suggestions(params, few).to_dict("records")
-    assert (row["mu"], row["batches"]) == (pytest.approx(10), 2)
+    assert (row["mu"], row["mu_run"], row["batches"]) == (pytest.approx(0.1), pytest.approx(0.1), 2)
     assert np.isnan(row["implied_mu"])  # Theorem 3 has none for s = 1
 
 
@@ -696,6 +730,15 @@ def test_regret_along_the_run_is_that_of_its_records():
             assert bound == pytest.approx((mu**2 * (np.log(T) + 1 - gain) + (c - 1) * 0.5 * slow) / T)
 
 
+@pytest.mark.parametrize(("c", "s", "beside"), [(1.0, 4, set()), (2.0, 0, set()), (2.0, 1, {(1.0, 0)})])
+def test_a_slow_start_alone_has_the_course_without_one_beside_it(c, s, beside):
+    """At sixty steps of a long run, evenly by their logarithm."""
+    recorded = np.tile([3.0, 4.0], (300, 1)), np.tile([0.6, 0.4], (300, 1))
+    rows = list(theory.regret([("v", 0, ConceptDistribution([6, 4], 0.5, c, s), *recorded)]))
+    assert {row[2:4] for row in rows} == {(c, s)} | beside
+    assert [row[4] for row in rows if row[2] == c] == sorted({int(300 ** (i / 59) + 1e-9) for i in range(60)})
+
+
 def test_curves_are_h_of_the_papers_and_the_measured_mu():
     table, maxima = theory_table("curves"), theory_table("maxima")
     mu = theory_table("suggestions").mu.item()
@@ -703,7 +746,7 @@ def test_curves_are_h_of_the_papers_and_the_measured_mu():
     h = table.mu * np.sqrt(np.log(table.s) / (2 * table.lam)) - np.sqrt(table.s * table.lam)
     np.testing.assert_allclose(table.h, h)
     assert table.variant.isna().tolist() == (table.mu != mu).tolist()
-    assert (table.s.min(), table.s.max()) == (2, 200)
+    assert table.s[table.mu == 50].tolist() == sorted({int(2 * 100 ** (i / 299) + 1e-9) for i in range(300)})
     s = np.arange(2, 200_000)
     for row in maxima.itertuples():
         best = s[(row.mu * np.sqrt(np.log(s) / 2) - np.sqrt(s)).argmax()]

@@ -1,5 +1,6 @@
 """The training loop: bit-identities of the variants, resuming after a kill, several processes."""
 
+import itertools
 import json
 import math
 import os
@@ -147,11 +148,11 @@ def test_compiled_training_is_the_same_to_rounding(task, tmp_path):
 class Told(Callback):
     """SIGUSR2 in the second of the second epoch's three steps, for the launcher where there is one, as SLURM does."""
 
-    def __init__(self, here: runtime.Runtime | None = None):
-        self.here = here
+    def __init__(self, here: runtime.Runtime | None = None, at: tuple[int, int] = (1, 2)):
+        self.here, self.at = here, at
 
     def step(self, losses, trace, names):
-        if (len(trace.epochs), len(trace.q)) != (1, 2):
+        if (len(trace.epochs), len(trace.q)) != self.at:
             return
         if not self.here:
             os.kill(os.getpid(), signal.SIGUSR2)
@@ -161,8 +162,27 @@ class Told(Callback):
                 time.sleep(0.01)
 
 
-def test_resumed_run_has_the_same_bytes(task, tmp_path, capsys):
-    """In float16, whose losses are scaled, and with noise; test_contract.py does so for each point in float32."""
+class Watched(Callback):
+    def __init__(self):
+        self.told = []
+
+    def steps(self, batches, total, epoch, epochs):
+        self.told.append((total, epoch, epochs))
+        return batches
+
+    def step(self, losses, trace, names):
+        self.told.append(losses.dtype)
+
+    def epoch(self, history, images_per_second):
+        self.told.append(images_per_second)
+
+
+def test_resumed_run_has_the_same_bytes(task, tmp_path, capsys, monkeypatch):
+    """In float16, whose losses are scaled, and with noise; test_contract.py does so for each point in float32.
+
+    By a clock on which an epoch takes two seconds.
+    """
+    monkeypatch.setattr(training, "time", SimpleNamespace(perf_counter=itertools.count(step=2).__next__))
     compute, half = replace(COMPUTE, precision="float16"), replace(SCHEDULE, epochs=1)
     axes = {"noise": {"tau": 0.3}}, HRRL
     whole, history, _ = train(task, tmp_path / "whole", *axes, compute=compute)
@@ -172,11 +192,21 @@ def test_resumed_run_has_the_same_bytes(task, tmp_path, capsys):
     assert "going on after epoch 1, from" in capsys.readouterr().err
     with pytest.raises(KeyboardInterrupt):
         train(task, tmp_path / "told", *axes, compute=compute, status=Told())
-    told, history_told, _ = train(task, tmp_path / "told", *axes, compute=compute)
+    watched = Watched()
+    told, history_told, _ = train(task, tmp_path / "told", *axes, compute=compute, status=watched)
     assert "going on after epoch 1 and 2 steps, from" in capsys.readouterr().err
     assert equal(whole, resumed)
     assert equal(whole, told)
     assert history == history_resumed == history_told
+    assert watched.told == [(3, 1 + 2 / 3, 2), torch.float32, 15]
+    one = replace(SCHEDULE, epochs=1, batch_size=300)  # of all 100 images; told to stop in its last step, it ends
+    train(task, tmp_path / "one", schedule=one, status=Told(at=(0, 1)))
+    states = [Checkpoint(tmp_path / run, {"params": "p"}).load()[0] for run in ("whole", "cut", "told", "one")]
+    speeds = [[(row["epoch"], row["images_per_second"]) for row in state["speed"]] for state in states]
+    assert speeds == [[(1, 45), (2, 45)]] * 2 + [[(1, 45), (2, 15)], [(1, 50)]]
+    *scalers, none = (state["scaler"] for state in states)
+    assert scalers[0]
+    assert (scalers, none) == ([scalers[0]] * 3, {})  # in float32 nothing is scaled
 
 
 def test_damaged_and_foreign_checkpoints(tmp_path, capsys):

@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+import tarfile
 import unicodedata
 import zipfile
 import zlib
@@ -279,7 +280,17 @@ def test_black_is_no_depth(tmp_path, capsys):
     assert "mine train: 3 images are of one colour all over, the first is" in capsys.readouterr().err
 
 
-SAVED = ["save_to_disk", "one split", "parquet", "parquet of other programs"]
+def write_shards(folder: Path, name: str, images: list[bytes], labels: list[int]) -> None:
+    """Tar files of <key>.jpg and <key>.cls, four images in a file."""
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        with tarfile.open(folder / f"{name}-{i // 4:06}.tar", "a") as shard:
+            for ending, content in (("jpg", image), ("cls", str(label).encode())):
+                member = tarfile.TarInfo(f"{i:08}.{ending}")
+                member.size = len(content)
+                shard.addfile(member, io.BytesIO(content))
+
+
+SAVED = ["save_to_disk", "one split", "parquet", "parquet of other programs", "webdataset"]
 
 
 @pytest.mark.parametrize("how", SAVED)
@@ -304,10 +315,15 @@ def test_a_dataset_of_hugging_face_is_the_tree_that_it_was_made_from(tmp_path, m
             file = root / f"data/{split}-00000-of-00001.parquet"
             named = {"img": of["image"], "label": [WNIDS[y] for y in of["label"]]}
             made[split].to_parquet(file) if how == "parquet" else pandas.DataFrame(named).to_parquet(file)
+    elif how == "webdataset":
+        root.mkdir()
+        for split, of in rows.items():
+            write_shards(root, f"tiny-{split}", [row["bytes"] for row in of["image"]], of["label"])
     else:
         (made["train"] if how == "one split" else made).save_to_disk(root)
     manifest = prepare(Dataset(kind="huggingface", root=str(root)), "mine")
-    assert manifest.classes == manifest.wnids == WNIDS[:2]
+    assert manifest.classes == (["0", "1"] if how == "webdataset" else WNIDS[:2])
+    assert manifest.wnids == ([None, None] if how == "webdataset" else WNIDS[:2])
     assert np.bincount(manifest.labels("test")).tolist() == ([1, 1] if how == "one split" else [3, 3])
     manifest.write("manifest")
     for split, listed in manifest.splits.items():

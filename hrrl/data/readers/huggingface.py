@@ -1,6 +1,7 @@
-"""Datasets of Hugging Face on disk, by their own library."""
+"""Datasets of Hugging Face on disk, and shards of WebDataset, by Hugging Face's library."""
 
 import importlib.util
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,22 @@ from hrrl.data.image_folder import NotHereError
 from hrrl.data.sources import Folder
 from hrrl.errors import UserError, reason
 
-LABELS = ("label", "labels", "class", "target")  # names of the column of classes, before any other of its type
+LABELS = ("label", "labels", "class", "target", "cls")  # names of the column of classes, before any other of its type
+FILES = {"parquet": "parquet", "tar": "webdataset"}  # endings of files that the library converts; its names
+SPLITS = ("train", "val", "test", "validation")  # words in the names of files
 
 
 class HuggingFace(ByPosition):
-    """A folder that ``save_to_disk`` wrote, or one of parquet files: a column of images, and one of classes.
+    """A folder that ``save_to_disk`` wrote, or one of parquet files or tar shards: a column of images, one of classes.
 
     The content of an image is what the column holds: a file's bytes, decoded as all others are.
     """
 
     source = "a dataset of Hugging Face"
     licence = "as its dataset card says"
-    needs = "a folder that datasets' save_to_disk wrote, or one of parquet files, with columns of images and classes"
+    needs = (
+        "a folder of datasets' save_to_disk, parquet files or WebDataset's *.tar, with columns of images and classes"
+    )
 
     def __init__(self, root: Path, train: str = "train"):
         if importlib.util.find_spec("datasets") is None:
@@ -32,9 +37,9 @@ class HuggingFace(ByPosition):
         import datasets  # noqa: F401  once, before the process below
 
         self.root = root
-        files = [path for ending in ("arrow", "parquet") for path in root.rglob(f"*.{ending}")]
+        files = [path for ending in ("arrow", *FILES) for path in root.rglob(f"*.{ending}")]
         if not files:
-            raise NotHereError("no *.arrow and no *.parquet in it")
+            raise NotHereError("no *.arrow, *.parquet or *.tar in it")
         try:  # a damaged file may end its reader
             self.known, self.listed = apart.once(self._listed, files)
         except Exception as error:  # of arrow, or of the library
@@ -47,18 +52,17 @@ class HuggingFace(ByPosition):
             self.split(split)  # once, before processes read images
 
     def _load(self) -> dict[str, Any]:
-        """Its splits, which the library maps from the disk; parquet files come there by way of the library's cache."""
-        from datasets import DatasetDict, load_from_disk
+        """Its splits, which the library maps from the disk; what it converts comes there by way of its cache."""
+        from datasets import DatasetDict, load_dataset, load_from_disk
 
-        parquet = sorted(self.root.rglob("*.parquet"))
-        if not parquet:
-            found = load_from_disk(self.root)
-            return dict(found) if isinstance(found, DatasetDict) else {"train": found}
-        files = defaultdict(list)  # <split>-00000-of-00001.parquet, or <split>/0000.parquet
-        for path in parquet:
-            name = path.stem.partition("-")[0]
-            files[path.parent.name if name.isdecimal() else name].append(str(path))
-        return dict(DatasetDict.from_parquet(dict(files)))
+        for ending, builder in FILES.items():
+            files = defaultdict(list)
+            for path in sorted(self.root.rglob(f"*.{ending}")):
+                files[_split_of(path)].append(str(path))
+            if files:
+                return dict(load_dataset(builder, data_files=dict(files)))
+        found = load_from_disk(self.root)
+        return dict(found) if isinstance(found, DatasetDict) else {"train": found}
 
     def _listed(self) -> tuple[list[str], dict[str, list[int]]]:
         """Names of the classes, and by split the number of each image's class."""
@@ -91,6 +95,13 @@ class HuggingFace(ByPosition):
     def content(self, image: Any) -> bytes:
         [image] = image.values()
         return Folder(self.root).read(image["path"]) if image["bytes"] is None else image["bytes"]
+
+
+def _split_of(path: Path) -> str:
+    """Of train-00000-of-00001.parquet, imagenet1k-train-0000.tar, train/0000.tar: train."""
+    words = re.split("[-_.]", path.stem)
+    named = path.parent.name if path.stem.isdecimal() else words[0]
+    return next((word for word in words if word in SPLITS), named)
 
 
 def _image_column(features: Any) -> str:

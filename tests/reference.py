@@ -116,10 +116,10 @@ class Algorithm1:
                 self.velocity[name] = direction if before is None else self.momentum * before + direction
                 value -= lr * self.velocity[name]
         numbers = losses.tolist()
-        self._move_q(numbers, k)
+        self.move_q(numbers, k)
         return numbers
 
-    def _move_q(self, losses: list[float], concepts: list[int]) -> None:
+    def move_q(self, losses: list[float], concepts: list[int]) -> None:
         """Eq. 6."""
         self.t += 1
         terms = np.zeros(len(self.q))

@@ -24,6 +24,7 @@ from scripts.weights import main as fill
 ARGS = {"channels": [8, 8, 16, 16]}
 CLASSES = [str(digit) for digit in range(10)]
 SMOKE = load(ROOT / "presets/smoke.yaml").as_dict()
+CL_ANEW = {"cl": SMOKE["variants"]["cl"] | {"init": "none"}}
 
 
 @pytest.fixture
@@ -41,11 +42,12 @@ def file(net, tmp_path):
     return tmp_path / "net.safetensors"
 
 
+def hashed(file, **more) -> dict:
+    return {"file": str(file), "sha256": digest(file)} | more
+
+
 def opened(init, backbone="timm/resnet18", args=ARGS):
-    if "sha256" not in init and "file" in init:
-        init = init | {"sha256": digest(init["file"])}
-    found = Init(**{key: str(value) if key == "file" else value for key, value in init.items()})
-    return open_weights(found, backbone, args, "init")
+    return open_weights(Init(**init), backbone, args, "init")
 
 
 def fresh(backbone="timm/resnet18", args=ARGS, classes=10):
@@ -59,12 +61,8 @@ def same(state, other):
 
 def test_no_epoch_leaves_the_weights_to_the_bit_and_measures_them(net, file, task, tmp_path):
     model, schedule = fresh(), type(SCHEDULE)(**{**vars(SCHEDULE), "epochs": 0})
-    assert (
-        opened({"file": file, "classes": CLASSES, "mean": [0.1] * 3, "std": [0.2] * 3}).put_into(
-            model, task.train.classes, [None] * 10
-        )
-        == 10
-    )
+    init = hashed(file, classes=CLASSES, mean=[0.1] * 3, std=[0.2] * 3)
+    assert opened(init).put_into(model, task.train.classes, [None] * 10) == 10
     run = fit(task, tmp_path / "ck", method(task), model, schedule)
     description = {"backbone": "timm/resnet18", "backbone_args": ARGS, "classes": CLASSES, "image_size": 16}
     models.save(run.result, tmp_path / "saved", description)
@@ -86,14 +84,12 @@ def test_no_epoch_leaves_the_weights_to_the_bit_and_measures_them(net, file, tas
 def test_a_row_of_the_head_stays_by_wnid_or_name_and_the_others_are_the_seeds(net, file):
     known = ["n02119789", "tabby", "n03417042", *(f"other {i}" for i in range(7))]
     model, before = fresh(classes=4), fresh(classes=4).backbone.fc
-    kept = opened({"file": file, "classes": known}).put_into(
-        model, ["garbage truck", "unheard of", "Tabby", "fox"], [None, None, None, "n02119789"]
-    )
-    assert kept == 3  # n03417042 is the garbage truck of WordNet
+    asked = ["garbage truck", "unheard of", "Tabby", "fox"], [None, None, None, "n02119789"]
+    assert opened(hashed(file, classes=known)).put_into(model, *asked) == 3  # n03417042 is WordNet's garbage truck
     for row, expected in enumerate([net.fc.weight[2], before.weight[1], net.fc.weight[1], net.fc.weight[0]]):
         assert torch.equal(model.backbone.fc.weight[row], expected)
     assert torch.equal(model.backbone.bn1.running_mean, net.bn1.running_mean)
-    assert opened({"file": file}).put_into(fresh(classes=4), CLASSES[:4], [None] * 4) == 0  # of unknown classes: new
+    assert opened(hashed(file)).put_into(fresh(classes=4), CLASSES[:4], [None] * 4) == 0  # of unknown classes: new
 
 
 @pytest.mark.parametrize("wrapped", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": s}])
@@ -101,18 +97,16 @@ def test_checkpoints_of_torch_are_taken(net, tmp_path, wrapped):
     state = {f"module.{key}": value for key, value in net.state_dict().items()}
     torch.save(wrapped(state), tmp_path / "net.pth")
     model = fresh()
-    opened({"file": tmp_path / "net.pth", "classes": CLASSES}).put_into(model, CLASSES, [None] * 10)
+    opened(hashed(tmp_path / "net.pth", classes=CLASSES)).put_into(model, CLASSES, [None] * 10)
     assert same(model.backbone.state_dict(), net.state_dict())
 
 
 def test_timms_own_reading_fits_another_image_size(tmp_path):
-    small = timm.create_model("vit_tiny_patch16_224", num_classes=3, img_size=32, patch_size=8, embed_dim=24, depth=2)
+    name, args = "vit_tiny_patch16_224", {"patch_size": 8, "embed_dim": 24, "depth": 2}
+    small, args = timm.create_model(name, num_classes=3, img_size=32, **args), args | {"img_size": 48}
     save_file(small.state_dict(), tmp_path / "vit.safetensors")
-    args = {"img_size": 48, "patch_size": 8, "embed_dim": 24, "depth": 2}
-    model = fresh("timm/vit_tiny_patch16_224", args, 3)
-    opened({"file": tmp_path / "vit.safetensors"}, "timm/vit_tiny_patch16_224", args).put_into(
-        model, ["a"] * 3, [None] * 3
-    )
+    model = fresh(f"timm/{name}", args, 3)
+    opened(hashed(tmp_path / "vit.safetensors"), f"timm/{name}", args).put_into(model, ["a"] * 3, [None] * 3)
     assert torch.equal(model.backbone.blocks[1].mlp.fc1.weight, small.blocks[1].mlp.fc1.weight)
     assert model.backbone.pos_embed.shape == (1, 37, 24)
 
@@ -122,13 +116,10 @@ def test_another_librarys_names_are_offered_by_order_and_taken_when_asked_for(tm
     theirs = get_model("mobilenet_v2", num_classes=5)
     renamed = {f"net.{i}": value for i, value in enumerate(theirs.state_dict().values())}
     torch.save({k: v for k, v in renamed.items() if v.dtype != torch.int64}, tmp_path / "theirs.pth")
-    init = {"file": tmp_path / "theirs.pth"}
-    model = fresh("mobilenet_v2", {}, 5)
+    init, model, classes = hashed(tmp_path / "theirs.pth"), fresh("mobilenet_v2", {}, 5), list("abcde")
     with pytest.raises(UserError, match=r"does not fit 'mobilenet_v2': .* missing, first .*set init.remap: true"):
         opened(init, "mobilenet_v2", {}).check(model.backbone)
-    opened(init | {"remap": True, "classes": list("abcde")}, "mobilenet_v2", {}).put_into(
-        model, list("abcde"), [None] * 5
-    )
+    opened(init | {"remap": True, "classes": classes}, "mobilenet_v2", {}).put_into(model, classes, [None] * 5)
     assert torch.equal(model.backbone.classifier[1].weight, theirs.classifier[1].weight)
     assert torch.equal(model.backbone.features[18][0].weight, theirs.features[18][0].weight)
 
@@ -147,41 +138,32 @@ def test_wrong_files_are_a_line_each_and_run_no_code(net, file, tmp_path):
     (tmp_path / "text.pth").write_text("no weights")
     torch.save({"weight": Pwns(tmp_path / "pwned")}, tmp_path / "code.pth")
     torch.save({"epoch": 3, "losses": [1.0]}, tmp_path / "numbers.pth")
-    wrong = {
-        "cut.safetensors": "is no whole safetensors file or checkpoint",
-        "text.pth": "is no whole safetensors file or checkpoint|holds code",
-        "code.pth": r"holds code or objects beside tensors \(.*open",
-        "numbers.pth": "holds no state dict",
-    }
-    for name, message in wrong.items():
-        with pytest.raises(UserError, match=message) as error:
-            opened({"file": tmp_path / name}).check(net)
-        assert "\n" not in str(error.value)
-    assert not (tmp_path / "pwned").exists()
-    others = [
+    wrong = [
+        (hashed(tmp_path / "cut.safetensors"), "is no whole safetensors file or checkpoint"),
+        (hashed(tmp_path / "text.pth"), "is no whole safetensors file or checkpoint|holds code"),
+        (hashed(tmp_path / "code.pth"), r"holds code or objects beside tensors \(.*open"),
+        (hashed(tmp_path / "numbers.pth"), "holds no state dict"),
         ({"file": "/no/such.pth", "sha256": "0" * 64}, "init.file: /no/such.pth does not exist"),
         ({"file": "$NOWHERE/x.pth", "sha256": "0" * 64}, "environment variable in it is not set"),
-        ({"file": file, "sha256": "0" * 64}, f"init.sha256: .* has {digest(file)}, not 000"),
-        ({"file": file, "sha256": None}, "init.sha256: missing; .* python -m scripts.weights"),
-        ({"file": file, "classes": "imagenet-1k"}, "init.classes: 1000 are known, but the head of .* has 10"),
-        ({"file": file, "classes": "imagenette"}, "init.classes: takes imagenet-1k"),
+        ({"file": str(file), "sha256": "0" * 64}, f"init.sha256: .* has {digest(file)}, not 000"),
+        ({"file": str(file), "sha256": None}, "init.sha256: missing; .* python -m scripts.weights"),
+        (hashed(file, classes="imagenet-1k"), "init.classes: 1000 are known, but the head of .* has 10"),
+        (hashed(file, classes="imagenette"), "init.classes: takes imagenet-1k"),
         ({"model": str(tmp_path)}, "init.model: .* holds no model.safetensors"),
         ({"weights": "a9_in1k"}, "init.weights: timm has no 'a9_in1k' of resnet18; known: DEFAULT, .*a1_in1k"),
     ]
-    for init, message in others:
+    for init, message in wrong:
         with pytest.raises(UserError, match=message) as error:
             opened(init).check(net)
         assert "\n" not in str(error.value)
+    assert not (tmp_path / "pwned").exists()
     with pytest.raises(UserError, match="torchvision has no 'V9' of resnet18; known: IMAGENET1K_V1, DEFAULT"):
         opened({"weights": "V9"}, "resnet18", {})
-    with pytest.raises(
-        UserError, match=r"does not fit 'timm/resnet18': .* of another shape, first layer1.0.conv1.weight"
-    ):
-        opened({"file": file}).check(
-            timm.create_model("resnet18", channels=[16, 16, 16, 16], num_classes=10, stem_width=32)
-        )
+    wide = timm.create_model("resnet18", channels=[16, 16, 16, 16], num_classes=10, stem_width=32)
+    with pytest.raises(UserError, match=r"does not fit 'timm/resnet18': .* another shape, first layer1.0.conv1.weight"):
+        opened(hashed(file)).check(wide)
     with pytest.raises(UserError, match=r"does not fit 'mobilenet_v2': .* unknown, first bn1.bias; use weights of"):
-        opened({"file": file}, "mobilenet_v2", {}).check(get_model("mobilenet_v2"))
+        opened(hashed(file), "mobilenet_v2", {}).check(get_model("mobilenet_v2"))
 
 
 def test_a_name_without_a_network_is_a_line(tmp_path):
@@ -193,17 +175,11 @@ def test_a_name_without_a_network_is_a_line(tmp_path):
         "    try: open_weights(Init(**init), backbone, {}, 'pretrain.init')\n"
         "    except UserError as error: print(error)\n"
     )
-    away = {
-        "HF_HUB_OFFLINE": "1",
-        "HF_HOME": str(tmp_path),
-        "TORCH_HOME": str(tmp_path),
-        "https_proxy": "http://127.0.0.1:9",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=os.environ | away, capture_output=True, encoding="utf-8", cwd=ROOT
-    )
-    lines = done.stdout.splitlines()
-    assert len(lines) == 3, done.stdout + done.stderr
+    away = {name: str(tmp_path) for name in ("HF_HOME", "TORCH_HOME")}
+    away |= {"HF_HUB_OFFLINE": "1", "https_proxy": "http://127.0.0.1:9"}
+    done = subprocess.run([sys.executable, "-c", program], env=os.environ | away, cwd=ROOT, capture_output=True)
+    lines = done.stdout.decode().splitlines()
+    assert len(lines) == 3, done
     for line in lines:
         assert "is not on this machine and cannot be fetched" in line
         assert line.endswith("copy its file here, and name it by `file`")
@@ -218,13 +194,8 @@ def test_preflight_compares_weights_and_warns_of_what_destroys_them(tmp_path, ca
     smoke = SMOKE["pretrain"]
     made = models.build(smoke["backbone"], 5, smoke["backbone_args"])
     save_file(made.backbone.state_dict(), tmp_path / "w.safetensors")
-    init = {"file": str(tmp_path / "w.safetensors"), "sha256": digest(tmp_path / "w.safetensors")}
-    fast = {"concept": {"hrrl": {"lam": 10.0, "c": 1.0, "s": 0}}}
-    variants = SMOKE["variants"] | {
-        "hrrl": fast,
-        "erm": {"epochs": 0},
-        "cl": SMOKE["variants"]["cl"] | {"init": "none"},
-    }
+    init, fast = hashed(tmp_path / "w.safetensors"), {"concept": {"hrrl": {"lam": 10.0, "c": 1.0, "s": 0}}}
+    variants = SMOKE["variants"] | {"hrrl": fast, "erm": {"epochs": 0}} | CL_ANEW
     preflight.check(params(pretrain={"init": init, "lr": 0.1}, variants=variants))
     said = capsys.readouterr().err
     assert "pretrain.lr: 0.1 destroys" in said
@@ -232,17 +203,15 @@ def test_preflight_compares_weights_and_warns_of_what_destroys_them(tmp_path, ca
     preflight.check(params(pretrain={"init": init, "lr": 0.01}))
     assert "destroy" not in capsys.readouterr().err
     save_file({"conv": torch.ones(1)}, tmp_path / "other.safetensors")
-    other = {"file": str(tmp_path / "other.safetensors"), "sha256": digest(tmp_path / "other.safetensors")}
+    other = SMOKE["variants"]["cl"] | {"init": hashed(tmp_path / "other.safetensors")}
     with pytest.raises(UserError, match=r"variants.cl.init: .* does not fit 'timm/resnet10t'"):
-        preflight.check(params(variants=SMOKE["variants"] | {"cl": SMOKE["variants"]["cl"] | {"init": other}}))
+        preflight.check(params(variants=SMOKE["variants"] | {"cl": other}))
 
 
 def test_cells_depend_on_the_hash_of_the_weights_that_they_start_from_and_not_on_their_place():
     def told(**init) -> dict:
         """Of each variant and stage, what is written of weights."""
-        found = params(
-            pretrain={"init": init}, variants=SMOKE["variants"] | {"cl": SMOKE["variants"]["cl"] | {"init": "none"}}
-        )
+        found = params(pretrain={"init": init}, variants=SMOKE["variants"] | CL_ANEW)
         section = found.as_dict()["pretrain"]
         stages = {stage: resolve.pretrain(section, stage) for stage in ("pretrain", "search_model")}
         return {name: resolve.variant(found, name) for name in ("erm", "cl")} | stages

@@ -23,18 +23,7 @@ from scripts import concepts_table
 
 ROOT = Path(__file__).resolve().parent.parent
 
-SYNSETS = {
-    "T-shirt/top": "jersey.n.03",
-    "Trouser": "trouser.n.01",
-    "Pullover": "pullover.n.01",
-    "Dress": "dress.n.01",
-    "Coat": "coat.n.01",
-    "Sandal": "sandal.n.01",
-    "Shirt": "shirt.n.01",
-    "Sneaker": "gym_shoe.n.01",
-    "Bag": "bag.n.04",
-    "Ankle boot": "boot.n.01",
-}
+SYNSETS = SHIPPED["fashion_mnist"]
 FASHION = [
     {"name": "garment", "synset": "clothing.n.01"},
     {"name": "footwear", "synset": "footwear.n.02"},
@@ -213,10 +202,8 @@ def test_shares_of_a_target_count_what_is_known(tmp_path):
     assert shares == {"garment": 0.6, "others": 0.2, "unknown": 0.2}
     assert concepts.concept_shares(["7"], None, {}, [0, 0], setting) == {"unknown": 1.0}
     (tmp_path / "mine.csv").write_text("class,concept\nCoat,warm\nHat,warm\n")
-    assert concepts.concept_shares(names, None, synsets, [0, 1], {"csv": tmp_path / "mine.csv"}) == {
-        "warm": 0.5,
-        "unknown": 0.5,
-    }
+    shares = concepts.concept_shares(names, None, synsets, [0, 1], {"csv": tmp_path / "mine.csv"})
+    assert shares == {"warm": 0.5, "unknown": 0.5}
 
 
 # -------------------------------------------------------------------------------------------------- command line
@@ -243,15 +230,10 @@ def test_command_line_shows_why_a_class_is_where_it_is(capsys):
 
 
 def test_command_line_reads_a_dataset_folder(tmp_path, capsys):
-    unknown = np.full(2, -1)
-    splits = {
-        "train": Rows(Paths(["a", "b"]), np.array([0, 1]), unknown, unknown),
-        "test": Rows(Paths(["c"]), np.array([0]), unknown[:1], unknown[:1]),
-    }
-    wnids = [concepts.find_synset(name) for name in ("coat.n.01", "bag.n.04")]
-    Manifest("imagefolder", ["Coat", "Bag"], [f"n{synset.offset():08d}" for synset in wnids], splits).write(
-        tmp_path / "clothes"
-    )
+    labels = {"train": np.array([0, 1]), "test": np.array([0])}
+    splits = {split: Rows(Paths(["a", "b"][: len(y)]), y, 0 * y - 1, 0 * y - 1) for split, y in labels.items()}
+    wnids = [f"n{concepts.find_synset(name).offset():08d}" for name in ("coat.n.01", "bag.n.04")]
+    Manifest("imagefolder", ["Coat", "Bag"], wnids, splits).write(tmp_path / "clothes")
     concepts_table.main(["--concepts", "garment=clothing.n.01,container=container.n.01", str(tmp_path / "clothes")])
     table = capsys.readouterr().out.splitlines()
     assert table[0].split() == ["concept", "classes", "train", "images", "test", "images"]
@@ -263,7 +245,7 @@ def test_command_line_reads_a_dataset_folder(tmp_path, capsys):
 
 # ------------------------------------------------------------------------------------------------------- WordNet
 
-FIND = """
+OPEN = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
@@ -282,63 +264,61 @@ def files():
     return Path(root)
 
 
-def copy(files, folder):
-    folder.mkdir(parents=True)
-    for file in files.iterdir():
-        if file.is_file() and file.name != "lexnames":
-            shutil.copyfile(file, folder / file.name)
-    return folder
+@pytest.fixture
+def places(monkeypatch):
+    """Sets where WordNet is looked for: in these of NLTK's folders, or in the one of the environment variable."""
+
+    def set_places(nltk_data=(), folder=None):
+        for place in ("PROJECT", "DEBIAN"):
+            monkeypatch.setattr(wordnet, place, Path("/nonexistent"))
+        monkeypatch.setattr("nltk.data.path", [*map(str, nltk_data)])
+        if folder:
+            monkeypatch.setenv("WORDNET", str(folder))
+
+    return set_places
 
 
-def find(tmp_path, debian, **environment) -> subprocess.CompletedProcess:
-    """Opens WordNet in a new process, elsewhere, with a home of its own."""
-    environment = {"HOME": str(tmp_path), "NLTK_DATA": "", **environment}
-    (tmp_path / "elsewhere").mkdir(exist_ok=True)
-    return subprocess.run(
-        [sys.executable, "-c", FIND, str(ROOT), str(debian)],
-        cwd=tmp_path / "elsewhere",
-        env={"PATH": os.environ["PATH"], **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def zip_of(files, archive):
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(archive, "w") as content:
+        for file in files:
+            content.write(file, f"wordnet/{file.name}")
 
 
 def test_wordnet_without_lexnames_from_elsewhere_with_a_fresh_home(files, tmp_path):
-    folder = copy(files, tmp_path / "wordnet")
-    done = find(tmp_path, folder)
+    folder = shutil.copytree(files, tmp_path / "wordnet", ignore=shutil.ignore_patterns("lexnames"))
+    (tmp_path / "elsewhere").mkdir()
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "NLTK_DATA": ""}
+    command = [sys.executable, "-c", OPEN, ROOT, folder]
+    done = subprocess.run(command, cwd=tmp_path / "elsewhere", env=environment, capture_output=True, text=True)
     assert done.stdout == f"2084071 <Reader in '{folder}'>\n", done.stderr
     assert wordnet.open_wordnet().synset("dog.n.01").lexname() == "noun.animal"
 
 
-def test_wordnet_of_another_version_and_a_wrong_folder_are_refused(files, tmp_path):
-    folder = copy(files, tmp_path / "wordnet")
+def test_wordnet_of_another_version_and_a_wrong_folder_are_refused(files, tmp_path, places):
+    folder = shutil.copytree(files, tmp_path / "wordnet")
     text = (folder / "data.noun").read_bytes()
     (folder / "data.noun").write_bytes(b"  1 a line more\n" + text)  # moves every offset, as another version does
-    other = find(tmp_path, files, WORDNET=str(folder))
-    assert other.returncode != 0
-    assert f"WORDNET={folder}: its noun offsets are not those of WordNet 3.0" in other.stderr
-    assert "not there" in find(tmp_path, files, WORDNET=str(tmp_path)).stderr
+    wrong = {folder: f"WORDNET={folder}: its noun offsets are not those of WordNet 3.0", tmp_path: "not there"}
+    for place, message in wrong.items():
+        places(folder=place)
+        with pytest.raises(UserError, match=message):
+            wordnet.open_wordnet.__wrapped__()
 
 
-def test_wordnet_from_nltks_zip(files, tmp_path):
-    archive = tmp_path / "nltk_data" / "corpora" / "wordnet.zip"
-    archive.parent.mkdir(parents=True)
-    with zipfile.ZipFile(archive, "w") as content:
-        for file in files.iterdir():
-            if file.is_file():
-                content.write(file, f"wordnet/{file.name}")
-    done = find(tmp_path, "/nonexistent")
-    assert done.stdout.startswith("2084071"), done.stderr
-    assert str(archive) in done.stdout
+def test_wordnet_from_nltks_zip(files, tmp_path, places):
+    archive = tmp_path / "corpora/wordnet.zip"
+    zip_of(filter(Path.is_file, files.iterdir()), archive)
+    places(nltk_data=[tmp_path])
+    found = wordnet.open_wordnet.__wrapped__()
+    assert found.synset("dog.n.01").offset() == 2084071
+    assert str(archive) in str(found)
 
 
 def test_install_unpacks_whole_files_that_only_the_owner_can_write(files, tmp_path, monkeypatch):
     monkeypatch.setattr(wordnet, "PROJECT", tmp_path / "data" / "wordnet")
     archive = tmp_path / "wordnet.zip"
-    with zipfile.ZipFile(archive, "w") as content:
-        for file in files.glob("*.noun"):
-            content.write(file, f"wordnet/{file.name}")
+    zip_of(files.glob("*.noun"), archive)
     wordnet.PROJECT.parent.mkdir()
     umask = os.umask(0o002)
     try:

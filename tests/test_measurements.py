@@ -67,9 +67,7 @@ GRID, STEPS = [0.0001, 0.001, 0.01, 0.1], [0.0, 0.2, 0.6]
 TARGETS = {"odd": [1, 3, 5, 7, 9], "large": [9, 8, 7, 6]}  # name -> digits, in the order of their labels
 TRAIN, TEST = [12, 11, 10, 10, 9], 20  # images of a target's classes
 SHOTS = {"odd": 8}
-LARGE_Q0 = np.array(
-    [(12 + 1) / (43 + 3), (10 + 10 + 1) / (43 + 3), (11 + 1) / (43 + 3)]
-)  # as if each concept had an image more
+LARGE_Q0 = np.array([12 + 1, 10 + 10 + 1, 11 + 1]) / (43 + 3)  # as if each concept had an image more
 
 pytestmark = pytest.mark.usefixtures("_there")
 
@@ -110,10 +108,10 @@ def write_params(folder: Path) -> None:
     for target, digits in TARGETS.items():
         datasets[target] = named({"kind": "imagefolder", "root": target}, digits)
     hrrl = {"lam": 0.5, "c": 2.0, "s": 4, "q0": "target:large"}
-    runs = {step: ["erm", "hrrl"] for step in ("pretrain", "svm", "finetune")} | {
-        "given": ["erm"],
-        "searched": ["hrrl"],
-    }
+    runs = {step: ["erm", "hrrl"] for step in ("pretrain", "svm", "finetune")}
+    plain = {"augment": {"crop": "none", "flip": False}}
+    pretrained = {"epochs": 4, "batch_size": 25, "lr": 0.05, "milestones": [3], "weight_decay": 0.01, "momentum": 0.8}
+    tuned = {"batch_size": 20, "lr": 0.02, "milestones": [4], "weight_decay": 0.02, "momentum": 0.7}
     edit(
         folder,
         seeds=[SEED],
@@ -125,19 +123,8 @@ def write_params(folder: Path) -> None:
         datasets=datasets,
         concepts=[{"name": name, "synset": synset} for name, synset in zip(NAMES, kinds, strict=True)],
         variants={"erm": {}, "hrrl": {"example": {"gradient": {"tau": "searched"}}, "concept": {"hrrl": hrrl}}},
-        runs=runs,
-        pretrain={
-            "backbone": "timm/resnet18",
-            "backbone_args": CHANNELS,
-            "image_size": 8,
-            "epochs": 4,
-            "batch_size": 25,
-            "lr": 0.05,
-            "milestones": [3],
-            "weight_decay": 0.01,
-            "momentum": 0.8,
-            "augment": {"crop": "none", "flip": False},
-        },
+        runs=runs | {"given": ["erm"], "searched": ["hrrl"]},
+        pretrain={"backbone": "timm/resnet18", "backbone_args": CHANNELS, "image_size": 8} | pretrained | plain,
         compute__precision="float32",
         compute__device="cpu",
         compute__arithmetic="native",
@@ -145,16 +132,7 @@ def write_params(folder: Path) -> None:
         compute__fast=False,
         search={"seeds": [TUNING], "c": 2.0, "s": 4, "points": ["erm", "tau0.3_lam0.5", "tau0.1_lam0.5"]},
         svm={"C": GRID, "folds": 3, "shots": SHOTS, "draws": 2, "max_iter": 10000},
-        finetune={
-            "steps": 6,
-            "eval_every": 2,
-            "batch_size": 20,
-            "lr": 0.02,
-            "milestones": [4],
-            "weight_decay": 0.02,
-            "momentum": 0.7,
-            "augment": {"crop": "none", "flip": False},
-        },
+        finetune={"steps": 6, "eval_every": 2} | tuned | plain,
         robustness={"steps": STEPS},
         theory={"mu": [50.0, 100.0], "s_max": 200, "batches": 5},
     )
@@ -211,9 +189,8 @@ def every_stage(folder: Path) -> None:
 def one_stage_again(folder: Path, made: str, name: str) -> None:
     """In a copy of a folder that is made, for benchmarks/mutants.py, whose mistakes are in that stage."""
     shutil.copytree(made, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".work"))
-    for output in {"pretrain": ["models"], "robustness": ["data/robustness", "data/smoothness"]}.get(
-        name, [f"data/{name}"]
-    ):
+    several = {"pretrain": ["models"], "robustness": ["data/robustness", "data/smoothness"]}
+    for output in several.get(name, [f"data/{name}"]):
         shutil.rmtree(folder / output, ignore_errors=True)
     with contextlib.chdir(folder):
         params = read_params()
@@ -292,10 +269,7 @@ def same_weights(folder: Path, net: reference.Net) -> None:
         torch.testing.assert_close(found[name], value, rtol=2e-2, atol=2e-3, msg=name)
 
 
-RUNS = {
-    "erm": {},
-    "hrrl": {"tau": None, "lam": 0.5, "c": 2.0, "s": 4, "q0": LARGE_Q0},
-}
+RUNS = {"erm": {}, "hrrl": {"tau": None, "lam": 0.5, "c": 2.0, "s": 4, "q0": LARGE_Q0}}
 
 
 @pytest.mark.parametrize("variant", RUNS)
@@ -366,10 +340,10 @@ def test_runs_that_are_finished_leave_no_checkpoint():
     assert not list(paths.WORK.rglob("epoch-*.pt"))
 
 
-@pytest.mark.parametrize(
-    ("point", "settings"),
-    [("erm", {}), ("tau0.3_lam0.5", {"tau": 0.3, "lam": 0.5, "c": 2.0, "s": 4})],
-)
+POINTS = [("erm", {}), ("tau0.3_lam0.5", {"tau": 0.3, "lam": 0.5, "c": 2.0, "s": 4})]
+
+
+@pytest.mark.parametrize(("point", "settings"), POINTS)
 def test_a_point_of_the_search_is_trained_with_its_numbers_and_seed(point, settings):
     loop, _ = trained_plainly(TUNING, **settings)
     same_weights(paths.search_model(point, TUNING), loop.net)
@@ -578,67 +552,66 @@ def test_the_best_point_on_training_parts_is_selected():
     assert list(fewer["targets"]) == ["large"]
 
 
+def rows_of(frame: pd.DataFrame, **where) -> pd.DataFrame:
+    for key, value in where.items():
+        frame = frame[frame[key] == value]
+    return frame
+
+
+def pairs(frame: pd.DataFrame, key: str, value: str, **where) -> dict:
+    rows = rows_of(frame, **where)
+    return dict(zip(rows[key], rows[value], strict=True))
+
+
 def test_a_report_gathers_what_the_stages_wrote():
     """Each number of each file in the place that its file's name says; all files differ."""
     params = read_params()
     found = report.gather(params)
-    runs, row_of = list(RUNS), found.svm.set_index(["target", "variant", "seed", "draw"])
-    assert (found.compared, list(found.variants), found.headline) == (runs, runs, "hrrl")
+    assert (found.compared, list(found.variants), found.headline) == (list(RUNS), list(RUNS), "hrrl")
     assert found.variants["hrrl"] == paths.read_json(paths.selected("hrrl"))
-    for variant in runs:
+    for variant in RUNS:
         scores = paths.read_json(paths.measured("svm", variant, SEED) / "scores.json")
+        hits = found.correct, paths.measured("svm", variant, SEED) / "hits.npz"
+        tuned = found.finetune_correct, paths.measured("finetune", variant, SEED, ".npz")
         for target in TARGETS:
             for i, draw in enumerate(scores[target]["draws"]):
-                row = row_of.loc[target, variant, SEED, i]
-                assert [row[key] for key in ("accuracy", "validation", "C", "edge", "converged")] == [
-                    *(draw[key] for key in ("accuracy", "validation_accuracy", "C", "edge")),
-                    all(draw["converged"].values()),
-                ]
-        for where, measured in (
-            (found.correct, paths.measured("svm", variant, SEED) / "hits.npz"),
-            (found.finetune_correct, paths.measured("finetune", variant, SEED, ".npz")),
-        ):
-            with np.load(measured) as kept:
-                for target in TARGETS:
+                [row] = rows_of(found.svm, target=target, variant=variant, seed=SEED, draw=i).to_dict("records")
+                assert (row["accuracy"], row["validation"]) == (draw["accuracy"], draw["validation_accuracy"])
+                expected = draw["C"], draw["edge"], all(draw["converged"].values())
+                assert (row["C"], row["edge"], row["converged"]) == expected
+            for where, file in (hits, tuned):
+                with np.load(file) as kept:
                     np.testing.assert_array_equal(where[target, variant, SEED], kept[target])
         for frame, file in (
             (found.history, paths.model_folder(variant, SEED) / "history.csv"),
             (found.finetune, paths.measured("finetune", variant, SEED, ".csv")),
         ):
-            own = frame[(frame.variant == variant) & (frame.seed == SEED)]
             expected = pd.read_csv(file)
-            np.testing.assert_array_equal(own[expected.columns].to_numpy(), expected.to_numpy())
+            own = rows_of(frame, variant=variant, seed=SEED)[expected.columns]
+            np.testing.assert_array_equal(own.to_numpy(), expected.to_numpy())
         robust = paths.read_json(paths.measured("robustness", variant, SEED, ".json"))
-        rows = found.robustness[found.robustness.variant == variant]
-        pairs = dict(zip(rows.step_size, rows.accuracy, strict=True))
-        assert pairs == {row["step_size"]: row["accuracy"] for row in robust["steps"]}
-        moved = found.moved_correct[variant, SEED]
-        assert {size: 100 * hits.mean() for size, hits in moved.items()} == pytest.approx(pairs)
-        rows = found.concept_accuracy[found.concept_accuracy.variant == variant]
-        assert dict(zip(rows.concept, rows.accuracy, strict=True)) == robust["concepts"]
-        of = np.array(found.validation_concepts)
+        accuracies = pairs(found.robustness, "step_size", "accuracy", variant=variant)
+        assert accuracies == {row["step_size"]: row["accuracy"] for row in robust["steps"]}
+        moved, of = found.moved_correct[variant, SEED], np.array(found.validation_concepts)
+        assert {size: 100 * hits.mean() for size, hits in moved.items()} == pytest.approx(accuracies)
+        assert pairs(found.concept_accuracy, "concept", "accuracy", variant=variant) == robust["concepts"]
         for k, name in enumerate(NAMES):
             assert 100 * moved[0.0][of == k].mean() == pytest.approx(robust["concepts"][name])
         with np.load(paths.measured("smoothness", variant, SEED, ".npz")) as kept:
-            rows = found.smoothness[found.smoothness.variant == variant]
+            rows = rows_of(found.smoothness, variant=variant)
             assert (rows.gradient.tolist(), rows.L.tolist()) == (kept["gradient"].tolist(), kept["L"].tolist())
-            rows = found.variances[found.variances.variant == variant]
-            assert dict(zip(rows.concept, rows.factor, strict=True)) == dict(
-                zip(NAMES, kept["variance_factors"], strict=True)
-            )
+            factors = dict(zip(NAMES, kept["variance_factors"], strict=True))
+            assert pairs(found.variances, "concept", "factor", variant=variant) == factors
     for point, row in zip(params.search.points, found.search.to_dict("records"), strict=True):
         cell = paths.read_json(paths.searched(point, TUNING))
         assert {target: row[f"accuracy_{target}"] for target in TARGETS} == cell["targets"]
         assert (row["seed"], row["benchmark"]) == (TUNING, cell["benchmark"])
         numbers = {key: row[key] for key in ("tau", "lam") if row[key] == row[key]}
         assert numbers == {key: cell[key] for key in ("tau", "lam") if cell[key] is not None}
-    points = found.search_steps[found.search_steps.tau == 0.3]
     cell = paths.read_json(paths.searched("tau0.3_lam0.5", TUNING))
-    assert dict(zip(points.step_size, points.accuracy, strict=True)) == {
-        row["step_size"]: row["accuracy"] for row in cell["steps"]
-    }
-    points = found.search_concepts[found.search_concepts.tau == 0.3]
-    assert dict(zip(points.concept, points.accuracy, strict=True)) == cell["concepts"]
+    accuracies = pairs(found.search_steps, "step_size", "accuracy", tau=0.3)
+    assert accuracies == {row["step_size"]: row["accuracy"] for row in cell["steps"]}
+    assert pairs(found.search_concepts, "concept", "accuracy", tau=0.3) == cell["concepts"]
     file = paths.measured("svm", "erm", SEED) / "scores.json"
     written = file.read_text(encoding="utf-8")
     file.write_text(written.replace('"refit": true', '"refit": false'), encoding="utf-8")
@@ -691,9 +664,8 @@ def test_mu_is_of_the_first_batches_and_of_the_longest_of_several_seeds():
     params = SimpleNamespace(theory=SimpleNamespace(batches=3))
     q = np.tile([0.6, 0.4], (5, 1))
     rising = np.arange(1, 6)[:, None] * [3.0, 4.0]  # norms of 5, 10, ...
-    runs = [
-        ("v", seed, ConceptDistribution([6, 4], 0.5, 2.0, 2), rising * scale, q) for seed, scale in ((0, 1), (1, 0.5))
-    ]
+    scales = ((0, 1), (1, 0.5))
+    runs = [("v", seed, ConceptDistribution([6, 4], 0.5, 2.0, 2), rising * scale, q) for seed, scale in scales]
     for order in (runs, runs[::-1]):
         [row] = theory.suggestions(params, order).to_dict("records")
         assert (row["mu"], row["mu_run"], row["batches"]) == (pytest.approx(15), pytest.approx(25), 3)

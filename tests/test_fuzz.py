@@ -1,15 +1,15 @@
 """Damaged and hostile files: each ends in pixels or in one line that names it, never in a crash, a hang, more memory.
 
-A second or two of random mutations here, from the same seed each time; `make fuzz` goes on for FUZZ seconds a test.
+A few random mutations here, the same ones each time; `make fuzz` goes on for FUZZ seconds a test.
 """
 
 import gzip
 import io
+import itertools
 import multiprocessing
 import os
 import pickle
 import resource
-import shutil
 import signal
 import struct
 import subprocess
@@ -17,6 +17,8 @@ import sys
 import tarfile
 import time
 import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +37,7 @@ from hrrl.data.loading import open_split
 from hrrl.data.manifest import prepare, read_manifest
 from hrrl.errors import UserError
 
-SECONDS = float(os.environ.get("FUZZ", 2))  # of each test
+SECONDS = float(os.environ.get("FUZZ", 0))  # of each test; 0 for a few rounds
 GIGABYTE = 2**20  # in the units of ru_maxrss
 
 
@@ -44,29 +46,23 @@ def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+def rounds(number: int):
+    """So many rounds, or those of FUZZ seconds."""
+    until = time.monotonic() + SECONDS
+    return itertools.takewhile(lambda i: time.monotonic() < until if SECONDS else i < number, itertools.count())
+
+
 def mutated(content: bytes, random: np.random.Generator) -> bytes:
-    """A copy with one to three changes: bits flipped, cut, spliced, zeroed, swapped, bytes put in, numbers made odd."""
-    data = bytearray(content)
-    for kind in random.integers(0, 7, random.integers(1, 4)):
-        a, b = sorted(int(i) for i in random.integers(0, max(len(data), 2), 2))
-        b = min(b, a + 64)
-        if not data[a:b]:
-            data += b"x"
-        elif kind == 0:
-            data[a] ^= 1 << int(random.integers(8))
-        elif kind == 1:
-            data = data[: max(a, 1)]
-        elif kind == 2:
-            data[a:b] = data[b : 2 * b - a]
-        elif kind == 3:
-            data[a:b] = bytes(b - a)
-        elif kind == 4:
-            data[a], data[b - 1] = data[b - 1], data[a]
-        elif kind == 5:
-            data[int(random.integers(min(64, len(data))))] = int(random.choice([0, 1, 0x7F, 0x80, 0xFF]))
-        else:
-            data[a:a] = random.bytes(int(random.integers(1, 9)))
-    return bytes(data) or b"x"
+    """A copy with one to three changes: cut, bits flipped, turned, zeroed, spliced, put in, or numbers made odd."""
+    for kind in random.integers(0, 8, random.integers(1, 4)):
+        a, b = sorted(int(i) for i in random.integers(0, len(content) + 1, 2))
+        a, b = (a % 64, a % 64 + 1) if kind == 1 else (a, min(b, a + 64))  # numbers stand in headers
+        head, part, rest = content[:a], content[a:b] or b"x", content[b:]
+        odd, bit = [b"\0", b"\1", b"\x7f", b"\x80", b"\xff"][random.integers(5)], 1 << int(random.integers(8))
+        flipped, more = bytes([part[0] ^ bit]) + part[1:], random.bytes(8)
+        changed = [b"", odd, flipped, part[::-1], bytes(len(part)), part + part, more + part, b""][kind]
+        content = head + changed + (rest if kind else b"")
+    return content or b"x"
 
 
 def encoded(image: Image.Image, name: str, **options) -> bytes:
@@ -78,20 +74,14 @@ def encoded(image: Image.Image, name: str, **options) -> bytes:
 def images() -> dict[str, bytes]:
     """A photograph in every format, in several ways."""
     plain = Image.fromarray(PHOTOS[1][200:240, 300:330])
+    grey, modes = plain.convert("L"), [(name, mode) for name in ("PNG", "BMP", "TIFF") for mode in ("RGB", "L", "P")]
     ways = {"progressive": {"progressive": True}, "restart": {"restart_marker_blocks": 2}, "whole": {"subsampling": 0}}
     found = {f"JPEG {name}": encoded(plain, "JPEG", **options) for name, options in ({"": {}} | ways).items()}
-    found |= {
-        f"{name} {mode}": encoded(plain.convert(mode), name)
-        for name in ("PNG", "BMP", "TIFF")
-        for mode in ("RGB", "L", "P")
-    }
-    found |= {
-        "JPEG cmyk": encoded(plain.convert("CMYK"), "JPEG"),
-        "TIFF lzw": encoded(plain, "TIFF", compression="tiff_lzw"),
-    }
+    found |= {f"{name} {mode}": encoded(plain.convert(mode), name) for name, mode in modes}
     found |= {name: encoded(plain, name) for name in ("GIF", "PPM", "WEBP")}
-    deep = Image.fromarray(np.asarray(plain.convert("L")).astype(np.uint16) << 8)
-    return found | {"PGM": encoded(plain.convert("L"), "PPM"), "PNG 16": encoded(deep, "PNG")}
+    found |= {"JPEG cmyk": encoded(plain.convert("CMYK"), "JPEG"), "PGM": encoded(grey, "PPM")}
+    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) << 8)
+    return found | {"TIFF lzw": encoded(plain, "TIFF", compression="tiff_lzw"), "PNG 16": encoded(deep, "PNG")}
 
 
 def outcome(content: bytes):
@@ -106,12 +96,11 @@ def outcome(content: bytes):
 
 
 def test_a_mutated_image_ends_in_pixels_or_a_line():
-    random, originals, ends = np.random.default_rng(0), images(), {"pixels": 0, "line": 0}
+    random, originals, ends, names = np.random.default_rng(0), images(), {"pixels": 0, "line": 0}, []
     whole = {name: decode(content) for name, content in originals.items()}
-    until, names = time.monotonic() + SECONDS, []
 
     def mutants():
-        while time.monotonic() < until:
+        for _ in rounds(1000):
             names.append(str(random.choice(list(originals))))
             yield mutated(originals[names[-1]], random)
 
@@ -129,7 +118,7 @@ def test_a_mutated_image_ends_in_pixels_or_a_line():
             assert found.dtype == torch.uint8
             assert found.shape[0] == 3
             assert not name.startswith("PNG") or torch.equal(found, whole[name])
-    assert min(ends.values()) > 10 * min(SECONDS, 1)
+    assert min(ends.values()) > 10
 
 
 # ------------------------------------------------------------------------------------------- kinds of datasets
@@ -143,9 +132,21 @@ def zipped(folder: Path) -> Path:
     return zip_of(tree(folder.parent), folder / "images.zip", zipfile.ZIP_DEFLATED)
 
 
-def fashion(folder: Path) -> Path:
-    write_fashion(folder, 20)
+def fashion(folder: Path, inside: str = "", **options) -> Path:
+    write_fashion(folder / inside, 20, **options)
     return folder
+
+
+def in_torchvisions_layout(folder: Path) -> Path:
+    return fashion(folder, "FashionMNIST/raw", suffix="")
+
+
+def cifar(folder: Path) -> Path:
+    return write_cifar(folder, crops(12, 32, 32)).parent
+
+
+def packed_cifar(folder: Path) -> Path:
+    return write_cifar(folder, crops(12, 32, 32), packed=True).parent
 
 
 def svhn(folder: Path, content: dict | None = None) -> Path:
@@ -156,33 +157,12 @@ def svhn(folder: Path, content: dict | None = None) -> Path:
 
 
 def sop(folder: Path) -> Path:
-    root = folder / "Stanford_Online_Products"
-    for number, name in enumerate(("bicycle_final", "cabinet_final"), 1):
+    root, names = folder / "Stanford_Online_Products", ("bicycle_final", "cabinet_final")
+    lines = [f"{k} {k} {k} {name}/1.JPG\n" for k, name in enumerate(names, 1)]
+    for name in names:
         save(root / name / "1.JPG", crops(1, 40, 40)[0])
-        for split in ("train", "test"):
-            with open(root / f"Ebay_{split}.txt", "a", encoding="utf-8") as file:
-                file.write(
-                    ("image_id class_id super_class_id path\n" if number == 1 else "")
-                    + f"{number} {number} {number} {name}/1.JPG\n"
-                )
-    return folder
-
-
-def cifar(folder: Path) -> Path:
-    write_cifar(folder, crops(12, 32, 32))
-    return folder
-
-
-def packed_cifar(folder: Path) -> Path:
-    files = write_cifar(folder, crops(12, 32, 32))
-    with tarfile.open(folder / "cifar-10-python.tar.gz", "w:gz") as archive:
-        archive.add(files, files.name)
-    shutil.rmtree(files)
-    return folder
-
-
-def in_torchvisions_layout(folder: Path) -> Path:
-    write_fashion(folder / "FashionMNIST/raw", 20, suffix="")
+    for split in ("train", "test"):
+        (root / f"Ebay_{split}.txt").write_text("image_id class_id super_class_id path\n" + "".join(lines))
     return folder
 
 
@@ -211,8 +191,8 @@ def test_a_dataset_with_a_mutated_file_ends_in_a_manifest_or_a_line(tmp_path, ki
     root = KINDS[kind](tmp_path / "data")
     assert len(listed(kind, root).labels("train"))
     files = [file for file in (root.rglob("*") if root.is_dir() else [root]) if file.is_file()]
-    random, until, ends, lines = np.random.default_rng(0), time.monotonic() + SECONDS / 2, 0, []
-    while time.monotonic() < until:
+    random, lines = np.random.default_rng(0), []
+    for _ in rounds(6):
         file = files[random.integers(len(files))]
         content = file.read_bytes()
         file.write_bytes(mutated(content, random))
@@ -221,8 +201,6 @@ def test_a_dataset_with_a_mutated_file_ends_in_a_manifest_or_a_line(tmp_path, ki
         except UserError as error:
             lines.append(str(error))
         file.write_bytes(content)
-        ends += 1
-    assert ends
     assert [line for line in lines if "\n" in line] == []
     assert len(listed(kind, root).labels("train"))
 
@@ -230,9 +208,15 @@ def test_a_dataset_with_a_mutated_file_ends_in_a_manifest_or_a_line(tmp_path, ki
 # -------------------------------------------------------------------------------------------------------- bombs
 
 
-def huge_png(folder: Path) -> Path:
-    (tree(folder) / "train" / WNIDS[0] / "a.png").write_bytes(png(50_000, 50_000, 8, bytes(10**6)))
-    return folder / "tree"
+def with_file(write: Callable[[Path], Path], name: str, content: bytes) -> Callable[[Path], Path]:
+    """A dataset with a file that is not as its publisher made it."""
+
+    def made(folder: Path) -> Path:
+        root = write(folder)
+        (root / name).write_bytes(content)
+        return root
+
+    return made
 
 
 def pipe(folder: Path) -> Path:
@@ -250,8 +234,7 @@ def sparse(folder: Path) -> Path:
 def zip_of_zeros(folder: Path) -> Path:
     name = f"train/{WNIDS[0]}/z.png"
     with zipfile.ZipFile(zipped(folder), "a", zipfile.ZIP_DEFLATED) as archive, archive.open(name, "w") as member:
-        for _ in range(300):
-            member.write(bytes(2**20))
+        member.write(bytes(2**26 + 1))
     return folder / "images.zip"
 
 
@@ -269,48 +252,24 @@ def endless_tar(folder: Path) -> Path:
         member = tarfile.TarInfo("cifar-10-batches-py/data_batch_1")
         member.size = 2**33
         stream.write(member.tobuf())
-        for _ in range(200):
+        for _ in range(70):
             stream.write(bytes(2**20))
     return folder
 
 
-def pickled(content: bytes):
-    def write(folder: Path) -> Path:
-        (write_cifar(folder, crops(12, 32, 32)) / "data_batch_1").write_bytes(content)
-        return folder
-
-    return write
-
-
-def packed_zeros(folder: Path) -> Path:
-    (fashion(folder) / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(2**20)) * 200)
-    return folder
-
-
-def idx_of(sizes: tuple[int, int, int]):
+def idx_of(*sizes: int) -> bytes:
     """Enough pixels for twenty images, by a header of its own."""
-
-    def write(folder: Path) -> Path:
-        header = bytes([0, 0, 8, 3]) + struct.pack(">iii", *sizes)
-        (fashion(folder) / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(header + bytes(20 * 784)))
-        return folder
-
-    return write
+    return gzip.compress(bytes([0, 0, 8, 3]) + struct.pack(">iii", *sizes) + bytes(20 * 784))
 
 
-def nested_mat(folder: Path) -> Path:
-    """Cells in cells in cells, deeper than the stack of a reader that calls itself."""
-    element = struct.pack("<II", 14, 0)
-    while len(element) < 2**20:
-        body = struct.pack("<IIIIIIii", 6, 8, 1, 0, 5, 8, 1, 1) + struct.pack("<HHI", 1, 1, ord("X")) + element
-        element = struct.pack("<II", 14, len(body)) + body
-    file = svhn(folder) / "train_32x32.mat"
-    file.write_bytes(file.read_bytes()[:128] + element)
-    return folder
-
-
-def mat_of(**content):
-    return lambda folder: svhn(folder, content)
+def nested_cells() -> bytes:
+    """A mat file of cells in cells in cells, deeper than the stack of a reader that calls itself."""
+    cell = struct.pack("<IIIIIIii", 6, 8, 1, 0, 5, 8, 1, 1) + struct.pack("<HHI", 1, 1, ord("X"))
+    size, parts = 8, [struct.pack("<II", 14, 0)]
+    while size < 2**20:
+        parts.append(struct.pack("<II", 14, size + len(cell)) + cell)
+        size += len(parts[-1])
+    return b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + b"".join(reversed(parts))
 
 
 def path_outside(folder: Path) -> Path:
@@ -320,31 +279,37 @@ def path_outside(folder: Path) -> Path:
     return folder
 
 
+FLAT = {"X": np.zeros((64, 32, 3, 3), np.uint8), "y": np.ones((6, 1))}
+LABELS = {"data": np.zeros((4, 3072), np.uint8), "labels": [99] * 4}
+PNG, IDX, MAT = f"train/{WNIDS[0]}/a.png", "train-images-idx3-ubyte.gz", "train_32x32.mat"
+PICKLE, COMMAND = "cifar-10-batches-py/data_batch_1", b"cos\nsystem\n(S'touch ran'\ntR."
+IMAGES = {
+    "a PNG of 10,001 x 10,000": (png(10_001, 10_000, 8, bytes(10**6)), "has 10001 x 10000 pixels; 1 to 100,000,000"),
+    "a PNG of 50,000 x 50,000": (png(50_000, 50_000, 8, bytes(10**6)), "at most 100,000,000 pixels are decoded"),
+}
+ARRAYS = {
+    "a packed file of zeros": (gzip.compress(bytes(2**20)) * 70, "unpacks to more than 64 times its size"),
+    "an idx file of 2^93 bytes": (idx_of(2**31 - 1, 2**31 - 1, 2**31 - 1), "has images of"),
+    "an idx file of fewer than no images": (idx_of(-1, 28, 28), IDX[:-3]),
+    "an idx file of other images": (idx_of(20, 14, 56), "has images of [14, 56] pixels"),
+}
+PICKLES = {
+    "a pickle that runs a command": (COMMAND, "(contains os.system)"),
+    "a pickle of a terabyte": (b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b".", "data_batch_1"),
+    "a pickle without end": (b"(" * 10**5 + b"t" * 10**5 + b".", "data_batch_1"),
+    "a label that no class has": (pickle.dumps(LABELS), "data_batch_1"),
+}
 BOMBS = {
-    "a PNG of 50,000 x 50,000": ("imagefolder", huge_png, "at most 100,000,000 pixels are decoded"),
+    **{bomb: ("imagefolder", with_file(tree, PNG, content), says) for bomb, (content, says) in IMAGES.items()},
+    **{bomb: ("fashion_mnist", with_file(fashion, IDX, content), says) for bomb, (content, says) in ARRAYS.items()},
+    **{bomb: ("cifar10", with_file(cifar, PICKLE, content), says) for bomb, (content, says) in PICKLES.items()},
     "a pipe": ("imagefolder", pipe, "is no regular file"),
     "a file of 20 GB": ("imagefolder", sparse, "at most 268,435,456 are read"),
     "a zip of zeros": ("imagefolder", zip_of_zeros, "bytes, more than 64 times its size"),
     "a zip that lies": ("imagefolder", lying_zip, "damaged in the zip"),
     "an endless tar.gz": ("cifar10", endless_tar, "unpacks to more than 64 times its size"),
-    "a packed file of zeros": ("fashion_mnist", packed_zeros, "unpacks to more than 64 times its size"),
-    "an idx file of 2^93 bytes": ("fashion_mnist", idx_of((2**31 - 1, 2**31 - 1, 2**31 - 1)), "has images of"),
-    "an idx file of fewer than no images": ("fashion_mnist", idx_of((-1, 28, 28)), "train-images-idx3-ubyte"),
-    "an idx file of other images": ("fashion_mnist", idx_of((20, 14, 56)), "has images of [14, 56] pixels"),
-    "a mat file of nested cells": ("svhn", nested_mat, "train_32x32.mat: cannot be read"),
-    "a mat file of other images": (
-        "svhn",
-        mat_of(X=np.zeros((64, 32, 3, 3), np.uint8), y=np.ones((6, 1))),
-        "X has the shape (64, 32, 3, 3)",
-    ),
-    "a pickle that runs a command": ("cifar10", pickled(b"cos\nsystem\n(S'touch ran'\ntR."), "(contains os.system)"),
-    "a pickle of a terabyte": ("cifar10", pickled(b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b"."), "data_batch_1"),
-    "a pickle without end": ("cifar10", pickled(b"(" * 10**6 + b"t" * 10**6 + b"."), "data_batch_1"),
-    "a label that no class has": (
-        "cifar10",
-        pickled(pickle.dumps({"data": np.zeros((4, 3072), np.uint8), "labels": [99] * 4})),
-        "data_batch_1",
-    ),
+    "a mat file of nested cells": ("svhn", with_file(svhn, MAT, nested_cells()), f"{MAT}: cannot be read"),
+    "a mat file of other images": ("svhn", partial(svhn, content=FLAT), "X has the shape (64, 32, 3, 3)"),
     "a list that leaves the dataset": ("sop", path_outside, "Ebay_train.txt"),
 }
 
@@ -384,13 +349,13 @@ def hoard(_):
     ("function", "message"),
     [
         (crash, "ends the process that reads it (SIGSEGV"),
-        (hang, "takes more than 1 s to read"),
+        (hang, "takes more than 0.2 s to read"),
         (hoard, "takes more than 1.0 GB of memory to read"),
     ],
 )
 def test_what_happens_apart_is_an_error_and_the_next_call_works(monkeypatch, function, message):
     """Items of the same group, of one that waits, and of one that is not yet asked for."""
-    monkeypatch.setattr(apart, "SECONDS", 1)
+    monkeypatch.setattr(apart, "SECONDS", 0.2)
     answers = list(apart.each(lambda item: function(item) if item == 3 else item, range(20), 2, group=2))
     error = answers.pop(3)
     assert answers == [i for i in range(20) if i != 3]
@@ -423,8 +388,8 @@ def test_readers_end_with_the_process_that_asks_them(tmp_path):
     assert (bool(done.stdout), alive) == (True, [])
 
 
-@pytest.mark.parametrize(("size", "workers"), [(32, 0), (32, 2), (72, 0), (72, 2)])
-def test_a_decoder_that_crashes_names_the_file(tmp_path, monkeypatch, size, workers):
+@pytest.mark.parametrize("size", [32, 72])
+def test_a_decoder_that_crashes_names_the_file(tmp_path, monkeypatch, size):
     """No known file crashes the decoders, so one is made to: before training, and in the processes of its loader."""
     given = definition("imagefolder", tree(tmp_path))
     prepare(given, "x").write("manifest")
@@ -432,7 +397,7 @@ def test_a_decoder_that_crashes_names_the_file(tmp_path, monkeypatch, size, work
     bad = file.read_bytes()
     monkeypatch.setattr(loading, "decode", lambda data: crash(data) if data == bad else decode(data))
     with pytest.raises(UserError, match=rf"^{file}: ends the process that reads it \(SIGSEGV") as error:
-        list(open_split("manifest", given.root, "train", size, workers).eval_batches(2))
+        list(open_split("manifest", given.root, "train", size).eval_batches(2))
     assert "\n" not in str(error.value)
 
 
@@ -445,24 +410,6 @@ def test_a_decoder_that_crashes_while_listing_names_the_file_or_skips_it(tmp_pat
         prepare(definition("imagefolder", root), "x")
     found = prepare(definition("imagefolder", root, skip_unreadable=True), "x")
     assert found.splits["train"].skipped == [str(file.relative_to(root))]
-
-
-@pytest.mark.parametrize("size", [32, 72])
-def test_a_file_that_changes_after_it_was_listed_is_noticed(tmp_path, size):
-    given = definition("imagefolder", tree(tmp_path))
-    prepare(given, "x").write("manifest")
-    random, until, ends = np.random.default_rng(0), time.monotonic() + SECONDS / 2, 0
-    paths = list(read_manifest("manifest").paths("train"))
-    while time.monotonic() < until:
-        file = tmp_path / "tree" / paths[random.integers(len(paths))]
-        content = file.read_bytes()
-        file.write_bytes(mutated(content, random))
-        if file.read_bytes() != content:
-            with pytest.raises(UserError, match=rf"^{file}: (has \d+ bytes|is not the file that was listed)"):
-                list(open_split("manifest", given.root, "train", size).eval_batches(3))
-        file.write_bytes(content)
-        ends += 1
-    assert ends
 
 
 @pytest.mark.parametrize("write", ["manifest", "cache"])
@@ -498,18 +445,11 @@ def test_a_cache_that_is_cut_off_is_written_again(tmp_path):
     assert torch.equal(next(open_split("manifest", given.root, "train", 32).eval_batches(6))[0], expected)
 
 
-@pytest.mark.parametrize("shape", [(1, 9000), (9000, 1)])
-def test_a_line_of_pixels_does_not_fill_the_memory(tmp_path, shape):
-    root = tree(tmp_path)
-    Image.fromarray(np.resize(PHOTOS[0], (*shape, 3))).save(root / "val" / WNIDS[0] / "line.png")
-    given = definition("imagefolder", root)
-    prepare(given, "x").write("manifest")
-    assert [len(x) for x, _ in open_split("manifest", given.root, "test", 224).eval_batches(4)] == [4]
-
-
 def test_bytes_behind_the_last_of_a_jpeg_are_padding_or_damage():
     """Cameras pad with one value; whatever else libjpeg finds there was not understood."""
     whole = images()["JPEG "]
-    assert torch.equal(decode(whole[:-2] + bytes(40) + whole[-2:]), decode(whole))
+    for padded in (whole[:-2] + bytes(40) + whole[-2:], whole + b"\r\nmade by a camera"):
+        assert torch.equal(decode(padded), decode(whole))
+        assert not check(padded)
     with pytest.raises(ValueError, match="extraneous bytes"):
         decode(whole[:-2] + bytes(range(1, 41)) + whole[-2:])

@@ -1,6 +1,7 @@
 """Folders, zips and files as people have them: no image is dropped, renamed or turned black without a word."""
 
 import io
+import itertools
 import os
 import subprocess
 import sys
@@ -11,10 +12,10 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
-import torch
 from PIL import Image
-from test_data import WNIDS, idx, png, write_tree
+from test_data import WNIDS, crops, idx, png, write_tree
 
 from hrrl.concepts import group_classes
 from hrrl.data.decode import decode
@@ -37,10 +38,8 @@ def image(path, color=None, kind=None) -> None:
 
 
 def tree(root, classes=("cat", "dog"), splits=("train", "val")):
-    for split in splits:
-        for name in classes:
-            for i in range(3):
-                image(root / split / name / f"{i}.png")
+    for split, name, i in itertools.product(splits, classes, range(3)):
+        image(root / split / name / f"{i}.png")
     return root
 
 
@@ -115,21 +114,18 @@ def test_two_folders_of_one_name_are_refused(tmp_path):
 
 
 def test_names_of_files_do_not_depend_on_the_locale(tmp_path):
-    tree(tmp_path / "ü", (COMPOSED, "dog"))
+    root = tree(tmp_path / "ü", (COMPOSED, "dog"))
     program = (
         "from hrrl.data.manifest import prepare; from hrrl.settings.schema import Dataset;"
-        "from hrrl.data.loading import open_split;"
-        f"root = {str(tmp_path / 'ü')!a}; prepare(Dataset(kind='imagefolder', root=root), 'm').write('m');"
-        "print(open_split('m', root, 'test', 8).images.sum())"
+        f"from hrrl.data.loading import open_split; root = {str(root)!a};"
+        "prepare(Dataset(kind='imagefolder', root=root), 'm').write('m'); open_split('m', root, 'test', 8)"
     )
-    sums = set()
-    for environment in ({}, ASCII):
-        given = os.environ | {"PYTHONPATH": str(ROOT)} | environment
-        done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=given, capture_output=True)
-        assert done.returncode == 0, done.stderr[-2000:]
-        sums.add(done.stdout.split()[-1])
-        assert read_manifest(tmp_path / "m").paths("train")[0] == f"train/{COMPOSED}/0.png"
-    assert len(sums) == 1
+    given = os.environ | {"PYTHONPATH": str(ROOT)} | ASCII
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=given, capture_output=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    prepare(Dataset(kind="imagefolder", root=str(root)), "m").write(tmp_path / "here")
+    assert read_manifest(tmp_path / "m").paths("train")[0] == f"train/{COMPOSED}/0.png"
+    assert (tmp_path / "m/manifest.csv").read_bytes() == (tmp_path / "here/manifest.csv").read_bytes()
 
 
 RENAMED = {
@@ -139,25 +135,25 @@ RENAMED = {
 }
 
 
+def zipped(folder, name_of):
+    """The images of a tree in a zip, by other names."""
+    with zipfile.ZipFile(folder / "mine.zip", "w") as archive:
+        for path in sorted(tree(folder / "images", (COMPOSED, "dog")).rglob("*.png")):
+            member = zipfile.ZipInfo("x")
+            member.filename = name_of(str(path.relative_to(folder / "images")))
+            archive.writestr(member, path.read_bytes())
+    return folder / "mine.zip"
+
+
 @pytest.mark.parametrize("how", RENAMED)
 def test_members_of_zips_by_other_programs(tmp_path, how):
-    tree(tmp_path / "images", (COMPOSED, "dog"))
-    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
-        for path in sorted((tmp_path / "images").rglob("*.png")):
-            member = zipfile.ZipInfo("x")
-            member.filename = RENAMED[how](str(path.relative_to(tmp_path / "images")))
-            archive.writestr(member, path.read_bytes())
-    assert listed(tmp_path / "mine.zip") == listed(tmp_path / "images")
+    assert listed(zipped(tmp_path, RENAMED[how])) == listed(tmp_path / "images")
 
 
 def test_a_zip_whose_names_are_utf8_without_saying_so(tmp_path):
-    tree(tmp_path / "images", (COMPOSED, "dog"))
-    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
-        for path in sorted((tmp_path / "images").rglob("*.png")):
-            archive.write(path, str(path.relative_to(tmp_path / "images")).replace("é", "\x01\x02"))
-    content = (tmp_path / "mine.zip").read_bytes().replace(b"caf\x01\x02", "café".encode())
-    (tmp_path / "mine.zip").write_bytes(content)
-    assert listed(tmp_path / "mine.zip") == listed(tmp_path / "images")
+    path = zipped(tmp_path, lambda name: name.replace("é", "\x01\x02"))
+    path.write_bytes(path.read_bytes().replace(b"caf\x01\x02", "café".encode()))
+    assert listed(path) == listed(tmp_path / "images")
 
 
 def eurosat(root):
@@ -167,23 +163,20 @@ def eurosat(root):
 def caltech101(root):
     (root / "caltech101/Annotations").mkdir(parents=True)
     (root / "caltech101/101_ObjectCategories/BACKGROUND_Google").mkdir(parents=True)
-    for name in "abc":
-        for i in range(1, 4):
-            image(root / f"caltech101/101_ObjectCategories/{name}/image_{i:04d}.jpg")
+    for name, i in itertools.product("abc", range(1, 4)):
+        image(root / f"caltech101/101_ObjectCategories/{name}/image_{i:04d}.jpg")
 
 
 def sun397(root):
-    for name in "abc":
-        for i in range(3):
-            image(root / f"SUN397/{name}/{name}rch/sun_{i}.jpg")
+    for name, i in itertools.product("abc", range(3)):
+        image(root / f"SUN397/{name}/{name}rch/sun_{i}.jpg")
     (root / "SUN397/ClassName.txt").write_text("/a/arch\n/b/brch\n/c/crch\n", "utf-8")
 
 
 def emnist(root):
     (root / "EMNIST/raw").mkdir(parents=True)
     for split, n in (("train", 9), ("test", 6)):
-        images = np.random.default_rng(0).integers(0, 255, (n, 28, 28), np.uint8)
-        for name, array in (("images-idx3", images), ("labels-idx1", 1 + np.arange(n) % 3)):
+        for name, array in (("images-idx3", crops(n, 28, 28)[..., 0]), ("labels-idx1", 1 + np.arange(n) % 3)):
             (root / f"EMNIST/raw/emnist-letters-{split}-{name}-ubyte").write_bytes(idx(array))
 
 
@@ -218,6 +211,10 @@ def test_what_is_none_of_torchvisions_classified_images_is_said_so(tmp_path):
 
 
 def encoded(values: np.ndarray, kind: str, **options) -> bytes:
+    """An image of values; of "colours", as three equal channels of 16 bits in a PNG, which Pillow does not write."""
+    if kind == "colours":
+        rows = np.repeat(values.astype(">u2")[..., None], 3, 2).reshape(len(values), -1)
+        return png(*values.shape[::-1], 16, b"".join(b"\0" + row.tobytes() for row in rows))
     content = io.BytesIO()
     Image.fromarray(values).save(content, kind, **options)
     return content.getvalue()
@@ -229,6 +226,7 @@ def ramp(most: float, dtype: str) -> np.ndarray:
 
 SCALED = {
     "16 bits": (ramp(65535, "u2"), "PNG", {}),
+    "16 bits of colours": (ramp(65535, "u2"), "colours", {}),
     "16 bits of a PGM": (ramp(65535, "u2"), "PPM", {}),
     "12 bits that a TIFF states": (ramp(4095, "u2"), "TIFF", {"tiffinfo": {281: 4095}}),
     "32 bits with their largest": (ramp(255, "i4"), "TIFF", {"tiffinfo": {281: 255}}),
@@ -237,6 +235,8 @@ SCALED = {
 REFUSED = {
     "8 bits in 16": (ramp(255, "u2"), "PNG", "comes out black: of 16 bits"),
     "12 bits in 16": (ramp(4095, "u2"), "PNG", "comes out black: of 16 bits"),
+    "8 bits in 16 of colours": (ramp(255, "u2"), "colours", "comes out black: of 16 bits"),
+    "12 bits in 16 of colours": (ramp(4095, "u2"), "colours", "comes out black: of 16 bits"),
     "8 bits in a 16-bit TIFF": (ramp(255, "u2"), "TIFF", "comes out black: of 16 bits"),
     "32 bits": (ramp(255, "i4"), "TIFF", "integers of 32 bits, and does not say which value is white"),
     "floats": (ramp(1, "f4"), "TIFF", "floats, and does not say which value is white"),
@@ -256,20 +256,6 @@ def test_images_that_would_be_black_are_refused(case):
     values, kind, message = REFUSED[case]
     with pytest.raises(ValueError, match=message):
         decode(encoded(values, kind))
-
-
-def coloured_png(values: np.ndarray) -> bytes:
-    """(H, W) values as the three equal channels of a PNG of 16 bits."""
-    height, width = values.shape
-    rows = np.repeat(values.astype(">u2")[..., None], 3, 2).reshape(height, -1)
-    return png(width, height, 16, b"".join(b"\0" + row.tobytes() for row in rows))
-
-
-def test_colours_of_16_bits(tmp_path):
-    assert np.abs(decode(coloured_png(ramp(65535, "u2"))).int().numpy() - np.arange(256).reshape(16, 16)).max() <= 1
-    for most in (255, 4095):
-        with pytest.raises(ValueError, match="comes out black: of 16 bits"):
-            decode(coloured_png(ramp(most, "u2")))
 
 
 def test_black_is_no_depth(tmp_path, capsys):
@@ -293,12 +279,16 @@ def write_shards(folder: Path, name: str, images: list[bytes], labels: list[int]
 SAVED = ["save_to_disk", "one split", "parquet", "parquet of other programs", "webdataset"]
 
 
-@pytest.mark.parametrize("how", SAVED)
-def test_a_dataset_of_hugging_face_is_the_tree_that_it_was_made_from(tmp_path, monkeypatch, how):
-    datasets = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed: hrrl[huggingface]")
-    pandas = pytest.importorskip("pandas")
+@pytest.fixture
+def datasets(monkeypatch, tmp_path):
+    found = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed: hrrl[huggingface]")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(found.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    return found
+
+
+@pytest.mark.parametrize("how", SAVED)
+def test_a_dataset_of_hugging_face_is_the_tree_that_it_was_made_from(tmp_path, monkeypatch, datasets, how):
     monkeypatch.setattr("hrrl.data.by_position.EVERY", 3)  # three images of a class here
     splits = ["train"] if how == "one split" else ["train", "test"]
     write_tree(tmp_path / "tree", WNIDS[:2], train=3, val=3, held_out="test")
@@ -332,14 +322,11 @@ def test_a_dataset_of_hugging_face_is_the_tree_that_it_was_made_from(tmp_path, m
             expected = rows[source if len(splits) > 1 else "train"]["image"][int(position)]["bytes"]
             assert (len(expected), zlib.crc32(expected)) == (listed.bytes[i], listed.crcs[i])
             assert listed.labels[i] == (int(position) >= 3)
-        images = [open_split("manifest", str(root), split, 72, workers).eval_batches(3) for workers in (0, 1)]
-        for alone, by_worker in zip(*images, strict=True):
-            assert torch.equal(alone[0], by_worker[0])
+        read = open_split("manifest", str(root), split, 72).eval_batches(3)  # which compares sizes and CRCs
+        assert sum(len(x) for x, _ in read) == len(listed.paths)
 
 
-def test_a_damaged_dataset_of_hugging_face_is_named(tmp_path, monkeypatch):
-    datasets = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed: hrrl[huggingface]")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+def test_a_damaged_dataset_of_hugging_face_is_named(tmp_path, datasets):
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved/train-0.parquet").write_bytes(b"PAR1" + bytes(100) + b"PAR1")
     with pytest.raises(UserError, match=rf"^{tmp_path}/saved: cannot be read \(") as error:

@@ -122,13 +122,8 @@ def task(tmp_path_factory):
 def call(folder, *command, ok=True) -> str:
     """Runs a command in a folder and returns what it prints, stdout and stderr together."""
     environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-    environment |= {
-        "GIT_AUTHOR_NAME": "t",
-        "GIT_AUTHOR_EMAIL": "t@t",
-        "GIT_COMMITTER_NAME": "t",
-        "GIT_COMMITTER_EMAIL": "t@t",
-        **{"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "commit.gpgsign", "GIT_CONFIG_VALUE_0": "false"},
-    }
+    environment |= {f"GIT_{who}_{what}": "t@t" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environment |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "commit.gpgsign", "GIT_CONFIG_VALUE_0": "false"}
     done = subprocess.run(command, cwd=folder, env=environment, timeout=PATIENCE, **OUTPUT)
     assert (done.returncode == 0) == ok, done.stdout[-3000:]
     return done.stdout

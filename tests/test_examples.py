@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 import sysconfig
 import venv
 import zipfile
@@ -13,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, SCHEDULE, fit, method
+from conftest import ROOT, SCHEDULE, call, fit, method
 from PIL import Image
 
 from hrrl import group_wnids
@@ -22,20 +20,13 @@ from hrrl.concepts.wordnet import open_wordnet
 from hrrl.data.augment import Augment
 from hrrl.data.loading import open_split
 from hrrl.data.manifest import prepare
+from hrrl.data.synsets import SHIPPED
 from hrrl.settings.schema import Dataset
 from hrrl.train import models
 from hrrl.train.evaluation import GroupedData
 
-SYNSETS = {
-    "T-shirt/top": "jersey.n.03",
-    "Trouser": "trouser.n.01",
-    "Pullover": "pullover.n.01",
-    "Dress": "dress.n.01",
-    "Coat": "coat.n.01",
-    "Sandal": "sandal.n.01",
-    "Bag": "bag.n.01",
-    "Ankle boot": "boot.n.01",
-}
+CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Bag", "Ankle boot"]
+SYNSETS = {name: SHIPPED["fashion_mnist"][name] for name in CLASSES} | {"Bag": "bag.n.01"}
 NOUNS = [synset.partition(".")[0] for synset in SYNSETS.values() if synset.endswith(".01")]
 
 
@@ -43,7 +34,7 @@ NOUNS = [synset.partition(".")[0] for synset in SYNSETS.values() if synset.endsw
 def manifest(tmp_path_factory):
     """Eight classes of 100 training images and as many for validation."""
     folder = tmp_path_factory.mktemp("clothes") / "manifest"
-    definition = Dataset(kind="fashion_mnist", classes=list(SYNSETS), train="train[:100]", test="test[:100]")
+    definition = Dataset(kind="fashion_mnist", classes=CLASSES, train="train[:100]", test="test[:100]")
     prepare(definition, "clothes").write(folder)
     return folder
 
@@ -74,8 +65,7 @@ def images(manifest, wnids):
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
-    subprocess.run(command, check=True, capture_output=True)
+    call(ROOT, "python", "-m", "build", "--wheel", "--no-isolation", "--outdir", folder)
     [file] = folder.iterdir()
     return file
 
@@ -84,13 +74,11 @@ def wheel(tmp_path_factory):
 def python(wheel, tmp_path_factory):
     """The interpreter of a new environment with the wheel, and the requirements from this one."""
     folder = tmp_path_factory.mktemp("environment")
-    venv.create(folder, symlinks=True, with_pip=False)
-    python = folder / "bin" / "python"
-    site = sysconfig.get_path("purelib", vars={"base": folder})
-    command = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel]
-    subprocess.run(command, check=True)
-    with open(f"{site}/requirements.pth", "w", encoding="utf-8") as file:
-        file.write(sysconfig.get_path("purelib"))
+    venv.create(folder, symlinks=True)
+    python, site = folder / "bin/python", sysconfig.get_path("purelib", vars={"base": folder})
+    options = ["--python", "bin/python", "install", "--quiet", "--no-deps", "--no-index"]
+    call(folder, "python", "-m", "pip", *options, wheel)
+    Path(site, "requirements.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
     return python
 
 
@@ -102,7 +90,7 @@ for sys.argv in json.loads(sys.argv[1]):
     with contextlib.redirect_stdout(io.StringIO()) as out:
         runpy.run_path(sys.argv[0], run_name="__main__")
     printed[sys.argv[0]] = out.getvalue()
-print(json.dumps(printed))
+json.dump(printed, open("printed.json", "w", encoding="utf-8"))
 """
 
 
@@ -134,17 +122,15 @@ def printed(python, images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("elsewhere")
     (folder / "installed.py").write_text(INSTALLED, encoding="utf-8")
     calls = [["installed.py"], *([str(ROOT / "examples" / name), *map(str, arguments)] for name, *arguments in calls)]
-    done = subprocess.run([python, "-c", DRIVER, json.dumps(calls)], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return {Path(file).name: text for file, text in json.loads(done.stdout).items()}
+    call(folder, python, "-c", DRIVER, json.dumps(calls))
+    found = json.loads((folder / "printed.json").read_text(encoding="utf-8"))
+    return {Path(file).name: text for file, text in found.items()}
 
 
 def test_the_wheel_has_what_the_package_reads(wheel, printed):
     names = zipfile.ZipFile(wheel).namelist()
-    tracked = subprocess.run(
-        ["git", "ls-files", "hrrl", "presets"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    files = [name.replace("presets/", "hrrl/presets/") for name in tracked.stdout.split()]
+    tracked = call(ROOT, "git", "ls-files", "hrrl", "presets").split()
+    files = [name.replace("presets/", "hrrl/presets/") for name in tracked]
     assert [name for name in files if name not in names] == []
     assert printed["installed.py"] == "as it should be\n"
 

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.neighbors import KNeighborsClassifier
+from torch import nn
 
 from hrrl import concepts
 from hrrl.concepts import csv_file
 from hrrl.data.loading import open_split
 from hrrl.data.locate import Definition, locate
-from hrrl.data.manifest import Manifest, prepare
+from hrrl.data.manifest import Manifest, held_out, prepare
 from hrrl.errors import UserError
 from hrrl.train import models, runtime, weights
 from hrrl.transfer import svm
@@ -33,11 +35,32 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--targets", nargs="*", default=[], help="more of these, for the features alone")
     parser.add_argument("--weights", default="DEFAULT", help="of a backbone: a file, a tag, or <repository>@<revision>")
     parser.add_argument("--classes", help="of a file's head: imagenet-1k, or a text file with one in each line")
-    parser.add_argument("--args", type=json.loads, default={}, help="of the backbone's constructor, as JSON")
-    parser.add_argument("--size", type=int, help="pixels; without it as the model was trained, or 224")
+    parser.add_argument("--remap", action="store_true", help="take a file's tensors by their order, not their names")
+    parser.add_argument("--args", type=_settings, default={}, help="of the backbone's constructor, as JSON")
+    parser.add_argument("--size", type=_count, help="pixels; without it as the model was trained, or 224")
     parser.add_argument("--concepts", default="table1", help="table1, a number for an automatic cut, or a CSV")
-    parser.add_argument("--steps", type=float, nargs="*", default=[0.1, 0.5, 1.0], help="L2, in pixel units")
-    parser.add_argument("--images", type=int, help="at most so many of each class, in each part")
+    parser.add_argument("--steps", type=_length, nargs="*", default=[0.1, 0.5, 1.0], help="L2, in pixel units")
+    parser.add_argument("--images", type=_count, help="at most so many of each class, in each part")
+
+
+def _settings(text: str) -> dict[str, Any]:
+    with contextlib.suppress(ValueError):
+        if isinstance(found := json.loads(text), dict):
+            return found
+    raise argparse.ArgumentTypeError(f'takes a JSON object such as {{"img_size": 96}}, got {text!r}')
+
+
+def _count(text: str) -> int:
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"takes a whole number above 0, got {text!r}")
+
+
+def _length(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"takes a number that is not negative, got {text!r}")
 
 
 def score(args: argparse.Namespace) -> None:
@@ -50,17 +73,20 @@ def score(args: argparse.Namespace) -> None:
         UserError: there are no such weights or images.
     """
     folders = [str(Path(folder).expanduser().absolute()) for folder in (args.data, *args.targets)]
-    start, grouping = _start(args), Path(args.concepts).expanduser()
-    setting = str(grouping.absolute()) if grouping.suffix == ".csv" else args.concepts
+    names = [Path(folder).name for folder in folders]
+    titles = names if len(set(names)) == len(set(folders)) else folders
+    start, grouping = _start(args), _grouping(args.concepts)
+    size = args.size or start.size or SIZE
     with runtime.start(_compute()) as here, tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
-        for number, folder in enumerate(folders):
-            manifest = _listed(folder, args.images)
-            of = None if number else _concepts(manifest, setting)  # before the network sees an image
-            model, size, known = _model(args, start, manifest)
-            train, test = (open_split("manifest", folder, split, size) for split in ("train", "test"))
-            x, test_x = (features(model, source, here, Path(folder).name) for source in (train, test))
+        _try(start, size)
+        manifests = [_listed(folder, args.images, str(i)) for i, folder in enumerate(folders)]
+        of = _concepts(manifests[0], grouping)  # before the network sees an image
+        for number, (folder, title, manifest) in enumerate(zip(folders, titles, manifests, strict=True)):
+            model, known = _model(start, manifest)
+            train, test = (open_split(str(number), folder, split, size) for split in ("train", "test"))
+            x, test_x = (features(model, source, here, title) for source in (train, test))
             y, test_y = train.labels.numpy(), test.labels.numpy()
-            choice = svm.cross_validate(x, y, folds=min(5, int(np.bincount(y).min())))
+            choice = svm.cross_validate(x, y, folds=_folds(manifest))
             (classifier,) = svm.fit(x, y, [choice.C])
             near = KNeighborsClassifier(min(NEIGHBOURS, len(y)), weights="distance", metric="cosine").fit(x, y)
             found = [_percent(classifier.predict(test_x) == test_y), 100 * float(near.score(test_x, test_y))]
@@ -68,52 +94,82 @@ def score(args: argparse.Namespace) -> None:
                 judged = None if known == len(manifest.classes) else classifier
                 _by_head(args, model, manifest, test, here, judged, of)
                 print(f"\n{'features on':20} {'linear SVM':>12} {'neighbours':>12}")
-            print(f"{Path(folder).name:20} {found[0]:11.2f}% {found[1]:11.2f}%", flush=True)
+            print(f"{title:20} {found[0]:11.2f}% {found[1]:11.2f}%", flush=True)
 
 
 def _start(args: argparse.Namespace) -> weights.Weights:
     """The weights to judge, and the network that they are of."""
     backbone, settings = args.model, args.args
-    init = weights.Init(weights=args.weights)
+    given: Any = {"classes": _classes(args.classes), "remap": args.remap}
     if (described := Path(args.model) / "model.json").is_file():
-        init, description = weights.Init(model=args.model), json.loads(described.read_text(encoding="utf-8"))
-        backbone, settings = description["backbone"], description["backbone_args"]
-    elif Path(args.weights).is_file():
-        init = weights.Init(file=str(Path(args.weights).absolute()), classes=_classes(args.classes))
-    elif "@" in args.weights:
-        init = weights.Init(hub=args.weights, classes=_classes(args.classes))
-    found = weights.find(init, backbone, settings, "weights")
+        description = weights.said_of(described, "backbone", "backbone_args")
+        backbone, settings, given = description["backbone"], description["backbone_args"], {"model": args.model}
+    elif Path(args.weights).is_file() or ("." in args.weights and "@" not in args.weights):  # no tag has a dot
+        given["file"] = str(Path(args.weights).absolute())
+    else:
+        given["hub" if "@" in args.weights else "weights"] = args.weights
+    found = weights.find(weights.Init(**given), backbone, settings, "weights")
     found.state  # noqa: B018  read before the working folder changes
     print(f"{backbone} from {found.path}, SHA-256 {found.sha256}")
     return found
 
 
 def _classes(given: str | None) -> str | list[str] | None:
-    return Path(given).read_text(encoding="utf-8").splitlines() if given and Path(given).is_file() else given
+    if not given or not Path(given).is_file():
+        return given
+    try:
+        lines = Path(given).read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"--classes: {given}: {error}; save it as text in UTF-8, with one class in each line") from None
+    return [line.strip() for line in lines if line.strip()]
 
 
-def _model(args: argparse.Namespace, start: weights.Weights, manifest: Manifest) -> tuple[models.Classifier, int, int]:
-    """The model with a row of the head for each class, its image size, and how many classes its head knows."""
+def _grouping(given: str) -> str:
+    """The setting ``--concepts``; of a file its whole path."""
+    if given.isdecimal() and int(given) < 2:
+        raise UserError(f"--concepts: an automatic cut takes two concepts or more, got {given}")
+    return str(Path(given).expanduser().absolute()) if _is_file(given) else given
+
+
+def _try(start: weights.Weights, size: int) -> None:
+    """Puts one image through the network, before any of the data is read."""
+    model = models.build(start.backbone, 2, start.args).eval()
+    start.check(model.backbone)
+    try:
+        with torch.inference_mode():
+            model.features(torch.zeros(1, 3, size, size))
+    except Exception as error:  # whatever a network raises over a shape that it cannot take
+        why = str(error).partition("\n")[0]
+        raise UserError(
+            f"--size: {start.backbone!r} with {start.args} takes no images of {size} x {size} pixels in three colours "
+            f"({why}); give another size, or settings for this one by --args"
+        ) from None
+
+
+def _model(start: weights.Weights, manifest: Manifest) -> tuple[models.Classifier, int]:
+    """The model with a row of the head for each class, and how many classes its head knows."""
     model = models.build(start.backbone, len(manifest.classes), start.args)
     known = start.put_into(model, manifest.classes, manifest.wnids)
-    return model.eval(), args.size or start.size or SIZE, known
+    return model.eval(), known
 
 
-def _listed(folder: str, most: int | None) -> Manifest:
-    """The images of a folder; its manifest is written to the working folder."""
+def _listed(folder: str, most: int | None, where: str) -> Manifest:
+    """The images of a folder; its manifest is written to a folder of the working folder."""
     definition = Definition(kind="imagefolder", root=folder, skip_unreadable=True)
     if most:
-        splits = locate(definition, "data").splits
-        held_out = next((split for split in ("val", "test") if split in splits), "val")
-        definition = replace(definition, train=f"train[:{most}]", test=f"{held_out}[:{most}]")
+        test = held_out(definition, locate(definition, "data"))
+        definition = replace(definition, train=f"train[:{most}]", test=f"{test}[:{most}]")
     manifest = prepare(definition, Path(folder).name)
-    manifest.write("manifest")
+    svm.check(manifest.classes, manifest.labels("train"), _folds(manifest), folder)
+    manifest.write(where)
     return manifest
 
 
-def _by_head(
-    args: Any, model: models.Classifier, manifest: Manifest, test: Any, here: Any, classifier: Any, of: Any
-) -> None:
+def _folds(manifest: Manifest) -> int:
+    return int(np.clip(np.bincount(manifest.labels("train")).min(), 2, 5))
+
+
+def _by_head(args: Any, model: Any, manifest: Manifest, test: Any, here: Any, classifier: Any, of: Any) -> None:
     """Prints the accuracy of the head, or of the classifier in its place: by concept, and on moved images."""
     names = manifest.classes
     print(
@@ -121,7 +177,7 @@ def _by_head(
     )
     if classifier is not None:
         print(f"        some of the {len(names)} classes")
-        _put_on(model, classifier)
+        model = Judged(model, classifier)
     hits = right_when_moved(model, test, here, [0.0, *args.steps])
     rows = {name: (_percent(hits[0.0][of == name]), int((of == name).sum())) for name in dict.fromkeys(of)}
     print(f"{'all':20} {_percent(hits[0.0]):11.2f}% of {len(of):,} images")
@@ -133,19 +189,24 @@ def _by_head(
         print(f"{f'moved by {step:g}':20} {_percent(hits[step]):11.2f}%")
 
 
-def _put_on(model: models.Classifier, classifier: svm.LinearClassifier) -> None:
-    """The classifier, with its scaler, as the last linear layer."""
-    models.replace_head(model, len(classifier.classes))
-    weight, bias = models.head_names(model.backbone)
-    coef = classifier.coef / classifier.scaler.scale_
-    state = {weight: coef, bias: classifier.intercept - coef @ classifier.scaler.mean_}
-    tensors = {name: torch.as_tensor(values, dtype=torch.float32) for name, values in state.items()}
-    model.backbone.load_state_dict(tensors, strict=False)
+class Judged(nn.Module):
+    """A linear classifier, with its scaler, on a network's features: in the place of all that makes logits of them."""
+
+    def __init__(self, model: models.Classifier, classifier: svm.LinearClassifier):
+        super().__init__()
+        self.model, (classes, width) = model, classifier.coef.shape
+        self.head = nn.Linear(width, classes)
+        coef = classifier.coef / classifier.scaler.scale_
+        state = {"weight": coef, "bias": classifier.intercept - coef @ classifier.scaler.mean_}
+        self.head.load_state_dict({name: torch.as_tensor(values) for name, values in state.items()})
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.model.features(x))
 
 
 def _concepts(manifest: Manifest, setting: str) -> np.ndarray:
     """The concept of each test image, by its class or, where a file says so, its own."""
-    if setting.endswith(".csv") and csv_file.by_image({"csv": setting}):
+    if _is_file(setting) and csv_file.by_image({"csv": setting}):
         images = {split: list(rows.paths) for split, rows in manifest.splits.items()}
         order, found = csv_file.of_images(setting, images, partial=True)
         return np.array(order)[found["test"]]
@@ -153,12 +214,15 @@ def _concepts(manifest: Manifest, setting: str) -> np.ndarray:
     return np.array([grouped[manifest.classes[y]] for y in manifest.labels("test")])
 
 
+def _is_file(setting: str) -> bool:
+    return setting != "table1" and not setting.isdecimal()
+
+
 def _grouped(manifest: Manifest, setting: str) -> dict[str, str]:
     """Class -> concept: by its wnid, or by the first sense of its name as an English noun."""
+    if _is_file(setting):
+        return concepts.group_classes(manifest.classes, manifest.wnids, {}, {"csv": setting})
     given: Any = {"auto": int(setting)} if setting.isdecimal() else setting
-    if setting not in ("table1",) and not setting.isdecimal():
-        given = {"csv": setting}
-        return concepts.group_classes(manifest.classes, manifest.wnids, {}, given)
     synsets, known = {}, []
     for name, wnid in zip(manifest.classes, manifest.wnids, strict=True):
         noun = f"{name.lower().replace(' ', '_')}.n.01"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -19,8 +20,10 @@ from sklearn.svm import LinearSVC
 from hrrl.__main__ import main
 from hrrl.errors import UserError
 from hrrl.push import package
+from hrrl.score import Judged
 from hrrl.train import models
 from hrrl.transfer import svm
+from hrrl.transfer.extraction import extract_features
 
 CLASSES = ["cup", "dog", "hammer", "zzz"]  # the first four digits; WordNet knows three of these nouns
 ARGS = {"channels": [8, 8, 16, 16]}
@@ -153,6 +156,87 @@ def test_what_is_not_there_is_a_line(images, tmp_path, hrrl):
     for arguments in (["resnet19", "--data", images], ["timm/resnet18", "--data", images, "--weights", "none"]):
         said = hrrl("score", *arguments, ok=False)
         assert len(said.splitlines()) == 1
+
+
+def test_what_is_wrong_is_said_before_the_first_image_is_judged(images, folder, tmp_path, hrrl, capsys):
+    shutil.copytree(images, tmp_path / "lone")
+    for file in sorted((tmp_path / "lone/train/dog").iterdir())[1:]:
+        file.unlink()
+    vit = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 3}
+    torch.save(timm.create_model("vit_tiny_patch16_224", num_classes=4, **vit).state_dict(), tmp_path / "vit.pth")
+    (tmp_path / "bad.txt").write_bytes(b"cup\ndog\nh\xe4mmer\nzzz\n")
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut/model.json").write_text((folder / "model.json").read_text()[:40])
+    net = ["timm/resnet18", "--weights", folder / "model.safetensors"]
+    wrong = [
+        ([folder, "--targets", tmp_path / "typo"], "typo does not exist"),
+        ([folder, "--targets", tmp_path / "lone"], r"lone: .* 1 of the rarest class \(dog\)"),
+        ([folder, "--concepts", "table2"], "table2: cannot be read"),
+        ([folder, "--concepts", "1"], "--concepts: an automatic cut takes two concepts or more, got 1"),
+        ([tmp_path / "cut"], "model.json: is no JSON object with backbone, backbone_args"),
+        ([*net, "--classes", tmp_path / "bad.txt"], "bad.txt: .*save it as text in UTF-8"),
+        ([*net, "--classes", "none.txt"], "there is no 'none.txt'"),
+        ([*net, "--args", json.dumps(ARGS | {"in_chans": 1})], "does not fit|takes no images"),
+        (["timm/resnet18", "--weights", tmp_path / "none.pth"], "none.pth does not exist"),
+        (
+            ["timm/vit_tiny_patch16_224", "--weights", tmp_path / "vit.pth", "--args", json.dumps(vit), "--size", 48],
+            "takes no images of 48 x 48 pixels .*doesn't match model",
+        ),
+    ]
+    for arguments, message in wrong:
+        said = hrrl("score", *arguments, "--data", images, ok=False)
+        assert re.search(message, said), said
+        assert len(said.splitlines()) == 1
+        assert "judged" not in capsys.readouterr().out
+    for option, value in (
+        ("--size", "0"),
+        ("--images", "-3"),
+        ("--steps", "-1"),
+        ("--steps", "nan"),
+        ("--args", "[1]"),
+    ):
+        assert hrrl("score", folder, "--data", images, f"{option}={value}", ok=False) == "2"
+        assert f"argument {option}: takes a" in capsys.readouterr().err
+
+
+def test_names_as_people_write_them(images, folder, tmp_path, hrrl, monkeypatch):
+    """A split named validation, groups in a file of tabs beside it, and classes with a mark and an empty line."""
+    shutil.copytree(images, tmp_path / "mine")
+    (tmp_path / "mine/val").rename(tmp_path / "mine/validation")
+    groups = "".join(f"{name}\t{'z' if name == 'zzz' else 'known'}\n" for name in CLASSES)
+    (tmp_path / "groups.tsv").write_text(f"class\tconcept\n{groups}")
+    (tmp_path / "names.txt").write_bytes("\r\n".join(["\ufeffzzz", *CLASSES[-2::-1], "", ""]).encode())
+    monkeypatch.chdir(tmp_path)
+    net = ["timm/resnet18", "--weights", folder / "model.safetensors", "--args", json.dumps(ARGS), "--size", 32]
+    rest = ["--data", "mine", "--images", 2, "--steps", "--concepts", "groups.tsv"]
+    said = hrrl("score", *net, "--classes", "names.txt", *rest)
+    assert "judged: its own head" in said
+    for line in (r"^all +[\d.]+% of 8 images$", r"^z +[\d.]+% of 2$", r"^known +[\d.]+% of 6$"):
+        assert re.search(line, said, re.MULTILINE), said
+
+
+HEADS = {
+    "two": ("timm/deit_tiny_distilled_patch16_224", {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 1}),
+    "without bias": ("timm/resnet18", ARGS),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_an_svm_decides_on_features_whatever_the_head(name):
+    """Of a network with two heads the features were its logits, and the SVM took the place of one of them."""
+    torch.manual_seed(0)
+    backbone, args = HEADS[name]
+    model = models.build(backbone, 3, args).eval()
+    if name == "without bias":
+        model.backbone.fc = torch.nn.Linear(16, 3, bias=False)
+    x, y = torch.rand(30, 3, 32, 32), torch.arange(30) % 3
+    found, _ = extract_features(model, [(x, y)])
+    net = model.backbone
+    with torch.no_grad():
+        own = net.forward_head(net.forward_features((x - model.mean) / model.std), pre_logits=True)
+        assert np.allclose(found, own, atol=1e-5)
+        (classifier,) = svm.fit(found, y.numpy(), [1.0])
+        assert (Judged(model, classifier)(x).argmax(1).numpy() == classifier.predict(found)).all()
 
 
 def test_what_is_pushed_is_what_timm_loads(folder, tmp_path, hrrl):

@@ -90,9 +90,21 @@ def test_a_row_of_the_head_stays_by_wnid_or_name_and_the_others_are_the_seeds(ne
         assert torch.equal(model.backbone.fc.weight[row], expected)
     assert torch.equal(model.backbone.bn1.running_mean, net.bn1.running_mean)
     assert opened(hashed(file)).put_into(fresh(classes=4), CLASSES[:4], [None] * 4) == 0  # of unknown classes: new
+    for twice in (["crane", "crane"], ["background", "n02119789"]):  # which of two; what is no class of ImageNet
+        known = [*twice, *(f"n0211979{i}" for i in range(8))]
+        assert opened(hashed(file, classes=known)).put_into(fresh(classes=2), ["crane", "cup"], [None] * 2) == 0
 
 
-@pytest.mark.parametrize("wrapped", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": s}])
+WRAPPED = [
+    lambda s: s,
+    lambda s: {"state_dict": s, "epoch": 3},
+    lambda s: {"model": s},
+    lambda s: {"model_state_dict": s, "optimizer_state_dict": {"state": {}, "param_groups": [{"lr": 0.1}]}},
+    lambda s: {"state_dict": {f"net.{k}": v for k, v in s.items()} | {"loss.weight": torch.ones(2)}},  # Lightning's
+]
+
+
+@pytest.mark.parametrize("wrapped", WRAPPED)
 def test_checkpoints_of_torch_are_taken(net, tmp_path, wrapped):
     state = {f"module.{key}": value for key, value in net.state_dict().items()}
     torch.save(wrapped(state), tmp_path / "net.pth")
@@ -138,9 +150,14 @@ def test_wrong_files_are_a_line_each_and_run_no_code(net, file, tmp_path):
     (tmp_path / "text.pth").write_text("no weights")
     torch.save({"weight": Pwns(tmp_path / "pwned")}, tmp_path / "code.pth")
     torch.save({"epoch": 3, "losses": [1.0]}, tmp_path / "numbers.pth")
+    state = net.state_dict()
+    torch.save(state | {"fc.weight": state["fc.weight"].to_sparse()}, tmp_path / "sparse.pth")
+    torch.save({f"{who}.{k}": v for who in ("student", "teacher") for k, v in state.items()}, tmp_path / "two.pth")
     wrong = [
-        (hashed(tmp_path / "cut.safetensors"), "is no whole safetensors file or checkpoint"),
-        (hashed(tmp_path / "text.pth"), "is no whole safetensors file or checkpoint|holds code"),
+        (hashed(tmp_path / "cut.safetensors"), "is no whole checkpoint, nor a safetensors file that is named so"),
+        (hashed(tmp_path / "text.pth"), r"is no whole checkpoint, nor a safetensors file .*\(its content is neither\)"),
+        (hashed(tmp_path / "sparse.pth"), "holds no state dict, a dense tensor for each name"),
+        (hashed(tmp_path / "two.pth"), "does not fit .* unknown, first student.conv1.weight; use weights of this"),
         (hashed(tmp_path / "code.pth"), r"holds code or objects beside tensors \(.*open"),
         (hashed(tmp_path / "numbers.pth"), "holds no state dict"),
         ({"file": "/no/such.pth", "sha256": "0" * 64}, "init.file: /no/such.pth does not exist"),
@@ -148,7 +165,8 @@ def test_wrong_files_are_a_line_each_and_run_no_code(net, file, tmp_path):
         ({"file": str(file), "sha256": "0" * 64}, f"init.sha256: .* has {digest(file)}, not 000"),
         ({"file": str(file), "sha256": None}, "init.sha256: missing; .* python -m scripts.weights"),
         (hashed(file, classes="imagenet-1k"), "init.classes: 1000 are known, but the head of .* has 10"),
-        (hashed(file, classes="imagenette"), "init.classes: takes imagenet-1k"),
+        (hashed(file, classes="imagenette"), "init.classes: there is no 'imagenette'; it takes imagenet-1k"),
+        (hashed(file, mean=[0.5], std=[0.5]), "is of images of 1 channels; use weights of images of three"),
         ({"model": str(tmp_path)}, "init.model: .* holds no model.safetensors"),
         ({"weights": "a9_in1k"}, "init.weights: timm has no 'a9_in1k' of resnet18; known: DEFAULT, .*a1_in1k"),
     ]

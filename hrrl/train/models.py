@@ -47,6 +47,8 @@ def features_of(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     Where the logits come from no single linear layer, timm's models say what their features are. A model that ends in
     none and is none of timm's (or one of timm's with ``num_classes=0``) gives its features itself.
     """
+    if isinstance(model, Classifier):
+        return model.features(x)
     last: list[torch.Tensor] = []  # input and output of the linear layer that was called last
 
     def record(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:

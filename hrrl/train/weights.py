@@ -95,10 +95,10 @@ class Weights:
         """Position of each class that the head knows -> its row."""
         known = _by_name(self.classes or ())
         found = {
-            i: known.get(wnid or "", known.get(_plain(name)))
+            i: [known[key] for key in (wnid, _plain(name)) if key in known]
             for i, (name, wnid) in enumerate(zip(classes, wnids, strict=True))
         }
-        return {i: row for i, row in found.items() if row is not None}
+        return {i: rows[0] for i, rows in found.items() if rows}
 
     def _matched(self, net: nn.Module) -> State:
         """The state by the network's names; its head has the rows that it has."""
@@ -119,13 +119,17 @@ class Weights:
         raise UserError(f"{self.key}: {self.path} does not fit {self.backbone!r}: {problem}; {offer}")
 
     def _readings(self, net: nn.Module, head: list[str]) -> Any:
-        """The state as it is, and as timm reads it: names of other releases, positions of another image size."""
+        """The state as it is, what of it is of the network alone, and as timm reads that.
+
+        Timm knows names of other releases, and positions of another image size.
+        """
         yield self.state
-        if self.backbone.startswith("timm/") and (rows := [len(self.state[h]) for h in head if h in self.state]):
+        yield (inner := _inner(self.state, head[0]))
+        if self.backbone.startswith("timm/") and (rows := [len(inner[h]) for h in head if h in inner]):
             import timm
 
             try:
-                overlay = {"state_dict": dict(self.state), "num_classes": rows[0], "custom_load": False}
+                overlay = {"state_dict": dict(inner), "num_classes": rows[0], "custom_load": False}
                 args = self.args | {"num_classes": rows[0], "pretrained": True, "pretrained_cfg_overlay": overlay}
                 yield timm.create_model(self.backbone.removeprefix("timm/"), **args).state_dict()
             except Exception:  # whatever it raises over weights that are another network's
@@ -162,14 +166,20 @@ def find(init: Init, backbone: str, args: dict[str, Any], key: str) -> Weights:
     """
     path, said = _located(init, backbone, key)
     classes = init.classes or said.get("classes")
+    mean, std = (
+        init.mean or said.get("mean") or models.IMAGENET_MEAN,
+        init.std or said.get("std") or models.IMAGENET_STD,
+    )
+    if {len(mean), len(std)} != {3}:
+        raise UserError(f"{key}: {path} is of images of {len(mean)} channels; use weights of images of three colours")
     return Weights(
         key=key,
         path=path,
         backbone=backbone,
         args=dict(args),
         classes=_imagenet(classes, key) if isinstance(classes, str) else classes,
-        mean=init.mean or said.get("mean") or models.IMAGENET_MEAN,
-        std=init.std or said.get("std") or models.IMAGENET_STD,
+        mean=mean,
+        std=std,
         remap=init.remap,
         size=said.get("size"),
     )
@@ -193,18 +203,40 @@ def read(path: Path, key: str) -> State:
         state = load_state_dict(str(path), weights_only=True)
     except Exception as error:  # whatever a reader raises over a file that is none of its own
         told = " ".join(str(error).split())
-        if "Unsupported globals" in told or "blocked loading" in told:
-            held = told.partition("Unsupported globals: ")[2].partition(" No automatic")[0] or "unknown"
+        if held := told.partition("Unsupported globals: ")[2].partition(" No automatic")[0]:
             raise UserError(
                 f"{key}: {path} holds code or objects beside tensors ({held}); save the state dict"
             ) from None
-        told = " ".join((reason(error) or type(error).__name__).split())
-        raise UserError(f"{key}: {path} is no whole safetensors file or checkpoint ({told})") from None
-    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        told = "its content is neither" if "blocked loading" in told else reason(error) or type(error).__name__
         raise UserError(
-            f"{key}: {path} holds no state dict, a tensor for each name; it has {', '.join(list(state)[:3])}"
+            f"{key}: {path} is no whole checkpoint, nor a safetensors file that is named so ({told})"
+        ) from None
+    inside = [value for value in state.values() if _is_state(value)]  # beside an optimizer's, say
+    if not _is_state(state) and len(inside) != 1:
+        raise UserError(
+            f"{key}: {path} holds no state dict, a dense tensor for each name; it has {', '.join(list(state)[:3])}"
         )
-    return state
+    return state if _is_state(state) else inside[0]
+
+
+def _is_state(found: Any) -> bool:
+    """Whether it is a tensor with all its values for each name, and one at least."""
+    return bool(isinstance(found, Mapping) and found) and all(
+        isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_meta
+        for value in found.values()
+    )
+
+
+def _inner(state: State, weight: str) -> State:
+    """What a state has behind one prefix, as Lightning's modules and other wrappers of a network do; else all of it.
+
+    Args:
+        weight: name of a tensor of the network.
+    """
+    prefixes = [name.removesuffix(weight) for name in state if name.endswith(f".{weight}")]
+    if len(prefixes) != 1:  # a teacher's beside a student's
+        return state
+    return {name.removeprefix(*prefixes): value for name, value in state.items() if name.startswith(*prefixes)}
 
 
 def _located(init: Init, backbone: str, key: str) -> tuple[Path, dict[str, Any]]:
@@ -244,11 +276,26 @@ def _in_folder(folder: Path, key: str) -> tuple[Path, dict[str, Any]]:
     config = next((folder / name for name in CONFIGS if (folder / name).is_file()), None)
     if file is None:
         raise UserError(f"{key}: {folder} holds no {' or '.join(FILES)}")
-    said = json.loads(config.read_text(encoding="utf-8")) if config else {}
+    said = said_of(config) if config else {}
     said |= said.get("pretrained_cfg", {})
     classes = said.get("classes") or said.get("label_names") or _subset(said.get("num_classes"))
     size = said.get("image_size") or said.get("input_size", [None])[-1]
     return file, {"classes": classes, "mean": said.get("mean"), "std": said.get("std"), "size": size}
+
+
+def said_of(path: Path, *needed: str) -> dict[str, Any]:
+    """What a JSON file beside weights says of them.
+
+    Raises:
+        UserError: it is none, or lacks a key that is needed.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # UnicodeDecodeError is one, too
+        found = None
+    if not isinstance(found, dict) or not all(key in found for key in needed):
+        raise UserError(f"{path}: is no JSON object{' with ' * bool(needed)}{', '.join(needed)}; copy it whole again")
+    return found
 
 
 def _fetched(hub: str) -> Path:
@@ -314,21 +361,24 @@ def _imagenet(subset: str, key: str) -> list[str]:
     try:
         return ImageNetInfo(subset).label_names()
     except AssertionError:
-        raise UserError(f"{key}.classes: takes imagenet-1k, another part as timm names it, or a list of them") from None
+        raise UserError(
+            f"{key}.classes: there is no {subset!r}; it takes imagenet-1k, another part as timm names it, or a list"
+        ) from None
 
 
 def _by_name(classes: Sequence[str]) -> dict[str, int]:
-    """wnid or name -> row; ImageNet's by their words as well, where a word is of one class alone."""
+    """wnid or name -> row, where it is of one row alone; ImageNet's by their words as well."""
     from timm.data import ImageNetInfo
 
-    rows = {_plain(name): row for row, name in enumerate(classes)}
+    rows: dict[str, list[int]] = {}
     words: dict[str, list[int]] = {}
     imagenet = ImageNetInfo("imagenet-22k")
     lemmas = dict(zip(imagenet.label_names(), imagenet.label_descriptions(), strict=True))
-    for row, wnid in enumerate(classes):
-        for word in lemmas.get(wnid, "").split(", "):
+    for row, name in enumerate(classes):
+        rows.setdefault(_plain(name), []).append(row)
+        for word in lemmas[name].split(", ") if name in lemmas else ():
             words.setdefault(_plain(word), []).append(row)
-    return {word: found[0] for word, found in words.items() if len(found) == 1} | rows
+    return {word: found[0] for word, found in (words | rows).items() if len(found) == 1}
 
 
 def _plain(name: str) -> str:

@@ -133,6 +133,23 @@ def split(y: np.ndarray, folds: int = 5, seed: int = 0) -> list[tuple[np.ndarray
     return list(parts.split(np.zeros(len(y)), y))
 
 
+def check(classes: Sequence[str], labels: np.ndarray, folds: int, where: str, shots: int | None = None) -> None:
+    """Whether :func:`cross_validate` can be asked of so many images of each class, before there are features.
+
+    Args:
+        classes: names, which ``labels`` counts.
+        where: in a message, whose images they are.
+        shots: as of :func:`draws`.
+    Raises:
+        UserError: one class only, or fewer images of one than folds or shots.
+    """
+    names = np.array(classes, dtype=object)[labels]
+    try:
+        split(names[draws(names, shots, 1)[0]], folds)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
 def draws(y: np.ndarray, shots: int | None, number: int) -> list[np.ndarray]:
     """Several draws of ``shots`` training images of each class, as ascending rows; None: all rows, once.
 

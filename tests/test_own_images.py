@@ -337,6 +337,77 @@ def test_a_damaged_dataset_of_hugging_face_is_named(tmp_path, datasets):
         listed(tmp_path / "saved", "huggingface")
 
 
+@pytest.fixture
+def saved(tmp_path, monkeypatch):
+    """Writes rows as a dataset of Hugging Face: {split or parquet file: labels}, with the type of the labels."""
+    datasets = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed: hrrl[huggingface]")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    image(tmp_path / "one.png")
+    one = {"bytes": (tmp_path / "one.png").read_bytes(), "path": None}
+
+    def write(rows, label=None, images=None):
+        features = datasets.Features(image=datasets.Image(), label=label or datasets.ClassLabel(names=["a", "b"]))
+        made = {
+            name: datasets.Dataset.from_dict({"image": images or [one] * len(of), "label": of}, features)
+            for name, of in rows.items()
+        }
+        root = tmp_path / "saved"
+        if not any(name.endswith(".parquet") for name in made):
+            datasets.DatasetDict(made).save_to_disk(root)
+            return root
+        for name, of in made.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            of.to_parquet(root / name)
+        return root
+
+    write.types = datasets
+    return write
+
+
+@pytest.mark.parametrize("file", ["part-00000-ab.parquet", "data.parquet", "0000.parquet"])
+def test_parquet_files_are_of_the_split_that_their_folder_names(saved, file):
+    manifest = prepare(
+        Dataset(kind="huggingface", root=str(saved({f"train/{file}": [0, 1, 1], f"test/{file}": [0, 1]}))), "mine"
+    )
+    assert [np.bincount(manifest.labels(split)).tolist() for split in ("train", "test")] == [[1, 2], [1, 1]]
+
+
+@pytest.mark.parametrize("missing", [-1, None])
+def test_images_without_a_class_are_left_out_and_counted(saved, missing, capsys):
+    manifest = prepare(
+        Dataset(kind="huggingface", root=str(saved({"train": [0, missing, 1], "test": [1, 0, missing]}))), "mine"
+    )
+    assert (manifest.classes, list(manifest.paths("train"))) == (["a", "b"], ["train#0", "train#2"])
+    assert capsys.readouterr().err.count("left out 1 images of no class, or of one that train does not have") == 2
+
+
+def test_what_is_wrong_with_a_dataset_of_hugging_face_is_one_line(saved, tmp_path):
+    several = saved.types.List(saved.types.ClassLabel(names=["a", "b"]))
+    for rows, more, message in (
+        ({"train_0.parquet": [0, 1], "test_0.parquet": [0, 1]}, {}, "no split train in it, but test_0, train_0"),
+        ({"train": [[0], [0, 1]], "test": [[0], [1]]}, {"label": several}, "label holds several values for an image"),
+        ({"train": [0, 1], "test": [0, 1]}, {"images": [None, None]}, "train#0: cannot be read: there is none in this"),
+    ):
+        root = saved(rows, **more)
+        with pytest.raises(UserError, match=message) as error:
+            listed(root, "huggingface")
+        assert "\n" not in str(error.value)
+        root.rename(tmp_path / f"{len(list(tmp_path.iterdir()))}")
+
+
+def test_folders_of_systems_are_no_classes_and_two_datasets_no_one(tmp_path):
+    before = listed(tree(tmp_path / "one"))
+    image(tmp_path / "one/train/cat/@eaDir/0.png/SYNOPHOTO_THUMB_M.jpg")
+    image(tmp_path / "one/train/@eaDir/0.jpg")
+    image(tmp_path / "one/val/__MACOSX/cat/0.png")
+    assert listed(tmp_path / "one") == before
+    (tmp_path / "one/val").rename(tmp_path / "one/valid")
+    assert len(listed(tmp_path / "one")["test"]) == 6
+    tree(tmp_path / "two")
+    with pytest.raises(UserError, match="one and two both have a folder train/; take one of them as root"):
+        listed(tmp_path)
+
+
 def test_a_library_that_is_not_installed_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"datasets is not installed; pip install 'hrrl\[huggingface\]'"):

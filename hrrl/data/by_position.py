@@ -31,7 +31,8 @@ class ByPosition(InFiles):
         self.opened: dict[str, Any] = {}  # by split
         train = train if train in self.splits else "train"
         names = self.names(train)
-        self.numbers = sorted(set(self.labels(train)))  # a published list can have a name without images
+        # A published list can have a name without images, and images without a class are numbered -1.
+        self.numbers = sorted({number for number in self.labels(train) if number >= 0})
         self.classes = [composed(str(names[y])) if 0 <= y < len(names) else str(y) for y in self.numbers]
         if self.cut:
             note(f"{self}: has no split of its own; every fifth image of a class is test")
@@ -73,7 +74,7 @@ class ByPosition(InFiles):
         numbers = np.array(self.labels(split), int)
         known = np.isin(numbers, self.numbers)
         if not known.all():
-            note(f"{self}: {split}: left out {(~known).sum()} images of classes that train does not have")
+            note(f"{self}: {split}: left out {(~known).sum()} images of no class, or of one that train does not have")
         positions, labels = np.flatnonzero(known), np.searchsorted(self.numbers, numbers[known])
         if self.cut:
             mine = (ranks(labels) % EVERY == EVERY - 1) == (split == "test")

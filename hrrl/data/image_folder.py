@@ -83,11 +83,14 @@ class Tree(InFiles):
 
     def __init__(self, root: Path, train: str = "train"):
         self.root, self.store, self.train = root, open_store(root), train
-        places = [*self.inside, *self.store.folders()]
-        base = next((p for p in places if train in self.store.folders(p)), None)
-        if base is None:
+        for places in (self.inside, self.store.folders()):
+            if found := [place for place in places if train in self.store.folders(place)]:
+                break
+        else:
             raise NotHereError(f"no folder {train}/ in it or one folder deeper")
-        self.base = base
+        if places is not self.inside and len(found) > 1:
+            raise UserError(f"{root}: {found[0]} and {found[1]} both have a folder {train}/; take one of them as root")
+        self.base = found[0]
         self.splits = self.store.folders(self.base)
         self.classes = sorted(self.class_folders(train))
         if not self.classes:

@@ -215,7 +215,7 @@ def _hash_pixels(data: Arrays, paths: Paths) -> str:
 
 def held_out(definition: Definition, data: Found) -> str:
     """The published split, with an optional slice per class, of the test images."""
-    return definition.test or next((s for s in ("val", "test", "validation") if s in data.splits), "val")
+    return definition.test or next((s for s in ("val", "test", "validation", "valid") if s in data.splits), "val")
 
 
 def _selected(definition: Definition, key: str) -> tuple[Found, list[str], dict[str, Rows]]:

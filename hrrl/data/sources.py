@@ -17,6 +17,7 @@ IMAGES = (".jpeg", ".jpg", ".png", ".bmp", ".gif", ".jfif", ".jpe", ".pgm", ".pp
 NAMES = "utf-8", "surrogateescape"  # how names of files are text here, whatever the locale says of a file system's
 
 LARGEST = 2**28  # bytes of one file: more is no image but an attack on the memory
+HIDDEN = (".", "__MACOSX", "@eaDir")  # how names begin that macOS, Synology's and other systems add to folders
 SAYS_UTF8 = 0x800  # flag of a zip's member
 
 
@@ -83,7 +84,7 @@ class Folder(Store):
 
     def entries(self, path: str) -> list[tuple[str, bool]]:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._at(path)) as entries:
-            return sorted((e.name.decode(*NAMES), e.is_dir()) for e in entries if not e.name.startswith(b"."))
+            return sorted((e.name.decode(*NAMES), e.is_dir()) for e in entries if not _hidden(os.fsdecode(e.name)))
         return []
 
     def read(self, path: str) -> bytes:
@@ -204,4 +205,4 @@ def _path_of(member: zipfile.ZipInfo) -> str:
 
 
 def _hidden(path: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in path.split("/"))
+    return any(part.startswith(HIDDEN) for part in path.split("/"))

@@ -14,7 +14,7 @@ from hrrl.errors import UserError, reason
 
 LABELS = ("label", "labels", "class", "target", "cls")  # names of the column of classes, before any other of its type
 FILES = {"parquet": "parquet", "tar": "webdataset"}  # endings of files that the library converts; its names
-SPLITS = ("train", "val", "test", "validation")  # words in the names of files
+SPLITS = ("train", "test", "val", "valid", "validation")  # words in the names of files, or of their folders
 
 
 class HuggingFace(ByPosition):
@@ -47,6 +47,8 @@ class HuggingFace(ByPosition):
         self.cut = len(self.listed) == 1
         if not self.cut:
             self.splits = list(self.listed)
+            if not {train, "train"} & set(self.splits):
+                raise NotHereError(f"no split train in it, but {', '.join(self.splits)}")
         super().__init__(root, train)
         for split in self.splits:
             self.split(split)  # once, before processes read images
@@ -72,7 +74,7 @@ class HuggingFace(ByPosition):
         column = _label_column(features)
         values = {split: list(rows[column][:]) for split, rows in splits.items()}
         names = getattr(features[column], "names", None)
-        found = {value for of in values.values() for value in of if value is not None}
+        found = {value for of in values.values() for value in of if value is not None and value == value}  # no NaN
         known = sorted(found) if names is None else range(len(names))
         number: dict[Any, int] = {value: i for i, value in enumerate(known)}
         numbers = {split: [number.get(value, -1) for value in of] for split, of in values.items()}
@@ -94,13 +96,15 @@ class HuggingFace(ByPosition):
 
     def content(self, image: Any) -> bytes:
         [image] = image.values()
+        if image is None:
+            raise ValueError("there is none in this row")
         return Folder(self.root).read(image["path"]) if image["bytes"] is None else image["bytes"]
 
 
 def _split_of(path: Path) -> str:
-    """Of train-00000-of-00001.parquet, imagenet1k-train-0000.tar, train/0000.tar: train."""
-    words = re.split("[-_.]", path.stem)
-    named = path.parent.name if path.stem.isdecimal() else words[0]
+    """Of train-00000-of-00001.parquet, imagenet1k-train-0000.tar, train/0000.tar, Spark's train/part-00000: train."""
+    words, folder = re.split("[-_.]", path.stem), path.parent.name
+    named = folder if folder in SPLITS or words[0].isdecimal() else words[0]
     return next((word for word in words if word in SPLITS), named)
 
 
@@ -116,7 +120,7 @@ def _image_column(features: Any) -> str:
 
 
 def _label_column(features: Any) -> str:
-    from datasets import ClassLabel
+    from datasets import ClassLabel, Value
 
     typed = [name for name, of in features.items() if isinstance(of, ClassLabel)]
     named = [name for name in LABELS if name in features]
@@ -124,4 +128,6 @@ def _label_column(features: Any) -> str:
     if len(found) != 1:
         which = f"{' and '.join(typed)} are all" if typed else f"none of {', '.join(features)} is"
         raise ValueError(f"{which} classes; name the column of classes label")
+    if not isinstance(features[found[0]], (ClassLabel, Value)):
+        raise ValueError(f"the column {found[0]} holds several values for an image; it takes the one class of each")
     return found[0]

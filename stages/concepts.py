@@ -14,6 +14,7 @@ from hrrl.concepts import csv_file
 from hrrl.concepts.names import TABLE1_SYNSETS
 from hrrl.data.manifest import read_manifest
 from hrrl.errors import UserError
+from hrrl.transfer import svm
 
 
 def main(params):
@@ -104,6 +105,8 @@ def targets(params, concept_setting) -> pd.DataFrame:
     for target in params.targets:
         manifest, synsets = labelled(params, target)
         labels = manifest.labels("train")
+        if params.runs.svm:  # before anything is trained
+            svm.check(manifest.classes, labels, params.svm.folds, f"targets: {target}", params.svm.shots.get(target))
         shares = concepts.concept_shares(manifest.classes, manifest.wnids, synsets, labels, concept_setting)
         rows += [(target, concept, share) for concept, share in shares.items()]
     return pd.DataFrame(rows, columns=["target", "concept", "share"])

@@ -166,7 +166,8 @@ def project(tmp_path, monkeypatch):
         file.write_text(json.dumps(content))
     monkeypatch.chdir(tmp_path)
     params = {"benchmark": "digits", "targets": ["digits"], "concepts": {"csv": "groups.csv"}}
-    return Settings(params | {"runs": {"pretrain": list(points)}})
+    runs = {"pretrain": list(points), "svm": list(points)}
+    return Settings(params | {"runs": runs, "svm": {"folds": 5, "shots": {}}})
 
 
 def test_the_stage_writes_what_cells_train_on_and_reports_show(project, tmp_path):
@@ -177,6 +178,15 @@ def test_the_stage_writes_what_cells_train_on_and_reports_show(project, tmp_path
         for i, (path, y) in enumerate(zip(manifest.paths(split), manifest.labels(split), strict=True))
     ]
     (tmp_path / "groups.csv").write_text("image,concept\n" + "".join(f"{p},{c}\n" for p, c in lines))
+    for svm, message in (
+        ({"folds": 11, "shots": {}}, r"targets: digits: svm.folds: 11 folds of 100 training images, 10 of .* \(0\)"),
+        (
+            {"folds": 5, "shots": {"digits": 20}},
+            "targets: digits: svm.shots: 20 images of each class, but class 0 has 10",
+        ),
+    ):
+        with pytest.raises(UserError, match=message):  # before anything is trained
+            main(Settings(project | {"svm": svm}))
     main(project)
     written = json.loads((tmp_path / "data/concepts/benchmark.json").read_text())
     expected = dict(lines)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FEW = 5  # seeds: with fewer, intervals are right but wide (hrrl/report/statistics.py)
 # Above it, the first steps take most of what weights have learnt: an epoch at 0.02 cost 5 to 11 points of transfer in
-# results/photos_init.
+# results/photos_init_first_form.
 LR = {"sgd": 0.01, "adamw": 5e-4}
 CLASSES = 10  # of the networks that are built to see whether they can be
 

@@ -236,7 +236,8 @@ def _inner(state: State, weight: str) -> State:
     prefixes = [name.removesuffix(weight) for name in state if name.endswith(f".{weight}")]
     if len(prefixes) != 1:  # a teacher's beside a student's
         return state
-    return {name.removeprefix(*prefixes): value for name, value in state.items() if name.startswith(*prefixes)}
+    [prefix] = prefixes
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def _located(init: Init, backbone: str, key: str) -> tuple[Path, dict[str, Any]]:

@@ -143,10 +143,12 @@ def test_any_other_is_judged_by_an_svm_in_the_place_of_its_head(images, tmp_path
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     svms = [make_pipeline(StandardScaler(), LinearSVC(C=C, dual=False, max_iter=10_000)) for C in svm.GRID]
     right = [(cross_val_predict(model, x, y, cv=folds) == y).mean() for model in svms]
-    best = svms[int(np.argmax(right))].fit(x, y)
+    near_best = max(right) - 1.5 / len(y)  # rounding decides between equals
+    best = [model.fit(x, y) for model, of in zip(svms, right, strict=True) if of > near_best]
     near = KNeighborsClassifier(20, weights="distance", metric="cosine").fit(x, y)
-    expected = [100 * model.score(test_x, test_y) for model in (best, near)]
-    assert [float(found) for found in first] == pytest.approx(expected, abs=0.01)
+    by_svm, by_neighbours = (float(found) for found in first)
+    assert any(by_svm == pytest.approx(100 * model.score(test_x, test_y), abs=0.01) for model in best)
+    assert by_neighbours == pytest.approx(100 * near.score(test_x, test_y), abs=0.01)
     judged = re.search(r"^all +([\d.]+)% of 24 images$", said, re.MULTILINE)
     assert judged[1] == first[0]  # the SVM as a layer decides as the SVM does
     assert 25 < float(first[1]) <= 100

@@ -384,7 +384,7 @@ def test_images_without_a_class_are_left_out_and_counted(saved, missing, capsys)
 def test_what_is_wrong_with_a_dataset_of_hugging_face_is_one_line(saved, tmp_path):
     several = saved.types.List(saved.types.ClassLabel(names=["a", "b"]))
     for rows, more, message in (
-        ({"train_0.parquet": [0, 1], "test_0.parquet": [0, 1]}, {}, "no split train in it, but test_0, train_0"),
+        ({"learn.parquet": [0, 1], "judge.parquet": [0, 1]}, {}, "no split train in it, but judge, learn"),
         ({"train": [[0], [0, 1]], "test": [[0], [1]]}, {"label": several}, "label holds several values for an image"),
         ({"train": [0, 1], "test": [0, 1]}, {"images": [None, None]}, "train#0: cannot be read: there is none in this"),
     ):

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import PATIENCE
+from conftest import PATIENCE, call
 from test_data import write_tree
 from test_reporting import figures, made
 
@@ -41,6 +41,12 @@ def python(*arguments, **options) -> str:
     return done.stdout + done.stderr
 
 
+def make_repository(folder) -> None:
+    """Of git, with an empty commit."""
+    for words in (["init"], ["commit", "--allow-empty", "--message=one"]):
+        call(folder, "git", *words)
+
+
 def hashes(folder) -> dict[str, str]:
     return {file.name: hashlib.md5(file.read_bytes()).hexdigest() for file in Path(folder).iterdir()}
 
@@ -65,12 +71,12 @@ def test_text_names_its_encoding():
     """Also where ruff's rule cannot tell that an object is a path."""
     silent = []
     for file in (path for folder in OURS for path in (ROOT / folder).rglob("*.py")):
-        for call in (node for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.Call)):
-            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", None)
-            given = {keyword.arg for keyword in call.keywords}
+        for one in (node for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.Call)):
+            name = one.func.attr if isinstance(one.func, ast.Attribute) else getattr(one.func, "id", None)
+            given = {keyword.arg for keyword in one.keywords}
             if name in ("read_text", "write_text", "run", "Popen") and ("text" in given or name.endswith("_text")):
-                named = "encoding" in given or (name in HAVE_IT_AT and len(call.args) > HAVE_IT_AT[name])
-                silent += [] if named else [f"{file.relative_to(ROOT)}:{call.lineno}"]
+                named = "encoding" in given or (name in HAVE_IT_AT and len(one.args) > HAVE_IT_AT[name])
+                silent += [] if named else [f"{file.relative_to(ROOT)}:{one.lineno}"]
     assert silent == []
 
 
@@ -216,10 +222,9 @@ def test_what_git_can_tell(case, tmp_path):
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     program = "from scripts import commits; print(commits.let_dvc_do_without())"
     environment = {"GIT_CEILING_DIRECTORIES": str(tmp_path.parent), "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
-    who = ["-c", "user.name=t", "-c", "user.email=t@t"]
     (tmp_path / ".dvc").mkdir()
-    for command in [] if case == "zip" else (["init"], ["commit", "--allow-empty", "--message=one"]):
-        assert run("git", *who, *command, folder=tmp_path).returncode == 0
+    if case != "zip":
+        make_repository(tmp_path)
     if case == "another_user":
         environment["GIT_TEST_ASSUME_DIFFERENT_OWNER"] = "1"
     if case == "hook":  # of another repository, without a commit
@@ -245,23 +250,21 @@ def test_make_passes_on_what_its_command_line_says_alone(tmp_path):
     given = {"CPU": "x86_64", "N": "7", "RUN": "tests", "PYTHONPATH": "/x", "PYTHONSAFEPATH": "1", "PYTHONHOME": "/x"}
     given["PYTHONWARNINGS"] = "error"  # which ends DVC at what its libraries warn of
     for said, expected in ((["CPU=Haswell"], " --cpu Haswell"), ([], "")):
-        command = ["make", "--silent", "--old-file=setup", "verify", f"BIN={tmp_path}", *said]
-        done = subprocess.run(command, cwd=ROOT, env=os.environ | given, capture_output=True, encoding="utf-8")
+        done = run("make", "--silent", "--old-file=setup", "verify", f"BIN={tmp_path}", *said, **given)
         assert done.stdout == f"-m scripts.verify{expected} <>\n", done.stderr
 
 
 def test_dvc_runs_in_a_clone_that_was_moved_for_a_user_without_a_shell(tmp_path):
     """Pip's command names the old folder's Python; a service's user has nologin, which ends whatever it is to run."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / ".venv"], check=True)
+    venv.create(tmp_path / ".venv", symlinks=True)
     packages = next(tmp_path.glob(".venv/lib/python*/site-packages")) / "theirs.pth"
     packages.write_text("\n".join(path for path in sys.path if path.endswith("-packages")), "utf-8")
     (tmp_path / "dvc.yaml").write_text("stages: {one: {cmd: echo made > out, outs: [out]}}\n", "utf-8")
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc/config").write_text("[core]\nno_scm = true\n", "utf-8")
     program = "from scripts import cells; cells.dvc('repro')"
-    given = os.environ | {"PYTHONPATH": str(ROOT), "SHELL": "/bin/false"}
-    command = [tmp_path / ".venv/bin/python", "-c", program]
-    done = subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, encoding="utf-8")
+    given = {"PYTHONPATH": str(ROOT), "SHELL": "/bin/false"}
+    done = run(tmp_path / ".venv/bin/python", "-c", program, folder=tmp_path, **given)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "out").read_text("utf-8") == "made\n"
 
@@ -313,14 +316,11 @@ def test_what_the_system_refuses_is_a_line(tmp_path):
     """Nothing can be written; what is printed has no reader, as after `| head`."""
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     (tmp_path / ".work").touch()
-    who = ["-c", "user.name=t", "-c", "user.email=t@t"]
-    for words in (["init"], ["commit", "--allow-empty", "--message=one"]):
-        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)
+    make_repository(tmp_path)
     path = f"{tmp_path}{os.pathsep}{ROOT}"
     done = run(sys.executable, "-m", "scripts.repro", folder=tmp_path, PYTHONPATH=path)
     assert done.returncode
     assert re.fullmatch(r"\[Errno \d+\] [\w ]+: '.work'\n", done.stdout + done.stderr)
     program = "from scripts import run; run(lambda: print(*range(100000)))"
-    command = ["sh", "-c", f'{{ "{sys.executable}" -c "{program}"; echo $? >&2; }} | true']
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
+    done = run("sh", "-c", f'{{ "{sys.executable}" -c "{program}"; echo $? >&2; }} | true')
     assert done.stderr == "1\n"

@@ -166,10 +166,8 @@ def find(init: Init, backbone: str, args: dict[str, Any], key: str) -> Weights:
     """
     path, said = _located(init, backbone, key)
     classes = init.classes or said.get("classes")
-    mean, std = (
-        init.mean or said.get("mean") or models.IMAGENET_MEAN,
-        init.std or said.get("std") or models.IMAGENET_STD,
-    )
+    mean = init.mean or said.get("mean") or models.IMAGENET_MEAN
+    std = init.std or said.get("std") or models.IMAGENET_STD
     if {len(mean), len(std)} != {3}:
         raise UserError(f"{key}: {path} is of images of {len(mean)} channels; use weights of images of three colours")
     return Weights(

@@ -3,6 +3,7 @@
 import importlib.util
 import re
 from collections import defaultdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ class HuggingFace(ByPosition):
         for split in self.splits:
             self.split(split)  # once, before processes read images
 
-    def _load(self) -> dict[str, Any]:
+    @cached_property
+    def _by_split(self) -> dict[str, Any]:
         """Its splits, which the library maps from the disk; what it converts comes there by way of its cache."""
         from datasets import DatasetDict, load_dataset, load_from_disk
 
@@ -68,7 +70,7 @@ class HuggingFace(ByPosition):
 
     def _listed(self) -> tuple[list[str], dict[str, list[int]]]:
         """Names of the classes, and by split the number of each image's class."""
-        splits = self._load()
+        splits = self._by_split
         features = next(iter(splits.values())).features
         _image_column(features)
         column = _label_column(features)
@@ -89,7 +91,7 @@ class HuggingFace(ByPosition):
     def open(self, split: str) -> Any:
         from datasets import Image
 
-        splits = self._load()
+        splits = self._by_split
         rows = next(iter(splits.values())) if self.cut else splits[split]
         column = _image_column(rows.features)
         return rows.select_columns([column]).cast_column(column, Image(decode=False))

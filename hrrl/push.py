@@ -57,20 +57,20 @@ def package(model: Path, card: Path, folder: Path) -> Path:
         raise UserError(f"{model}: holds no model.json; expected a folder of models/")
     if not card.is_file():
         raise UserError(f"{card}: no such card; run the stage `card`, or name one by --card")
-    loaded, description = models.load(model)
+    _, description = models.load(model)
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("model.safetensors", "model.json"):
         shutil.copy(model / name, folder)
     shutil.copy(card, folder / "README.md")
     if description["backbone"].startswith("timm/"):
-        write_json(folder / "config.json", config(loaded, description))
+        write_json(folder / "config.json", config(description))
     return folder
 
 
-def config(model: models.Classifier, description: dict[str, Any]) -> dict[str, Any]:
+def config(description: dict[str, Any]) -> dict[str, Any]:
     """config.json in timm's form: architecture, arguments, classes, and how images are normalised."""
     size = description["image_size"]
-    names = models.head_names(model.backbone)
+    names = models.heads(description["backbone"], description["backbone_args"])
     return {
         "architecture": description["backbone"].removeprefix("timm/"),
         "num_classes": len(description["classes"]),
@@ -84,6 +84,6 @@ def config(model: models.Classifier, description: dict[str, Any]) -> dict[str, A
             "num_classes": len(description["classes"]),
             "crop_pct": 224 / 256,
             "interpolation": "bicubic",
-            "classifier": names[0].removesuffix(".weight"),
+            "classifier": names if len(names) > 1 else names[0],
         },
     }

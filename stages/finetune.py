@@ -48,8 +48,9 @@ def curve(params, here, variant, seed, target, checkpoint) -> tuple:
     train, test = (open_data(params, split, description["image_size"], target) for split in ("train", "test"))
     schedule, train = in_rounds(typed(RoundSchedule, params.finetune), train)
     task = GroupedData.by_class(train, test, torch.zeros(len(train.classes), dtype=torch.long), ["all"])
+    heads = models.heads(description["backbone"], description["backbone_args"])
     torch.manual_seed(seed)
-    models.replace_head(model, len(train.classes))
+    models.replace_heads(model, heads, len(train.classes))
     title = f"fine-tune {variant} seed {seed} on {target}"
     part = (params.targets.index(target), len(params.targets))
     status = run_status(here, title, course(params, "finetune", variant, seed), target, part)

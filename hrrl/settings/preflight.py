@@ -93,14 +93,11 @@ def _warn_of_harm(settings: Any, starts: Mapping[str, dict[str, Any]]) -> None:
 
 
 def _backbone(params: "Params") -> models.Classifier:
-    """The network on the device ``meta``: without memory, where it can be so; a step's shapes go through it."""
+    """The network on the device ``meta``; a step's shapes go through it."""
     settings, processes = params.pretrain, params.launch.nproc * params.launch.nnodes
     name, size = settings.backbone, settings.image_size
-    try:
-        with torch.device("meta"):
-            model = models.build(name, CLASSES, settings.backbone_args)
-    except UserError:  # some networks compute with numbers as they are built
-        model = models.build(name, CLASSES, settings.backbone_args).to("meta")
+    models.heads(name, settings.backbone_args)
+    model = models.skeleton(name, CLASSES, settings.backbone_args)
     for key, schedule in (("pretrain", settings), ("finetune", params.finetune)):
         batch = min(2, schedule.batch_size // processes)
         images = torch.zeros(batch, 3, size, size, device="meta")

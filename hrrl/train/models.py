@@ -99,15 +99,41 @@ def build(
             f"pretrain.backbone: cannot build {backbone!r} with backbone_args {args}: {' '.join(str(error).split())}; "
             "use a classifier of torchvision.models (resnet18) or of timm (timm/resnet18)"
         ) from None
-    _head(net)  # there is one
+    if not any(isinstance(module, nn.Linear) for module in net.modules()):
+        raise UserError(_headless(backbone))
     return Classifier(speed_up(net) if fast.is_on() else net, mean, std)
 
 
-def replace_head(model: Classifier, classes: int) -> None:
-    """Puts a new, randomly initialised last linear layer with ``classes`` outputs in place (fine-tuning)."""
-    name, head = _head(model.backbone)
-    new = nn.Linear(head.in_features, classes, bias=head.bias is not None)
-    model.backbone.set_submodule(name, new.to(head.weight.device))
+def skeleton(backbone: str, classes: int, args: dict[str, Any] | None = None) -> Classifier:
+    """What :func:`build` gives, on the device ``meta``: shapes without values. Draws nothing."""
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                return build(backbone, classes, args)
+        except UserError:  # some networks compute with numbers as they are built
+            return build(backbone, classes, args).to("meta")
+
+
+def heads(backbone: str, args: dict[str, Any] | None = None) -> list[str]:
+    """The names of the linear layers that give logits: those as wide as there are classes. A distilled network has two.
+
+    Raises:
+        UserError: there is none, or as :func:`build`.
+    """
+    few, more = (skeleton(backbone, classes, args).backbone for classes in (2, 3))
+    linear = [name for name, layer in few.named_modules() if isinstance(layer, nn.Linear)]
+    found = [name for name in linear if more.get_submodule(name).weight.shape != few.get_submodule(name).weight.shape]
+    if not found:
+        raise UserError(_headless(backbone))
+    return found
+
+
+def replace_heads(model: Classifier, names: Sequence[str], classes: int) -> None:
+    """Puts new, randomly initialised linear layers with ``classes`` outputs in the place of those (fine-tuning)."""
+    for name in names:
+        head: Any = model.backbone.get_submodule(name)
+        new = nn.Linear(head.in_features, classes, bias=head.bias is not None)
+        model.backbone.set_submodule(name, new.to(head.weight.device))
 
 
 def save(model: Classifier, folder: Path, description: dict[str, Any]) -> None:
@@ -136,15 +162,5 @@ def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:
     return model.eval(), description
 
 
-def head_names(backbone: nn.Module) -> list[str]:
-    """The names of the last linear layer's tensors, the weight first."""
-    name, head = _head(backbone)
-    return [f"{name}.{part}" for part, _ in head.named_parameters()]
-
-
-def _head(backbone: nn.Module) -> tuple[str, nn.Linear]:
-    """Name and module of the last linear layer."""
-    linear = [(name, module) for name, module in backbone.named_modules() if isinstance(module, nn.Linear)]
-    if not linear:
-        raise UserError(f"pretrain.backbone: {type(backbone).__name__} ends in no linear layer; use one that does")
-    return linear[-1]
+def _headless(backbone: str) -> str:
+    return f"pretrain.backbone: {backbone!r} ends in no linear layer; use one that does"

@@ -66,23 +66,27 @@ class Weights:
     def sha256(self) -> str:
         return digest(self.path)
 
+    @cached_property
+    def heads(self) -> list[str]:
+        return models.heads(self.backbone, self.args)
+
     def check(self, net: nn.Module) -> None:
         """Compares names and shapes with a network's, which may be on the device ``meta``.
 
         Raises:
             UserError: in one line, what does not fit.
         """
-        self._matched(net)
+        self._matched(net.state_dict())
 
     def put_into(self, model: models.Classifier, classes: Sequence[str], wnids: Sequence[str | None]) -> int:
         """Loads the weights, with the statistics of batch norm, mean and std; returns how many rows of the head stay.
 
         A row stays whose class is one of ``classes`` by wnid or name; the others are as the model has them.
         """
-        state, head = self._matched(model.backbone), models.head_names(model.backbone)
-        rows = self._rows(classes, wnids)
-        for name in head:
-            own = model.backbone.state_dict()[name].clone()
+        drawn = model.backbone.state_dict()
+        state, rows = self._matched(drawn), self._rows(classes, wnids)
+        for name in self._head(drawn):
+            own = drawn[name].clone()
             for i, row in rows.items():
                 own[i] = state[name][row]
             state[name] = own
@@ -100,25 +104,29 @@ class Weights:
         }
         return {i: rows[0] for i, rows in found.items() if rows}
 
-    def _matched(self, net: nn.Module) -> State:
+    def _head(self, needed: State) -> list[str]:
+        """Of the names of a network's tensors, those of its heads, which have a row for each class."""
+        return [name for name in needed if name.rpartition(".")[0] in self.heads]
+
+    def _matched(self, needed: State) -> State:
         """The state by the network's names; its head has the rows that it has."""
-        head = models.head_names(net)
-        for state in self._readings(net, head):
-            if not (problem := _differences(state, net, head)):
+        head = self._head(needed)
+        for state in self._readings(head):
+            if not _differences(state, needed, head):
                 self._check_classes(state, head)
                 return dict(state)
         ordered = self.path.suffix != ".safetensors"  # which sorts its tensors by name
-        by_order = _by_order(self.state, net, head) if ordered else None
+        by_order = _by_order(self.state, needed, head) if ordered else None
         if self.remap and by_order:
             self._check_classes(by_order, head)
             return by_order
-        problem = _differences(self.state, net, head)
+        problem = _differences(self.state, needed, head)
         offer = (
             f"all fits by order and shape: set {self.key}.remap: true" if by_order else "use weights of this backbone"
         )
         raise UserError(f"{self.key}: {self.path} does not fit {self.backbone!r}: {problem}; {offer}")
 
-    def _readings(self, net: nn.Module, head: list[str]) -> Any:
+    def _readings(self, head: list[str]) -> Any:
         """The state as it is, what of it is of the network alone, and as timm reads that.
 
         Timm knows names of other releases, and positions of another image size.
@@ -389,9 +397,9 @@ def _shapes(state: Mapping[str, torch.Tensor], head: list[str]) -> dict[str, tup
     return {k: tuple(v.shape)[k in head :] for k, v in state.items() if not k.endswith(COUNTED)}
 
 
-def _differences(state: State, net: nn.Module, head: list[str]) -> str:
+def _differences(state: State, wanted: State, head: list[str]) -> str:
     """In words, "" where all is there in its shape."""
-    given, needed = _shapes(state, head), _shapes(net.state_dict(), head)
+    given, needed = _shapes(state, head), _shapes(wanted, head)
     parts = {
         "missing": [k for k in needed if k not in given],
         "unknown": [k for k in given if k not in needed],
@@ -401,9 +409,9 @@ def _differences(state: State, net: nn.Module, head: list[str]) -> str:
     return ", ".join(said)
 
 
-def _by_order(state: State, net: nn.Module, head: list[str]) -> State | None:
+def _by_order(state: State, needed: State, head: list[str]) -> State | None:
     """The state with the network's names in their order, where all shapes agree."""
-    names = list(_shapes(net.state_dict(), head))
+    names = list(_shapes(needed, head))
     values = [value for key, value in state.items() if not key.endswith(COUNTED)]
     renamed = dict(zip(names, values, strict=False))
-    return renamed if len(names) == len(values) and not _differences(renamed, net, head) else None
+    return renamed if len(names) == len(values) and not _differences(renamed, needed, head) else None

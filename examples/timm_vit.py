@@ -1,4 +1,4 @@
-"""HRRL with timm's models, optimisers and schedulers, in bfloat16: python examples/timm_vit.py IMAGES MODEL.pt"""
+"""HRRL with timm's models, optimisers, schedulers; on a GPU in bfloat16: python examples/timm_vit.py IMAGES MODEL.pt"""
 
 import sys
 
@@ -36,7 +36,7 @@ def main(images, file):
     for epoch in range(EPOCHS):
         for x, y in loader:
             x, y = x.to(DEVICE), y.to(DEVICE)
-            with torch.autocast(DEVICE, torch.bfloat16):
+            with torch.autocast(DEVICE, torch.bfloat16, enabled=DEVICE == "cuda"):
                 x = hrrl.perturb(model, x, y, TAU, mean=config["mean"], std=config["std"])
                 losses = F.cross_entropy(model(x), y, reduction="none")
             optimizer.zero_grad()

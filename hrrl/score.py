@@ -88,8 +88,10 @@ def score(args: argparse.Namespace) -> None:
             y, test_y = train.labels.numpy(), test.labels.numpy()
             choice = svm.cross_validate(x, y, folds=_folds(manifest))
             (classifier,) = svm.fit(x, y, [choice.C])
-            near = KNeighborsClassifier(min(NEIGHBOURS, len(y)), weights="distance", metric="cosine").fit(x, y)
-            found = [_percent(classifier.predict(test_x) == test_y), 100 * float(near.score(test_x, test_y))]
+            near = KNeighborsClassifier(min(NEIGHBOURS, len(y)), weights="distance", metric="cosine")
+            near.fit(x.astype(float), y)  # in float32, 1 - cos of features that point much the same way is rounding
+            of_near = _percent(near.predict(test_x.astype(float)) == test_y)
+            found = [_percent(classifier.predict(test_x) == test_y), of_near]
             if not number:
                 judged = None if known == len(manifest.classes) else classifier
                 _by_head(args, model, manifest, test, here, judged, of)

@@ -145,10 +145,10 @@ def test_any_other_is_judged_by_an_svm_in_the_place_of_its_head(images, tmp_path
     right = [(cross_val_predict(model, x, y, cv=folds) == y).mean() for model in svms]
     near_best = max(right) - 1.5 / len(y)  # rounding decides between equals
     best = [model.fit(x, y) for model, of in zip(svms, right, strict=True) if of > near_best]
-    near = KNeighborsClassifier(20, weights="distance", metric="cosine").fit(x, y)
+    near = KNeighborsClassifier(20, weights="distance", metric="cosine").fit(x.astype(float), y)
     by_svm, by_neighbours = (float(found) for found in first)
     assert any(by_svm == pytest.approx(100 * model.score(test_x, test_y), abs=0.01) for model in best)
-    assert by_neighbours == pytest.approx(100 * near.score(test_x, test_y), abs=0.01)
+    assert by_neighbours == pytest.approx(100 * near.score(test_x.astype(float), test_y), abs=0.01)
     judged = re.search(r"^all +([\d.]+)% of 24 images$", said, re.MULTILINE)
     assert judged[1] == first[0]  # the SVM as a layer decides as the SVM does
     assert 25 < float(first[1]) <= 100

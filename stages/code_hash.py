@@ -29,7 +29,8 @@ NO_RESULT = {
     *("hrrl/settings/machine.py", "hrrl/settings/schema.py", "hrrl/settings/params_file.py", "hrrl/common/registry.py"),
     "hrrl/settings/gpus.py",
     "hrrl/data/readers/__init__.py",
-    *("stages/checkpoints.py", "stages/common.py", "stages/paths.py", "stages/place.py", "stages/slurm.py"),
+    *("stages/checkpoints.py", "stages/code_hash.py", "stages/common.py"),
+    *("stages/paths.py", "stages/place.py", "stages/slurm.py"),
 }
 
 
@@ -46,6 +47,12 @@ def code(*modules: str) -> dict[str, str]:
             found[name], imported = _read(path)
             todo += imported
     return dict(sorted(found.items()))
+
+
+def edited(code: dict[str, str], since: float) -> list[str]:
+    """The files that were written after a time and have another hash now."""
+    new = (name for name in code if (ROOT / name).stat().st_mtime > since)
+    return [name for name in new if _read(ROOT / name)[0] != code[name]]
 
 
 @cache

@@ -38,8 +38,8 @@ def use_project_environment() -> None:
 
 use_project_environment()
 
-from stages import place  # noqa: E402
-from stages.paths import STOP  # noqa: E402
+from stages import code_hash, place  # noqa: E402
+from stages.paths import STOP, read_json, resolved  # noqa: E402
 
 from hrrl import arithmetic  # noqa: E402
 from hrrl.settings import params_file  # noqa: E402
@@ -84,6 +84,41 @@ class Settings(dict):
     def as_dict(self) -> dict:
         """The section with all that is below it, read."""
         return {name: plain(self[name]) for name in self}
+
+
+def params_of_run(*values: str) -> Settings:
+    """params.yaml with what ``resolve`` found there for this stage, by which DVC records what the stage makes.
+
+    So an edit of params.yaml while cells run, or before ``dvc repro --single-item``, is the next run's.
+
+    Args:
+        values: that name the cell.
+    Raises:
+        UserError: the stage's code was edited since.
+    """
+    params, stage = params_file.read("params.yaml"), sys.modules["__main__"].__spec__.name.rpartition(".")[2]
+    own = [resolved(what, name) for what in ("variants", "datasets") for name in values]
+    for file in filter(Path.exists, [resolved("stages", stage), *own]):
+        found = read_json(file)
+        if edited := code_hash.edited(found["code"], since=file.stat().st_mtime):
+            raise UserError(f"{edited[0]}: edited since the stage resolve ran; `make repro` or `dvc repro` takes it up")
+        for key, value in found.get("settings", {}).items():
+            put(params, key, value)
+    return Settings(params)
+
+
+def put(params: dict, key: str, value) -> None:
+    """Sets a dotted key as ``resolve`` wrote it: ``pretrain`` without places of weights and what variants have."""
+    *parts, last = key.split(".")
+    for part in parts:
+        params = params[part]
+    before = params[last]
+    if key == "pretrain":
+        value = {name: one for name, one in before.items() if name in {*value, "epochs", "init"}} | value
+        before |= {"init": value["init"]} if "init" in value else {}
+    if value != before:
+        print(f"params.yaml: {key} was edited since the stage resolve ran; that counts in the next run")
+    params[last] = value
 
 
 def plain(value):
@@ -171,7 +206,7 @@ if "DVC_STAGE" in os.environ:
     place.take(os.environ["DVC_STAGE"], begun, lambda seconds: note(seconds=seconds, status=0))
 
 
-def run(main, *arguments: str, params=read_params) -> None:
+def run(main, *arguments: str, params=params_of_run) -> None:
     """Calls ``main(params, *values)`` with the values that name the cell; what the user can mend is one line.
 
     DVC says which cell it runs in the environment, so that no name of params.yaml passes through a shell; by hand,
@@ -187,7 +222,7 @@ def run(main, *arguments: str, params=read_params) -> None:
     os.chdir(ROOT)
     escape_what_stdout_lacks()
     try:
-        main(params(), *values)
+        main(params(*values), *values)
         note(seconds=round(time.time() - float(os.environ.get("HRRL_BEGAN", "0")), 2), status=0)
     except (UserError, OSError, FloatingPointError) as error:
         if os.environ.get("HRRL_DEBUG", "0") not in ("", "0"):

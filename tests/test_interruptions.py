@@ -84,6 +84,20 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(restored):
     assert outdated(restored) == {}
 
 
+def test_edits_while_cells_run_are_the_next_runs(restored):
+    """DVC records what a cell makes by what `resolve` found: other params' scores would count for these."""
+    made, code = restored / "data/svm/erm-0/scores.json", restored / "hrrl/transfer/svm.py"
+    before, stage = made.read_bytes(), ["env", "DVC_STAGE=svm@erm-0", "python", "-m", "stages.svm"]
+    assert "edited" not in call(restored, *stage)
+    edit(restored, svm__C=[0.5], svm__folds=2)
+    assert "params.yaml: svm was edited since" in call(restored, *stage)
+    assert made.read_bytes() == before
+    code.write_text(code.read_text() + "# a word\n")
+    call(restored, *stage)
+    code.write_text(code.read_text() + "ONE = 1\n")
+    assert call(restored, *stage, ok=False).splitlines()[-1].startswith("hrrl/transfer/svm.py: edited since")
+
+
 def cells_of(lock: str) -> set[str]:
     return set(YAML(typ="safe").load(lock)["stages"])
 
@@ -117,6 +131,7 @@ def test_two_clones_share_one_cache(restored, tmp_path):
     for folder in (restored, other):
         call(folder, "dvc", "config", "--local", "cache.dir", str(cache))
         edit(folder, finetune__lr=0.02)
+        call(folder, "dvc", "repro", "--quiet", "resolve")
     command = [BIN / "dvc", "repro", "--force", "--single-item", "finetune@erm-0"]
     runs = [subprocess.Popen(command, cwd=folder, **OUTPUT) for folder in (restored, other)]
     printed = [run.communicate(timeout=PATIENCE)[0] for run in runs]
@@ -130,6 +145,7 @@ def test_two_clones_share_one_cache(restored, tmp_path):
 @pytest.mark.parametrize(("nproc", "shell"), [(1, "/bin/sh"), (2, "/bin/bash")])
 def test_killed_dvc_leaves_nothing_running_and_goes_on(restored, nproc, shell):
     edit(restored, launch__nproc=nproc)
+    call(restored, "dvc", "repro", "--quiet", "resolve")
     stage, checkpoints = "pretrain@erm-0", restored / ".work/checkpoints/smoke/pretrain-erm-0"
     shutil.rmtree(checkpoints, ignore_errors=True)
     shutil.rmtree(restored / "data/cache")  # one process fills it anew, and what it imports for that is its own affair
@@ -157,6 +173,7 @@ def test_two_nodes_train_one_model(restored, tmp_path):
         for rank, (node, lr) in enumerate(zip((restored, other), lrs, strict=True)):
             edit(node, launch={"nproc": 1, "nnodes": 2}, pretrain__lr=lr)
             (node / "machine.yaml").write_text(f"node_rank: {rank}\nmaster_port: {port}\n")
+            call(node, "dvc", "repro", "--quiet", "resolve")
             command = [BIN / "dvc", "repro", "--force", "--single-item", "pretrain@hrrl-0"]
             commands.append(subprocess.Popen(command, cwd=node, **OUTPUT))
         return [command.communicate(timeout=PATIENCE)[0] for command in commands]

@@ -97,7 +97,7 @@ class Call:
         for cell in cells:
             note_of(cell, logs).unlink(missing_ok=True)
         self.log = logs / f"dvc-{cells[0]}.log"
-        words = ["--wait-for-lock", "repro", "--quiet", "--single-item", *(["--force"] if force else []), *cells]
+        words = ["--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), *cells]
         environment = os.environ | {"HRRL_LOGS": str(logs.resolve()), "HRRL_RUN": str(os.getpid())}
         with open(self.log, "w", encoding="utf-8") as output:
             # In a session of its own: Ctrl-C reaches cells by us, and never DVC while it writes dvc.lock.
@@ -112,6 +112,12 @@ class Call:
         with suppress(OSError, ValueError):
             return json.loads(note_of(cell, self.logs).read_text(encoding="utf-8"))
         return {}
+
+    def killed(self, cell: str) -> str:
+        """Which signal ended a cell, which then has no last word; "" for none."""
+        words = self.log.read_text(encoding="utf-8", errors="replace")
+        found = re.search(rf"'{re.escape(cell)}'.*exited with -(\d+)", words)
+        return signal.Signals(int(found[1])).name if found else ""
 
     def kill(self) -> None:
         with suppress(ProcessLookupError):

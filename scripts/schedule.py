@@ -148,6 +148,9 @@ class Schedule:
             self.tries[cell] += 1
             if note and note.get("status") != 0:
                 self.failures[cell] = self.logs / f"{cell}.log"
+                if by := call.killed(cell):
+                    with open(self.failures[cell], "a", encoding="utf-8") as log:
+                        log.write(f"ended by {by}{', as a system short of memory does' if by == 'SIGKILL' else ''}\n")
             elif self.tries[cell] >= TRIES or call.cells == [cell]:
                 self.failures[cell] = call.log
             else:

@@ -113,11 +113,12 @@ def test_a_damaged_lock_is_named_with_the_command_that_restores_it(restored):
 def test_a_cell_that_fails_ends_no_other_and_all_failures_are_listed(restored):
     stage = restored / "stages/svm.py"
     text, begin = stage.read_text(encoding="utf-8"), "def main(params, variant, seed):\n"
-    fail = '    if variant in ("erm", "hrrl"):\n        raise OSError(f"{variant} finds no features")\n'
+    fail = '    if variant == "erm":\n        raise OSError("no features")\n'
+    fail += '    if variant == "hrrl":\n        import os\n\n        os.kill(os.getpid(), 9)\n'
     assert begin in text
     stage.write_text(text.replace(begin, begin + fail), encoding="utf-8")
     printed = call(restored, "python", "-m", "scripts.repro", ok=False)
-    for cell in ("svm@erm-0", "svm@hrrl-0"):
-        assert f"{cell} failed. The end of its log, .work/logs/smoke/{cell}.log" in printed, printed
+    for cell, why in (("svm@erm-0", "no features"), ("svm@hrrl-0", "ended by SIGKILL, as a system short of memory")):
+        assert f"{cell} failed. The end of its log, .work/logs/smoke/{cell}.log:\n    {why}" in printed, printed
     assert "svm@cl-0: ran for" in printed
     assert "report: " not in printed

@@ -6,9 +6,9 @@ tested="3.11 and 3.13"
 fits() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo "(not there)"; }
 
-# Settings that would put packages elsewhere than into .venv.
-unset PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_ROOT
-export PIP_USER=0
+# Settings that would put packages elsewhere than into .venv, or not all of them.
+unset PYTHONHOME PYTHONPATH PIP_PYTHON PIP_TARGET PIP_PREFIX PIP_ROOT
+export PIP_USER=0 PIP_NO_DEPS=0 PIP_DRY_RUN=0
 
 python=""
 for candidate in ${PYTHON:+"$PYTHON"} python3 python python3.13 python3.12 python3.11; do
@@ -42,3 +42,7 @@ fi
 echo "installing requirements.txt into .venv (torch is large: minutes on a slow line)"
 # By its module: the script pip has the folder's first path in it, which a clone that was moved has no more.
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+if ! .venv/bin/python -m pip show --quiet $(sed -n 's/==.*//p' requirements.txt) 2>/dev/null; then
+    echo "pip put the packages elsewhere: .venv/bin/python -m pip config list shows the setting (target, prefix, root)" >&2
+    exit 1
+fi

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -182,9 +183,14 @@ def old_python() -> str:
 
 
 def set_up(folder, python, **environment) -> subprocess.CompletedProcess:
-    """scripts/venv.sh in a project without requirements."""
+    """scripts/venv.sh in a project with one requirement."""
     shutil.copytree(ROOT / "scripts", folder / "scripts", dirs_exist_ok=True)
-    (folder / "requirements.txt").touch()
+    (folder / "requirements.txt").write_text("--no-index\n--find-links .\none==1  # word\n", "utf-8")
+    about = {"METADATA": "Metadata-Version: 2.1\nName: one\nVersion: 1\n", "RECORD": ""}
+    about["WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    with zipfile.ZipFile(folder / "one-1-py3-none-any.whl", "w") as wheel:
+        for name, text in about.items():
+            wheel.writestr(f"one-1.dist-info/{name}", text)
     return run("sh", "scripts/venv.sh", folder=folder, PYTHON=str(python), **environment)
 
 
@@ -195,14 +201,17 @@ def test_setup_says_which_python_it_needs_and_takes_the_right_one_afterwards(tmp
     assert re.fullmatch(r".* is Python 3\.\d+; the project needs 3.11 or newer .*\n", done.stderr)
     run(old, "-m", "venv", "--without-pip", tmp_path / ".venv")  # as once was made
     settings = tmp_path / "pip.conf"
-    settings.write_text("[install]\nuser = true\n", "utf-8")
-    done = set_up(tmp_path, new, PIP_CONFIG_FILE=str(settings), PIP_USER="1", PYTHONPATH="/nowhere")
-    assert done.returncode == 0, done.stderr
+    settings.write_text(f"[install]\ntarget = {tmp_path}/elsewhere\n", "utf-8")
+    done = set_up(tmp_path, new, PIP_CONFIG_FILE=str(settings))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert done.stderr.startswith("pip put the packages elsewhere")  # or make would take .venv for made
     shown = run(tmp_path / ".venv/bin/python", "-c", "import sys; print(*sys.version_info[:2])").stdout
     assert shown.split() == [*map(str, sys.version_info[:2])]
     assert "making .venv anew" in done.stdout
     (tmp_path / ".venv/kept").touch()
-    assert set_up(tmp_path, new).returncode == 0
+    settings.write_text("[install]\nuser = true\ndry-run = true\n", "utf-8")
+    done = set_up(tmp_path, new, PIP_CONFIG_FILE=str(settings), PIP_USER="1", PYTHONPATH="/nowhere")
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / ".venv/kept").exists()
 
 

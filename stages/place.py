@@ -86,7 +86,7 @@ def take(cell: str, begun: Callable[[], None], ended: Callable[[float], None]) -
             gpus.take(count, stage)
         os.environ[PLACED] = "1"
         begun()
-    except UserError as error:
+    except (UserError, OSError) as error:
         begun()
         sys.exit(str(error))
     except KeyboardInterrupt:

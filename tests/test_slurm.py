@@ -128,6 +128,11 @@ def test_a_cell_takes_as_many_gpus_as_it_has_processes_and_says_where_there_are_
     machine(project, stages={"pretrian": {"gpus": [7]}})
     with started(project, "pretrain@a-0") as run:
         assert "machine.yaml: stages.pretrian: no stage; known: pretrain, svm" in run.communicate()[0]
+    machine(project, gpus=3)
+    (project / "tmp/hrrl-gpus").rename(project / "locks")
+    (project / "tmp/hrrl-gpus").touch()
+    with started(project, "pretrain@a-0") as run:
+        assert run.communicate()[0] == f"[Errno 20] Not a directory: '{project}/tmp/hrrl-gpus/door'\n"
 
 
 def test_a_cell_writes_its_log_and_its_note_whatever_other_launchers_export(project):

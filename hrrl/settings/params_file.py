@@ -6,15 +6,11 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, ScalarNode
 from ruamel.yaml.reader import ReaderError
 
 from hrrl.common.names import composed
 from hrrl.errors import UserError
 
-BYTES = 1_000_000  # of a file: thousands of classes with their synsets
-DEPTH = 100  # of its nesting: the deepest key of the schema is six levels down
-VALUES = 100_000  # of its content with every alias written out
 FILES = {"root", "csv", "file", "model"}  # keys whose values are names of files
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories of what ends or spoils a line: names are shown in lines
 
@@ -26,18 +22,12 @@ def read(path: str | Path, like: str = "one of presets/*.yaml") -> dict[str, Any
         like: what a user can copy to it.
 
     Raises:
-        UserError: it is not there, not UTF-8, not YAML, no mapping, longer than a params file can be, holds a control
-            character or an alias of itself, or grows beyond bounds as its aliases are written out.
+        UserError: it is not there, not UTF-8, not YAML, no mapping, or holds a control character or an alias of itself.
     """
     path = Path(path)
     text = _text(path, like)
     try:
-        yaml = YAML(typ="safe", pure=True)  # the C parser crashes on what nests too deep
-        root = yaml.compose(text)
-        if not isinstance(root, MappingNode):
-            raise UserError(f"{path}: holds no keys; copy {like} to it")
-        _count(root, path, {}, {})
-        return _composed(yaml.constructor.construct_document(root))
+        content = _composed(YAML(typ="safe", pure=True).load(text))  # the C parser crashes on what nests too deep
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise UserError(f"{path}: the character {chr(error.character)!r} in line {line} is none of a text") from None
@@ -46,11 +36,14 @@ def read(path: str | Path, like: str = "one of presets/*.yaml") -> dict[str, Any
         problem = f"{cut(error.problem or 'unreadable')} in line {where}"
         raise UserError(f"{path}: not YAML, {problem}{_odd_space(text)}") from None
     except RecursionError:
-        raise _too_deep(path) from None
+        raise UserError(f"{path}: nested too deep; the deepest key of a params file is six levels down") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     except (YAMLError, ValueError, LookupError) as error:  # the latter two: a date or number that is none
-        if isinstance(error, UserError):
-            raise
         raise UserError(f"{path}: not YAML, {cut(str(error))}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds no keys; copy {like} to it")
+    return content
 
 
 def _odd_space(text: str) -> str:
@@ -59,13 +52,17 @@ def _odd_space(text: str) -> str:
     return f"; line {text.count(chr(10), 0, spaces[0]) + 1} has a space that is none to YAML" if spaces else ""
 
 
-def _composed(value: Any) -> Any:
-    """A value with its texts as hrrl.common.names has them; a file's name is what the file system has."""
+def _composed(value: Any, of_file: bool = False) -> Any:
+    """A value with its texts as hrrl.common.names has them; the name ``of_file`` is what the file system has."""
     if isinstance(value, dict):
-        return {_composed(key): item if key in FILES else _composed(item) for key, item in value.items()}
+        return {_composed(key): _composed(item, key in FILES) for key, item in value.items()}
     if isinstance(value, list):
         return [_composed(item) for item in value]
-    return composed(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if bad := [c for c in value if unicodedata.category(c) in UNPRINTABLE]:
+        raise UserError(f"the text {shown(value)} holds {bad[0]!r}; no setting takes a control character")
+    return value if of_file else composed(value)
 
 
 def shown(value: Any) -> str:
@@ -84,14 +81,11 @@ def cut(text: str, most: int = 160) -> str:
 
 def _text(path: Path, like: str) -> str:
     try:
-        with open(path, "rb") as file:
-            content = file.read(BYTES + 1)
+        content = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; copy {like} to it") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); copy {like} to it") from None
-    if len(content) > BYTES:
-        raise UserError(f"{path}: longer than {BYTES:,} bytes, which no params file is")
     try:
         return content.decode()
     except UnicodeDecodeError as error:
@@ -99,31 +93,3 @@ def _text(path: Path, like: str) -> str:
         raise UserError(
             f"{path}: not UTF-8 (byte {content[error.start]:#04x} in line {line}); save it as UTF-8"
         ) from None
-
-
-def _too_deep(path: Path) -> UserError:
-    return UserError(f"{path}: nested too deep; the deepest key of a params file is six levels down")
-
-
-def _count(node: Any, path: Path, counts: dict[int, int], open_nodes: dict[int, Any]) -> int:
-    """How many values a node stands for, every alias written out; refuses what no params file holds."""
-    if id(node) in counts:
-        return counts[id(node)]
-    line = node.start_mark.line + 1
-    if isinstance(node, ScalarNode):
-        if bad := [c for c in node.value if unicodedata.category(c) in UNPRINTABLE]:
-            raise UserError(f"{path}: the text in line {line} holds {bad[0]!r}; no setting takes a control character")
-        return 1
-    if id(node) in open_nodes:
-        raise UserError(f"{path}: the alias in line {line} contains itself; write the values out")
-    if len(open_nodes) == DEPTH:
-        raise _too_deep(path)
-    open_nodes[id(node)] = node
-    pairs = isinstance(node, MappingNode)
-    children = [child for pair in node.value for child in pair] if pairs else node.value
-    total = 1 + sum(_count(child, path, counts, open_nodes) for child in children)
-    del open_nodes[id(node)]
-    if total > VALUES:
-        raise UserError(f"{path}: more than {VALUES:,} values with the aliases below line {line} written out")
-    counts[id(node)] = total
-    return total

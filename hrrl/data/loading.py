@@ -22,10 +22,9 @@ from hrrl.data import apart
 from hrrl.data.array_dataset import Arrays, Found
 from hrrl.data.augment import Augment, augment_batch, crop_boxes
 from hrrl.data.decode import Box, boxed, cut, decode, decode_part, resize
-from hrrl.data.image_folder import ArrayFile, InFiles
+from hrrl.data.image_folder import InFiles
 from hrrl.data.locate import Definition, locate
 from hrrl.data.manifest import UNKNOWN, Manifest, Rows, read_manifest
-from hrrl.data.sources import Paths
 from hrrl.errors import UserError, reason
 
 SMALL = 64  # pixels up to which images are held in memory at the network's size
@@ -54,7 +53,7 @@ def open_split(folder: str | Path, root: str | None, split: str, image_size: int
     if split not in manifest.splits:
         raise UserError(f"{folder}: no split {split!r}; known: {', '.join(manifest.splits)}")
     definition = Definition(kind=manifest.kind, root=root, train=manifest.train)
-    kind: type[Source] = Small if image_size <= SMALL else Large
+    kind = Small if image_size <= SMALL else Source
     return kind(manifest, split, functools.partial(locate, definition, f"{folder}: root"), image_size, workers)
 
 
@@ -79,29 +78,18 @@ class Files:
 
 
 class Positions:
-    """Images at positions of array files, read when the first is asked for and kept in memory."""
+    """Images of array files, in memory: (n, C, H, W) uint8."""
 
-    def __init__(self, store: Arrays, paths: Paths, listed: list[ArrayFile]):
-        self.store, self.paths, self.listed = store, paths, listed
-        self.images: np.ndarray | None = None
-
-    def load(self) -> torch.Tensor:
-        """(n, C, H, W) uint8, all images of the split in its order."""
-        if self.images is None:
-            for source in self.store.sources(self.paths):
-                if source not in self.listed:
-                    name = f"{self.store}: {source['name']}"
-                    raise UserError(f"{name} is not the file that was listed; run `make relist`")
-            self.images = np.concatenate([*self.store.parts(self.paths)])
-        return torch.from_numpy(self.images)
+    def __init__(self, store: Arrays, images: torch.Tensor):
+        self.store, self.images = store, images
 
     def read(self, i: int, box: Box | None = None) -> torch.Tensor:
         """The (C, H, W) uint8 image i, or a part of it."""
-        return boxed(self.load()[i], box) if box else self.load()[i]
+        return boxed(self.images[i], box) if box else self.images[i]
 
 
 class Source:
-    """The images of one split, as batches.
+    """The images of one split, as batches: read, cropped and resized one by one, by worker processes.
 
     Attributes:
         labels: (N,) int64.
@@ -140,8 +128,6 @@ class Source:
 
         Args:
             batch_size: m, over all processes; N where the split has fewer images.
-            augment: crop ("random_resized", "padded", "none"), padding (pixels at the network's size), scale (least
-                and greatest area), flip.
             rank, world: this process among all.
             steps: which of the epoch's batches; what is in a batch does not depend on it.
         Yields:
@@ -178,22 +164,55 @@ class Source:
         data = self.find()
         if isinstance(data, InFiles):
             return Files(data.store, self.rows)
-        return Positions(data, self.rows.paths, self.manifest.files)
+        for source in data.sources(self.rows.paths):
+            if source not in self.manifest.files:
+                raise UserError(f"{data}: {source['name']} is not the file that was listed; run `make relist`")
+        return Positions(data, torch.from_numpy(np.concatenate([*data.parts(self.rows.paths)])))
 
     def _augmented(
         self, batches: Batches, part: np.ndarray, augment: Augment, seed: int, epoch: int
     ) -> Iterator[torch.Tensor]:
         """(b, 3, S, S) of this process's part of each batch."""
-        raise NotImplementedError
+        one = functools.partial(self.augmented, augment=augment, seed=seed, epoch=epoch)
+        return self._decoded([batch[part] for batch in batches.values()], one)
 
     def _plain(self, batches: list[np.ndarray]) -> Iterator[torch.Tensor]:
         """(b, 3, S, S) of the images in each batch, unchanged."""
-        raise NotImplementedError
+        return self._decoded(batches, self._plain_one)
 
     def _reduced(self, images: torch.Tensor) -> torch.Tensor:
         """(..., C, H, W) images at the definition's resolution."""
         side = self.manifest.resolution
         return images if side is None else resize(images, side, side)
+
+    def _plain_one(self, i: int) -> torch.Tensor:
+        return self._centred(self._reduced(self.pixels.read(i)))
+
+    def augmented(self, i: int, augment: Augment, seed: int, epoch: int) -> torch.Tensor:
+        """Image i as an epoch has it: (C, S, S) uint8."""
+        S, rng, scale = self.image_size, _random(IMAGE, seed, epoch, i), augment.scale
+        if augment.crop != "random_resized" or not scale:
+            return augment_batch(self._plain_one(i)[None], augment, rng, slice(None), 1)[0]
+
+        def box(height: int, width: int) -> list[int]:
+            return crop_boxes(rng, 1, height, width, scale)[0].tolist()
+
+        if self.manifest.resolution is None:
+            image = self.pixels.read(i, box)
+        else:
+            image = boxed(self._reduced(self.pixels.read(i)), box)
+        image = resize(image, S, S)
+        return image.flip(2) if augment.flip and rng.random() < 0.5 else image
+
+    def _centred(self, image: torch.Tensor) -> torch.Tensor:
+        """The centre S x S of an image whose short side is S * 256 / 224: ImageNet's usual evaluation."""
+        S, (H, W) = self.image_size, image.shape[1:]
+        if max(H, W) > LONGEST * min(H, W):  # resized, a line of a few pixels would fill the memory
+            h, w = min(H, W * LONGEST), min(W, H * LONGEST)
+            image, H, W = cut(image, (H - h) // 2, (W - w) // 2, h, w), h, w
+        short = round(S * 256 / 224)
+        H, W = (short, short * W // H) if H <= W else (short * H // W, short)
+        return cut(resize(image, H, W), round((H - S) / 2), round((W - S) / 2), S, S)
 
     def _decoded(self, batches: list[np.ndarray], one: Decode) -> Generator[torch.Tensor, None, None]:
         """(b, 3, S, S) for the images of each batch in order, by processes of their own, which are some batches ahead.
@@ -203,8 +222,7 @@ class Source:
         Raises:
             UserError: the first image that cannot be read; names it.
         """
-        if isinstance(self.pixels, Positions):
-            self.pixels.load()  # before the processes start, which then share it
+        pixels = self.pixels  # before the processes start, which then share it
         S, lengths = self.image_size, [len(batch) for batch in batches]
         size = min(max(1, self.workers), 1 + sum(lengths) // apart.GROUP)
         ahead = 2 * max(lengths, default=0) // apart.GROUP
@@ -221,7 +239,7 @@ class Source:
                 images = torch.empty(len(batch), 3, S, S, dtype=torch.uint8, pin_memory=torch.cuda.is_initialized())
                 for image, i, (slot, error) in zip(images.numpy(), batch.tolist(), filled, strict=False):
                     if isinstance(error, (OSError, ValueError)):
-                        where = f"{self.pixels.store}/{self.rows.paths[i]}"
+                        where = f"{pixels.store}/{self.rows.paths[i]}"
                         raise UserError(f"{where}: {reason(error)}; replace the file, or run `make relist`")
                     if error is not None:
                         raise error
@@ -271,7 +289,7 @@ class Small(Source):
             return resize(self._reduced(images), self.image_size, self.image_size)
 
         if isinstance(self.pixels, Positions):
-            images = self.pixels.load()
+            images = self.pixels.images
             channels, chunks = images.shape[1], (small(chunk) for chunk in images.split(CHUNK))
         else:
             rows = np.split(np.arange(len(self)), range(CHUNK, len(self), CHUNK))
@@ -285,48 +303,6 @@ class Small(Source):
             for chunk in chunks:
                 file.write(chunk.numpy().tobytes())
                 bar.update(len(chunk))
-
-
-class Large(Source):
-    """Images of more than 64 pixels: read, cropped and resized one by one, by worker processes."""
-
-    def _augmented(
-        self, batches: Batches, part: np.ndarray, augment: Augment, seed: int, epoch: int
-    ) -> Iterator[torch.Tensor]:
-        one = functools.partial(self.augmented, augment=augment, seed=seed, epoch=epoch)
-        return self._decoded([batch[part] for batch in batches.values()], one)
-
-    def _plain(self, batches: list[np.ndarray]) -> Iterator[torch.Tensor]:
-        return self._decoded(batches, self._plain_one)
-
-    def _plain_one(self, i: int) -> torch.Tensor:
-        return self._centred(self._reduced(self.pixels.read(i)))
-
-    def augmented(self, i: int, augment: Augment, seed: int, epoch: int) -> torch.Tensor:
-        """Image i as an epoch has it: (C, S, S) uint8."""
-        S, rng, scale = self.image_size, _random(IMAGE, seed, epoch, i), augment.scale
-        if augment.crop != "random_resized" or not scale:
-            return augment_batch(self._plain_one(i)[None], augment, rng, slice(None), 1)[0]
-
-        def box(height: int, width: int) -> list[int]:
-            return crop_boxes(rng, 1, height, width, scale)[0].tolist()
-
-        if self.manifest.resolution is None:
-            image = self.pixels.read(i, box)
-        else:
-            image = boxed(self._reduced(self.pixels.read(i)), box)
-        image = resize(image, S, S)
-        return image.flip(2) if augment.flip and rng.random() < 0.5 else image
-
-    def _centred(self, image: torch.Tensor) -> torch.Tensor:
-        """The centre S x S of an image whose short side is S * 256 / 224: ImageNet's usual evaluation."""
-        S, (H, W) = self.image_size, image.shape[1:]
-        if max(H, W) > LONGEST * min(H, W):  # resized, a line of a few pixels would fill the memory
-            h, w = min(H, W * LONGEST), min(W, H * LONGEST)
-            image, H, W = cut(image, (H - h) // 2, (W - w) // 2, h, w), h, w
-        short = round(S * 256 / 224)
-        H, W = (short, short * W // H) if H <= W else (short * H // W, short)
-        return cut(resize(image, H, W), round((H - S) / 2), round((W - S) / 2), S, S)
 
 
 def _random(*stream: int) -> np.random.Generator:

@@ -9,7 +9,7 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from hrrl.data import apart
-from hrrl.data.image_folder import ArrayFile, InFiles, Listed, NotHereError, note
+from hrrl.data.image_folder import ArrayFile, Listed, NotHereError, note
 from hrrl.data.sources import Paths
 from hrrl.errors import UserError
 
@@ -136,7 +136,3 @@ def files_of(paths: Iterable[str]) -> list[str]:
 
 def _file_of(path: str) -> str:
     return path.rpartition("#")[0]
-
-
-Found = InFiles | Arrays
-Kind = type[InFiles] | type[Arrays]

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 from hrrl.common.names import composed
-from hrrl.data.image_folder import InFiles, NotHereError, note
+from hrrl.data.image_folder import Listed, NotHereError, note
 from hrrl.data.sources import Paths
 from hrrl.errors import UserError, reason
 
 EVERY = 5  # of a dataset without a split of its own, one image of so many of a class is test
 
 
-class ByPosition(InFiles):
+class ByPosition(Listed):
     """Images that are listed as ``<split>#<position>``; the dataset is its own store.
 
     One without a split of its own is cut in two: every fifth image of a class is test.

@@ -23,7 +23,7 @@ class ArrayFile(TypedDict):
 
 
 class Listed:
-    """A dataset that was found: :class:`InFiles`, or :class:`hrrl.data.array_dataset.Arrays`.
+    """A dataset that was found: of image files, or :class:`hrrl.data.array_dataset.Arrays`.
 
     One that can be downloaded has ``download(folder)`` as well.
 
@@ -34,6 +34,7 @@ class Listed:
         rootless: it comes with a package, and has no folder.
         classes: names of all classes.
         splits: names of the published splits.
+        store: what image files are read from by their paths: ``read(path)``, ``size(path)``.
     """
 
     root: Path
@@ -42,6 +43,7 @@ class Listed:
     rootless = False
     classes: list[str]
     splits: list[str]
+    store: Any
 
     def __init__(self, root: Path, train: str = "train"):
         """The dataset in a folder; raises :class:`NotHereError` where it is not there."""
@@ -60,12 +62,6 @@ class Listed:
         raise NotImplementedError
 
 
-class InFiles(Listed):
-    """A dataset whose images are files, read from ``store`` by their paths: ``read(path)``, ``size(path)``."""
-
-    store: Any
-
-
 class NotHereError(LookupError):
     """A place does not hold the dataset in its official layout; says what is missing."""
 
@@ -75,7 +71,7 @@ def note(message: str) -> None:
     print(printable(message), file=sys.stderr)
 
 
-class Tree(InFiles):
+class Tree(Listed):
     """Image files in folders of classes, in a folder or a zip."""
 
     needs = "folders train/<class>/* and val/<class>/* (or test/<class>/*), or a zip of them"

@@ -19,10 +19,10 @@ import torch
 
 from hrrl.common.files import locked, replacing
 from hrrl.data import apart
-from hrrl.data.array_dataset import Arrays, Found
+from hrrl.data.array_dataset import Arrays
 from hrrl.data.augment import Augment, augment_batch, crop_boxes
 from hrrl.data.decode import Box, boxed, cut, decode, decode_part, resize
-from hrrl.data.image_folder import InFiles
+from hrrl.data.image_folder import Listed
 from hrrl.data.locate import Definition, locate
 from hrrl.data.manifest import UNKNOWN, Manifest, Rows, read_manifest
 from hrrl.errors import UserError, reason
@@ -96,7 +96,7 @@ class Source:
         classes: names of the classes.
     """
 
-    def __init__(self, manifest: Manifest, split: str, find: Callable[[], Found], image_size: int, workers: int):
+    def __init__(self, manifest: Manifest, split: str, find: Callable[[], Listed], image_size: int, workers: int):
         self.manifest, self.split, self.find = manifest, split, find
         self.rows, self.classes = manifest.splits[split], manifest.classes
         self.labels = torch.from_numpy(self.rows.labels.copy())
@@ -162,7 +162,7 @@ class Source:
     def pixels(self) -> Files | Positions:
         """What the images are read from; found when the first is."""
         data = self.find()
-        if isinstance(data, InFiles):
+        if not isinstance(data, Arrays):
             return Files(data.store, self.rows)
         for source in data.sources(self.rows.paths):
             if source not in self.manifest.files:

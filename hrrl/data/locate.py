@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hrrl.common.files import locked, replacing
 from hrrl.data import readers
-from hrrl.data.array_dataset import Arrays, Found, Kind
-from hrrl.data.image_folder import ArrayFile, NotHereError, note
+from hrrl.data.array_dataset import Arrays
+from hrrl.data.image_folder import ArrayFile, Listed, NotHereError, note
 from hrrl.data.sources import NAMES
 from hrrl.errors import UserError
 
@@ -30,7 +30,7 @@ class Definition:
     skip_unreadable: bool = False
 
 
-def locate(definition: Definition, where: str) -> Found:
+def locate(definition: Definition, where: str) -> Listed:
     """The dataset of a definition, opened where it is: an object of its kind's class.
 
     Args:
@@ -73,7 +73,7 @@ def warn_of_checksums(data: Arrays, files: list[ArrayFile], key: str) -> None:
             note(f"{key}: {data.root / name} is not the published file (its MD5 differs); reading it as it is")
 
 
-def given_root(kind: Kind, root: str | None, where: str) -> Path | None:
+def given_root(kind: type[Listed], root: str | None, where: str) -> Path | None:
     """The path that params give as a dataset's root, None where they leave it open.
 
     Raises:

@@ -18,8 +18,8 @@ import numpy as np
 from hrrl.common.files import replacing, write_json
 from hrrl.common.names import composed
 from hrrl.data import apart
-from hrrl.data.array_dataset import Arrays, Found
-from hrrl.data.image_folder import ArrayFile, InFiles, note
+from hrrl.data.array_dataset import Arrays
+from hrrl.data.image_folder import ArrayFile, Listed, note
 from hrrl.data.locate import Definition, locate, warn_of_checksums
 from hrrl.data.sources import Paths
 from hrrl.errors import UserError, printable, reason
@@ -158,7 +158,7 @@ def prepare(definition: Definition, name: str) -> Manifest:
     wnids = dict(zip(data.classes, data.wnids, strict=True))
     train, found = definition.train.partition("[")[0], [wnids[name] for name in classes]
     manifest = Manifest(definition.kind, classes, found, splits, train, definition.resolution)
-    if isinstance(data, InFiles):
+    if not isinstance(data, Arrays):
         for split, rows in splits.items():
             splits[split] = _checked(data, rows, f"{name} {split}", definition.skip_unreadable)
         for split, rows in splits.items():
@@ -183,7 +183,7 @@ def relisted(definition: Definition, name: str, folder: str | Path) -> str | Non
         data, _, splits = _selected(definition, key)
     except UserError as error:
         return str(error)
-    if not isinstance(data, InFiles):
+    if isinstance(data, Arrays):
         found, listed = (
             [(source["name"], source["bytes"]) for source in of]
             for of in (data.sources(_all_paths(splits)), manifest.files)
@@ -213,12 +213,12 @@ def _hash_pixels(data: Arrays, paths: Paths) -> str:
     return digest.hexdigest()
 
 
-def held_out(definition: Definition, data: Found) -> str:
+def held_out(definition: Definition, data: Listed) -> str:
     """The published split, with an optional slice per class, of the test images."""
     return definition.test or next((s for s in ("val", "test", "validation", "valid") if s in data.splits), "val")
 
 
-def _selected(definition: Definition, key: str) -> tuple[Found, list[str], dict[str, Rows]]:
+def _selected(definition: Definition, key: str) -> tuple[Listed, list[str], dict[str, Rows]]:
     """A dataset, its classes in use, and the images of each split that are selected, not yet looked at."""
     data = locate(definition, f"{key}.root")
     classes = _choose(definition.classes, data.classes, f"{key}.classes")
@@ -288,7 +288,7 @@ def _complain_of_empty(labels: np.ndarray, classes: list[str], what: str, key: s
 
 
 def read_all(
-    data: InFiles, paths: Paths, read: Callable[[str], T], processes: int, title: str, skip: bool
+    data: Listed, paths: Paths, read: Callable[[str], T], processes: int, title: str, skip: bool
 ) -> Iterator[tuple[int, T]]:
     """Position and ``read(path)`` of each file that can be read, in order; by processes of their own, which it may end.
 
@@ -309,7 +309,7 @@ def read_all(
             note(f"skipped {message}")
 
 
-def _checked(data: InFiles, rows: Rows, title: str, skip: bool) -> Rows:
+def _checked(data: Listed, rows: Rows, title: str, skip: bool) -> Rows:
     """The images of a split that can be read and decoded, with their sizes and CRCs."""
     from hrrl.data.decode import check  # once, before the processes start
 

@@ -10,8 +10,9 @@ import simplejpeg
 
 from hrrl.common.files import replacing
 from hrrl.data import apart
+from hrrl.data.array_dataset import Arrays
 from hrrl.data.decode import JPEG, decode, resize
-from hrrl.data.image_folder import InFiles
+from hrrl.data.image_folder import Listed
 from hrrl.data.locate import Definition, locate
 from hrrl.data.manifest import held_out, read_all
 from hrrl.data.sources import join
@@ -35,7 +36,7 @@ def pack(definition: Definition, name: str, folder: Path, side: int = 256, quali
     """
     key = f"datasets.{name}"
     data = locate(definition, f"{key}.root")
-    if not isinstance(data, InFiles):
+    if isinstance(data, Arrays):
         raise UserError(f"{key}: kind {definition.kind} holds its images in arrays, which nothing decodes; leave it")
     if odd := [c for c in data.classes if "/" in c]:
         raise UserError(f"{key}: class {odd[0]!r} has a slash, which no folder's name can have; expected none")
@@ -51,7 +52,7 @@ def pack(definition: Definition, name: str, folder: Path, side: int = 256, quali
     return path
 
 
-def _files(data: InFiles, splits: dict[str, None], side: int, quality: int, skip: bool) -> Iterator[tuple[str, bytes]]:
+def _files(data: Listed, splits: dict[str, None], side: int, quality: int, skip: bool) -> Iterator[tuple[str, bytes]]:
     """Name and content of each file of the zip."""
 
     def take(path: str) -> bytes:

@@ -7,8 +7,8 @@ import inspect
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hrrl.data.array_dataset import Kind
 from hrrl.data.by_position import ByPosition
+from hrrl.data.image_folder import Listed
 from hrrl.errors import UserError, reason
 
 # What datasets call the split to train on and the one that is held out, where it is not "train" and "test".
@@ -24,7 +24,7 @@ NAMES = ("classes", "categories")  # where datasets have the names of their clas
 LABELS = ("targets", "labels", "_labels", "y", "_samples", "_flat_character_images")  # and each image's
 
 
-def of(name: str) -> Kind:
+def of(name: str) -> type[Listed]:
     """A class like those of hrrl/data/kinds, for torchvision's dataset of this name.
 
     Raises:

@@ -12,7 +12,7 @@ from hrrl.common import registry
 from hrrl.errors import UserError
 
 if TYPE_CHECKING:
-    from hrrl.data.array_dataset import Kind
+    from hrrl.data.image_folder import Listed
 
 LIBRARY = "torchvision/"
 
@@ -33,15 +33,15 @@ def known(kind: str) -> str:
     return kind
 
 
-def load(kind: str) -> "Kind":
+def load(kind: str) -> "type[Listed]":
     """The class of a kind, called with (root, train); imports no other kind's file.
 
     Raises:
         UserError: there is no such kind.
     """
     if known(kind).startswith(LIBRARY):
-        return cast("Kind", import_module("hrrl.data.torchvision").of(kind.removeprefix(LIBRARY)))
-    return cast("Kind", registry.find(__name__, kind))
+        return cast("type[Listed]", import_module("hrrl.data.torchvision").of(kind.removeprefix(LIBRARY)))
+    return cast("type[Listed]", registry.find(__name__, kind))
 
 
 def module(kind: str) -> str:

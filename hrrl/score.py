@@ -5,6 +5,7 @@ import contextlib
 import json
 import math
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,23 @@ NEIGHBOURS = 20
 SIZE = 224  # pixels, of a model that does not say what it was trained on
 
 
+def _takes(words: str, read: Callable[[str], Any], fits: Callable[[Any], bool]) -> Callable[[str], Any]:
+    """The type of an argument: how it is read, and what is taken, in words as well."""
+
+    def value(text: str) -> Any:
+        with contextlib.suppress(ValueError):
+            if fits(found := read(text)):
+                return found
+        raise argparse.ArgumentTypeError(f"takes {words}, got {text!r}")
+
+    return value
+
+
+OBJECT = _takes('a JSON object such as {"img_size": 96}', json.loads, lambda found: isinstance(found, dict))
+COUNT = _takes("a whole number above 0", int, lambda found: found > 0)
+LENGTH = _takes("a number that is not negative", float, lambda found: 0 <= found < math.inf)
+
+
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="a folder of models/, or a backbone: resnet18, timm/vit_tiny_patch16_224")
     parser.add_argument("--data", required=True, help="folder or zip of images: train/<class>/*, val|test/<class>/*")
@@ -36,31 +54,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", default="DEFAULT", help="of a backbone: a file, a tag, or <repository>@<revision>")
     parser.add_argument("--classes", help="of a file's head: imagenet-1k, or a text file with one in each line")
     parser.add_argument("--remap", action="store_true", help="take a file's tensors by their order, not their names")
-    parser.add_argument("--args", type=_settings, default={}, help="of the backbone's constructor, as JSON")
-    parser.add_argument("--size", type=_count, help="pixels; without it as the model was trained, or 224")
+    parser.add_argument("--args", type=OBJECT, default={}, help="of the backbone's constructor, as JSON")
+    parser.add_argument("--size", type=COUNT, help="pixels; without it as the model was trained, or 224")
     parser.add_argument("--concepts", default="table1", help="table1, a number for an automatic cut, or a CSV")
-    parser.add_argument("--steps", type=_length, nargs="*", default=[0.1, 0.5, 1.0], help="L2, in pixel units")
-    parser.add_argument("--images", type=_count, help="at most so many of each class, in each part")
-
-
-def _settings(text: str) -> dict[str, Any]:
-    with contextlib.suppress(ValueError):
-        if isinstance(found := json.loads(text), dict):
-            return found
-    raise argparse.ArgumentTypeError(f'takes a JSON object such as {{"img_size": 96}}, got {text!r}')
-
-
-def _count(text: str) -> int:
-    if text.isdecimal() and int(text):
-        return int(text)
-    raise argparse.ArgumentTypeError(f"takes a whole number above 0, got {text!r}")
-
-
-def _length(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 <= float(text) < math.inf:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"takes a number that is not negative, got {text!r}")
+    parser.add_argument("--steps", type=LENGTH, nargs="*", default=[0.1, 0.5, 1.0], help="L2, in pixel units")
+    parser.add_argument("--images", type=COUNT, help="at most so many of each class, in each part")
 
 
 def score(args: argparse.Namespace) -> None:

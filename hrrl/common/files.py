@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hrrl.errors import UserError
+
+NAMES = "utf-8", "surrogateescape"  # how names of files are text here, whatever the locale says of a file system's
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}  # of file systems like Lustre, mounted so
 
 
@@ -61,6 +64,21 @@ def locked(path: Path, waits: Callable[[], None] = lambda: None) -> Iterator[int
             if error.errno not in NO_LOCKS:
                 raise
         yield file.fileno()
+
+
+def given_path(given: str, key: str, expected: str) -> Path:
+    """A path that params give, with its ``~`` and environment variables written out.
+
+    Raises:
+        UserError: a variable is not set, or there is nothing at it; names the key, and what is ``expected`` there.
+    """
+    path = os.path.expanduser(os.path.expandvars(given))
+    if "$" in path:
+        raise UserError(f"{key}: {given}: an environment variable in it is not set; set it, or write the path")
+    for spelled in (path, os.fsdecode(path.encode(*NAMES))):  # where the locale is not a file system's own
+        if os.path.exists(spelled):
+            return Path(spelled)
+    raise UserError(f"{key}: {path} does not exist; expected {expected}")
 
 
 def write_json(path: Path, content: object) -> None:

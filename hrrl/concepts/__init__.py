@@ -74,7 +74,7 @@ def group_classes(
         raise UserError(f"classes: more than one class is named {some(twice)}; names must differ")
     concepts = resolve(classes, wnids, synsets, concepts)
     if isinstance(concepts, dict):
-        return _of_csv(concepts["csv"], classes, wnids)
+        return _of_csv(csv_file.of_classes(csv_file.read(concepts["csv"])), classes, wnids, concepts["csv"])
     named = named_synsets(concepts)
     return {
         name: (most_specific(synset, named) or [OTHERS])[0]
@@ -162,8 +162,7 @@ def concept_shares(
     """
     if isinstance(concepts, dict):
         grouping = csv_file.read(concepts["csv"])
-        table = {} if grouping.by_image else csv_file.of_classes(grouping)
-        mapping = {name: table[key] for name, key in _keys(table, classes, wnids).items() if key in table}
+        mapping = _of_csv({} if grouping.by_image else csv_file.of_classes(grouping), classes, wnids)
     else:
         given, pairs = set(map(composed, synsets)), zip(classes, wnids or [None] * len(classes), strict=True)
         known = {name: wnid for name, wnid in pairs if wnid or composed(name) in given}
@@ -198,18 +197,15 @@ def members(
     return rows
 
 
-def _of_csv(path: str, classes: Sequence[str], wnids: Wnids) -> dict[str, str]:
-    table = csv_file.of_classes(csv_file.read(path))
-    keys = _keys(table, classes, wnids)
-    used = set(keys.values())
-    if missing := [name for name, key in keys.items() if key not in table]:
-        raise UserError(f"{path}: no concept for class {some(missing)}; every class of the dataset takes a line")
-    if unknown := [key for key in table if key not in used]:
-        raise UserError(f"{path}: the dataset has no class {some(unknown)}; its classes are {some(classes, 20)}")
-    return {name: table[key] for name, key in keys.items()}
-
-
-def _keys(table: Mapping[str, str], classes: Sequence[str], wnids: Wnids) -> dict[str, str]:
-    """{class: what a file's table calls it}, its name or its wnid."""
+def _of_csv(
+    table: Mapping[str, str], classes: Sequence[str], wnids: Wnids, complete: str | None = None
+) -> dict[str, str]:
+    """{class: concept} of a file's table, which has classes by name or wnid; all of them where its path is given."""
     pairs = zip(classes, wnids or [None] * len(classes), strict=True)
-    return {name: composed(name) if composed(name) in table else wnid or "" for name, wnid in pairs}
+    keys = {name: composed(name) if composed(name) in table else wnid or "" for name, wnid in pairs}
+    if complete and (missing := [name for name, key in keys.items() if key not in table]):
+        raise UserError(f"{complete}: no concept for class {some(missing)}; every class of the dataset takes a line")
+    used = set(keys.values())
+    if complete and (unknown := [key for key in table if key not in used]):
+        raise UserError(f"{complete}: the dataset has no class {some(unknown)}; its classes are {some(classes, 20)}")
+    return {name: table[key] for name, key in keys.items() if key in table}

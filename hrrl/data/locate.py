@@ -1,15 +1,13 @@
 """Finds a dataset: under its root, in a known system folder, among the project's raw data, or by downloading it."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hrrl.common.files import locked, replacing
+from hrrl.common.files import given_path, locked, replacing
 from hrrl.data import readers
 from hrrl.data.array_dataset import Arrays
 from hrrl.data.image_folder import ArrayFile, Listed, NotHereError, note
-from hrrl.data.sources import NAMES
 from hrrl.errors import UserError
 
 SYSTEM = (Path("/usr/share/datasets"), Path("/usr/local/share/datasets"))  # where distributions put datasets
@@ -83,13 +81,7 @@ def given_root(kind: type[Listed], root: str | None, where: str) -> Path | None:
         return None
     if kind.rootless:
         raise UserError(f"{where}: {kind.needs}; set it to null")
-    path = os.path.expanduser(os.path.expandvars(root))
-    if "$" in path:
-        raise UserError(f"{where}: {root}: an environment variable in it is not set; set it, or write the path")
-    for spelled in (path, os.fsdecode(path.encode(*NAMES))):  # where the locale is not a file system's own
-        if os.path.exists(spelled):
-            return Path(spelled)
-    raise UserError(f"{where}: {path} does not exist; expected the folder of the dataset")
+    return given_path(root, where, "the folder of the dataset")
 
 
 def _download(download: Callable[[Path], None], needs: str, raw: Path, where: str) -> None:

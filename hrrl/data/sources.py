@@ -9,12 +9,11 @@ from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from hrrl.common.files import NAMES
 from hrrl.data.unpack import TIMES, allowed
 from hrrl.errors import UserError
 
 IMAGES = (".jpeg", ".jpg", ".png", ".bmp", ".gif", ".jfif", ".jpe", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
-
-NAMES = "utf-8", "surrogateescape"  # how names of files are text here, whatever the locale says of a file system's
 
 LARGEST = 2**28  # bytes of one file: more is no image but an attack on the memory
 HIDDEN = (".", "__MACOSX", "@eaDir")  # how names begin that macOS, Synology's and other systems add to folders

@@ -54,11 +54,6 @@ def optimizer(model: nn.Module, schedule: Recipe) -> torch.optim.Optimizer:
     return create_optimizer_v2(model, schedule.optimizer, **settings)
 
 
-def learning_rate(schedule: Recipe, epoch: int) -> float:
-    """The learning rate of an epoch (counted from 0): divided by 10 after each milestone."""
-    return schedule.lr * 0.1 ** sum(epoch >= milestone for milestone in schedule.milestones)
-
-
 class LearningRate:
     """Sets the learning rate of a step: a function of the step alone, so that a run can resume anywhere.
 
@@ -91,8 +86,9 @@ class LearningRate:
         if self.timm:
             self.timm.step_update(step)
             return
+        passed = sum(step // self.steps >= milestone for milestone in self.schedule.milestones)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.schedule, step // self.steps)
+            group["lr"] = self.schedule.lr * 0.1**passed
 
 
 def average(model: nn.Module, schedule: Recipe) -> Any:

@@ -216,7 +216,9 @@ def start(compute: Compute) -> Iterator[Runtime]:
         arithmetic.use_portable()
     ranks = launch.ranks()
     check(compute, ranks.local_world_size, ranks.world_size // ranks.local_world_size)
-    device = _device(uses_cuda(compute), ranks.local_rank)
+    device = torch.device("cuda", ranks.local_rank) if uses_cuda(compute) else torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     torch.use_deterministic_algorithms(True, warn_only=True)
     # A tenth of a step, and we read none of it.
@@ -258,11 +260,3 @@ def _keep_freed_memory() -> None:
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         for what in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
             mallopt(what, KEPT)
-
-
-def _device(cuda: bool, local_rank: int) -> torch.device:
-    if not cuda:
-        return torch.device("cpu")
-    device = torch.device("cuda", local_rank)
-    torch.cuda.set_device(device)
-    return device

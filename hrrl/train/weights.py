@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from hrrl.common.files import given_path
 from hrrl.errors import UserError, reason
 from hrrl.train import models
 
@@ -249,9 +249,9 @@ def _inner(state: State, weight: str) -> State:
 def _located(init: Init, backbone: str, key: str) -> tuple[Path, dict[str, Any]]:
     """The file, and what is said of it: classes, mean, std, size."""
     if init.file:
-        return _there(init.file, f"{key}.file"), _timms(backbone)
+        return given_path(init.file, f"{key}.file", "weights"), _timms(backbone)
     if init.model:
-        return _in_folder(_there(init.model, f"{key}.model"), f"{key}.model")
+        return _in_folder(given_path(init.model, f"{key}.model", "weights"), f"{key}.model")
     tag = init.weights or ""
     what = init.hub or f"{backbone} {tag}"
     try:
@@ -266,15 +266,6 @@ def _located(init: Init, backbone: str, key: str) -> tuple[Path, dict[str, Any]]
             f"{key}: {what} is not on this machine and cannot be fetched ({type(error).__name__}: {told}); "
             "copy its file here, and name it by `file`"
         ) from None
-
-
-def _there(given: str, key: str) -> Path:
-    path = os.path.expanduser(os.path.expandvars(given))
-    if "$" in path:
-        raise UserError(f"{key}: {given}: an environment variable in it is not set; set it, or write the path")
-    if not os.path.exists(path):
-        raise UserError(f"{key}: {path} does not exist; expected weights")
-    return Path(path)
 
 
 def _in_folder(folder: Path, key: str) -> tuple[Path, dict[str, Any]]:

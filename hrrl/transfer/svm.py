@@ -160,15 +160,15 @@ def draws(y: np.ndarray, shots: int | None, number: int) -> list[np.ndarray]:
     """
     if shots is None:
         return [np.arange(len(y))]
-    return [_draw(y, shots, np.random.default_rng([shots, i])) for i in range(number)]
-
-
-def _draw(y: np.ndarray, shots: int, rng: np.random.Generator) -> np.ndarray:
     classes, counts = np.unique(y, return_counts=True)
     if shots > counts.min():
         rarest = classes[counts.argmin()]
         raise UserError(f"svm.shots: {shots} images of each class, but class {rarest} has {counts.min()} for training")
-    return np.sort(np.concatenate([rng.choice(np.flatnonzero(y == c), shots, replace=False) for c in classes]))
+    drawn = []
+    for rng in (np.random.default_rng([shots, i]) for i in range(number)):
+        of_classes = [rng.choice(np.flatnonzero(y == c), shots, replace=False) for c in classes]
+        drawn.append(np.sort(np.concatenate(of_classes)))
+    return drawn
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def _grouping(given: str) -> str:
 def _try(start: weights.Weights, size: int) -> None:
     """Puts one image through the network, before any of the data is read."""
     model = models.build(start.backbone, 2, start.args).eval()
-    start.check(model.backbone)
+    start.fitted(model.backbone)
     try:
         with torch.inference_mode():
             model.features(torch.zeros(1, 3, size, size))

@@ -147,7 +147,7 @@ def test_another_librarys_names_are_offered_by_order_and_taken_when_asked_for(tm
     torch.save({k: v for k, v in renamed.items() if v.dtype != torch.int64}, tmp_path / "theirs.pth")
     init, model, classes = hashed(tmp_path / "theirs.pth"), fresh("mobilenet_v2", {}, 5), list("abcde")
     with pytest.raises(UserError, match=r"does not fit 'mobilenet_v2': .* missing, first .*set init.remap: true"):
-        opened(init, "mobilenet_v2", {}).check(model.backbone)
+        opened(init, "mobilenet_v2", {}).fitted(model.backbone)
     opened(init | {"remap": True, "classes": classes}, "mobilenet_v2", {}).put_into(model, classes, [None] * 5)
     assert torch.equal(model.backbone.classifier[1].weight, theirs.classifier[1].weight)
     assert torch.equal(model.backbone.features[18][0].weight, theirs.features[18][0].weight)
@@ -189,16 +189,16 @@ def test_wrong_files_are_a_line_each_and_run_no_code(net, file, tmp_path):
     ]
     for init, message in wrong:
         with pytest.raises(UserError, match=message) as error:
-            opened(init).check(net)
+            opened(init).fitted(net)
         assert "\n" not in str(error.value)
     assert not (tmp_path / "pwned").exists()
     with pytest.raises(UserError, match="torchvision has no 'V9' of resnet18; known: IMAGENET1K_V1, DEFAULT"):
         opened({"weights": "V9"}, "resnet18", {})
     wide = timm.create_model("resnet18", channels=[16, 16, 16, 16], num_classes=10, stem_width=32)
     with pytest.raises(UserError, match=r"does not fit 'timm/resnet18': .* another shape, first layer1.0.conv1.weight"):
-        opened(hashed(file)).check(wide)
+        opened(hashed(file)).fitted(wide)
     with pytest.raises(UserError, match=r"does not fit 'mobilenet_v2': .* unknown, first bn1.bias; use weights of"):
-        opened(hashed(file), "mobilenet_v2", {}).check(get_model("mobilenet_v2"))
+        opened(hashed(file), "mobilenet_v2", {}).fitted(get_model("mobilenet_v2"))
 
 
 def test_a_name_without_a_network_is_a_line(tmp_path):

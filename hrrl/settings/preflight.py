@@ -59,7 +59,7 @@ def check_named(
     model = _backbone(params)
     for start in {start["key"]: start for start in starts.values()}.values():
         net = params.pretrain.backbone, params.pretrain.backbone_args
-        open_weights(Init(**start["init"]), *net, start["key"]).check(model.backbone)
+        open_weights(Init(**start["init"]), *net, start["key"]).fitted(model.backbone)
     _warn_of_harm(params.pretrain, starts)
     if len(params.seeds) < FEW:
         decided = "no claim" if len(params.seeds) == 1 else "a claim only by a large difference"

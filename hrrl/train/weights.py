@@ -1,8 +1,9 @@
 """Weights to start from: a file, timm's or torchvision's by name, a hub's repository, or a model of this pipeline."""
 
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -70,21 +71,12 @@ class Weights:
     def heads(self) -> list[str]:
         return models.heads(self.backbone, self.args)
 
-    def check(self, net: nn.Module) -> None:
-        """Compares names and shapes with a network's, which may be on the device ``meta``.
-
-        Raises:
-            UserError: in one line, what does not fit.
-        """
-        self._matched(net.state_dict())
-
     def put_into(self, model: models.Classifier, classes: Sequence[str], wnids: Sequence[str | None]) -> int:
         """Loads the weights, with the statistics of batch norm, mean and std; returns how many rows of the head stay.
 
         A row stays whose class is one of ``classes`` by wnid or name; the others are as the model has them.
         """
-        drawn = model.backbone.state_dict()
-        state, rows = self._matched(drawn), self._rows(classes, wnids)
+        drawn, state, rows = model.backbone.state_dict(), self.fitted(model.backbone), self._rows(classes, wnids)
         for name in self._head(drawn):
             own = drawn[name].clone()
             for i, row in rows.items():
@@ -108,25 +100,30 @@ class Weights:
         """Of the names of a network's tensors, those of its heads, which have a row for each class."""
         return [name for name in needed if name.rpartition(".")[0] in self.heads]
 
-    def _matched(self, needed: State) -> State:
-        """The state by the network's names; its head has the rows that it has."""
+    def fitted(self, net: nn.Module) -> State:
+        """The state by the names of a network, which may be on the device ``meta``; its head has the rows that it has.
+
+        Raises:
+            UserError: in one line, what does not fit.
+        """
+        needed = net.state_dict()
         head = self._head(needed)
-        for state in self._readings(head):
-            if not _differences(state, needed, head):
-                self._check_classes(state, head)
-                return dict(state)
         ordered = self.path.suffix != ".safetensors"  # which sorts its tensors by name
         by_order = _by_order(self.state, needed, head) if ordered else None
-        if self.remap and by_order:
-            self._check_classes(by_order, head)
-            return by_order
-        problem = _differences(self.state, needed, head)
-        offer = (
-            f"all fits by order and shape: set {self.key}.remap: true" if by_order else "use weights of this backbone"
-        )
-        raise UserError(f"{self.key}: {self.path} does not fit {self.backbone!r}: {problem}; {offer}")
+        readings = itertools.chain(self._readings(head), [by_order] if self.remap and by_order else [])
+        found = next((state for state in readings if not _differences(state, needed, head)), None)
+        if found is None:
+            problem, remedy = _differences(self.state, needed, head), "use weights of this backbone"
+            remedy = f"all fits by order and shape: set {self.key}.remap: true" if by_order else remedy
+            raise UserError(f"{self.key}: {self.path} does not fit {self.backbone!r}: {problem}; {remedy}")
+        if self.classes and len(self.classes) != (rows := len(found[head[0]])):
+            raise UserError(
+                f"{self.key}.classes: {len(self.classes)} are known, but the head of {self.path} has {rows}; "
+                "name those, or leave it out for a new head"
+            )
+        return dict(found)
 
-    def _readings(self, head: list[str]) -> Any:
+    def _readings(self, head: list[str]) -> Iterator[State]:
         """The state as it is, what of it is of the network alone, and as timm reads that.
 
         Timm knows names of other releases, and positions of another image size.
@@ -142,13 +139,6 @@ class Weights:
                 yield timm.create_model(self.backbone.removeprefix("timm/"), **args).state_dict()
             except Exception:  # whatever it raises over weights that are another network's
                 return
-
-    def _check_classes(self, state: State, head: list[str]) -> None:
-        if self.classes and len(self.classes) != len(state[head[0]]):
-            raise UserError(
-                f"{self.key}.classes: {len(self.classes)} are known, but the head of {self.path} has "
-                f"{len(state[head[0]])}; name those, or leave it out for a new head"
-            )
 
 
 def open_weights(init: Init, backbone: str, args: dict[str, Any], key: str) -> Weights:

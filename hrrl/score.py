@@ -124,11 +124,15 @@ def _classes(given: str | None) -> str | list[str] | None:
     return [line.strip() for line in lines if line.strip()]
 
 
-def _grouping(given: str) -> str:
-    """The setting ``--concepts``; of a file its whole path."""
-    if given.isdecimal() and int(given) < 2:
+def _grouping(given: str) -> Any:
+    """``--concepts`` as the setting ``concepts``, with the whole path of a file."""
+    if given == "table1":
+        return given
+    if not given.isdecimal():
+        return {"csv": str(Path(given).expanduser().absolute())}
+    if int(given) < 2:
         raise UserError(f"--concepts: an automatic cut takes two concepts or more, got {given}")
-    return str(Path(given).expanduser().absolute()) if _is_file(given) else given
+    return {"auto": int(given)}
 
 
 def _try(start: weights.Weights, size: int) -> None:
@@ -172,11 +176,10 @@ def _folds(manifest: Manifest) -> int:
 def _by_head(args: Any, model: Any, manifest: Manifest, test: Any, here: Any, classifier: Any, of: Any) -> None:
     """Prints the accuracy of the head, or of the classifier in its place: by concept, and on moved images."""
     names = manifest.classes
-    print(
-        "judged: its own head" if classifier is None else "judged: a linear SVM in the place of its head, which lacks"
-    )
-    if classifier is not None:
-        print(f"        some of the {len(names)} classes")
+    if classifier is None:
+        print("judged: its own head")
+    else:
+        print(f"judged: a linear SVM in the place of its head, which lacks\n        some of the {len(names)} classes")
         model = Judged(model, classifier)
     hits = right_when_moved(model, test, here, [0.0, *args.steps])
     rows = {name: (_percent(hits[0.0][of == name]), int((of == name).sum())) for name in dict.fromkeys(of)}
@@ -204,25 +207,20 @@ class Judged(nn.Module):
         return self.head(self.model.features(x))
 
 
-def _concepts(manifest: Manifest, setting: str) -> np.ndarray:
+def _concepts(manifest: Manifest, setting: Any) -> np.ndarray:
     """The concept of each test image, by its class or, where a file says so, its own."""
-    if _is_file(setting) and csv_file.by_image({"csv": setting}):
+    if csv_file.by_image(setting):
         images = {split: list(rows.paths) for split, rows in manifest.splits.items()}
-        order, found = csv_file.of_images(setting, images, partial=True)
+        order, found = csv_file.of_images(setting["csv"], images, partial=True)
         return np.array(order)[found["test"]]
     grouped = _grouped(manifest, setting)
     return np.array([grouped[manifest.classes[y]] for y in manifest.labels("test")])
 
 
-def _is_file(setting: str) -> bool:
-    return setting != "table1" and not setting.isdecimal()
-
-
-def _grouped(manifest: Manifest, setting: str) -> dict[str, str]:
+def _grouped(manifest: Manifest, setting: Any) -> dict[str, str]:
     """Class -> concept: by its wnid, or by the first sense of its name as an English noun."""
-    if _is_file(setting):
-        return concepts.group_classes(manifest.classes, manifest.wnids, {}, {"csv": setting})
-    given: Any = {"auto": int(setting)} if setting.isdecimal() else setting
+    if "csv" in setting:
+        return concepts.group_classes(manifest.classes, manifest.wnids, {}, setting)
     synsets, known = {}, []
     for name, wnid in zip(manifest.classes, manifest.wnids, strict=True):
         noun = f"{name.lower().replace(' ', '_')}.n.01"
@@ -230,7 +228,7 @@ def _grouped(manifest: Manifest, setting: str) -> dict[str, str]:
             if wnid is None:
                 synsets[name] = concepts.find_synset(noun).name()
             known.append((name, wnid))
-    found = concepts.group_classes([n for n, _ in known], [w for _, w in known], synsets, given) if known else {}
+    found = concepts.group_classes([n for n, _ in known], [w for _, w in known], synsets, setting) if known else {}
     return {name: found.get(name, concepts.UNKNOWN) for name in manifest.classes}
 
 

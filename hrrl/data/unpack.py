@@ -21,13 +21,12 @@ def gunzip(packed: bytes) -> bytes:
     Raises:
         ValueError, OSError, EOFError: it is damaged, or unpacks to far more than images do.
     """
-    content = bytearray()
+    most = allowed(len(packed))
     with gzip.open(io.BytesIO(packed)) as stream:
-        while piece := stream.read(2**20):
-            content += piece
-            if len(content) > allowed(len(packed)):
-                raise ValueError(f"unpacks to more than {TIMES} times its size")
-    return bytes(content)
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"unpacks to more than {TIMES} times its size")
+    return content
 
 
 def members(archive: bytes | Path, names: Iterable[str]) -> dict[str, bytes]:

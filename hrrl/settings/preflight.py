@@ -54,8 +54,13 @@ def check_named(
     """
     runtime.check(compute, params.launch.nproc, params.launch.nnodes)
     for name, definition in datasets.items():
-        _dataset(definition, f"datasets.{name}")
-    _concepts(grouping)
+        given_root(readers.load(definition.kind), definition.root, f"datasets.{name}.root")
+        for own, synset in definition.synsets.items():
+            concepts.find_synset(synset, f"datasets.{name}.synsets.{own}")
+    open_wordnet()  # Table 1 takes it, whatever the setting
+    concepts.csv_file.sha256(grouping)
+    if isinstance(grouping, list):
+        concepts.named_synsets(grouping)
     model = _backbone(params)
     for start in {start["key"]: start for start in starts.values()}.values():
         net = params.pretrain.backbone, params.pretrain.backbone_args
@@ -64,19 +69,6 @@ def check_named(
     if len(params.seeds) < FEW:
         decided = "no claim" if len(params.seeds) == 1 else "a claim only by a large difference"
         note(f"seeds: {len(params.seeds)} decide {decided}; python -m hrrl.report.power says how many it takes")
-
-
-def _dataset(definition: Definition, key: str) -> None:
-    given_root(readers.load(definition.kind), definition.root, f"{key}.root")
-    for name, synset in definition.synsets.items():
-        concepts.find_synset(synset, f"{key}.synsets.{name}")
-
-
-def _concepts(grouping: Any) -> None:
-    open_wordnet()  # Table 1 takes it, whatever the setting
-    concepts.csv_file.sha256(grouping)
-    if isinstance(grouping, list):
-        concepts.named_synsets(grouping)
 
 
 def _warn_of_harm(settings: Any, starts: Mapping[str, dict[str, Any]]) -> None:

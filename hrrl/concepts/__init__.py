@@ -104,8 +104,6 @@ def concept_order(concepts: Setting) -> list[str]:
     if concepts == "table1" or concepts == TABLE1_SYNSETS:
         return list(CONCEPTS)
     if isinstance(concepts, dict):
-        if "auto" in concepts:
-            raise ValueError("an automatic set of concepts has no order before it is resolved for a benchmark")
         return csv_file.order(csv_file.read(concepts["csv"]))
     return [*dict.fromkeys(concept["name"] for concept in concepts), OTHERS]
 

@@ -40,10 +40,10 @@ def stop():
 def test_rates_follow_their_formula():
     def rates(**changes):
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
-        rate = recipes.LearningRate(optimizer, schedule(lr=0.1, epochs=4, **changes), 5)
+        set_rate = recipes.learning_rate(optimizer, schedule(lr=0.1, epochs=4, **changes), 5)
         found = []
         for step in range(20):
-            rate.set(step)
+            set_rate(step)
             found.append(optimizer.param_groups[0]["lr"])
         return found
 

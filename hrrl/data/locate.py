@@ -1,5 +1,6 @@
 """Finds a dataset: under its root, in a known system folder, among the project's raw data, or by downloading it."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,23 +42,19 @@ def locate(definition: Definition, where: str) -> Listed:
     root = given_root(kind, definition.root, where)
     if kind.rootless:
         return kind(Path("."), train)
-    if root is not None:
-        try:
-            return kind(root, train)
-        except NotHereError as error:
-            raise UserError(f"{where}: {root}: {error}; expected {kind.needs}") from None
     raw = RAW / definition.kind
     names = dict.fromkeys([definition.kind, definition.kind.replace("_", "-")])
-    for place in [*(system / name for system in SYSTEM for name in names), raw]:
-        try:
+    places = [] if root else [*(system / name for system in SYSTEM for name in names), raw]
+    for place in places:
+        with contextlib.suppress(NotHereError):
             return kind(place, train)
-        except NotHereError:
-            continue
-    if hasattr(kind, "download"):
+    if places and hasattr(kind, "download"):
         _download(kind.download, kind.needs, raw, where)
     try:
-        return kind(raw, train)
+        return kind(root or raw, train)
     except NotHereError as error:
+        if root:
+            raise UserError(f"{where}: {root}: {error}; expected {kind.needs}") from None
         raise UserError(f"{where}: not set, and {raw}: {error}; set it to where these are: {kind.needs}") from None
 
 

@@ -3,7 +3,7 @@
 Each is a setting of a schedule that may be left out; without any of them, training is the paper's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -54,41 +54,38 @@ def optimizer(model: nn.Module, schedule: Recipe) -> torch.optim.Optimizer:
     return create_optimizer_v2(model, schedule.optimizer, **settings)
 
 
-class LearningRate:
-    """Sets the learning rate of a step: a function of the step alone, so that a run can resume anywhere.
+def learning_rate(optimizer: torch.optim.Optimizer, schedule: Schedule, steps: int) -> Callable[[int], None]:
+    """Sets the learning rate of a step, which it is given before, counted from 0 over the whole run.
 
-    By epochs, divided by 10 after milestones; or by timm's factory and steps, where the schedule is ``cosine`` (to 0
-    at the end) or begins with ``warmup`` epochs in which the rate rises from a hundredth.
+    A function of the step alone, so that a run can resume anywhere: by epochs, divided by 10 after milestones; or by
+    timm's factory and steps, where the schedule is ``cosine`` (to 0 at the end) or begins with ``warmup`` epochs in
+    which the rate rises from a hundredth.
 
     Args:
         steps: of an epoch.
     """
+    warmup = schedule.warmup or 0
+    if schedule.epochs and (warmup or schedule.schedule == "cosine"):
+        from timm.scheduler import create_scheduler_v2
 
-    def __init__(self, optimizer: torch.optim.Optimizer, schedule: Schedule, steps: int):
-        self.optimizer, self.schedule, self.steps, self.timm = optimizer, schedule, steps, None
-        warmup = schedule.warmup or 0
-        if schedule.epochs and (warmup or schedule.schedule == "cosine"):
-            from timm.scheduler import create_scheduler_v2
+        scheduler, _ = create_scheduler_v2(
+            optimizer,
+            "cosine" if schedule.schedule == "cosine" else "multistep",
+            num_epochs=schedule.epochs,
+            decay_milestones=list(schedule.milestones),
+            warmup_epochs=warmup,  # type: ignore[arg-type]
+            warmup_lr=schedule.lr / 100,
+            step_on_epochs=False,
+            updates_per_epoch=steps,
+        )
+        return scheduler.step_update
 
-            self.timm, _ = create_scheduler_v2(
-                optimizer,
-                "cosine" if schedule.schedule == "cosine" else "multistep",
-                num_epochs=schedule.epochs,
-                decay_milestones=list(schedule.milestones),
-                warmup_epochs=warmup,  # type: ignore[arg-type]
-                warmup_lr=schedule.lr / 100,
-                step_on_epochs=False,
-                updates_per_epoch=steps,
-            )
+    def by_epoch(step: int) -> None:
+        passed = sum(step // steps >= milestone for milestone in schedule.milestones)
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.lr * 0.1**passed
 
-    def set(self, step: int) -> None:
-        """Before the optimizer's step ``step``, counted from 0 over the whole run."""
-        if self.timm:
-            self.timm.step_update(step)
-            return
-        passed = sum(step // self.steps >= milestone for milestone in self.schedule.milestones)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.lr * 0.1**passed
+    return by_epoch
 
 
 def average(model: nn.Module, schedule: Recipe) -> Any:

@@ -59,7 +59,8 @@ class Training:
         self.variant.concept.to(self.runtime.device)
         self.optimizer = recipes.optimizer(self.model, self.schedule)
         self.ema = recipes.average(self.model, self.schedule)
-        self.rate = recipes.LearningRate(self.optimizer, self.schedule, self.task.train.steps(self.schedule.batch_size))
+        steps = self.task.train.steps(self.schedule.batch_size)
+        self.rate = recipes.learning_rate(self.optimizer, self.schedule, steps)
         self.smoothing = self.schedule.label_smoothing or 0.0
         half = self.runtime.precision == torch.float16
         self.scaler = torch.amp.GradScaler(self.runtime.device.type, enabled=half)
@@ -170,7 +171,7 @@ class Training:
             marked = ((images, marks[:, rows], m) for images, rows, m in batches)
             watched = self.callback.steps(runtime.feed(marked), steps, epoch + done / steps, self.schedule.epochs)
             for step, (x, (y, concepts), m) in enumerate(watched, done + 1):
-                self.rate.set(epoch * steps + step - 1)
+                self.rate(epoch * steps + step - 1)
                 losses = self.step(net, x, y, concepts, m)
                 self.callback.step(losses, self.trace, task.names)
                 total, count = total + losses.double().sum(), count + m

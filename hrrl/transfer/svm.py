@@ -72,7 +72,12 @@ def evaluate(
     choice = cross_validate(train_x, train_y, grid, folds, seed, max_iter)
     train_x, train_y = _check_part("training", train_x, train_y)
     test_x, test_y = _check_part("test", test_x, test_y)
-    _check_test(train_x, train_y, test_x, test_y)
+    if train_x.shape[1] != test_x.shape[1]:
+        raise UserError(
+            f"svm: {train_x.shape[1]} training and {test_x.shape[1]} test features; use one network for both"
+        )
+    if len(unknown := np.setdiff1d(test_y, train_y)):
+        raise UserError(f"svm: test labels {unknown.tolist()} do not occur in training; give examples of every class")
     (refit,) = fit(train_x, train_y, [choice.C], max_iter)
     hits = refit.predict(test_x) == test_y
     return Score(_percent(hits), choice, refit.converged, len(train_y), hits)
@@ -237,14 +242,3 @@ def _check_part(part: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np
             f"svm: {len(bad)} of {len(x)} {part} features are not finite, first in row {bad[0]}; did training diverge?"
         )
     return x, y
-
-
-def _check_test(train_x: np.ndarray, train_y: np.ndarray, test_x: np.ndarray, test_y: np.ndarray) -> None:
-    """The two parts belong to one task."""
-    if train_x.shape[1] != test_x.shape[1]:
-        raise UserError(
-            f"svm: {train_x.shape[1]} training and {test_x.shape[1]} test features; use one network for both"
-        )
-    unknown = np.setdiff1d(test_y, train_y)
-    if len(unknown):
-        raise UserError(f"svm: test labels {unknown.tolist()} do not occur in training; give examples of every class")

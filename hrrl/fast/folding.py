@@ -94,16 +94,11 @@ class _Fold:
             y = product(self.conv, x, self.conv.weight.detach(), None)
             y = torch.addcmul(bias.to(y.dtype).view(-1, 1, 1), y, scale.to(y.dtype).view(-1, 1, 1))
         else:
-            y = self.folded_convolution(x, self.scaled(scale), bias, precision(x))
+            dtype = precision(x)
+            weight, bias, conv = self.scaled(scale).to(dtype), bias.to(dtype), self.conv
+            y = F.conv2d(x.to(dtype), weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
         self.output, self.waiting = y, list(self.after)
         return y
-
-    def folded_convolution(
-        self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, dtype: torch.dtype
-    ) -> torch.Tensor:
-        conv = self.conv
-        x, weight, bias = x.to(dtype), weight.to(dtype), bias.to(dtype)
-        return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
     def scaled(self, scale: torch.Tensor) -> torch.Tensor:
         return self.conv.weight.detach() * scale.view(-1, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""Where the project stands, as ratios taken in one run: benchmarks/results.json and .md (tables).
+"""Where the project stands, as ratios taken in one run: benchmarks/results.json.
 
     python -m benchmarks.run                    everything, as `make bench`; half an hour, most of it LinearSVC's
     python -m benchmarks.run --only axes cosine some groups; the other numbers of the file stay
@@ -22,7 +22,7 @@ from statistics import median
 from tabulate import tabulate
 
 from hrrl import arithmetic
-from hrrl.common.files import replacing, write_json
+from hrrl.common.files import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 REPORT = ROOT / "benchmarks/results.json"
@@ -131,7 +131,7 @@ def markdown(report: dict) -> str:
             f"The manifest stage takes {seconds[-1]:.1f} s and {megabytes[-1]:.0f} MB for {files[-1]:,} small JPEG "
             f"files in ImageNet's layout: {slopes[0]:.0f} µs and {slopes[1]:.0f} bytes for each further file.",
         ]
-    return "\n".join([*lines, ""])
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -150,8 +150,6 @@ def main() -> None:
         sys.exit("WORSE" in shown)
     report = {part: old[part] | content for part, content in report.items()}
     write_json(REPORT, report | {"settings": settings(args.rounds)})
-    with replacing(REPORT.with_suffix(".md")) as file:
-        file.write_text(markdown(report), encoding="utf-8")
 
 
 if __name__ == "__main__":

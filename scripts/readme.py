@@ -1,9 +1,10 @@
 """Puts tables into the documents: what stands between `<!-- include FILE -->` and `<!-- end -->` becomes FILE's text.
 
-A table of CSV becomes one of Markdown.
+A table of CSV becomes one of Markdown, and so do the benchmarks' numbers.
 """
 
 import csv
+import json
 import re
 from pathlib import Path
 
@@ -22,7 +23,11 @@ def filled(text: str) -> str:
 
 
 def included(file: Path) -> str:
-    """A file's text; of a table in CSV, its Markdown."""
+    """A file's text; of a table in CSV, or of benchmarks/results.json, its Markdown."""
+    if file.name == "results.json":
+        from benchmarks.run import markdown
+
+        return markdown(json.loads(file.read_text(encoding="utf-8")))
     if file.suffix != ".csv":
         return file.read_text(encoding="utf-8").strip()
     with open(file, newline="", encoding="utf-8") as lines:

@@ -15,23 +15,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy import stats
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from tqdm import tqdm
 
-from hrrl.transfer.svm import GRID, draws, evaluate
+from benchmarks.svm import reference
+from hrrl.transfer.svm import draws, evaluate
 
 FEATURES = Path("data/features")
-
-
-def libsvm(train_x, train_y, test_x, test_y, folds: int) -> float:
-    """Test accuracy in %."""
-    parts = StratifiedKFold(folds, shuffle=True, random_state=0)
-    pipeline = make_pipeline(StandardScaler(), SVC(kernel="linear", cache_size=1000))
-    search = GridSearchCV(pipeline, {"svc__C": GRID}, cv=parts)
-    return 100 * search.fit(train_x, train_y).score(test_x, test_y)
 
 
 def scores(file: Path, shots: int | None, folds: int) -> dict[str, float]:
@@ -40,7 +30,8 @@ def scores(file: Path, shots: int | None, folds: int) -> dict[str, float]:
         train_x, train_y, test_x, test_y = (found[name] for name in ("train_x", "train_y", "test_x", "test_y"))
     (rows,) = draws(train_y, shots, 1)
     data = train_x[rows], train_y[rows], test_x, test_y
-    return {"hrrl": evaluate(*data, folds=folds).accuracy, "LIBSVM": libsvm(*data, folds)}
+    theirs = reference(SVC(kernel="linear", cache_size=1000), *data, folds)
+    return {"hrrl": evaluate(*data, folds=folds).accuracy, "LIBSVM": theirs}
 
 
 def main() -> None:

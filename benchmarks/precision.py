@@ -1,5 +1,6 @@
 """What bfloat16 changes: the direction of a perturbation, and the accuracy of a short training."""
 
+from itertools import chain, count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -33,15 +34,12 @@ def direction_cosine(rounds: int, net: str, source, steps: int = 300) -> list[fl
     with runtime.start(compute()) as here:
         torch.manual_seed(0)
         model = models.build(backbone, len(source.classes), arguments).to(memory_format=here.memory_format).train()
-        el, done = training.Variant(objective.Gradient(TAU), objective.GroupWeighting([1])), 0
+        el = training.Variant(objective.Gradient(TAU), objective.GroupWeighting([1]))
         run = stepper(model, torch.zeros(len(source.classes), dtype=torch.long), el, 0.05, 5e-4, here)
-        while done < steps:
-            for images, y, m in source.train_batches(BATCH, AUGMENT, 0, done):
-                run.optimizer.param_groups[0]["lr"] = 0.05 * (1 - done / steps)
-                run.step(model, here.images(images), y, m)
-                done += 1
-                if done == steps:
-                    break
+        epochs = (source.train_batches(BATCH, AUGMENT, 0, epoch) for epoch in count())
+        for done, (images, y, m) in enumerate(islice(chain.from_iterable(epochs), steps)):
+            run.optimizer.param_groups[0]["lr"] = 0.05 * (1 - done / steps)
+            run.step(model, here.images(images), y, m)
         cosines = []
         for _, (images, y) in zip(range(rounds), source.eval_batches(BATCH), strict=False):
             x = here.images(images)

@@ -7,6 +7,7 @@ and those in results/<name>/.
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 
@@ -16,26 +17,7 @@ from scripts import ROOT
 from scripts.commits import git
 
 RESULTS = Path("results")
-
-
-@dataclass(frozen=True)
-class Output:
-    """One output of a cell, by its hash in two runs; None where a run has none."""
-
-    cell: str
-    path: str
-    files: int
-    committed: str | None
-    made: str | None
-
-    @property
-    def same(self) -> bool:
-        """A run that was kept before a cell had this output has no hash to compare with."""
-        return self.committed in (None, self.made)
-
-    @property
-    def says(self) -> str:
-        return "new" if self.committed is None else "same" if self.same else "DIFFERS"
+LAST = "the last commit"  # the name of its run
 
 
 @dataclass(frozen=True)
@@ -46,7 +28,7 @@ class Run:
     params: str
     lock: str
 
-    @property
+    @cached_property
     def stages(self) -> dict[str, dict]:
         return stages(self.lock)
 
@@ -59,7 +41,7 @@ def stages(lock: str) -> dict[str, dict]:
 def last_commit() -> Run | None:
     """The run of the last commit; None where there is no git, or no run in it."""
     params, lock = (git("show", f"HEAD:./{file}") for file in ("params.yaml", "dvc.lock"))
-    return Run("the last commit", params, lock) if params and lock else None
+    return Run(LAST, params, lock) if params and lock else None
 
 
 def is_locked() -> bool:
@@ -83,39 +65,33 @@ def run_of(params: str) -> Run | None:
     return next((run for run in runs if run and yaml.load(run.params) == yaml.load(params)), None)
 
 
-def compared(committed: dict[str, dict], made: dict[str, dict], cells: Iterable[str]) -> list[Output]:
-    """Every output of some cells in two dvc.locks."""
-    found = []
+def compared(run: Run, made: dict[str, dict], cells: Iterable[str]) -> tuple[bool, list[str]]:
+    """Whether all outputs of some cells are those of a committed run, to the byte, and lines that say so.
+
+    They name the outputs that differ, the first cell that does, and what is known to do so. A run that was kept before
+    a cell had an output has no hash to compare with.
+    """
+    files, outputs, differ = 0, 0, []
     for cell in cells:
-        before, after = (
-            {out["path"]: out for out in stages.get(cell, {}).get("outs", [])} for stages in (committed, made)
-        )
-        for path in dict.fromkeys([*before, *after]):
-            files = (after.get(path) or before[path]).get("nfiles", 1)
-            hashes = (run[path]["md5"] if path in run else None for run in (before, after))
-            found.append(Output(cell, path, files, *hashes))
-    return found
+        before, after = ({o["path"]: o for o in lock.get(cell, {}).get("outs", [])} for lock in (run.stages, made))
+        for path, out in (before | after).items():
+            files, outputs = files + out.get("nfiles", 1), outputs + 1
+            if path in before and before[path]["md5"] != after.get(path, {}).get("md5"):
+                differ.append(f"  {path}, of {cell}")
+    where = "" if run.name == LAST else f" in {RESULTS / run.name}"
+    if not differ:
+        return True, [f"identical to the committed run{where}: {files} of {files} files"]
+    lines = [f"different from the committed run{where}: {len(differ)} of {outputs} outputs, the first of them"]
+    return False, [*lines, *differ[:5], *(f"  may be because {cause}" for cause in causes(run.params))]
 
 
 def verdict() -> list[str]:
-    """Lines that say whether the run in the working tree is the committed one with the same params, to the byte.
-
-    Names the outputs that differ, the first cell that does, and what is known to do so.
-    """
-    params, made_lock = ((ROOT / file).read_text(encoding="utf-8") for file in ("params.yaml", "dvc.lock"))
-    run = run_of(params)
+    """Lines that say whether the run in the working tree is the committed one with the same params."""
+    params, lock = ((ROOT / file).read_text(encoding="utf-8") for file in ("params.yaml", "dvc.lock"))
+    run, made = run_of(params), stages(lock)
     if run is None:
         return ["No committed run has these params, so there is none to compare with."]
-    made = stages(made_lock)
-    outputs = compared(run.stages, made, made)
-    total, same = sum(out.files for out in outputs), sum(out.files for out in outputs if out.same)
-    where = "" if run.name == "the last commit" else f" in {RESULTS / run.name}"
-    if same == total:
-        return [f"identical to the committed run{where}: {same} of {total} files"]
-    differ = [out for out in outputs if not out.same]
-    lines = [f"different from the committed run{where}: {len(differ)} of {len(outputs)} outputs, the first of them"]
-    lines += [f"  {out.path}, of {out.cell}" for out in differ[:5]]
-    return lines + [f"  may be because {cause}" for cause in causes(params)]
+    return compared(run, made, made)[1]
 
 
 def causes(params: str) -> list[str]:

@@ -20,13 +20,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
 from stages.place import stage_of
 
-from tabulate import tabulate
-
+from hrrl.errors import UserError
 from hrrl.train.progress import duration
 from hrrl.transfer import search
 from scripts import ROOT, cells, committed, run
@@ -63,21 +63,9 @@ def main() -> int:
             if cell == "resolve":
                 take_choices(clone, stages, order)
         made = committed.stages((clone / "dvc.lock").read_text(encoding="utf-8"))
-    return verdict(run, committed.compared(stages, made, order))
-
-
-def verdict(run: committed.Run, outputs: list[committed.Output]) -> int:
-    """Shows how the outputs compare, and returns the exit status."""
-    rows = [(out.cell, out.path, out.committed, out.made, out.says) for out in outputs]
-    print(tabulate(rows, ["cell", "output", "committed", "made again", ""]))
-    differ = [output for output in outputs if not output.same]
-    if not differ:
-        print(f"identical to the committed run: {sum(output.files for output in outputs)} files")
-        return 0
-    print(f"{len(differ)} of {len(outputs)} outputs differ, first {differ[0].path} of {differ[0].cell}")
-    for cause in committed.causes(run.params):
-        print(f"  may be because {cause}")
-    return 1
+    same, lines = committed.compared(run, made, order)
+    print(*lines, sep="\n")
+    return int(not same)
 
 
 def at_random(stages: dict[str, dict], number: int) -> list[str]:
@@ -139,14 +127,12 @@ def take_choices(clone: Path, stages: dict[str, dict], order: list[str]) -> None
 
 
 def choices(spec: dict, stages: dict[str, dict]) -> Iterator[dict]:
-    """A variant's axes with each pair of numbers that the search may have chosen."""
+    """A variant's axes with what each point, or two of them, would have put into them had it been the best."""
     points = [search.parse(cell.partition("@")[2].rpartition("-")[0]) for cell in stages if cell.startswith("search@")]
-    for numbers in product(*(dict.fromkeys(values) for values in zip(*points, strict=True))):
-        axes = {axis: spec[axis] for axis in search.SETTINGS}
-        for (axis, (method, setting)), number in zip(search.SETTINGS.items(), numbers, strict=True):
-            if axes[axis] and axes[axis].get(method, {}).get(setting) == search.SEARCHED:
-                axes[axis] = {method: axes[axis][method] | {setting: number}}
-        yield axes
+    for two in product(dict.fromkeys(points), repeat=2):
+        with suppress(UserError):  # they do not have what the variant leaves to the search
+            cells = [{"tau": tau, "lam": lam, "targets": {"": 0.0}} for tau, lam in two]
+            yield search.filled({axis: spec[axis] for axis in search.SETTINGS}, cells)
 
 
 if __name__ == "__main__":

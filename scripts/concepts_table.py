@@ -1,10 +1,11 @@
-"""Shows which concept each class of a dataset belongs to, and why: python -m scripts.concepts_table."""
+"""Shows which concept each class belongs to, and why: python -m scripts.concepts_table [params.yaml].
+
+Of ILSVRC2012 by Table 1, or of the benchmark of a params file by its concepts.
+"""
 
 from __future__ import annotations
 
 import argparse
-import difflib
-import re
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from tabulate import tabulate
 
 from hrrl.common.names import composed, is_wnid
 from hrrl.concepts import OTHERS, TABLE1, Setting, concept_order, csv_file, group_classes, ilsvrc12_wnids, resolve
-from hrrl.concepts.hypernyms import Wnids, class_synsets, find_synset, find_wnid, most_specific, named_synsets, titles
+from hrrl.concepts.hypernyms import Wnids, class_synsets, find_wnid, most_specific, named_synsets, titles
 from hrrl.concepts.names import TABLE1_SYNSETS
 from hrrl.data.manifest import Manifest, read_manifest
 from hrrl.errors import UserError
@@ -24,63 +25,33 @@ from scripts import run
 if TYPE_CHECKING:
     from nltk.corpus.reader.wordnet import Synset
 
-ILSVRC12 = "ilsvrc12"
-PARAMS = (".yaml", ".yml")
-BENCHMARK = "data/benchmark"  # the manifest of the params file's benchmark, when it is listed
+BENCHMARK = Path("data/benchmark")  # the manifest of the params file's benchmark, when it is listed
 Cell = tuple[int, str]  # a class, as its index, and a concept
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m scripts.concepts_table", description=__doc__)
-    parser.add_argument(
-        "dataset",
-        nargs="?",
-        default=ILSVRC12,
-        help="ilsvrc12 (the default); a params file (.yaml), for its benchmark; or a folder with dataset.json",
-    )
-    parser.add_argument(
-        "--concepts",
-        default="table1",
-        metavar="SETTING",
-        help="table1 (the default); auto:K; a file class,concept or image,concept (.csv); a params file (.yaml), for "
-        "its concepts and synsets; or name=synset,name=synset in order of precedence",
-    )
-    parser.add_argument("--tree", metavar="CLASS", help="a class name, wnid or synset: its hypernyms up to the root")
+    parser = argparse.ArgumentParser(prog="python -m scripts.concepts_table", description=__doc__.partition("\n")[0])
+    parser.add_argument("params", nargs="?", help="a params file, once its benchmark is listed (ILSVRC2012)")
+    parser.add_argument("--tree", metavar="CLASS", help="a class, a wnid or a word: its hypernyms")
     options = parser.parse_args(arguments)
-    of_params = options.dataset.endswith(PARAMS)
-    concepts, synsets = _parse_setting(options.dataset if of_params else options.concepts)
-    folder = BENCHMARK if of_params else options.dataset
-    if folder != ILSVRC12 and not Path(folder, "dataset.json").is_file():
-        raise UserError(f"{folder}: not a dataset's folder; takes one with dataset.json, or ilsvrc12")
-    manifest = None if folder == ILSVRC12 else read_manifest(folder)
+    manifest, concepts, synsets = None, "table1", {}
+    if options.params:
+        from hrrl.settings.schema import load  # imports torch, which the rest does without
+
+        params = load(options.params)
+        concepts, synsets = params.as_dict()["concepts"], params.datasets[params.benchmark].synsets
+        if not (BENCHMARK / "dataset.json").is_file():
+            raise UserError(f"{BENCHMARK}: {params.benchmark} is not listed yet; run `dvc repro manifest-benchmark`")
+        manifest = read_manifest(BENCHMARK)
     classes, wnids = (manifest.classes, manifest.wnids) if manifest else (ilsvrc12_wnids(), ilsvrc12_wnids())
     concepts = resolve(classes, wnids, synsets, concepts)
     if options.tree:
         named = named_synsets(concepts) if isinstance(concepts, list) else []
-        print(*(_tree(*found, named) for found in _look_up(options.tree, classes, wnids, synsets)), sep="\n\n")
+        found = _look_up(options.tree, classes, wnids, synsets)
+        print(*(_tree(title, synset, named) for title, synset in found.items()), sep="\n\n")
     else:
         paper = TABLE1 if concepts == TABLE1_SYNSETS and len(classes) == 1000 else {}
         print(_table(classes, paper, *_grouped(classes, wnids, synsets, concepts, manifest)))
-
-
-def _parse_setting(text: str) -> tuple[Setting, dict[str, str]]:
-    """(the ``concepts`` setting, synsets of classes)"""
-    if text == "table1":
-        return "table1", {}
-    if re.fullmatch(r"auto:[1-9]\d*", text):
-        return {"auto": int(text.removeprefix("auto:"))}, {}
-    if text.endswith(".csv"):
-        return {"csv": text}, {}
-    if text.endswith(PARAMS):
-        from hrrl.settings.schema import load  # imports torch, which the rest does without
-
-        params = load(text)
-        synsets = {name: synset for dataset in params.datasets.values() for name, synset in dataset.synsets.items()}
-        return params.as_dict()["concepts"], synsets
-    pairs = [pair.partition("=") for pair in text.split(",")]
-    if not all(name and synset for name, _, synset in pairs):
-        raise UserError(f"--concepts {text}: takes table1, auto:K, FILE.csv, FILE.yaml or name=synset,name=synset")
-    return [{"name": name.strip(), "synset": synset.strip()} for name, _, synset in pairs], {}
 
 
 def _grouped(
@@ -90,8 +61,6 @@ def _grouped(
     splits = manifest.splits if manifest else {}
     labels = {split: rows.labels.tolist() for split, rows in splits.items()}
     if isinstance(concepts, dict) and csv_file.by_image(concepts):
-        if not splits:
-            raise UserError(f"{concepts['csv']}: has concepts of images; takes a dataset's folder, with dataset.json")
         skipped = [path for rows in splits.values() for path in rows.skipped]
         paths = {split: list(rows.paths) for split, rows in splits.items()}
         names, found = csv_file.of_images(concepts["csv"], paths, skipped, partial=True)
@@ -124,25 +93,17 @@ def _table(
     return "\n".join(lines)
 
 
-def _look_up(wanted: str, classes: Sequence[str], wnids: Wnids, synsets: Mapping[str, str]) -> list[tuple[str, Synset]]:
-    """(title, synset) of what a user means by a class name, a wnid or a synset name."""
+def _look_up(wanted: str, classes: Sequence[str], wnids: Wnids, synsets: Mapping[str, str]) -> dict[str, Synset]:
+    """Title -> synset of what a user means by a class's name, a wnid or a word: a crane is a bird and a machine."""
     if is_wnid(wanted):
-        return [(wanted, find_wnid(wanted))]
-    if (wanted := composed(wanted)) in classes:
-        wnid = wnids[classes.index(wanted)] if wnids else None
-        return list(class_synsets([wanted], [wnid], synsets).items())
-    if ".n." in wanted:
-        return [(wanted, find_synset(wanted, "--tree"))]
-    word = wanted.lower().replace(" ", "_")
-    found = [(wnid, find_wnid(wnid)) for wnid in wnids or [] if wnid]
-    named = [(lemma.lower(), wnid, synset) for wnid, synset in found for lemma in synset.lemma_names()]
-    if found := [(wnid, synset) for lemma, wnid, synset in named if lemma == word]:
-        return found
-    near = difflib.get_close_matches(
-        word, [name.lower() for name in classes] + list(dict.fromkeys(lemma for lemma, *_ in named)), n=5
-    )
-    hint = f"the nearest are {', '.join(near)}" if near else "takes a class name, a wnid or a synset"
-    raise UserError(f"--tree {wanted}: no such class; {hint}")
+        return {wanted: find_wnid(wanted)}
+    if (name := composed(wanted)) in classes:
+        return class_synsets([name], [wnids[classes.index(name)]] if wnids else None, synsets)
+    word, known = wanted.lower().replace(" ", "_"), {wnid: find_wnid(wnid) for wnid in wnids or [] if wnid}
+    found = {wnid: synset for wnid, synset in known.items() if word in map(str.lower, synset.lemma_names())}
+    if not found:
+        raise UserError(f"--tree {wanted}: no such class; takes a class's name, a wnid, or WordNet's word for one")
+    return found
 
 
 def _tree(title: str, synset: Synset, concepts: Sequence[tuple[str, Synset]]) -> str:

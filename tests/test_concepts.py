@@ -225,22 +225,23 @@ def test_command_line_shows_why_a_class_is_where_it_is(capsys):
     assert "most specific concepts: vehicle, container" in tree
     concepts_table.main(["--tree", "crane"])
     assert capsys.readouterr().out.count("\nentity.n.01") == 2  # the bird and the machine
-    with pytest.raises(UserError, match=r"--tree tabby ct: no such class; the nearest are .*tabby"):
+    with pytest.raises(UserError, match="--tree tabby ct: no such class; takes a class's name, a wnid"):
         concepts_table.main(["--tree", "tabby ct"])
 
 
-def test_command_line_reads_a_dataset_folder(tmp_path, capsys):
+def test_command_line_reads_the_benchmark_of_a_params_file(tmp_path, capsys, monkeypatch):
     labels = {"train": np.array([0, 1]), "test": np.array([0])}
     splits = {split: Rows(Paths(["a", "b"][: len(y)]), y, 0 * y - 1, 0 * y - 1) for split, y in labels.items()}
-    wnids = [f"n{concepts.find_synset(name).offset():08d}" for name in ("coat.n.01", "bag.n.04")]
-    Manifest("imagefolder", ["Coat", "Bag"], wnids, splits).write(tmp_path / "clothes")
-    concepts_table.main(["--concepts", "garment=clothing.n.01,container=container.n.01", str(tmp_path / "clothes")])
+    monkeypatch.chdir(tmp_path)
+    params = str(ROOT / "presets/smoke.yaml")
+    with pytest.raises(UserError, match=r"data/benchmark: .* is not listed yet; run `dvc repro"):
+        concepts_table.main([params])
+    Manifest("fashion_mnist", ["Coat", "Bag"], None, splits).write("data/benchmark")
+    concepts_table.main([params])
     table = capsys.readouterr().out.splitlines()
     assert table[0].split() == ["concept", "classes", "train", "images", "test", "images"]
     assert table[1].split() == ["garment", "1", "1", "1"]
-    assert table[3].split() == ["container", "1", "1", "0"]
-    with pytest.raises(UserError, match="not a dataset's folder"):
-        concepts_table.main([str(tmp_path / "nothing")])
+    assert table[4].split() == ["container", "1", "1", "0"]
 
 
 # ------------------------------------------------------------------------------------------------------- WordNet

@@ -4,29 +4,22 @@ from typing import Any
 
 import pandas as pd
 
-from hrrl.report import concept_difficulty, search, summary
+from hrrl.report import concept_difficulty, search, summary, words
 from hrrl.report.results import CONCEPT_TITLES, Results
 from hrrl.report.summary import Column
-from hrrl.report.words import (
-    MISSING,
-    against,
-    compared,
-    difference,
-    interval,
-    mean_std,
-    number,
-    paper,
-    paper_difference,
-    signed,
-)
 
-
-def _slow_start(s: float, c: float, none: str) -> str:
-    return f"s = {s:.0f}, c = {c:.3g}" if s > 0 else none
-
-
-def _yes(flag: bool) -> str:
-    return "yes" if flag else "no"
+# Titles of columns -> column:format of what they show.
+PREMISE_CONCEPTS = {"Concept": "concept", "q0": "q0:.4f", "Validation loss": "loss:.3f", "Served badly": "badly"}
+PREMISE_TARGETS = {
+    **{"Target": "target", "Differs in": "shift", "Distance to q0": "distance:.2f", "Known concepts": "known:.2f"},
+    **{"Loss on its concepts": "loss:.3f", "Loss on the benchmark": "benchmark_loss:.3f", "Premise": "premise"},
+}
+SVM_FITS = {  # what every single fit chose and how it went; nothing that went wrong is averaged away
+    **{"Target": "target", "Method": "method", "Seed": "seed", "Draw": "draw", "C": "C:g"},
+    **{"Validation (%)": "validation:.2f", "Test (%)": "accuracy:.2f", "C at the edge": "edge"},
+    **{"Converged": "converged"},
+}
+MAXIMA = {"μ": "mu:g", "s of the maximum": "s:.0f", "h(s)": "h:.2f", "c": "c:.2f"}  # of the curves of Fig. 2
 
 
 def tables(results: Results, decided: list[dict]) -> dict[str, pd.DataFrame]:
@@ -42,17 +35,20 @@ def tables(results: Results, decided: list[dict]) -> dict[str, pd.DataFrame]:
     steps = summary.columns(results, summary.step_measures(results, "step size {:g}"))
     accuracies, q = (summary.columns(results, summary.concept_measures(results, name)) for name in ("accuracy_", "q_"))
     shares = results.concepts.assign(q0=results.concepts.q0.map("{:.4f}".format))
+    losses = concept_difficulty.concept_losses(results).dropna(subset=["loss"])
+    premise = concept_difficulty.target_premise(results).replace({"premise": {"": words.MISSING}})
+    fits = results.svm.assign(method=results.svm.variant.map(results.labels))
     named = {
         "claims": claim_table(results, decided, True),
         "claims_beside": beside_table(results, decided),
         "claims_secondary": claim_table(results, decided, False),
-        "premise_concepts": premise_concepts(results),
-        "premise_targets": premise_targets(results),
+        "premise_concepts": written(losses, PREMISE_CONCEPTS),
+        "premise_targets": written(premise, PREMISE_TARGETS),
         "premise_weights": premise_weights(results),
         "search": searched(results),
         "svm": means(results, transfer, "SVM_{}"),
         **{f"svm_{column.title}": svm_target(results, column) for column in transfer},
-        "svm_fits": svm_fits(results),
+        "svm_fits": written(fits, SVM_FITS),
         "comparison": means(results, compared),
         "comparison_differences": differences(results, compared),
         "finetune": means(results, tuned),
@@ -64,7 +60,7 @@ def tables(results: Results, decided: list[dict]) -> dict[str, pd.DataFrame]:
         "q0": q0(results),
         "concepts": shares.rename(columns=CONCEPT_TITLES),
         "table1": results.table1.rename(columns={"concept": "Concept", "classes": "Classes", "paper": "Paper"}),
-        "h_maxima": maxima(results),
+        "h_maxima": written(results.maxima, MAXIMA),
         "suggestions": suggestions(results),
         "smoothness": smoothness(results),
         "q_variance": q_variance(results),
@@ -89,16 +85,16 @@ def claim_table(results: Results, decided: list[dict], primary: bool) -> pd.Data
         {
             "Claim": row["claim"],
             "Source": row["source"],
-            "Compared": compared(results, row),
+            "Compared": words.compared(results, row),
             "Endpoint": " ".join(filter(None, [row["endpoint"].replace("_", " "), row["target"]])),
             "Verdict": row["verdict"],
-            "Difference [95% CI]": difference(row),
-            "Judged against": against(row),
-            "Paper": paper_difference(results, row),
+            "Difference [95% CI]": words.difference(row),
+            "Judged against": words.against(row),
+            "Paper": words.paper_difference(results, row),
             "Seeds": row["seeds"],
-            "Detectable": number(row["detectable"]),
-            "p": number(row["p"], ".3f"),
-            "p (Holm)": number(row["p_holm"], ".3f"),
+            "Detectable": words.number(row["detectable"]),
+            "p": words.number(row["p"], ".3f"),
+            "p (Holm)": words.number(row["p_holm"], ".3f"),
         }
         for row in decided
         if row["primary"] == primary
@@ -109,30 +105,12 @@ def claim_table(results: Results, decided: list[dict], primary: bool) -> pd.Data
 def beside_table(results: Results, decided: list[dict]) -> pd.DataFrame:
     """What else changes in a comparison, such as the accuracy on images that are not moved; in points."""
     rows = [
-        (row["claim"], compared(results, row), measure.replace("_", " "), difference(found))
+        (row["claim"], words.compared(results, row), measure.replace("_", " "), words.difference(found))
         for row in decided
         for measure, found in row["beside"].items()
         if found["difference"] is not None
     ]
     return pd.DataFrame(rows, columns=["Claim", "Compared", "Measure", "Difference [95% CI]"])
-
-
-def premise_concepts(results: Results) -> pd.DataFrame:
-    """How the baseline serves each concept of the benchmark."""
-    losses = concept_difficulty.concept_losses(results).dropna(subset=["loss"])
-    rows = [(r.concept, f"{r.q0:.4f}", f"{r.loss:.3f}", _yes(r.badly)) for r in losses.itertuples()]
-    return pd.DataFrame(rows, columns=["Concept", "q0", "Validation loss", "Served badly"])
-
-
-def premise_targets(results: Results) -> pd.DataFrame:
-    """Whether the targets with other concepts need those that the benchmark serves badly."""
-    titles = ["Target", "Differs in", "Distance to q0", "Known concepts", "Loss on its concepts"]
-    titles += ["Loss on the benchmark", "Premise"]
-    rows = []
-    for r in concept_difficulty.target_premise(results).itertuples():
-        losses = number(r.loss, ".3f"), number(r.benchmark_loss, ".3f")
-        rows.append((r.target, r.shift, number(r.distance), number(r.known), *losses, r.premise or MISSING))
-    return pd.DataFrame(rows, columns=titles)
 
 
 def premise_weights(results: Results) -> pd.DataFrame:
@@ -141,7 +119,7 @@ def premise_weights(results: Results) -> pd.DataFrame:
     titles = ["Target", "Method", "Weight of its mix of concepts"]
     titles += [f"Accuracy on that mix, difference to {baseline} [95% CI]"]
     rows = [
-        (r.target, results.labels[r.variant], f"{r.weight:.2f}", signed(r.difference, r.low, r.high))
+        (r.target, results.labels[r.variant], f"{r.weight:.2f}", words.signed(r.difference, r.low, r.high))
         for r in concept_difficulty.target_weights(results).itertuples()
     ]
     return pd.DataFrame(rows, columns=titles)
@@ -149,45 +127,34 @@ def premise_weights(results: Results) -> pd.DataFrame:
 
 def searched(results: Results) -> pd.DataFrame:
     """Cross-validated accuracy of every point of the search, mean over tuning seeds."""
-    titles = ["Method", "Mean over targets (%)", *results.targets, "Benchmark (%)", "Seeds", "Best"]
-    numbers = [*(f"accuracy_{target}" for target in results.targets), "benchmark"]
-    rows = [
-        (p["label"], mean_std(p), *p[numbers].map(number), p["seeds"], _yes(p["chosen"]))
-        for _, p in search.points(results).iterrows()
-    ]
-    return pd.DataFrame(rows, columns=titles)
+    points = search.points(results)
+    titles = {"Method": "label", "Mean over targets (%)": "score"}
+    titles |= {target: f"accuracy_{target}:.2f" for target in results.targets}
+    titles |= {"Benchmark (%)": "benchmark:.2f", "Seeds": "seeds", "Best": "chosen"}
+    return written(points.assign(score=[words.mean_std(p) for p in points.to_dict("records")]), titles)
 
 
 def svm_target(results: Results, column: Column) -> pd.DataFrame:
     """The table of one target in the form of Tables 2 to 4."""
     target, scores = column.title, column.scores
-    papers = {v: text for v in scores if (text := paper(results, target, v))}
+    papers = {v: text for v in scores if (text := words.paper(results, target, v))}
     columns = {
-        "Accuracy (%)": {v: mean_std(s) for v, s in scores.items()},
-        f"Difference to {results.labels[results.baseline]} [95% CI]": {v: interval(s) for v, s in scores.items()},
+        "Accuracy (%)": {v: words.mean_std(s) for v, s in scores.items()},
+        f"Difference to {results.labels[results.baseline]} [95% CI]": {v: words.interval(s) for v, s in scores.items()},
         "Seeds": {v: s["n"] for v, s in scores.items()},
     }
     return _by_method(results, columns | ({"Paper (%)": papers} if papers else {}), "SVM_{}")
 
 
-def svm_fits(results: Results) -> pd.DataFrame:
-    """What every single fit chose and how it went; nothing that went wrong is averaged away."""
-    titles = ["Target", "Method", "Seed", "Draw", "C", "Validation (%)", "Test (%)", "C at the edge", "Converged"]
-    rows = []
-    for r in results.svm.itertuples():
-        chosen = f"{r.C:g}", f"{r.validation:.2f}", f"{r.accuracy:.2f}"
-        rows.append((r.target, results.labels[r.variant], r.seed, r.draw, *chosen, _yes(r.edge), _yes(r.converged)))
-    return pd.DataFrame(rows, columns=titles)
-
-
 def means(results: Results, columns: list[Column], form: str = "{}", digits: int = 2) -> pd.DataFrame:
     """Means and standard deviations, one row per method."""
-    return _by_method(results, {c.title: {v: mean_std(s, digits) for v, s in c.scores.items()} for c in columns}, form)
+    cells = {c.title: {v: words.mean_std(s, digits) for v, s in c.scores.items()} for c in columns}
+    return _by_method(results, cells, form)
 
 
 def differences(results: Results, columns: list[Column]) -> pd.DataFrame:
     """Paired differences to the baseline with their confidence intervals, one row per other method."""
-    compared = {c.title: {v: interval(s) for v, s in c.scores.items() if "difference" in s} for c in columns}
+    compared = {c.title: {v: words.interval(s) for v, s in c.scores.items() if "difference" in s} for c in columns}
     return _by_method(results, {title: cells for title, cells in compared.items() if cells})
 
 
@@ -211,15 +178,9 @@ def q0(results: Results) -> pd.DataFrame:
     columns = {"Compared with": {variant: results.labels[base] for variant, base in changes.items()}}
     for target in results.targets:
         found = {variant: summary.scores(results, "svm", target, base) for variant, base in changes.items()}
-        cells = {variant: interval(scores[variant]) for variant, scores in found.items() if variant in scores}
+        cells = {variant: words.interval(scores[variant]) for variant, scores in found.items() if variant in scores}
         columns |= {target: cells} if cells else {}
     return _by_method(results, columns if changes else {})
-
-
-def maxima(results: Results) -> pd.DataFrame:
-    """Where the curves of Fig. 2 have their maximum."""
-    rows = [(f"{m.mu:g}", f"{m.s:.0f}", f"{m.h:.2f}", f"{m.c:.2f}") for m in results.maxima.itertuples()]
-    return pd.DataFrame(rows, columns=["μ", "s of the maximum", "h(s)", "c"])
 
 
 def suggestions(results: Results) -> pd.DataFrame:
@@ -231,7 +192,7 @@ def suggestions(results: Results) -> pd.DataFrame:
             "μ, whole run": f"{row.mu_run:.2f}",
             "Suggested": _slow_start(row.suggested_s, row.suggested_c, "no slow start pays"),
             "In use": _slow_start(row.s, row.c, "no slow start"),
-            "μ that it implies": f"{row.implied_mu:.1f}" if row.implied_mu > 0 else MISSING,
+            "μ that it implies": f"{row.implied_mu:.1f}" if row.implied_mu > 0 else words.MISSING,
         }
         for row in results.suggestions.itertuples()
     ]
@@ -251,7 +212,7 @@ def smoothness(results: Results) -> pd.DataFrame:
         tau = (results.variants[variant].get("example") or {}).get("gradient", {}).get("tau")
         own = (images.gradient / (3 * images.L)).dropna()
         measured = middle(images.gradient), middle(images.L), f"{images.L.max():.2g}", middle(own)
-        in_use = (f"{tau:g}", f"{100 * (3 * own > tau).mean():.0f}") if tau else (MISSING, MISSING)
+        in_use = (f"{tau:g}", f"{100 * (3 * own > tau).mean():.0f}") if tau else (words.MISSING, words.MISSING)
         rows.append((results.labels[variant], *measured, *in_use))
     titles = ["Method", "Norm of the gradient", "L_x", "Largest L_x", "τ of Theorem 2", "τ in use", "λ_w > L_x (%)"]
     return pd.DataFrame(rows, columns=titles)
@@ -265,9 +226,23 @@ def q_variance(results: Results) -> pd.DataFrame:
     return pd.DataFrame({"Concept": found.index, "N/N_k": (1 / share).map("{:.1f}".format), **columns})
 
 
+def _slow_start(s: float, c: float, none: str) -> str:
+    return f"s = {s:.0f}, c = {c:.3g}" if s > 0 else none
+
+
+def written(rows: pd.DataFrame, titles: dict[str, str]) -> pd.DataFrame:
+    """Some columns of a frame as text, from title -> column:format; nothing and NaN as words.MISSING."""
+
+    def text(value: Any, form: str) -> str:
+        return ("no", "yes")[value] if isinstance(value, bool) else words.number(value, form)
+
+    records, columns = rows.to_dict("records"), {title: name.partition(":")[::2] for title, name in titles.items()}
+    return pd.DataFrame({title: [text(r[name], form) for r in records] for title, (name, form) in columns.items()})
+
+
 def _by_method(results: Results, columns: dict[str, dict[str, Any]], form: str = "{}") -> pd.DataFrame:
     """A table with the methods as rows, from column title -> variant -> cell."""
     names = results.in_order({name for cells in columns.values() for name in cells})
     methods = [form.format(results.labels[name]) for name in names]
-    cells = {title: [column.get(name, MISSING) for name in names] for title, column in columns.items()}
+    cells = {title: [column.get(name, words.MISSING) for name in names] for title, column in columns.items()}
     return pd.DataFrame({"Method": methods, **cells})

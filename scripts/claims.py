@@ -1,8 +1,8 @@
-"""Decides a finished run's claims anew, by today's definitions: python -m scripts.claims FOLDER [--params FILE].
+"""Decides a finished run's claims anew, by today's definitions: python -m scripts.claims FOLDER.
 
 From FOLDER/tables/runs.csv and claims.json; writes claims.json, the tables of claims and premise, the figure, and what
-metrics.json, headline.json and report.html say of them. Claims are those of presets/<name of the folder>.yaml, of the
-params file that is given, or those that claims.json names. What runs.csv lacks is left out and named.
+metrics.json, headline.json and report.html say of them. Claims are those of presets/<name of the folder>.yaml, or those
+that claims.json names. What runs.csv lacks is left out and named.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from hrrl.settings import schema
 from scripts import ROOT, run
 
 TABLES = ("claims", "claims_beside", "claims_secondary", "premise_targets", "premise_weights")
+DECIDED = re.compile('<h2 id="claims">.*?(?=<h2 id="(?!claims|premise))', re.DOTALL)  # of a page
 NOTE = (
     '<p class="soft">The verdicts and the premise were computed anew from tables/runs.csv, by the definitions of '
     "docs/evidence.md; the search, and which images a network itself gets right, were not recorded then.</p>\n"
@@ -28,10 +29,9 @@ NOTE = (
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--params", type=Path, metavar="FILE", help="whose claims are decided")
-    options = parser.parse_args(arguments)
-    preset = ROOT / "presets" / f"{options.folder.resolve().name}.yaml"
-    decide(options.folder, schema.load(options.params or preset) if options.params or preset.is_file() else None)
+    folder = parser.parse_args(arguments).folder
+    preset = ROOT / "presets" / f"{folder.resolve().name}.yaml"
+    decide(folder, schema.load(preset) if preset.is_file() else None)
 
 
 def decide(folder: Path, source: schema.Params | None) -> None:
@@ -43,20 +43,22 @@ def decide(folder: Path, source: schema.Params | None) -> None:
     if left:
         print(f"{folder}: not measured, or not recorded: {', '.join(left)}")
     rows = report.claims(results)
-    tables = report.tables(results, rows)
-    values = results.values
-    values = values[~values.measure.str.startswith("q_")] if "q_" not in _text(folder / "tables/runs.csv") else values
+    tables, found, values = report.tables(results, rows), report.metrics(results, rows), results.values
+    if "q_" not in _text(folder / "tables/runs.csv"):
+        values = values[~values.measure.str.startswith("q_")]
+    verdicts = [claim["verdict"] for claim in found["claims"].values()]
     write_json(folder / "claims.json", rows)
+    _update(folder / "metrics.json", {name: found[name] for name in ("claims", "premise") if name in found})
+    _update(folder / "headline.json", {"claims": f"{verdicts.count(HOLDS)}/{len(verdicts)}"})
     for name in TABLES:
         (folder / f"tables/{name}.csv").unlink(missing_ok=True)
-    made = {name: tables[name] for name in TABLES if name in tables}
-    _update_metrics(folder, report.metrics(results, rows))
+    made = {name: tables[name] for name in TABLES if name in tables} | {"runs": values}
     with tempfile.TemporaryDirectory() as new:
         report.figures(results, rows, report.plots(results), new)
         for figure in folder.glob("figures/claims.svg"):
             _put(Path(new, figure.name).read_bytes(), figure)
-        report.write_frames(made | {"runs": values}, new)
-        for name in (*made, "runs"):
+        report.write_frames(made, new)
+        for name in made:
             _put(Path(new, f"{name}.csv").read_bytes(), folder / f"tables/{name}.csv")
         for page in folder.glob("report.html"):
             _put(_patched(_text(page), report.page(results, rows, tables, new)).encode(), page)
@@ -71,34 +73,16 @@ def _put(content: bytes, file: Path) -> None:
         new.write_bytes(content)
 
 
-def _update_metrics(folder: Path, found: dict) -> None:
-    """The parts of metrics.json and headline.json that say what was decided."""
-    verdicts = [claim["verdict"] for claim in found["claims"].values()]
-    parts = {
-        "metrics.json": {name: found[name] for name in ("claims", "premise") if name in found},
-        "headline.json": {"claims": f"{verdicts.count(HOLDS)}/{len(verdicts)}"},
-    }
-    for file in (folder / name for name in parts if (folder / name).is_file()):
-        write_json(file, json.loads(_text(file)) | parts[file.name])
+def _update(file: Path, parts: dict) -> None:
+    """Puts parts into a file of JSON, where it is there."""
+    if file.is_file():
+        write_json(file, json.loads(_text(file)) | parts)
 
 
 def _patched(old: str, new: str) -> str:
-    """A page with the claims and the premise of another, and what that warns of besides."""
-    start, end = re.search('<h2 id="claims">', old), re.search('<h2 id="(?!claims|premise)', old)
-    part = new[new.index('<h2 id="claims">') : re.search('<h2 id="(?!claims|premise)', new).start()]
-    old = old[: start.start()] + part.replace("</h2>\n", "</h2>\n" + NOTE, 1) + old[end.start() :]
-    said = [re.search(r'<h2 id="protocol">.*?</ul>', page, re.DOTALL)[0] for page in (old, new)]
-    old = old.replace(*said)
-    styles = [re.search(r"<style>.*?</style>", page, re.DOTALL)[0] for page in (old, new)]
-    old = old.replace(*styles)
-    warned = [re.findall("<li>.*?</li>", page[: page.index('<h2 id="claims">')]) for page in (old, new)]
-    more = "".join(line for line in warned[1] if line not in warned[0])
-    if not more:
-        return old
-    if warned[0]:
-        return old.replace(warned[0][-1], warned[0][-1] + more, 1)
-    box = f'<div class="problems" role="note"><b>Before you trust the numbers</b>\n<ul>{more}</ul></div>\n\n'
-    return old.replace('<h2 id="claims">', box + '<h2 id="claims">', 1)
+    """A page with the claims and the premise of another."""
+    part = re.search(DECIDED, new)[0].replace("</h2>\n", "</h2>\n" + NOTE, 1)
+    return re.sub(DECIDED, lambda _: part, old, count=1)
 
 
 def _text(path: Path) -> str:

@@ -1,7 +1,6 @@
 """The numbers of a finished run, from its tables/runs.csv and what stands beside it: for claims to be decided anew."""
 
 import json
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +12,6 @@ from hrrl.report.long_form import POINT
 from hrrl.report.results import CONCEPT_TITLES, Results
 
 HALF = statistics.quantile(statistics.UPPER, None)
-LABEL = re.compile(r"(?:τ=([0-9.e-]+))?(?:, )?(?:λ=([0-9.e-]+))?\)$")  # the end of a search point's label
 
 
 def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[str, str] | None = None) -> Results:
@@ -51,7 +49,6 @@ def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[
         shifts=shifts or dict(zip(premise.get("Target", []), premise.get("Differs in", []), strict=True)),
         concepts=concepts,
         target_concepts=None if shares.empty else shares.astype({"share": float}),
-        search=_search(tables / "search.csv"),
     )
     results.labels |= dict(zip(scored, svm.Method.str.removeprefix("SVM_"), strict=True))
     results.recorded = pd.concat([values, _q(tables / "q.csv", results, values)], ignore_index=True)
@@ -95,16 +92,6 @@ def _q(path: Path, results: Results, values: pd.DataFrame) -> pd.DataFrame | Non
     table = table.assign(variant=table.Method.map(names), value=table.value.str.split().str[0].astype(float), target="")
     runs = values[["variant", "seed"]].drop_duplicates()
     return table.assign(measure="q_" + table.measure).drop(columns="Method").merge(runs, on="variant")
-
-
-def _search(path: Path) -> pd.DataFrame | None:
-    """The points of a search as its table has them, one row for the mean over tuning seeds."""
-    table = _optional(path)
-    if table.empty:
-        return None
-    points = table.Method.str.extract(LABEL).astype(float).set_axis(["tau", "lam"], axis=1)
-    scores = table[table.columns[2:-3]].astype(float).add_prefix("accuracy_")
-    return points.assign(seed=0, benchmark=table["Benchmark (%)"].astype(float)).join(scores)
 
 
 def _table(path: Path) -> pd.DataFrame:

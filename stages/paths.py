@@ -65,11 +65,6 @@ def search_model(point: str, seed) -> Path:
     return measured("search_models", point, seed)
 
 
-def searched(point: str, seed) -> Path:
-    """What a point of the search scored with one of its seeds."""
-    return measured("search", point, seed, ".json")
-
-
 def q0_file(variant: str) -> Path:
     """Where the concepts stage writes the reference distribution of a variant."""
     return CONCEPTS / "q0" / f"{variant}.json"

@@ -3,18 +3,7 @@
 import io
 
 from stages.common import plain, run, typed
-from stages.paths import (
-    CONCEPTS,
-    DATA,
-    REPORTS,
-    measured,
-    model_folder,
-    read_json,
-    resolved,
-    search_cells,
-    searched,
-    selected,
-)
+from stages.paths import CONCEPTS, DATA, REPORTS, measured, model_folder, read_json, resolved, search_cells, selected
 from stages.variants import training
 
 import numpy as np
@@ -114,7 +103,7 @@ def robustness(runs) -> dict:
 
 def search(params) -> dict[str, pd.DataFrame]:
     """What the search measured: a row per cell, and its rows of Figs. 4 and 5."""
-    cells = [read_json(searched(*cell)) for cell in search_cells(params)]
+    cells = [read_json(measured("search", *cell, ".json")) for cell in search_cells(params)]
     frames = {
         "search": [point(c) | {f"accuracy_{t}": c["targets"][t] for t in params.targets} for c in cells],
         "search_steps": [point(c) | row for c in cells for row in c["steps"]],

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from stages.common import run
 from stages.inputs import open_data, start
-from stages.paths import search_model, searched, write_json
+from stages.paths import measured, search_model, write_json
 from stages.robustness import accuracies, measure
 from stages.tasks import benchmark_task
 
@@ -26,14 +26,14 @@ def main(params, point, seed):
     [*_, last] = pd.read_csv(folder / "history.csv").to_dict("records")
     with start(params) as here:
         task = benchmark_task(params, description["image_size"])
-        measured = accuracies(measure(params, here, model, task), task)
+        on_benchmark = accuracies(measure(params, here, model, task), task)
         targets = {}
         for target in params.targets:
             source = open_data(params, "train", description["image_size"], target)
             targets[target] = accuracy(params, here, model, source, target)
     loss = {name: last[key] for name in task.names if (key := f"loss_{name}") in last}
     found = {"tau": tau, "lam": lam, "seed": int(seed), "targets": targets, "benchmark": last["val_accuracy"]}
-    write_json(searched(point, seed), found | measured | {"loss": loss})
+    write_json(measured("search", point, seed, ".json"), found | on_benchmark | {"loss": loss})
 
 
 def accuracy(params, here, model, source, target) -> float:

@@ -1,7 +1,7 @@
 """Puts the best of what was searched into a variant that leaves tau or lam to it: data/selected/<variant>.json."""
 
 from stages.common import run
-from stages.paths import read_json, search_cells, searched, selected, write_json
+from stages.paths import measured, read_json, search_cells, selected, write_json
 from stages.variants import axes
 
 from hrrl.transfer import search
@@ -14,7 +14,7 @@ def main(params, variant):
 
 def cell(params, point, seed) -> dict:
     """The result of a point; a target that params no longer name does not count."""
-    found = read_json(searched(point, seed))
+    found = read_json(measured("search", point, seed, ".json"))
     return found | {"targets": {target: found["targets"][target] for target in params.targets}}
 
 

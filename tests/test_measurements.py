@@ -518,14 +518,14 @@ def best_point() -> tuple[float, float]:
     """tau and lam of the point with both axes that scored best on the training parts."""
     params, scores = read_params(), {}
     for point in params.search.points[1:]:
-        found = paths.read_json(paths.searched(point, TUNING))
+        found = paths.read_json(paths.measured("search", point, TUNING, ".json"))
         scores[found["tau"], found["lam"]] = np.mean(list(found["targets"].values()))
     return max(scores, key=lambda point: (scores[point], -point[0]))
 
 
 @pytest.mark.parametrize("point", ["erm", "tau0.3_lam0.5"])
 def test_a_point_of_the_search_is_scored_on_training_parts(point):
-    found = paths.read_json(paths.searched(point, TUNING))
+    found = paths.read_json(paths.measured("search", point, TUNING, ".json"))
     net = model_in(paths.search_model(point, TUNING))
     for target in TARGETS:
         x, y = features_by_loop(net, target, "train")
@@ -547,7 +547,7 @@ def test_the_best_point_on_training_parts_is_selected():
     assert spec["concept"]["hrrl"]["lam"] == 0.5
     params = read_params()
     point = params.search.points[1]
-    assert select.cell(params, point, TUNING) == paths.read_json(paths.searched(point, TUNING))
+    assert select.cell(params, point, TUNING) == paths.read_json(paths.measured("search", point, TUNING, ".json"))
     fewer = select.cell(SimpleNamespace(**params | {"targets": ["large"]}), point, TUNING)
     assert list(fewer["targets"]) == ["large"]
 
@@ -603,7 +603,7 @@ def test_a_report_gathers_what_the_stages_wrote():
             factors = dict(zip(NAMES, kept["variance_factors"], strict=True))
             assert pairs(found.variances, "concept", "factor", variant=variant) == factors
     for point, row in zip(params.search.points, found.search.to_dict("records"), strict=True):
-        cell = paths.read_json(paths.searched(point, TUNING))
+        cell = paths.read_json(paths.measured("search", point, TUNING, ".json"))
         assert {target: row[f"accuracy_{target}"] for target in TARGETS} == cell["targets"]
         assert (row["seed"], row["benchmark"]) == (TUNING, cell["benchmark"])
         numbers = {key: row[key] for key in ("tau", "lam") if row[key] == row[key]}

@@ -45,9 +45,8 @@ def outdated() -> set[str]:
 
 def needs(folder: Path = ROOT) -> dict[str, set[str]]:
     """Each cell, in the order of dvc.yaml, with the cells whose outputs it reads, by `dvc stage list` and `dvc dag`."""
-    with _started("stage", "list", "--name-only", cwd=folder) as listing:
-        found = EDGE.findall(dvc("dag", "--dot", cwd=folder))
-        names = _answer(listing).split()
+    names = dvc("stage", "list", "--name-only", cwd=folder).split()
+    found = EDGE.findall(dvc("dag", "--dot", cwd=folder))
     return {name: {first for first, second in found if second == name} for name in names}
 
 
@@ -67,17 +66,9 @@ def with_followers(cells: set[str], needs: dict[str, set[str]]) -> set[str]:
 
 def dvc(*words: str, **options) -> str:
     """What a command of DVC prints; options are those of subprocess."""
-    with _started(*words, **options) as process:
-        return _answer(process)
-
-
-def _started(*words: str, **options) -> subprocess.Popen:
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([*DVC, "--wait-for-lock", *words], **output, **options)
-
-
-def _answer(process: subprocess.Popen) -> str:
-    out, error = process.communicate()
+    with subprocess.Popen([*DVC, "--wait-for-lock", *words], **output, **options) as process:  # run() would kill it
+        out, error = process.communicate()
     if process.returncode:
         raise Broken(*(error.strip() or f"dvc ended with status {process.returncode}").splitlines())
     return out
@@ -104,9 +95,6 @@ class Call:
             options = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output, "start_new_session": True}
             self.process = subprocess.Popen([*DVC, *words], env=environment, pass_fds=[holds], **options)
 
-    def ended(self) -> bool:
-        return self.process.poll() is not None
-
     def note(self, cell: str) -> dict:
         """What the cell noted: "began" (as time.time()); at its end "seconds" and "status" as well. {}: nothing."""
         with suppress(OSError, ValueError):
@@ -119,10 +107,6 @@ class Call:
         found = re.search(rf"'{re.escape(cell)}'.*exited with -(\d+)", words)
         return signal.Signals(int(found[1])).name if found else ""
 
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-
 
 def note_of(cell: str, logs: Path) -> Path:
     return logs / f"{cell}.json"
@@ -132,10 +116,11 @@ def stop(calls: list[Call], logs: Path, patience: float) -> None:
     """Ends calls: cells see the file and go, then DVC does; what is not gone after some seconds is killed."""
     (logs / STOP).touch()
     deadline = time.monotonic() + patience
-    while any(not call.ended() for call in calls) and time.monotonic() < deadline:
+    while any(call.process.poll() is None for call in calls) and time.monotonic() < deadline:
         time.sleep(0.1)
     for call in calls:
-        call.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(call.process.pid, signal.SIGKILL)
         call.process.wait()
 
 

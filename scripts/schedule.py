@@ -4,6 +4,7 @@ import json
 import signal
 import time
 from collections import Counter
+from itertools import accumulate, takewhile
 from pathlib import Path
 from statistics import mean
 
@@ -99,18 +100,9 @@ class Schedule:
     def batch(self, ready: list[str]) -> list[str]:
         """As many of the cells as one call takes: a fair share, that takes some seconds."""
         share = -(-len(ready) // (self.jobs - len(self.calls)))
-        chosen: list[str] = []
-        seconds = 0.0
-        for cell in ready[:share]:
-            alone = self.tries[cell] or cell in self.forced
-            cost = self.costs.of(cell)
-            seconds += UNKNOWN if cost is None else cost
-            if chosen and (alone or seconds > ENOUGH):
-                break
-            chosen.append(cell)
-            if alone:
-                break
-        return chosen
+        together = list(takewhile(lambda cell: not self.tries[cell] and cell not in self.forced, ready[:share]))
+        costs = [UNKNOWN if (cost := self.costs.of(cell)) is None else cost for cell in together]
+        return ready[: max(1, sum(seconds <= ENOUGH for seconds in accumulate(costs)))]
 
     def start(self, chosen: list[str]) -> None:
         self.status |= dict.fromkeys(chosen, "called")
@@ -118,7 +110,7 @@ class Schedule:
 
     def look(self, call: cells.Call) -> None:
         """Notes what the cells of a call have come to."""
-        over = call.ended()  # before the notes are read, which then are the last
+        over = call.process.poll() is not None  # before the notes are read, which then are the last
         for cell in call.cells:
             note = call.note(cell)
             if "began" in note and self.status[cell] == "called":

@@ -1,6 +1,7 @@
 """Weights to start from: which files are taken, what of them stays, and what each wrong one is told in a line."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -23,6 +24,7 @@ from scripts.weights import main as fill
 
 ARGS = {"channels": [8, 8, 16, 16]}
 CLASSES = [str(digit) for digit in range(10)]
+NORMALISATION = models.IMAGENET_MEAN, models.IMAGENET_STD
 SMOKE = load(ROOT / "presets/smoke.yaml").as_dict()
 CL_ANEW = {"cl": SMOKE["variants"]["cl"] | {"init": "none"}}
 
@@ -118,6 +120,9 @@ WRAPPED = [
     lambda s: {"model": s},
     lambda s: {"model_state_dict": s, "optimizer_state_dict": {"state": {}, "param_groups": [{"lr": 0.1}]}},
     lambda s: {"state_dict": {f"net.{k}": v for k, v in s.items()} | {"loss.weight": torch.ones(2)}},  # Lightning's
+    lambda s: {"model": {k: 0 * v for k, v in s.items()}, "model_ema": s | {"n_averaged": torch.tensor(3)}},
+    lambda s: {f"_orig_mod.{k}".replace("layer1.", "layer1._orig_mod."): v for k, v in s.items()},
+    lambda s: {k.replace("layer1.", "_fsdp_wrapped_module.layer1._fsdp_wrapped_module."): v for k, v in s.items()},
 ]
 
 
@@ -138,6 +143,50 @@ def test_timms_own_reading_fits_another_image_size(tmp_path):
     opened(hashed(tmp_path / "vit.safetensors"), f"timm/{name}", args).put_into(model, ["a"] * 3, [None] * 3)
     assert torch.equal(model.backbone.blocks[1].mlp.fc1.weight, small.blocks[1].mlp.fc1.weight)
     assert model.backbone.pos_embed.shape == (1, 37, 24)
+
+
+@pytest.mark.parametrize("prefix", ["", "student."])
+def test_weights_without_a_head_get_a_new_one(net, tmp_path, prefix):
+    """As self-supervised networks are published."""
+    body = {key: value for key, value in net.state_dict().items() if not key.startswith("fc.")}
+    save_file({prefix + key: value for key, value in body.items()}, tmp_path / "body.safetensors")
+    init, model = hashed(tmp_path / "body.safetensors"), fresh()
+    assert opened(init).put_into(model, CLASSES, [None] * 10) == 0
+    assert same(model.backbone.state_dict(), body | {f"fc.{k}": v for k, v in fresh().backbone.fc.state_dict().items()})
+    with pytest.raises(UserError, match=r"init.classes: 10 are known, but the head of .* has 0; name those, or leave"):
+        opened(init | {"classes": CLASSES}).check(net)
+    name, args = "vit_tiny_patch16_224", {"patch_size": 8, "embed_dim": 24, "depth": 1}
+    theirs = timm.create_model(name, num_classes=0, img_size=48, **args)
+    save_file({prefix + key: value for key, value in theirs.state_dict().items()}, tmp_path / "vit.safetensors")
+    for size, tokens in ((48, 37), (32, 17)):
+        model = fresh(f"timm/{name}", args | {"img_size": size}, 3)
+        init = hashed(tmp_path / "vit.safetensors")
+        assert opened(init, f"timm/{name}", args | {"img_size": size}).put_into(model, ["a"] * 3, [None] * 3) == 0
+        assert torch.equal(model.backbone.blocks[0].mlp.fc1.weight, theirs.blocks[0].mlp.fc1.weight)
+        assert model.backbone.pos_embed.shape == (1, tokens, 24)
+
+
+PUBLISHED = {  # torchvision's: how it builds the network for its published weights, and how their file names tensors
+    "mnasnet0_5": ({}, lambda key: key),
+    "densenet121": ({}, lambda key: re.sub(r"(norm|conv)([12])\.", r"\1.\2.", key)),
+    "googlenet": ({"transform_input": True}, lambda key: key),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_torchvisions_networks_give_what_they_give_in_their_own_library(name, tmp_path):
+    args, renamed = PUBLISHED[name]
+    torch.manual_seed(7)
+    theirs = get_model(name, num_classes=3, **args).eval()
+    save_file({renamed(key): value for key, value in theirs.state_dict().items()}, tmp_path / "w.safetensors")
+    images, (mean, std) = torch.rand(2, 3, 64, 64), (torch.tensor(v).view(1, 3, 1, 1) for v in NORMALISATION)
+    for given in ({}, args):
+        model, init = fresh(name, given, 3), hashed(tmp_path / "w.safetensors", classes=list("abc"))
+        assert opened(init, name, given).put_into(model, list("abc"), [None] * 3) == 3
+        told = {"backbone": name, "backbone_args": given, "classes": list("abc"), "image_size": 64}
+        models.save(model, tmp_path / "saved", told)
+        again, _ = models.load(tmp_path / "saved")
+        assert torch.allclose(again(images), theirs((images - mean) / std), atol=1e-4)
 
 
 def test_another_librarys_names_are_offered_by_order_and_taken_when_asked_for(tmp_path):
@@ -169,11 +218,19 @@ def test_wrong_files_are_a_line_each_and_run_no_code(net, file, tmp_path):
     torch.save({"epoch": 3, "losses": [1.0]}, tmp_path / "numbers.pth")
     state = net.state_dict()
     torch.save(state | {"fc.weight": state["fc.weight"].to_sparse()}, tmp_path / "sparse.pth")
+    save_file(state | {"fc.weight": state["fc.weight"].to(torch.int8)}, tmp_path / "int8.safetensors")
+    torch.jit.trace(net, torch.rand(1, 3, 32, 32)).save(tmp_path / "script.pt")
     torch.save({f"{who}.{k}": v for who in ("student", "teacher") for k, v in state.items()}, tmp_path / "two.pth")
     wrong = [
         (hashed(tmp_path / "cut.safetensors"), "is no whole checkpoint, nor a safetensors file that is named so"),
         (hashed(tmp_path / "text.pth"), r"is no whole checkpoint, nor a safetensors file .*\(its content is neither\)"),
-        (hashed(tmp_path / "sparse.pth"), "holds no state dict, a dense tensor for each name"),
+        (hashed(tmp_path / "sparse.pth"), "holds no state dict, a dense, not quantized tensor"),
+        (hashed(tmp_path / "int8.safetensors"), "holds no state dict, a dense, not quantized tensor"),
+        (
+            hashed(tmp_path / "script.pt"),
+            r"is no whole checkpoint, .*\(Cannot use .* TorchScript archives passed to \S+$",
+        ),
+        ({"file": str(tmp_path), "sha256": "0" * 64}, "init.file: .* holds no model.safetensors or pytorch_model.bin"),
         (hashed(tmp_path / "two.pth"), "does not fit .* unknown, first student.conv1.weight; use weights of this"),
         (hashed(tmp_path / "code.pth"), r"holds code or objects beside tensors \(.*open"),
         (hashed(tmp_path / "numbers.pth"), "holds no state dict"),

@@ -158,7 +158,11 @@ def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:
     description = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
     normalisation = description["mean"], description["std"]
     model = build(description["backbone"], len(description["classes"]), description["backbone_args"], *normalisation)
-    model.backbone.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+    state, saved = model.backbone.state_dict(), load_file(Path(folder) / "model.safetensors")
+    if state.keys() != saved.keys():
+        raise UserError(f"{folder}/model.safetensors: has other tensors than its backbone; copy the folder again")
+    state.update(saved)  # and so keeps the release of its form, which safetensors do not hold
+    model.backbone.load_state_dict(state)
     return model.eval(), description
 
 

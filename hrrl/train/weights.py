@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,11 @@ State = dict[str, torch.Tensor]
 FILES = ("model.safetensors", "pytorch_model.bin")  # of a folder or repository
 CONFIGS = ("model.json", "config.json")  # this pipeline's, timm's
 COUNTED = "num_batches_tracked"  # of batch norm: older files lack it, and nothing is computed from it
+AVERAGED = "n_averaged"  # how many states torch's AveragedModel is the mean of
+WRAPPERS = re.compile(r"_(orig_mod|fsdp_wrapped_module|checkpoint_wrapped_module)\.")  # what torch puts into names
+DENSE = re.compile(r"\b(norm|conv)\.([12])\b")  # torchvision's DenseNets are published as norm.1, and built as norm1
+QUANTIZED = (torch.int8, torch.qint8, torch.quint8)
+NORMALISING = ("googlenet", "inception_v3")  # torchvision's that, as published, bring images to mean and std 0.5 inside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,15 +80,18 @@ class Weights:
     def put_into(self, model: models.Classifier, classes: Sequence[str], wnids: Sequence[str | None]) -> int:
         """Loads the weights, with the statistics of batch norm, mean and std; returns how many rows of the head stay.
 
-        A row stays whose class is one of ``classes`` by wnid or name; the others are as the model has them.
+        A row stays whose class is one of ``classes`` by wnid or name; the others are as the model has them, and so is
+        the head of weights without one.
         """
-        drawn, state, rows = model.backbone.state_dict(), self.fitted(model.backbone), self._rows(classes, wnids)
-        for name in self._head(drawn):
-            own = drawn[name].clone()
+        filled = model.backbone.state_dict()  # with the release of the network's form, which files do not tell
+        state, rows = self.fitted(model.backbone), self._rows(classes, wnids)
+        for name in self._head(filled):
+            own = filled[name].clone()
             for i, row in rows.items():
                 own[i] = state[name][row]
             state[name] = own
-        model.backbone.load_state_dict(state)
+        filled.update(state)
+        model.backbone.load_state_dict(filled)
         for buffer, values in ((model.mean, self.mean), (model.std, self.std)):
             buffer.copy_(torch.tensor(values).view(1, 3, 1, 1))
         return len(rows)
@@ -101,39 +110,46 @@ class Weights:
         return [name for name in needed if name.rpartition(".")[0] in self.heads]
 
     def fitted(self, net: nn.Module) -> State:
-        """The state by the names of a network, which may be on the device ``meta``; its head has the rows that it has.
+        """The state by the names of a network, which may be on the device ``meta``.
+
+        Its head has the rows that it has, or is left out where it has none.
 
         Raises:
             UserError: in one line, what does not fit.
         """
         needed = net.state_dict()
         head = self._head(needed)
+        body = {name: value for name, value in needed.items() if name not in head}
         ordered = self.path.suffix != ".safetensors"  # which sorts its tensors by name
         by_order = _by_order(self.state, needed, head) if ordered else None
-        readings = itertools.chain(self._readings(head), [by_order] if self.remap and by_order else [])
-        found = next((state for state in readings if not _differences(state, needed, head)), None)
+        readings = self._readings(head, list(_shapes(body, head)))
+        readings = itertools.chain(readings, [by_order] if self.remap and by_order else [])
+        fits = (s for s in readings if not _differences(s, needed if {*head} & {*s} else body, head))
+        found = next(fits, None)
         if found is None:
             problem, remedy = _differences(self.state, needed, head), "use weights of this backbone"
             remedy = f"all fits by order and shape: set {self.key}.remap: true" if by_order else remedy
             raise UserError(f"{self.key}: {self.path} does not fit {self.backbone!r}: {problem}; {remedy}")
-        if self.classes and len(self.classes) != (rows := len(found[head[0]])):
+        if self.classes and len(self.classes) != (rows := len(found.get(head[0], ()))):
             raise UserError(
                 f"{self.key}.classes: {len(self.classes)} are known, but the head of {self.path} has {rows}; "
                 "name those, or leave it out for a new head"
             )
         return dict(found)
 
-    def _readings(self, head: list[str]) -> Iterator[State]:
-        """The state as it is, what of it is of the network alone, and as timm reads that.
+    def _readings(self, head: list[str], body: list[str]) -> Iterator[State]:
+        """The state as it is, what of it is of the network alone, and as the network's library reads that.
 
         Timm knows names of other releases, and positions of another image size.
         """
         yield self.state
-        yield (inner := _inner(self.state, head[0]))
-        if self.backbone.startswith("timm/") and (rows := [len(inner[h]) for h in head if h in inner]):
+        yield (inner := _inner(self.state, head[0], body))
+        yield {DENSE.sub(r"\1\2", name): value for name, value in inner.items()}
+        if self.backbone.startswith("timm/"):
             import timm
 
             try:
+                rows = [*(len(inner[name]) for name in head if name in inner), 0]
                 overlay = {"state_dict": dict(inner), "num_classes": rows[0], "custom_load": False}
                 args = self.args | {"num_classes": rows[0], "pretrained": True, "pretrained_cfg_overlay": overlay}
                 yield timm.create_model(self.backbone.removeprefix("timm/"), **args).state_dict()
@@ -163,6 +179,8 @@ def find(init: Init, backbone: str, args: dict[str, Any], key: str) -> Weights:
         UserError: they are not there, or cannot be had.
     """
     path, said = _located(init, backbone, key)
+    if args.get("transform_input"):  # these networks are given images at ImageNet's mean and std
+        said |= {"mean": None, "std": None}
     classes = init.classes or said.get("classes")
     mean = init.mean or said.get("mean") or models.IMAGENET_MEAN
     std = init.std or said.get("std") or models.IMAGENET_STD
@@ -203,43 +221,51 @@ def read(path: Path, key: str) -> State:
             raise UserError(
                 f"{key}: {path} holds code or objects beside tensors ({held}); save the state dict"
             ) from None
-        told = "its content is neither" if "blocked loading" in told else reason(error) or type(error).__name__
+        told = reason(error).partition(". ")[0] or type(error).__name__  # what follows is advice to a programmer
+        told = "its content is neither" if "blocked loading" in told else told
         raise UserError(
             f"{key}: {path} is no whole checkpoint, nor a safetensors file that is named so ({told})"
         ) from None
     inside = [value for value in state.values() if _is_state(value)]  # beside an optimizer's, say
     if not _is_state(state) and len(inside) != 1:
-        raise UserError(
-            f"{key}: {path} holds no state dict, a dense tensor for each name; it has {', '.join(list(state)[:3])}"
-        )
-    return state if _is_state(state) else inside[0]
+        has = ", ".join(list(state)[:3])
+        raise UserError(f"{key}: {path} holds no state dict, a dense, not quantized tensor for each name; it has {has}")
+    state = state if _is_state(state) else inside[0]
+    return {WRAPPERS.sub("", name): value for name, value in state.items() if name != AVERAGED}
 
 
 def _is_state(found: Any) -> bool:
-    """Whether it is a tensor with all its values for each name, and one at least."""
+    """Whether it is a tensor with all its values, as they are computed with, for each name, and one at least."""
     return bool(isinstance(found, Mapping) and found) and all(
-        isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_meta
+        isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and not value.is_meta
+        and value.dtype not in QUANTIZED
         for value in found.values()
     )
 
 
-def _inner(state: State, weight: str) -> State:
+def _inner(state: State, weight: str, body: list[str]) -> State:
     """What a state has behind one prefix, as Lightning's modules and other wrappers of a network do; else all of it.
 
     Args:
-        weight: name of a tensor of the network.
+        weight: name of a tensor of the network's head.
+        body: names of its other tensors.
     """
-    prefixes = [name.removesuffix(weight) for name in state if name.endswith(f".{weight}")]
-    if len(prefixes) != 1:  # a teacher's beside a student's
-        return state
-    [prefix] = prefixes
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    by_head = [name.removesuffix(weight) for name in state if name.endswith(f".{weight}")]
+    by_all = [name.removesuffix(body[0]) for name in state if name.endswith(f".{body[0]}")]
+    by_all = [prefix for prefix in by_all if all(prefix + name in state for name in body)]
+    for prefixes in (by_head, by_all):
+        if len(prefixes) == 1:  # not a teacher's beside a student's
+            return {k.removeprefix(prefixes[0]): value for k, value in state.items() if k.startswith(prefixes[0])}
+    return state
 
 
 def _located(init: Init, backbone: str, key: str) -> tuple[Path, dict[str, Any]]:
     """The file, and what is said of it: classes, mean, std, size."""
     if init.file:
-        return given_path(init.file, f"{key}.file", "weights"), _timms(backbone)
+        path = given_path(init.file, f"{key}.file", "weights")
+        return _in_folder(path, f"{key}.file") if path.is_dir() else (path, _default(backbone))
     if init.model:
         return _in_folder(given_path(init.model, f"{key}.model", "weights"), f"{key}.model")
     tag = init.weights or ""
@@ -293,14 +319,24 @@ def _fetched(hub: str) -> Path:
     return Path(snapshot_download(repository, revision=revision or None, allow_patterns=[*FILES, *CONFIGS]))
 
 
-def _timms(backbone: str) -> dict[str, Any]:
-    """Mean and std of a backbone's own weights."""
-    if not backbone.startswith("timm/"):
-        return {}
-    from timm.models import get_pretrained_cfg
+def _default(backbone: str) -> dict[str, Any]:
+    """Mean, std and size of a backbone's own weights, by default."""
+    if backbone.startswith("timm/"):
+        from timm.models import get_pretrained_cfg
 
-    config = get_pretrained_cfg(backbone.removeprefix("timm/"))
-    return {"mean": config.mean, "std": config.std, "size": config.input_size[-1]} if config else {}
+        config = get_pretrained_cfg(backbone.removeprefix("timm/"))
+        return {"mean": config.mean, "std": config.std, "size": config.input_size[-1]} if config else {}
+    from torchvision import models as library
+
+    known = backbone in library.list_models(module=library)
+    return _seen(library.get_model_weights(backbone)["DEFAULT"], backbone) if known else {}
+
+
+def _seen(weights: Any, backbone: str) -> dict[str, Any]:
+    """Mean, std and size of the images that torchvision gives weights to see, without what the network does to them."""
+    sees = weights.transforms()
+    inside = backbone in NORMALISING
+    return {"size": sees.crop_size[0], **{k: [0.5] * 3 if inside else getattr(sees, k) for k in ("mean", "std")}}
 
 
 def _timms_file(backbone: str, tag: str, key: str) -> tuple[Path, dict[str, Any]]:
@@ -331,9 +367,7 @@ def _torchvisions_file(backbone: str, tag: str, key: str) -> tuple[Path, dict[st
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(weights.url, str(path))
-    sees = weights.transforms()
-    said = {"classes": _subset(len(weights.meta["categories"])), "size": sees.crop_size[0]}
-    return path, said | {"mean": sees.mean, "std": sees.std}
+    return path, _seen(weights, backbone) | {"classes": _subset(len(weights.meta["categories"]))}
 
 
 def _subset(classes: int | None) -> str | None:

@@ -192,12 +192,15 @@ def test_both_axes_under_ddp(batch, tmp_path):
         ("vit_tiny_patch16_224", {"img_size": 32, "patch_size": 8, "depth": 1, "num_classes": 0}, 192),
         ("deit_tiny_distilled_patch16_224", {"img_size": 32, "depth": 1}, 192),  # two linear heads
         ("resnetv2_50", {"layers": (1, 1, 1, 1), "channels": (8, 8, 16, 32), "stem_chs": 8}, 32),  # head: a convolution
+        ("convit_tiny", {"img_size": 32, "embed_dim": 8, "depth": 2, "local_up_to_layer": 1}, 32),  # keeps tensors
     ],
 )
 def test_features_are_what_the_head_gets(batch, name, settings, width):
+    """And the network can be trained afterwards."""
     model = timm.create_model(name, **({"num_classes": 4} | settings)).eval()
     features, _ = hrrl.extract_features(model, [batch])
     with torch.no_grad():
         expected = model.forward_head(model.forward_features(batch[0]), pre_logits=True).flatten(1)
     assert features.shape == (6, width)
     torch.testing.assert_close(torch.from_numpy(features), expected)
+    model(batch[0]).sum().backward()

@@ -220,6 +220,7 @@ def test_names_as_people_write_them(images, folder, tmp_path, hrrl, monkeypatch)
 HEADS = {
     "two": ("timm/deit_tiny_distilled_patch16_224", {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 1}),
     "without bias": ("timm/resnet18", ARGS),
+    "a convolution": ("timm/resnetv2_50", {"layers": [1] * 4, "channels": [8, 8, 16, 32], "stem_chs": 8}),
 }
 
 

@@ -97,20 +97,30 @@ def test_a_row_of_the_head_stays_by_wnid_or_name_and_the_others_are_the_seeds(ne
         assert opened(hashed(file, classes=known)).put_into(fresh(classes=2), ["crane", "cup"], [None] * 2) == 0
 
 
-def test_each_head_of_several_keeps_its_rows_and_gets_as_many_new_classes(tmp_path):
-    name, args = "deit_tiny_distilled_patch16_224", {"img_size": 32, "embed_dim": 4, "num_heads": 1, "depth": 1}
+@pytest.mark.parametrize(
+    ("name", "args", "heads"),
+    [  # the layers inside are as wide as the heads
+        ("deit_tiny_distilled_patch16_224", {"img_size": 32, "embed_dim": 4, "num_heads": 1, "depth": 1}, 2),
+        ("resnetv2_50", {"layers": [1] * 4, "channels": [8, 8, 16, 32], "stem_chs": 8}, 1),  # a convolution
+    ],
+)
+def test_each_head_keeps_its_rows_and_gets_as_many_new_classes(tmp_path, name, args, heads):
     torch.manual_seed(7)
-    theirs = timm.create_model(name, num_classes=4, **args).eval()  # the layers inside are as wide as the heads
-    for head in (theirs.head, theirs.head_dist):
-        torch.nn.init.normal_(head.weight)
-    save_file(theirs.state_dict(), tmp_path / "deit.safetensors")
+    theirs, found = timm.create_model(name, num_classes=4, **args).eval(), models.heads(f"timm/{name}", args)
+    assert len(found) == heads
+    for head in found:
+        torch.nn.init.normal_(theirs.get_submodule(head).weight)
+    save_file(theirs.state_dict(), tmp_path / "w.safetensors")
     model = fresh(f"timm/{name}", args, 4)
-    init = hashed(tmp_path / "deit.safetensors", classes=["a", "b", "c", "d"], mean=[0.0] * 3, std=[1.0] * 3)
+    init = hashed(tmp_path / "w.safetensors", classes=["a", "b", "c", "d"], mean=[0.0] * 3, std=[1.0] * 3)
     assert opened(init, f"timm/{name}", args).put_into(model, ["d", "c", "b", "a"], [None] * 4) == 4
     images = torch.rand(5, 3, 32, 32)
     assert torch.allclose(model.eval()(images), theirs(images).flip(1), atol=1e-6)
-    models.replace_heads(model, models.heads(f"timm/{name}", args), 3)
+    models.replace_heads(model, found, 3)
     assert model(images).shape == (5, 3)
+
+
+def test_heads_are_found_by_their_width():
     assert models.heads("googlenet") == ["aux1.fc2", "aux2.fc2", "fc"]
 
 

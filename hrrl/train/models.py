@@ -16,6 +16,7 @@ from hrrl.fast.convolution import speed_up
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LOGITS = (nn.Linear, nn.Conv2d)  # layers that give logits; the latter of one pixel, the mean of all
 
 
 class Classifier(nn.Module):
@@ -99,7 +100,7 @@ def build(
             f"pretrain.backbone: cannot build {backbone!r} with backbone_args {args}: {' '.join(str(error).split())}; "
             "use a classifier of torchvision.models (resnet18) or of timm (timm/resnet18)"
         ) from None
-    if not any(isinstance(module, nn.Linear) for module in net.modules()):
+    if not hasattr(net, "forward_head") and not any(isinstance(module, nn.Linear) for module in net.modules()):
         raise UserError(_headless(backbone))
     return Classifier(speed_up(net) if fast.is_on() else net, mean, std)
 
@@ -115,24 +116,27 @@ def skeleton(backbone: str, classes: int, args: dict[str, Any] | None = None) ->
 
 
 def heads(backbone: str, args: dict[str, Any] | None = None) -> list[str]:
-    """The names of the linear layers that give logits: those as wide as there are classes. A distilled network has two.
+    """The names of the layers that give logits: those as wide as there are classes. A distilled network has two.
 
     Raises:
         UserError: there is none, or as :func:`build`.
     """
     few, more = (skeleton(backbone, classes, args).backbone for classes in (2, 3))
-    linear = [name for name, layer in few.named_modules() if isinstance(layer, nn.Linear)]
-    found = [name for name in linear if more.get_submodule(name).weight.shape != few.get_submodule(name).weight.shape]
+    layers = [name for name, layer in few.named_modules() if isinstance(layer, LOGITS)]
+    found = [name for name in layers if more.get_submodule(name).weight.shape != few.get_submodule(name).weight.shape]
     if not found:
         raise UserError(_headless(backbone))
     return found
 
 
 def replace_heads(model: Classifier, names: Sequence[str], classes: int) -> None:
-    """Puts new, randomly initialised linear layers with ``classes`` outputs in the place of those (fine-tuning)."""
+    """Puts new, randomly initialised layers with ``classes`` outputs in the place of those (fine-tuning)."""
     for name in names:
         head: Any = model.backbone.get_submodule(name)
-        new = nn.Linear(head.in_features, classes, bias=head.bias is not None)
+        if isinstance(head, nn.Conv2d):
+            new: nn.Module = nn.Conv2d(head.in_channels, classes, 1, bias=head.bias is not None)
+        else:
+            new = nn.Linear(head.in_features, classes, bias=head.bias is not None)
         model.backbone.set_submodule(name, new.to(head.weight.device))
 
 

@@ -10,7 +10,7 @@ from hrrl.common.model_utils import evaluation_mode, unwrapped
 from hrrl.train.models import features_of
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode: some networks keep tensors, and are trained or moved against afterwards
 def extract_features(
     model: nn.Module, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """What several tests share: real images (scikit-learn's digits), a small network, the settings of a short run."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from hrrl.data.augment import Augment
 from hrrl.data.loading import open_split
 from hrrl.data.locate import Definition
 from hrrl.data.manifest import prepare
+from hrrl.errors import UserError
 from hrrl.train import models, runtime, training
 from hrrl.train.checkpoint import Checkpoint
 from hrrl.train.evaluation import GroupedData
@@ -34,27 +36,10 @@ BIN = Path(sys.executable).parent
 PATIENCE = 1800  # seconds until a command hangs: no machine is so slow
 OUTPUT = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}  # of a process, together
 
-SCHEDULE = Schedule(
-    epochs=2,
-    batch_size=30,
-    lr=0.05,
-    milestones=[1],
-    momentum=0.9,
-    weight_decay=1e-4,
-    augment=Augment(crop="padded", padding=1, flip=False),
-)
-COMPUTE = Compute(
-    arithmetic="native",
-    device="cpu",
-    precision="float32",
-    channels_last=True,
-    compile=False,
-    sync_batchnorm=False,
-    tf32=False,
-    cudnn_benchmark=False,
-    fast=True,
-    threads=1,
-)
+PADDED = Augment(crop="padded", padding=1, flip=False)
+SCHEDULE = Schedule(epochs=2, batch_size=30, lr=0.05, milestones=[1], momentum=0.9, weight_decay=1e-4, augment=PADDED)
+REST = dict.fromkeys(("compile", "sync_batchnorm", "tf32", "cudnn_benchmark"), False) | {"fast": True, "threads": 1}
+COMPUTE = Compute(arithmetic="native", device="cpu", precision="float32", channels_last=True, **REST)
 
 
 # Files whose tests share nothing but the clone; and the longest files without it and with it.
@@ -88,13 +73,13 @@ def pytest_xdist_make_scheduler(config, log):
     return Scheduling(config, log)
 
 
-def digits_task(folder) -> GroupedData:
+def digits_task(folder, test=7, size=16, concepts=(0, 0, 0, 0, 0, 0, 1, 1, 1, 2)) -> GroupedData:
     """Ten classes of 8 x 8 digits in three concepts of 6, 3 and 1 classes; 100 training images."""
-    definition = Definition(kind="digits", train="train[:10]", test="test[:7]")
+    definition = Definition(kind="digits", train="train[:10]", test=f"test[:{test}]")
     if not folder.exists():
         prepare(definition, "digits").write(folder)
-    train, test = (open_split(folder, None, split, 16) for split in ("train", "test"))
-    return GroupedData.by_class(train, test, torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 2]), ["many", "some", "few"])
+    train, test = (open_split(folder, None, split, size) for split in ("train", "test"))
+    return GroupedData.by_class(train, test, torch.tensor(concepts), ["many", "some", "few"])
 
 
 def network(seed: int = 0):
@@ -135,6 +120,14 @@ def wait_for(condition, seconds: float = 60):
     while not (found := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return found
+
+
+@contextlib.contextmanager
+def refused(message: str, error=UserError):
+    """What is done inside ends in an error of one line, in which this regular expression is found."""
+    with pytest.raises(error, match=message) as found:
+        yield found
+    assert "\n" not in str(found.value)
 
 
 def committed(file: str) -> str:

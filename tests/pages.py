@@ -1,10 +1,10 @@
 """The commands that the documents show, for the tests that run them."""
 
 import re
-from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parent.parent
+from conftest import ROOT
+
 PAGES = sorted({"README.md", "CONTRIBUTING.md", *(str(p.relative_to(ROOT)) for p in ROOT.glob("*/*.md"))})
 BLOCK = re.compile(r"(<!-- not run by a test: [^>]+ -->\n)?```(?:sh|bash|console)\n(.*?)```", re.DOTALL)
 

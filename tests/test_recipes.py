@@ -1,15 +1,15 @@
-"""Recipes beyond the paper's: each against its formula or a plain loop, and with the same bytes after a kill."""
+"""Recipes beyond the paper's, against formulas, loops, and after a kill; rounds of steps, against whole epochs."""
 
 import math
 from dataclasses import replace
 
 import pytest
 import torch
-from conftest import COMPUTE, SCHEDULE, method, network
+from conftest import COMPUTE, SCHEDULE, fit, method, network
+from test_training import equal
 
 from hrrl.train import recipes, runtime, training
-from hrrl.train.checkpoint import Checkpoint
-from hrrl.train.fixed_step_batches import RoundSchedule, in_rounds
+from hrrl.train.fixed_step_batches import Rounds, RoundSchedule, in_rounds
 from hrrl.train.progress import Callback
 
 RECIPE = {"optimizer": "adamw", "schedule": "cosine", "warmup": 1, "label_smoothing": 0.1, "ema": 0.8, "lr": 0.002}
@@ -20,21 +20,15 @@ def schedule(**changes) -> recipes.Schedule:
     return replace(SCHEDULE, **changes)
 
 
-def train(task, folder, settings, epochs=None, watch=None):
-    model = network()
-    with runtime.start(COMPUTE) as here:
-        run = training.Training(
-            model, task, method(task, concept={"hrrl": {"lam": 1.0}}), settings, here, 0, "t", watch
-        )
-        if epochs:  # as a run that is killed then
-            save = run.callback.epoch
-            run.callback.epoch = lambda history, speed: save(history, speed) or (len(history) == epochs and stop())
-        run.fit(Checkpoint(folder, {"params": "p"}))
-    return run
+def train(task, folder, settings, status=None, model=None):
+    return fit(task, folder, method(task, concept={"hrrl": {"lam": 1.0}}), model, settings, status=status)
 
 
-def stop():
-    raise KeyboardInterrupt
+class Killed(Callback):
+    """After the first epoch."""
+
+    def epoch(self, history, images_per_second):
+        raise KeyboardInterrupt
 
 
 def test_rates_follow_their_formula():
@@ -68,47 +62,29 @@ def test_adamw_decays_neither_biases_nor_norms(task):
 
 
 def test_the_average_of_the_weights_is_a_plain_loops_and_takes_their_place(task, tmp_path):
+    model = network()
+    average = {key: value.clone() for key, value in model.state_dict().items() if value.is_floating_point()}
+
     class Average(Callback):
-        state = None
-
         def step(self, losses, trace, names):
-            now = {key: value.clone() for key, value in run_model().state_dict().items() if value.is_floating_point()}
-            before = self.state or {key: value for key, value in network().state_dict().items() if key in now}
-            self.state = {key: 0.8 * before[key] + 0.2 * now[key] for key in now}
+            for key, value in average.items():
+                average[key] = 0.8 * value + 0.2 * model.state_dict()[key]
 
-    watch, models_ = Average(), []
-
-    def run_model():
-        return models_[0]
-
-    made = training.Training.__post_init__
-
-    def noted(self):
-        made(self)
-        models_.append(self.model)
-
-    training.Training.__post_init__ = noted
-    try:
-        run = train(task, tmp_path, schedule(ema=0.8), watch=watch)
-    finally:
-        training.Training.__post_init__ = made
-    result = run.result.state_dict()
+    run = train(task, tmp_path, schedule(ema=0.8), Average(), model)
     assert run.result is not run.model
-    for key, value in watch.state.items():
-        assert torch.allclose(result[key], value, atol=1e-6), key
-    assert not torch.equal(result["backbone.fc.weight"], run.model.state_dict()["backbone.fc.weight"])
+    for key, value in average.items():
+        assert torch.allclose(run.result.state_dict()[key], value, atol=1e-6), key
+    assert not torch.equal(run.result.backbone.fc.weight, run.model.backbone.fc.weight)
 
 
 def test_a_recipe_resumes_with_the_same_bytes_and_trains(task, tmp_path):
     settings = schedule(**RECIPE, milestones=[], epochs=3)
-    whole = train(task, tmp_path / "whole", settings, watch=Callback())
+    whole = train(task, tmp_path / "whole", settings)
     with pytest.raises(KeyboardInterrupt):
-        train(task, tmp_path / "cut", settings, epochs=1, watch=Callback())
-    resumed = train(task, tmp_path / "cut", settings, watch=Callback())
-    for one, other in ((whole.result, resumed.result), (whole.model, resumed.model)):
-        assert all(
-            torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
-        )
+        train(task, tmp_path / "cut", settings, Killed())
+    resumed = train(task, tmp_path / "cut", settings)
+    assert equal(whole.result.state_dict(), resumed.result.state_dict())
+    assert equal(whole.model.state_dict(), resumed.model.state_dict())
     assert whole.history == resumed.history
     assert whole.history[-1]["train_loss"] < whole.history[0]["train_loss"]
 
@@ -116,3 +92,48 @@ def test_a_recipe_resumes_with_the_same_bytes_and_trains(task, tmp_path):
 def test_rounds_keep_the_recipe(task):
     turned, _ = in_rounds(RoundSchedule(**vars(SCHEDULE) | RECIPE | ROUNDS), task.train)
     assert (turned.optimizer, turned.schedule, turned.warmup, turned.epochs) == ("adamw", "cosine", 1, 2)
+
+
+def take(source, epochs: range) -> list:
+    batches = [source.drawn_batches(30, SCHEDULE.augment, 0, epoch) for epoch in epochs]
+    return [batch for those in batches for batch in those]
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 7])
+def test_rounds_are_the_epochs_cut_anew(task, every):
+    """An epoch has 3 batches: rounds within one, of one, and over several of them."""
+    expected = take(task.train, range(7))
+    found = take(Rounds(task.train, every), range(21 // every))
+    assert len(found) == 21 // every * every
+    for (x, rows, m), (x0, rows0, m0) in zip(found, expected, strict=False):
+        assert torch.equal(x, x0)
+        assert rows.tolist() == rows0.tolist()
+        assert m == m0
+
+
+def test_training_in_rounds_is_training_in_epochs(task, tmp_path):
+    """Rounds of an epoch, or of its 3 steps, are epochs; of 2 steps, the learning rate falls at the same step."""
+    states, rounds = {}, {"none": None, "epoch": {"steps": None, "eval_every": None}}
+    rounds |= {n: {"steps": 6, "eval_every": n, "milestones": [6 - n]} for n in (3, 2)}
+    for every, changes in rounds.items():
+        schedule, train = SCHEDULE, task.train
+        if changes:
+            schedule, train = in_rounds(RoundSchedule(**vars(SCHEDULE) | changes), task.train)
+        model, chosen = network(), replace(task, train=train)
+        run = fit(chosen, tmp_path / str(every), training.erm(chosen), model, schedule)
+        states[every] = model.state_dict()
+        length = every if changes and changes["steps"] else 3
+        assert [row["step"] for row in run.history] == list(range(length, 7, length))
+    assert all(
+        torch.equal(states["none"][name], states[same][name]) for name in states["none"] for same in ("epoch", 3)
+    )
+    assert run.history[-1]["lr"] == pytest.approx(SCHEDULE.lr / 10)
+
+
+def test_several_epochs_are_one_round(task):
+    """Four epochs of three steps, evaluated after every second one; the learning rate falls where it did."""
+    changes = {"epochs": 4, "steps": None, "eval_every": 2, "milestones": [2]}
+    schedule, train = in_rounds(RoundSchedule(**vars(SCHEDULE) | changes), task.train)
+    assert (schedule.epochs, schedule.milestones, train.steps(schedule.batch_size)) == (2, [1], 6)
+    found, expected = take(train, range(2)), take(task.train, range(4))
+    assert all(torch.equal(x, x0) for (x, _, _), (x0, _, _) in zip(found, expected, strict=True))

@@ -1,4 +1,4 @@
-"""Training and its measurements against plain loops that share nothing with them (tests/reference.py)."""
+"""Training, its measurements and smoothness against plain loops that share nothing with them (tests/reference.py)."""
 
 import copy
 import dataclasses
@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import reference
 import torch
-from conftest import COMPUTE, method
+from conftest import COMPUTE, digits_task, fit, method
 from torch import nn
 
 from hrrl.data.augment import Augment
-from hrrl.data.loading import open_split
-from hrrl.data.manifest import prepare
 from hrrl.methods.interfaces import GroupWeighting, Perturbation
-from hrrl.settings.schema import Dataset
+from hrrl.methods.q_history import Trace
+from hrrl.methods.regret import replay
 from hrrl.train import recipes, runtime, training
 from hrrl.train.checkpoint import Checkpoint
 from hrrl.train.evaluation import GroupedData, evaluate
@@ -24,7 +23,7 @@ from hrrl.train.models import Classifier
 from hrrl.transfer.extraction import extract_features
 from hrrl.transfer.features import features
 from hrrl.transfer.robustness import right, right_when_moved
-from hrrl.transfer.smoothness import losses, smoothness
+from hrrl.transfer.smoothness import losses, smoothness, variance_factors
 
 CONCEPTS, NAMES = [0, 0, 0, 0, 1, 0, 1, 1, 2, 0], ["many", "some", "few", "none"]
 COUNTS, SHARES = [60, 30, 10], [0.2, 0.5, 0.3]
@@ -36,11 +35,8 @@ SCHEDULE = recipes.Schedule(
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory) -> GroupedData:
-    """Ten classes of digits as they are, 8 x 8, in concepts of 6, 3 and 1 classes; 100 images and 60 for validation."""
-    folder = tmp_path_factory.mktemp("digits")
-    prepare(Dataset(kind="digits", train="train[:10]", test="test[:6]"), "digits").write(folder)
-    train, test = (open_split(folder, None, split, 8) for split in ("train", "test"))
-    return GroupedData.by_class(train, test, torch.tensor(CONCEPTS), NAMES[:3])
+    """Digits as they are, 8 x 8, and 60 images for validation."""
+    return digits_task(tmp_path_factory.mktemp("digits") / "manifest", 6, 8, CONCEPTS)
 
 
 def smooth() -> nn.Sequential:
@@ -52,42 +48,23 @@ def smooth() -> nn.Sequential:
     )  # fmt: skip
 
 
-class Normalised(nn.Module):
-    """A network behind the input normalisation, for the plain loops."""
-
-    def __init__(self, net: nn.Module):
-        super().__init__()
-        self.net = net
-
-    def forward(self, x):
-        return self.net((x - reference.MEAN) / reference.STD)
-
-
 @pytest.fixture(scope="module")
 def trained() -> nn.Sequential:
     """A network that tells most digits apart, in training mode."""
     net, (x, y) = smooth(), reference.digits("train", 10)
-    loop = reference.Algorithm1(Normalised(net), COUNTS, CONCEPTS)
+    loop = reference.Algorithm1(reference.Net(net), COUNTS, CONCEPTS)
     for _ in range(15):
         loop.step(x, y, 0.05)
     return net.train()
 
 
-def fit(task, folder, chosen, seed=3, schedule=SCHEDULE, net=None, augment=None):
-    model = Classifier(net or smooth())
-    schedule = dataclasses.replace(schedule, augment=augment or schedule.augment)
-    with runtime.start(COMPUTE) as here:
-        run = training.Training(model, task, chosen, schedule, here, seed, "test")
-        run.fit(Checkpoint(folder, {"params": "p"}))
-    return run
+def trained_by(chosen, task, folder, seed=3, net=None, **changes):
+    return fit(task, folder, chosen, Classifier(net or smooth()), dataclasses.replace(SCHEDULE, **changes), seed=seed)
 
 
 def same_weights(found: nn.Module, expected: nn.Module) -> None:
     for name, value in expected.state_dict().items():
         torch.testing.assert_close(found.state_dict()[name], value, rtol=1e-3, atol=2e-5)
-
-
-# --------------------------------------------------------------------------------------------------- images, measures
 
 
 def test_images_are_scikit_learns_digits(task):
@@ -103,15 +80,14 @@ def test_images_are_scikit_learns_digits(task):
 def test_evaluation_is_a_plain_loops(task, trained, tmp_path):
     """On the validation images, by concept; the network comes in training mode, as from an epoch, or as it came."""
     x, y = reference.digits("test", 6)
-    expected = reference.measured(Normalised(copy.deepcopy(trained)), x, y, CONCEPTS, NAMES)
+    expected = reference.measured(reference.Net(copy.deepcopy(trained)), x, y, CONCEPTS, NAMES)
     whole = GroupedData.by_class(task.train, task.test, torch.tensor(CONCEPTS), NAMES)  # one concept has no images
     with runtime.start(COMPUTE) as here:
         found = evaluate(Classifier(copy.deepcopy(trained)), whole, here, 7)
     assert list(found) == list(expected)
     assert found == pytest.approx(expected, rel=1e-5)
     assert 50 < expected["val_accuracy"] < 100
-    none = dataclasses.replace(SCHEDULE, epochs=0)
-    run = fit(task, tmp_path, training.erm(task), schedule=none, net=copy.deepcopy(trained))
+    run = trained_by(training.erm(task), task, tmp_path, net=copy.deepcopy(trained), epochs=0)
     [row] = run.history
     assert [row.pop(key) for key in ("epoch", "step", "lr", "train_loss")] == [0, 0, 0, None]
     assert row == pytest.approx(expected, rel=1e-5)
@@ -129,9 +105,8 @@ def test_a_loss_of_one_concept_that_is_not_finite_is_an_error(task, trained, tmp
         evaluate(Classifier(net), task, here, 60)
     with runtime.start(COMPUTE) as here, pytest.raises(FloatingPointError, match="outputs on the held-out images"):
         right(Classifier(net), task.test, here)
-    one = dataclasses.replace(SCHEDULE, epochs=1, batch_size=100)
     with pytest.raises(FloatingPointError, match="test: the training loss of epoch 1 is inf"):
-        fit(task, tmp_path, training.erm(task), schedule=one, net=net)
+        trained_by(training.erm(task), task, tmp_path, net=net, epochs=1, batch_size=100)
 
 
 def test_of_no_images_none_is_right(trained):
@@ -179,7 +154,7 @@ def test_networks_run_in_the_precision_of_the_settings(task):
 
 def test_accuracy_on_moved_images_is_a_plain_loops(task, trained):
     x, y = reference.digits("test", 6)
-    net, steps = Normalised(copy.deepcopy(trained)), [0.0, 0.2, 0.6]
+    net, steps = reference.Net(copy.deepcopy(trained)), [0.0, 0.2, 0.6]
     expected = [reference.measured(net, reference.moved(net, x, y, step), y, CONCEPTS, NAMES) for step in steps]
     with runtime.start(COMPUTE) as here:
         hits = right_when_moved(Classifier(copy.deepcopy(trained)), task.test, here, steps)
@@ -208,8 +183,6 @@ def test_features_of_rows_are_what_the_last_layer_gets_and_modes_stay(task, trai
     assert labels.tolist() == y.tolist()
 
 
-# ------------------------------------------------------------------------------------------------------------ training
-
 GRADIENT = {"gradient": {"tau": 0.4}}
 HRRL = {"hrrl": {"lam": 0.5, "c": 2.0, "s": 4, "q0": SHARES}}
 VARIANTS = {"erm": (None, None), "el": (GRADIENT, None), "cl": (None, HRRL), "hrrl": (GRADIENT, HRRL)}
@@ -220,9 +193,8 @@ def test_training_is_algorithm_1_written_plainly(task, tmp_path, variant):
     """Three epochs of three steps, over both of q's learning rates and three of SGD's: weights, q and all records."""
     example, concept = VARIANTS[variant]
     smoothing = 0.1 if variant == "hrrl" else None  # of labels, but not of the loss whose gradient moves images
-    schedule = dataclasses.replace(SCHEDULE, label_smoothing=smoothing)
-    run = fit(task, tmp_path, method(task, example, concept), schedule=schedule)
-    net = Normalised(smooth())
+    run = trained_by(method(task, example, concept), task, tmp_path, label_smoothing=smoothing)
+    net = reference.Net(smooth())
     settings = {"tau": example["gradient"]["tau"]} if example else {}
     settings |= {"momentum": 0.8, "decay": 0.05, "smoothing": smoothing or 0.0}
     loop = reference.Algorithm1(net, COUNTS, CONCEPTS, **settings | (concept or {}).get("hrrl", {}))
@@ -266,8 +238,8 @@ class Overflows(torch.amp.GradScaler):
 def test_a_step_that_overflows_is_no_step(task, tmp_path, monkeypatch):
     """Neither of the weights, nor of their momentum, nor of q, nor of the trace."""
     monkeypatch.setattr(torch.amp, "GradScaler", Overflows)
-    run = fit(task, tmp_path, method(task, None, HRRL))
-    loop = reference.Algorithm1(Normalised(smooth()), COUNTS, CONCEPTS, **HRRL["hrrl"], momentum=0.8, decay=0.05)
+    run = trained_by(method(task, None, HRRL), task, tmp_path)
+    loop = reference.Algorithm1(reference.Net(smooth()), COUNTS, CONCEPTS, **HRRL["hrrl"], momentum=0.8, decay=0.05)
     for epoch in range(3):
         for step, (images, labels, _) in enumerate(task.train.train_batches(30, PLAIN, 3, epoch)):
             if epoch == step == 0:
@@ -283,7 +255,7 @@ def test_a_run_whose_steps_all_overflow_is_none(task, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.amp, "GradScaler", Overflows)
     monkeypatch.setattr(Overflows, "each", True)
     with pytest.raises(FloatingPointError, match=r"test: every step overflowed; set compute\.precision to bfloat16"):
-        fit(task, tmp_path, method(task, None, HRRL))
+        trained_by(method(task, None, HRRL), task, tmp_path)
 
 
 def test_a_weighting_gets_each_steps_own_losses_once_and_without_their_graph(task, tmp_path):
@@ -304,49 +276,36 @@ def test_a_weighting_gets_each_steps_own_losses_once_and_without_their_graph(tas
             super().update(losses, concepts)
 
     chosen = training.Variant(Perturbation(), Kept(task.counts))
-    run = fit(task, tmp_path, chosen)
+    run = trained_by(chosen, task, tmp_path)
     assert len(chosen.concept.calls) == chosen.concept.t == 9
     assert len({tuple(losses.tolist()) for _, losses in chosen.concept.calls}) == 9
     of_epoch = [losses for _, losses in chosen.concept.calls[6:]]
     assert run.history[2]["train_loss"] == pytest.approx(float(torch.cat(of_epoch).double().mean()), rel=1e-6)
 
 
-def test_every_epoch_has_an_order_of_its_own_that_follows_from_the_seed(task, tmp_path):
-    """What a run trains on, in the order of scikit-learn's rows."""
-    everyone = {image.numpy().tobytes(): i for i, image in enumerate(reference.digits("train", 10)[0].mul(255).round())}
+class Draws(Perturbation):
+    def __init__(self):
+        self.numbers = []
 
-    class Seen(Perturbation):
-        def __init__(self):
-            self.rows, self.draws = [], []
+    def __call__(self, model, x, y):
+        self.numbers.append(float(torch.rand(())))
+        return x
 
-        def __call__(self, model, x, y):
-            self.rows.append([everyone[image.contiguous().numpy().tobytes()] for image in (x * 255).round()])
-            self.draws.append(float(torch.rand(())))
-            return x
 
-    def seen(seed, folder) -> Seen:
+def test_a_perturbations_draws_follow_from_the_seed_and_are_each_steps_own(task, tmp_path):
+    def drawn(seed, folder) -> list[float]:
         torch.manual_seed(folder)  # what was drawn before decides nothing
-        found = Seen()
-        fit(task, tmp_path / str(folder), training.Variant(found, GroupWeighting(task.counts)), seed)
-        return found
+        found = Draws()
+        trained_by(training.Variant(found, GroupWeighting(task.counts)), task, tmp_path / str(folder), seed)
+        return found.numbers
 
-    first, again, other = seen(3, 1), seen(3, 2), seen(4, 3)
-    assert (first.rows, first.draws) == (again.rows, again.draws)
-    orders = [np.concatenate(found.rows[3 * e : 3 * e + 3]).tolist() for found in (first, other) for e in range(3)]
-    assert len({tuple(order) for order in orders}) == 6
-    assert all(len(set(order)) == 90 for order in orders)
-    assert all(set(order) != set(range(90)) for order in orders)
-    assert len({*first.draws, *other.draws}) == 18
+    first, again, other = drawn(3, 1), drawn(3, 2), drawn(4, 3)
+    assert first == again
+    assert len({*first, *other}) == 18
 
 
 def test_each_process_draws_noise_of_its_own(task, tmp_path):
-    drawn = {}
-
-    class Draws(Perturbation):
-        def __call__(self, model, x, y):
-            drawn[rank] = float(torch.rand(()))
-            return x
-
+    drawn = []
     for rank in (0, 1):
         with runtime.start(COMPUTE) as here:
             torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
@@ -354,4 +313,70 @@ def test_each_process_draws_noise_of_its_own(task, tmp_path):
             chosen = training.Variant(Draws(), GroupWeighting(task.counts))
             run = training.Training(Classifier(smooth()), task, chosen, SCHEDULE, one, 3, "test")
             run._epoch(run.model, 0, Checkpoint(tmp_path, {"params": "p"}))
+            drawn.append(chosen.example.numbers[-1])
     assert drawn[0] != drawn[1]
+
+
+def test_q_follows_from_the_trace_to_the_bit(task, tmp_path):
+    trace = trained_by(method(task, GRADIENT, HRRL), task, tmp_path).trace.arrays()
+    np.testing.assert_array_equal(replay(method(task, concept=HRRL).concept, trace["terms"]), trace["q"])
+    assert len({tuple(q) for q in trace["q"]}) == 9
+
+
+def test_an_epoch_without_a_step_has_rows_of_none(task):
+    trace = Trace(method(task, concept=HRRL).concept)
+    assert trace.close_epoch() == {}
+    assert {(array.shape, array.dtype) for array in trace.arrays().values()} == {((0, 3), np.dtype(float))}
+
+
+def test_resumed_run_has_the_same_trace(task, tmp_path):
+    whole = trained_by(method(task, None, HRRL), task, tmp_path / "whole", epochs=4)
+    for epochs in (1, 3, 4):
+        resumed = trained_by(method(task, None, HRRL), task, tmp_path / "cut", epochs=epochs)
+    for name, array in whole.trace.arrays().items():
+        np.testing.assert_array_equal(resumed.trace.arrays()[name], array)
+
+
+def test_smoothness_is_the_largest_eigenvalue_of_a_known_hessian(task, monkeypatch):
+    """The Hessian of cross-entropy in x is W' (diag p - p p') W, with p the probabilities."""
+    torch.manual_seed(0)
+    size = next(task.test.eval_batches(1))[0][0].numel()
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(size, len(task.test.classes)))  # in training mode
+    monkeypatch.setattr("hrrl.transfer.smoothness.IMAGES", 20)
+    with runtime.start(COMPUTE) as here:
+        of_all = losses(model, task.test, here)
+        found, further = smoothness(model.train(), task.test, here, radius=0.01), smoothness(model, task.test, here)
+    assert len(found["L"]) == 20
+    rows = np.linspace(0, len(task.test) - 1, 20).astype(int)
+    x = torch.cat([here.images(batch) for batch, _ in task.test.eval_batches(64, rows=rows)])
+    W, p = model[2].weight.detach().double(), model(x).softmax(1).detach().double()
+    y = nn.functional.one_hot(task.test.labels[rows], W.shape[0])
+    np.testing.assert_allclose(found["gradient"], ((p - y) @ W).norm(dim=1), rtol=1e-3)
+    np.testing.assert_allclose(of_all[rows], -(p * y).sum(1).log(), rtol=1e-3)
+    largest = [torch.linalg.eigvals(((q.diag() - torch.outer(q, q)) @ W) @ W.T).abs().max() for q in p]
+    assert (found["L"] <= np.multiply(largest, 1.05)).all()  # float32, and a ball instead of a point
+    assert np.median(found["L"] / np.array(largest)) > 0.85  # the two largest are close, which slows the power method
+    assert of_all.dtype == found["L"].dtype == np.float64
+
+    def gradient(z: torch.Tensor) -> torch.Tensor:
+        return ((z @ W.T + model[2].bias.detach()).softmax(1) - y) @ W
+
+    x = x.flatten(1).double()
+    direction, L = nn.functional.normalize(gradient(x)), torch.zeros(20)
+    for _ in range(6):
+        change = (gradient(x + 0.1 * direction) - gradient(x)) / 0.1
+        direction, L = nn.functional.normalize(change), L.maximum(change.norm(dim=1))
+    np.testing.assert_allclose(further["L"], L, rtol=1e-3)
+
+
+def test_variance_factor_is_that_of_drawn_batches():
+    random = np.random.default_rng(0)
+    concepts = np.repeat([0, 1], [160, 40])
+    values, m = random.gamma(2.0, 0.1 * (1 + concepts)), 8
+    found = variance_factors(values, concepts, np.array([160, 40, 0]))
+    drawn = random.integers(0, 200, (40_000, m))
+    for k, n in ((0, 160), (1, 40)):
+        plain = (200 / n * values[drawn] * (concepts[drawn] == k)).sum(1) / m
+        assert plain.var() == pytest.approx(found[k] * values[concepts == k].var() / m, rel=0.03)
+    assert np.isnan(found[2])  # no image of it
+    assert np.isnan(variance_factors(np.ones(3), np.zeros(3), np.array([3])))  # all alike

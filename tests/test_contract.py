@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import COMPUTE, SCHEDULE, method, network
+from conftest import SCHEDULE, method, network
 from test_training import equal, train
 
 from hrrl import methods
@@ -25,10 +25,8 @@ def point(axis: str, name: str, **settings) -> dict:
 def test_the_same_seed_gives_the_same_bytes_also_when_resumed(task, tmp_path, axis, name):
     variant = {axis: point(axis, name)}
     whole, history, _ = train(task, tmp_path / "whole", **variant)
-    again, _, _ = train(task, tmp_path / "again", **variant)
     train(task, tmp_path / "cut", **variant, schedule=replace(SCHEDULE, epochs=1))
     resumed, history_resumed, _ = train(task, tmp_path / "cut", **variant)
-    assert equal(whole, again)
     assert equal(whole, resumed)
     assert history == history_resumed
 
@@ -69,11 +67,3 @@ def test_weights_are_finite_and_fair(task, name):
         assert (weights >= 0).all()
         assert float(weights.sum()) == pytest.approx(len(concepts))
         chosen.update(losses, concepts)
-
-
-def test_with_fast_off_results_agree_to_rounding(task, tmp_path):
-    """What the one switch changes: nothing but rounding."""
-    variant = {"example": {"gradient": {"tau": 0.3}}, "concept": {"hrrl": {"lam": 1.0}}}
-    _, history, _ = train(task, tmp_path / "fast", **variant)
-    _, other, _ = train(task, tmp_path / "slow", **variant, compute=replace(COMPUTE, fast=False))
-    assert other[0]["train_loss"] == pytest.approx(history[0]["train_loss"], rel=1e-2)

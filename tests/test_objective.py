@@ -114,8 +114,9 @@ def test_q_keeps_its_place_without_a_wait_where_it_would_not_be_finite():
     for new, kept, lost in ((old + 1, old + 1, False), (wrong, old, True), (-old, -old, True)):
         assert torch.equal(weighting._finite_or(old, new), kept)
         assert bool(weighting.lost) == lost
-    with pytest.raises(FloatingPointError, match="q stays as it was"):
-        weighting.check()
+    for read in (weighting.check, weighting.state_dict):
+        with pytest.raises(FloatingPointError, match="q stays as it was"):
+            read()
 
 
 def test_q_goes_where_its_batches_are():
@@ -182,23 +183,19 @@ def test_weighted_batches_give_an_unbiased_gradient():
     torch.testing.assert_close(*both)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        *(({"lam": lam}, "lam") for lam in (0.0, -1.0, float("inf"))),
-        *(({"lam": 1.0, "c": c}, "c must") for c in (0.0, float("inf"))),
-        ({"lam": 1.0, "s": -1}, "s counts"),
-        *(({"lam": 1.0, "q0": q0}, "q0") for q0 in ([0.5, 0.6], [0.5, 0.4], [1.5, -0.5], [0.5, 0.3, 0.2])),
-    ],
-)
+BAD = [*(("lam", {"lam": lam}) for lam in (0.0, -1.0, float("inf"))), ("s counts", {"lam": 1.0, "s": -1})]
+BAD += [("c must", {"lam": 1.0, "c": c}) for c in (0.0, float("inf"))]
+BAD += [("q0", {"lam": 1.0, "q0": q0}) for q0 in ([0.5, 0.6], [0.5, 0.4], [1.5, -0.5], [0.5, 0.3, 0.2])]
+
+
+@pytest.mark.parametrize(("message", "arguments"), BAD)
 def test_bad_settings_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         ConceptDistribution([1, 1], **arguments)
     with pytest.raises(ValueError, match="counts"):
         ConceptDistribution([1, 0], 1.0)
-
-
-# ------------------------------------------------------------------------------------------------ the perturbation
+    with pytest.raises(ValueError, match="tau"):
+        perturb(torch.nn.Identity(), torch.rand(2, 3, 8, 8), torch.zeros(2, dtype=torch.long), -0.1)
 
 
 @pytest.fixture(scope="module")
@@ -226,14 +223,6 @@ def test_perturbation_is_the_normalised_gradient_of_each_example(classifier, bat
     assert torch.allclose((moved - x).flatten(1).norm(dim=1), torch.tensor(tau), rtol=1e-3)
 
 
-def test_perturbation_has_norm_tau_in_bfloat16(classifier, batch):
-    x, y = batch
-    with torch.autocast("cpu", torch.bfloat16):
-        moved = perturb(classifier, x, y, 0.5)
-    assert moved.dtype == torch.float32
-    torch.testing.assert_close((moved - x).flatten(1).norm(dim=1), torch.full((6,), 0.5), rtol=1e-4, atol=0)
-
-
 @pytest.mark.parametrize("size", [1e-30, 1e-3, 1e30])
 def test_a_gradient_of_any_size_is_normalised(size):
     """Whose squares float32 cannot hold, over all channels; and a zero one stays zero."""
@@ -259,13 +248,3 @@ def test_a_step_is_exact_in_float64_also_of_images_that_are_normalised_outside_o
     for wrong in ((0.2, 0.3), (0.2, 0.0, 0.3), -1.0):
         with pytest.raises(ValueError, match="std takes a positive number for each of 3 channels"):
             perturb(model, x, y, 0.5, std=wrong)
-
-
-def test_no_step_and_no_gradient_leave_the_images(classifier, batch):
-    x, y = batch
-    assert torch.equal(perturb(classifier, x, y, 0.0), x)
-    flat = models.build("resnet18", 10)
-    torch.nn.init.zeros_(flat.backbone.fc.weight)
-    assert torch.equal(perturb(flat, x, y, 0.5), x)
-    with pytest.raises(ValueError, match="tau"):
-        perturb(classifier, x, y, -0.1)

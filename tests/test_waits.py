@@ -1,6 +1,8 @@
 """A training step reads nothing back: on a GPU, the host would wait there for all that it has asked for."""
 
 import contextlib
+import json
+from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
 
@@ -12,7 +14,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.profiler import ProfilerActivity, profile
 
-from hrrl import fast, methods
+from benchmarks import gpu
+from hrrl import arithmetic, fast, methods
 from hrrl.fast.convolution import speed_up
 from hrrl.methods.interfaces import GroupWeighting
 from hrrl.train import runtime, training
@@ -120,9 +123,15 @@ def test_a_method_that_reads_a_value_is_found():
         on_meta(reading)
 
 
-def test_a_step_that_was_not_finite_is_told_when_values_are_read():
-    weighting = chosen(None, "hrrl").concept
-    weighting.lost = torch.tensor(True)  # as a step on a GPU leaves it
-    for read in (weighting.check, weighting.state_dict):
-        with pytest.raises(FloatingPointError, match="q stays as it was"):
-            read()
+def test_the_measurements_for_a_gpu_run_and_name_the_device(tmp_path):
+    """Also where there is none, so that one that is lent for minutes is not wasted."""
+    options = ["--size=32", "--batch=2", "--steps=1", "--rounds=1", "--without", "tests", "compiled"]
+    gpu.main([*options, f"--out={tmp_path}"])
+    [file] = tmp_path.glob("gpu-*.json")
+    found = json.loads(file.read_text(encoding="utf-8"))
+    assert found["device"] == (torch.cuda.get_device_name() if torch.cuda.is_available() else arithmetic.cpu())
+    assert found["images_per_second"].keys() == {"plain", "erm", "el", "cl", "hrrl"}
+    assert all(rate > 0 for rate in found["images_per_second"].values())
+    error, has = found["input_gradient_error"], replace(COMPUTE, precision="bfloat16").precision_in_use() == "bfloat16"
+    assert error["float32"] < 1e-4
+    assert (error["bfloat16"] > 1e-4) == has  # which machines without it compute in float32

@@ -37,9 +37,8 @@ def images(tmp_path_factory):
         for split, part in (("train", found[:20]), ("val", found[20:30])):
             (root / split / name).mkdir(parents=True)
             for i, pixels in enumerate(part):
-                Image.fromarray((pixels * 15).astype(np.uint8)).convert("RGB").resize((32, 32)).save(
-                    root / split / name / f"{i}.png"
-                )
+                image = Image.fromarray((pixels * 15).astype(np.uint8)).convert("RGB").resize((32, 32))
+                image.save(root / split / name / f"{i}.png")
     return root
 
 
@@ -71,41 +70,33 @@ def hrrl(monkeypatch, capsys):
     return call
 
 
-def features_by_loop(net, folder) -> tuple[np.ndarray, np.ndarray]:
-    """Of the first six images of each class, by timm's own functions."""
-    found, labels = [], []
-    for label, name in enumerate(sorted(CLASSES)):
-        for file in sorted((folder / name).glob("*.png"))[:6]:
-            x = torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)[None] / 255
-            mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (models.IMAGENET_MEAN, models.IMAGENET_STD))
-            with torch.no_grad():
-                found.append(net.forward_head(net.forward_features((x - mean) / std), pre_logits=True)[0].numpy())
-            labels.append(label)
-    return np.array(found), np.array(labels)
+def read(folder, classes, number=10) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    """Pixels, places in the list of classes and numbers of the first images of each class."""
+    files = [file for name in classes for file in sorted((folder / name).glob("*.png"))[:number]]
+    pixels = torch.stack([torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) / 255 for file in files])
+    return pixels, np.repeat(range(len(classes)), number), np.array([int(file.stem) for file in files])
+
+
+def shown(said: str, line: str) -> float:
+    """The percentage behind the beginning of a line."""
+    return float(re.search(rf"^{line} +([\d.]+)%", said, re.MULTILINE)[1])
 
 
 def test_a_model_that_knows_the_classes_is_judged_by_its_own_head(images, folder, hrrl):
     said = hrrl("score", folder, "--data", images, "--steps", 2)
     model, _ = models.load(folder)
-    files = sorted((images / "val").glob("*/*.png"))
-    pixels = torch.stack([torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) / 255 for file in files])
-    names = np.array([file.parent.name for file in files])
-    with torch.no_grad():
-        right = np.array(CLASSES[::-1])[model(pixels).argmax(1)] == names
-    accuracy = {name: 100 * right[names == name].mean() for name in CLASSES}
+    pixels, y, _ = read(images / "val", CLASSES[::-1])
+    right = model(pixels).argmax(1).numpy() == y
+    accuracy = {name: 100 * right[y == label].mean() for label, name in enumerate(CLASSES[::-1])}
     assert "judged: its own head" in said
-    assert float(re.search(r"^all +([\d.]+)%", said, re.MULTILINE)[1]) == pytest.approx(100 * right.mean(), abs=0.01)
-    for concept, name in (("container", "cup"), ("dog", "dog"), ("device", "hammer"), ("unknown", "zzz")):
-        found = re.search(rf"^{concept} +([\d.]+)% of 10$", said, re.MULTILINE)
-        if concept == "device" and found is None:  # a hammer is a tool
-            found = re.search(r"^instrumentality +([\d.]+)% of 10$", said, re.MULTILINE)
-        assert float(found[1]) == pytest.approx(accuracy[name], abs=0.01)
-    worst = re.search(r"worst concept: \w+, ([\d.]+)%", said)
-    assert float(worst[1]) == pytest.approx(min(accuracy.values()), abs=0.01)
-    y = torch.tensor([CLASSES[::-1].index(name) for name in names])
-    right = model(reference.moved(model, pixels, y, 2.0)).argmax(1) == y
-    moved = re.search(r"^moved by 2 +([\d.]+)%$", said, re.MULTILINE)
-    assert float(moved[1]) == pytest.approx(100 * float(right.double().mean()), abs=0.01)
+    assert shown(said, "all") == pytest.approx(100 * right.mean(), abs=0.01)
+    for concept, name in (("container", "cup"), ("dog", "dog"), ("(device|tool|instrumentality)", "hammer")):
+        found = re.search(rf"^{concept} .*?([\d.]+)% of 10$", said, re.MULTILINE)
+        assert float(found[found.lastindex]) == pytest.approx(accuracy[name], abs=0.01)
+    assert shown(said, "unknown") == pytest.approx(accuracy["zzz"], abs=0.01)
+    assert shown(said, r"worst concept: \w+,") == pytest.approx(min(accuracy.values()), abs=0.01)
+    moved = model(reference.moved(model, pixels, torch.tensor(y), 2.0)).argmax(1).numpy() == y
+    assert shown(said, "moved by 2") == pytest.approx(100 * moved.mean(), abs=0.01)
 
 
 def test_a_file_gives_the_concepts_of_images(images, folder, hrrl, tmp_path, monkeypatch):
@@ -114,32 +105,29 @@ def test_a_file_gives_the_concepts_of_images(images, folder, hrrl, tmp_path, mon
     (tmp_path / "groups.csv").write_text("\n".join(["image,concept", *lines]))
     monkeypatch.chdir(tmp_path)
     said = hrrl("score", folder, "--data", images, "--steps", "--concepts", "groups.csv")
-    model, right = models.load(folder)[0], {0: [], 1: []}
-    for file in sorted((images / "val").glob("*/*.png")):
-        pixels = torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)[None] / 255
-        with torch.no_grad():
-            right[int(file.stem) % 2].append(CLASSES[::-1][int(model(pixels).argmax())] == file.parent.name)
-    for name, hits in zip(("even", "odd"), right.values(), strict=True):
-        found = re.search(rf"^{name} +([\d.]+)% of 20$", said, re.MULTILINE)
-        assert float(found[1]) == pytest.approx(100 * np.mean(hits), abs=0.01)
+    pixels, y, numbers = read(images / "val", CLASSES[::-1])
+    right = models.load(folder)[0](pixels).argmax(1).numpy() == y
+    for odd, name in enumerate(("even", "odd")):
+        assert shown(said, name) == pytest.approx(100 * right[numbers % 2 == odd].mean(), abs=0.01)
     (tmp_path / "groups.csv").write_text("\n".join(["image,concept", *lines[1:]]))
-    assert "groups.csv: no concept for image 'train/cup/0.png'" in hrrl(
-        "score", folder, "--data", images, "--concepts", "groups.csv", ok=False
-    )
+    said = hrrl("score", folder, "--data", images, "--concepts", "groups.csv", ok=False)
+    assert "groups.csv: no concept for image 'train/cup/0.png'" in said
 
 
 def test_any_other_is_judged_by_an_svm_in_the_place_of_its_head(images, tmp_path, hrrl):
     torch.manual_seed(2)
-    torch.save(timm.create_model("resnet18", num_classes=7, **ARGS).state_dict(), tmp_path / "net.pth")
+    net = reference.Net(timm.create_model("resnet18", num_classes=7, **ARGS))
+    (x, y, _), (test_x, test_y, _) = (read(images / split, CLASSES, 6) for split in ("train", "val"))
+    with torch.no_grad():
+        for _ in range(20):  # for statistics of its own: features of nearly one direction are ranked by rounding
+            net.train()(x)
+    torch.save(net.eval().net.state_dict(), tmp_path / "net.pth")
     arguments = ["score", "timm/resnet18", "--weights", tmp_path / "net.pth", "--args", json.dumps(ARGS), "--size", 32]
     said = hrrl(*arguments, "--data", images, "--targets", images, "--images", 6)
     assert "judged: a linear SVM in the place of its head" in said
     [first, second] = re.findall(rf"^{images.name} +([\d.]+)% +([\d.]+)%$", said, re.MULTILINE)
     assert first == second
-    net = timm.create_model("resnet18", num_classes=7, **ARGS).eval()
-    net.load_state_dict(torch.load(tmp_path / "net.pth"))
-    x, y = features_by_loop(net, images / "train")
-    test_x, test_y = features_by_loop(net, images / "val")
+    x, test_x = (net.features(pixels).detach().numpy() for pixels in (x, test_x))
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     svms = [make_pipeline(StandardScaler(), LinearSVC(C=C, dual=False, max_iter=10_000)) for C in svm.GRID]
     right = [(cross_val_predict(model, x, y, cv=folds) == y).mean() for model in svms]
@@ -149,15 +137,9 @@ def test_any_other_is_judged_by_an_svm_in_the_place_of_its_head(images, tmp_path
     by_svm, by_neighbours = (float(found) for found in first)
     assert any(by_svm == pytest.approx(100 * model.score(test_x, test_y), abs=0.01) for model in best)
     assert by_neighbours == pytest.approx(100 * near.score(test_x.astype(float), test_y), abs=0.01)
-    judged = re.search(r"^all +([\d.]+)% of 24 images$", said, re.MULTILINE)
-    assert judged[1] == first[0]  # the SVM as a layer decides as the SVM does
+    assert f"{shown(said, 'all'):.2f}" == first[0]  # the SVM as a layer decides as the SVM does
+    assert "of 24 images" in said
     assert 25 < float(first[1]) <= 100
-
-
-def test_what_is_not_there_is_a_line(images, tmp_path, hrrl):
-    for arguments in (["resnet19", "--data", images], ["timm/resnet18", "--data", images, "--weights", "none"]):
-        said = hrrl("score", *arguments, ok=False)
-        assert len(said.splitlines()) == 1
 
 
 def test_what_is_wrong_is_said_before_the_first_image_is_judged(images, folder, tmp_path, hrrl, capsys):
@@ -170,7 +152,10 @@ def test_what_is_wrong_is_said_before_the_first_image_is_judged(images, folder, 
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut/model.json").write_text((folder / "model.json").read_text()[:40])
     net = ["timm/resnet18", "--weights", folder / "model.safetensors"]
+    of_48 = ["--weights", tmp_path / "vit.pth", "--args", json.dumps(vit), "--size", 48]
     wrong = [
+        (["resnet19"], "resnet19"),
+        (["timm/resnet18", "--weights", "none"], "none"),
         ([folder, "--targets", tmp_path / "typo"], "typo does not exist"),
         ([folder, "--targets", tmp_path / "lone"], r"lone: .* 1 of the rarest class \(dog\)"),
         ([folder, "--concepts", "table2"], "table2: cannot be read"),
@@ -180,25 +165,16 @@ def test_what_is_wrong_is_said_before_the_first_image_is_judged(images, folder, 
         ([*net, "--classes", "none.txt"], "there is no 'none.txt'"),
         ([*net, "--args", json.dumps(ARGS | {"in_chans": 1})], "does not fit|takes no images"),
         (["timm/resnet18", "--weights", tmp_path / "none.pth"], "none.pth does not exist"),
-        (
-            ["timm/vit_tiny_patch16_224", "--weights", tmp_path / "vit.pth", "--args", json.dumps(vit), "--size", 48],
-            "takes no images of 48 x 48 pixels .*doesn't match model",
-        ),
+        (["timm/vit_tiny_patch16_224", *of_48], "takes no images of 48 x 48 pixels .*doesn't match model"),
     ]
     for arguments, message in wrong:
         said = hrrl("score", *arguments, "--data", images, ok=False)
         assert re.search(message, said), said
         assert len(said.splitlines()) == 1
         assert "judged" not in capsys.readouterr().out
-    for option, value in (
-        ("--size", "0"),
-        ("--images", "-3"),
-        ("--steps", "-1"),
-        ("--steps", "nan"),
-        ("--args", "[1]"),
-    ):
-        assert hrrl("score", folder, "--data", images, f"{option}={value}", ok=False) == "2"
-        assert f"argument {option}: takes a" in capsys.readouterr().err
+    for option in ("--size=0", "--images=-3", "--steps=-1", "--steps=nan", "--args=[1]"):
+        assert hrrl("score", folder, "--data", images, option, ok=False) == "2"
+        assert f"argument {option.partition('=')[0]}: takes a" in capsys.readouterr().err
 
 
 def test_names_as_people_write_them(images, folder, tmp_path, hrrl, monkeypatch):
@@ -226,20 +202,16 @@ HEADS = {
 
 @pytest.mark.parametrize("name", HEADS)
 def test_an_svm_decides_on_features_whatever_the_head(name):
-    """Of a network with two heads the features were its logits, and the SVM took the place of one of them."""
+    """Of a network with two heads the SVM took the place of one of them."""
     torch.manual_seed(0)
     backbone, args = HEADS[name]
     model = models.build(backbone, 3, args).eval()
     if name == "without bias":
         model.backbone.fc = torch.nn.Linear(16, 3, bias=False)
     x, y = torch.rand(30, 3, 32, 32), torch.arange(30) % 3
-    found, _ = extract_features(model, [(x, y)])
-    net = model.backbone
-    with torch.no_grad():
-        own = net.forward_head(net.forward_features((x - model.mean) / model.std), pre_logits=True)
-        assert np.allclose(found, own, atol=1e-5)
-        (classifier,) = svm.fit(found, y.numpy(), [1.0])
-        assert (Judged(model, classifier)(x).argmax(1).numpy() == classifier.predict(found)).all()
+    found, _ = extract_features(model, [(x, y)])  # of which test_library.py says what they are
+    (classifier,) = svm.fit(found, y.numpy(), [1.0])
+    assert (Judged(model, classifier)(x).argmax(1).numpy() == classifier.predict(found)).all()
 
 
 def test_what_is_pushed_is_what_timm_loads(folder, tmp_path, hrrl):

@@ -9,7 +9,7 @@ import torch
 from test_data import PADDED, RESIZED, definition, everything, sources, write_tree
 from torchvision.transforms import v2
 
-from hrrl.data.augment import Augment, augment_batch, crop_boxes, flip_some, padded_crops, resized_crops
+from hrrl.data.augment import Augment, augment_batch, crop_boxes
 
 ORDER, BATCH, IMAGE = 0, 1, 2  # the first number of a random stream's seed
 NONE = Augment(crop="none", flip=False)
@@ -29,8 +29,12 @@ def small(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def large(tmp_path_factory):
-    return opened(tmp_path_factory.mktemp("large"), 72, train=2)
+def larges(tmp_path_factory) -> dict:
+    """For networks of 72 pixels: images by their size, at a resolution below theirs, and grey ones in arrays."""
+    folder, digits = tmp_path_factory.mktemp("large"), definition("digits", train="train[:1]", test="test[:1]")
+    (folder / "reduced").mkdir()
+    found = {(90, 120): opened(folder, 72, train=2), (8, 8): sources(digits, 72, folder=folder / "digits")[0]}
+    return found | {(50, 50): opened(folder / "reduced", 72, train=1, resolution=50)}
 
 
 def box(areas, ratios, centre, height, width) -> list[int]:
@@ -81,21 +85,6 @@ def shifted(image: torch.Tensor, padding: int, down: int, right: int) -> torch.T
     return out
 
 
-def test_crops_and_flips_are_those_of_single_images():
-    images = photos(4, 6)
-    offsets = np.array([[0, 0], [4, 1], [2, 2], [3, 4]])
-    expected = torch.stack([shifted(image, 2, *where) for image, where in zip(images, offsets.tolist(), strict=True)])
-    assert torch.equal(padded_crops(images, 2, offsets), expected)
-    flipped = flip_some(images, np.array([0.0, 0.5, 0.49, 0.51]))
-    for i, mirrored in enumerate([True, False, True, False]):
-        assert torch.equal(
-            flipped[i], torch.stack([images[i, :, :, 5 - x] for x in range(6)], 2) if mirrored else images[i]
-        )
-    found = resized_crops(images, np.array([[0, 0, 6, 6], [1, 2, 3, 4], [5, 0, 1, 6], [2, 2, 2, 2]]))
-    assert torch.equal(found[0], images[0])
-    assert torch.equal(found[1], v2.functional.resized_crop(images[1], 1, 2, 3, 4, [6, 6]))
-
-
 @pytest.mark.parametrize("part", [slice(0, 8), slice(3, 6)])
 @pytest.mark.parametrize("flip", [True, False])
 @pytest.mark.parametrize("crop", ["none", "padded", "padded by 0", "random_resized"])
@@ -124,9 +113,6 @@ def test_a_crop_without_its_setting_is_refused(crop, key):
         Augment(crop=crop, flip=False)
 
 
-# -------------------------------------------------------------------------------------------------------------- sources
-
-
 def bounds(m: int, world: int, rank: int) -> range:
     """The positions in a batch that a process has: as torch.tensor_split divides it."""
     return range(m)[slice(*torch.arange(m).tensor_split(world)[rank][[0, -1]].add(torch.tensor([0, 1])).tolist())]
@@ -153,54 +139,44 @@ def test_small_images_come_in_batches_of_the_epochs_order(small, augment, world,
     assert torch.equal(late, found[1][1])
 
 
+@pytest.mark.parametrize("size", [(90, 120), (50, 50), (8, 8)])
 @pytest.mark.parametrize("crop", ["none", "padded", "random_resized"])
 @pytest.mark.parametrize("flip", [True, False])
-def test_large_images_are_augmented_one_by_one(large, crop, flip):
+def test_large_images_are_augmented_one_by_one(larges, size, crop, flip):
     """Resized crops from the image as it is, everything else from its centre; by numbers of the image's own."""
-    source = large
-    augment = Augment(crop=crop, padding=5, scale=(0.2, 0.8), flip=flip)
-    plain = everything(source)
-    order = np.random.default_rng((ORDER, 4, 1)).permutation(6)
-    [(x, y, m)] = source.train_batches(6, augment, 4, 1)
-    assert (m, y.tolist()) == (6, source.labels[order].tolist())
+    source, augment = larges[size], Augment(crop=crop, padding=5, scale=(0.2, 0.8), flip=flip)
+    plain, order = everything(source), np.random.default_rng((ORDER, 4, 1)).permutation(len(source))
+    [(x, y, m)] = source.train_batches(len(source), augment, 4, 1)
+    assert (m, y.tolist()) == (len(source), source.labels[order].tolist())
     for image, i in zip(x, order.tolist(), strict=True):
         rng = np.random.default_rng((IMAGE, 4, 1, i))
         expected = plain[i]
         if crop == "padded":
             expected = shifted(expected, 5, *rng.integers(0, 11, (1, 2))[0].tolist())
         if crop == "random_resized":
-            [cut] = boxes(rng, 1, 90, 120, (0.2, 0.8))
-            expected = v2.functional.resized_crop(source.pixels.read(i), *cut, [72, 72])
+            [cut] = boxes(rng, 1, *size, (0.2, 0.8))
+            whole = v2.functional.resize(source.pixels.read(i), list(size))
+            expected = v2.functional.resized_crop(whole, *cut, [72, 72]).expand(3, -1, -1)
         if flip and rng.random() < 0.5:
             expected = expected.flip(2)
         assert torch.equal(image, expected), i
 
 
-def test_crops_are_of_images_at_their_datasets_resolution_and_of_those_in_arrays(tmp_path):
-    """Those of arrays are enlarged as they are: grey ones of 8 x 8 here."""
-    (tmp_path / "reduced").mkdir()
-    reduced = opened(tmp_path / "reduced", 72, train=1, resolution=50)
-    arrays = sources(definition("digits", train="train[:1]", test="test[:1]"), 72, folder=tmp_path / "digits")[0]
-    augment = Augment(crop="random_resized", scale=(0.2, 0.8), flip=True)
-    for source, side in ((reduced, 50), (arrays, 8)):
-        [(x, y, _)] = source.train_batches(100, augment, 4, 1)
-        order = np.random.default_rng((ORDER, 4, 1)).permutation(len(source))
-        assert y.tolist() == source.labels[order].tolist()
-        for image, i in zip(x, order.tolist(), strict=True):
-            rng = np.random.default_rng((IMAGE, 4, 1, i))
-            [cut] = boxes(rng, 1, side, side, (0.2, 0.8))
-            whole = v2.functional.resize(source.pixels.read(i), [side, side])
-            expected = v2.functional.resized_crop(whole, *cut, [72, 72]).expand(3, -1, -1)
-            assert torch.equal(image, expected.flip(2) if rng.random() < 0.5 else expected), i
+WHOLE, MIDDLE = slice(None), slice(52, 148)
+CENTRES = [((90, 124), 68, WHOLE, WHOLE), ((130, 75), 68, WHOLE, WHOLE), ((80, 80), 65, WHOLE, WHOLE)]
+CENTRES += [((3, 200), 72, WHOLE, MIDDLE), ((200, 3), 72, MIDDLE, WHOLE)]
 
 
-@pytest.mark.parametrize(("size", "pixels"), [((90, 124), 68), ((130, 75), 68), ((80, 80), 65)])
-def test_evaluation_of_large_images_takes_the_centre(tmp_path, size, pixels):
-    """The short side is 256/224 of the network's, as torchvision does it, which rounds to the nearest."""
+@pytest.mark.parametrize(("size", "pixels", "rows", "columns"), CENTRES)
+def test_evaluation_of_large_images_takes_the_centre(tmp_path, size, pixels, rows, columns):
+    """The short side is 256/224 of the network's, as torchvision does it, which rounds to the nearest.
+
+    Of a long side more than 32 times the short one only the centre counts.
+    """
     source = opened(tmp_path, pixels, train=1, size=size)
     expected = v2.Compose([v2.Resize(round(pixels * 256 / 224)), v2.CenterCrop(pixels)])
     for i, image in enumerate(everything(source)):
-        assert torch.equal(image, expected(source.pixels.read(i)))
+        assert torch.equal(image, expected(source.pixels.read(i)[:, rows, columns]))
 
 
 def test_no_image_is_written_over_before_it_was_read(tmp_path):
@@ -211,16 +187,6 @@ def test_no_image_is_written_over_before_it_was_read(tmp_path):
     time.sleep(0.2)
     for i, image in enumerate(torch.cat([first, *(x for x, _ in batches)])):
         assert torch.equal(image, expected(source.pixels.read(i)).expand(3, -1, -1)), i
-
-
-def test_a_line_of_pixels_is_cut_to_its_middle(tmp_path):
-    """Of a long side more than 32 times the short one only the centre counts, either way."""
-    for size, middle in (((3, 200), (slice(None), slice(52, 148))), ((200, 3), (slice(52, 148), slice(None)))):
-        (tmp_path / f"{size}").mkdir()
-        source = opened(tmp_path / f"{size}", 72, train=1, size=size)
-        image = source.pixels.read(0)[:, middle[0], middle[1]]
-        expected = v2.Compose([v2.Resize(round(72 * 256 / 224)), v2.CenterCrop(72)])(image)
-        assert torch.equal(everything(source)[0], expected)
 
 
 @pytest.mark.parametrize("size", [28, 72])

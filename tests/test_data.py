@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import PATIENCE
+from conftest import PATIENCE, refused
 from PIL import Image
 from scipy.io import savemat
 from sklearn.datasets import load_sample_images
@@ -111,9 +111,6 @@ def everything(source):
     return torch.cat([x for x, _ in source.eval_batches(5)])
 
 
-# ------------------------------------------------------------------------------------------------------------- kinds
-
-
 def test_imagefolder_reads_grey_cmyk_and_palette_images_as_rgb(tmp_path):
     photo = crops(1, 40, 40)[0]
     modes = {"a.jpg": "L", "b.JPEG": "CMYK", "c.png": "P", "d.png": "RGBA", "e.png": "1"}
@@ -165,21 +162,18 @@ def write_flat_imagenet(root, truth):
         (devkit / "ILSVRC2012_validation_ground_truth.txt").write_text("".join(lines))
     if truth == "devkit.tar.gz":
         tar(devkit.parent, root / "ILSVRC2012_devkit_t12.tar.gz")
-    texts = {
-        "LOC_val_solution.csv": [f"{n},{WNIDS[k]} 1 2 30 40 " for n, k in zip(names, labels, strict=True)][::-1],
-        "val.txt": [f"{n}.JPEG {k}" for n, k in zip(names, labels, strict=True)],
-        "imagenet_2012_validation_synset_labels.txt": [WNIDS[k] for k in labels],
-    }
-    if truth in texts:
-        header = ["ImageId,PredictionString"] if truth.endswith(".csv") else []
-        (root / truth).write_text("\n".join(header + texts[truth]) + "\n")
+    solution = [f"{n},{WNIDS[k]} 1 2 30 40 " for n, k in zip(names, labels, strict=True)]
+    numbers = [f"{n}.JPEG {k}" for n, k in zip(names, labels, strict=True)]
+    lists = ["ImageId,PredictionString", *solution[::-1]], numbers, [WNIDS[k] for k in labels]
+    if truth in TEXTS:
+        (root / truth).write_text("\n".join(lists[TEXTS.index(truth)]) + "\n")
     return [[f"{names[i]}.JPEG" for i, k in enumerate(labels) if k == label] for label in range(3)]
 
 
-FORMS = ["devkit", "devkit.tar.gz", "LOC_val_solution.csv", "val.txt", "imagenet_2012_validation_synset_labels.txt"]
+TEXTS = ["LOC_val_solution.csv", "val.txt", "imagenet_2012_validation_synset_labels.txt"]
 
 
-@pytest.mark.parametrize("truth", FORMS)
+@pytest.mark.parametrize("truth", ["devkit", "devkit.tar.gz", *TEXTS])
 def test_imagenet_with_a_flat_val_folder(tmp_path, truth):
     expected = write_flat_imagenet(tmp_path / "imagenet", truth)
     manifest = prepare(definition("imagenet", tmp_path / "imagenet"), "imagenet")
@@ -248,12 +242,15 @@ def test_svhn_label_10_is_digit_0(tmp_path):
     assert torch.equal(everything(train).permute(0, 2, 3, 1), torch.from_numpy(images[[0, 1, 3, 4]]))
 
 
-@pytest.mark.parametrize(("inside", "suffix"), [("", ".gz"), ("raw", ""), ("FashionMNIST/raw", "")])
-def test_fashion_mnist(tmp_path, inside, suffix):
+PLACES = [("fashion_mnist", "", ".gz"), ("fashion_mnist", "raw", ""), ("fashion_mnist", "FashionMNIST/raw", "")]
+
+
+@pytest.mark.parametrize(("kind", "inside", "suffix"), [*PLACES, ("torchvision/FashionMNIST", "FashionMNIST/raw", "")])
+def test_fashion_mnist(tmp_path, kind, inside, suffix):
     images = write_fashion(tmp_path / inside, 20, suffix)
     if inside:  # a part of another copy
         (tmp_path / "train-images-idx3-ubyte").write_bytes(b"")
-    train, test = sources(definition("fashion_mnist", tmp_path), 28)
+    train, test = sources(definition(kind, tmp_path), 28)
     assert train.classes[0] == "T-shirt/top"
     assert (train.labels.tolist(), len(test)) == ([*range(10)] * 2, 10)
     assert torch.equal(everything(train), torch.from_numpy(images)[:, None].expand(-1, 3, -1, -1))
@@ -273,16 +270,6 @@ def test_sop_has_twelve_super_classes_by_folder(tmp_path):
     assert manifest.classes == names
     assert manifest.labels("test").tolist() == list(range(12))
     assert manifest.paths("train")[3] == "Stanford_Online_Products/coffee_maker_final/11103_train.JPG"
-
-
-def test_digits_have_a_fixed_stratified_split():
-    train, test = sources(definition("digits"), 8)
-    assert len(train) + len(test) == 1797
-    ratio = torch.bincount(train.labels) / (torch.bincount(train.labels) + torch.bincount(test.labels))
-    assert ratio.sub(2 / 3).abs().max() < 0.01  # of images that test_reference.py compares with scikit-learn's
-
-
-# ---------------------------------------------------------------------------------------------- unreadable, nonsensical
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "no end"])
@@ -337,9 +324,8 @@ def test_a_cut_off_array_file_is_named(tmp_path):
 )
 def test_bad_definitions_are_one_line(tmp_path, settings, message):
     write_tree(tmp_path)
-    with pytest.raises(UserError, match=message) as error:
+    with refused(message):
         prepare(definition("imagefolder", **({"root": tmp_path} | settings)), "photos")
-    assert "\n" not in str(error.value)
 
 
 def test_an_empty_class_folder_is_named(tmp_path):
@@ -349,9 +335,6 @@ def test_an_empty_class_folder_is_named(tmp_path):
     (tmp_path / "train" / "n02999999").mkdir()
     with pytest.raises(UserError, match=r"train/n02999999: no images"):
         prepare(definition("imagefolder", tmp_path), "photos")
-
-
-# ---------------------------------------------------------------------------------------------------------- manifests
 
 
 def test_slices_are_per_class_in_file_order_and_classes_are_renumbered(tmp_path):
@@ -386,13 +369,10 @@ def test_a_damaged_manifest_is_named(tmp_path):
     with pytest.raises(UserError, match="no such manifest"):
         read_manifest("nothing")
     prepare(definition("imagefolder", write_tree(tmp_path)), "photos").write("manifest")
-    lines = Path("manifest/manifest.csv").read_text(encoding="utf-8").splitlines(True)
-    Path("manifest/manifest.csv").write_text("".join(lines[:-1]), encoding="utf-8")
+    file = Path("manifest/manifest.csv")
+    file.write_text("".join(file.read_text(encoding="utf-8").splitlines(True)[:-1]), encoding="utf-8")
     with pytest.raises(UserError, match="damaged manifest"):
         read_manifest("manifest")
-
-
-# ------------------------------------------------------------------------------------------------------------- batches
 
 
 def epoch(source, augment, world=1):
@@ -429,9 +409,6 @@ def test_evaluation_sees_every_image_once_in_order_or_the_rows_that_are_asked_fo
         assert torch.equal(x, whole[expected])
 
 
-# ---------------------------------------------------------------------------------------------- what can go wrong later
-
-
 @pytest.mark.parametrize("size", [32, 72])
 def test_a_file_that_changes_after_it_was_listed_is_named(tmp_path, size):
     given = definition("imagefolder", write_tree(tmp_path))
@@ -441,9 +418,8 @@ def test_a_file_that_changes_after_it_was_listed_is_named(tmp_path, size):
     other = whole[:99] + bytes([whole[99] ^ 1]) + whole[100:]
     for content, message in ((whole[:-500], r"has \d+ bytes, the manifest says \d+"), (other, "is not the file that")):
         path.write_bytes(content)
-        with pytest.raises(UserError, match=f"^{path}: {message}") as error:
+        with refused(f"^{path}: {message}"):
             list(open_split("manifest", given.root, "train", size).train_batches(7, RESIZED, 0, 0))
-        assert "\n" not in str(error.value)
     path.unlink()
     with pytest.raises(UserError, match=f"^{path}: No such file"):
         list(open_split("manifest", given.root, "train", size).eval_batches(7))
@@ -488,14 +464,6 @@ def test_several_processes_fill_the_cache_at_once(tmp_path):
     assert [p.suffix for p in sorted(Path("data/cache").iterdir())] == [".lock", ".npy"]
 
 
-def test_decoding_damaged_content_is_a_value_error():
-    buffer = io.BytesIO()
-    Image.fromarray(PHOTOS[0]).save(buffer, "PNG")
-    for content in (b"", b"GIF89a", buffer.getvalue()[:5000], buffer.getvalue()[8:]):
-        with pytest.raises(ValueError, match=r"empty|damaged|no image|cut off"):
-            decode(content)
-
-
 @pytest.mark.parametrize("colours", ["RGB", "L", "CMYK"])
 def test_part_of_a_photograph_is_that_of_the_whole(colours):
     """At and beside the ends of blocks, whatever lies in a file; what was not checked is still read to its end."""
@@ -527,16 +495,6 @@ def test_relisting_finds_what_changed(tmp_path):
     assert "0 images more, 0 fewer, 1 of another size" in relisted(given, "photos", "manifest")
     other.unlink()
     assert "0 images more, 1 fewer, 0 of another size" in relisted(given, "photos", "manifest")
-
-
-def test_a_dataset_of_torchvision_needs_no_code(tmp_path):
-    """MNIST's files, as torchvision wants them, and the same images by the kind of its own."""
-    write_fashion(tmp_path / "FashionMNIST/raw", 20, suffix="")
-    ours, theirs = (
-        sources(definition(kind, tmp_path), 28)[0] for kind in ("fashion_mnist", "torchvision/FashionMNIST")
-    )
-    assert torch.equal(everything(ours), everything(theirs))
-    assert torch.equal(ours.labels, theirs.labels)
 
 
 def test_a_packed_dataset_has_the_same_images_smaller(tmp_path):

@@ -9,6 +9,7 @@ import itertools
 import multiprocessing
 import os
 import pickle
+import re
 import resource
 import signal
 import struct
@@ -25,7 +26,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, refused
 from PIL import Image
 from scipy.io import savemat
 from test_data import PHOTOS, WNIDS, crops, definition, png, save, write_cifar, write_fashion, write_tree, zip_of
@@ -115,13 +116,9 @@ def test_a_mutated_image_ends_in_pixels_or_a_line():
         if isinstance(found, str):
             assert "\n" not in found
         else:
-            assert found.dtype == torch.uint8
-            assert found.shape[0] == 3
+            assert (found.dtype, found.shape[0]) == (torch.uint8, 3)
             assert not name.startswith("PNG") or torch.equal(found, whole[name])
     assert min(ends.values()) > 10
-
-
-# ------------------------------------------------------------------------------------------- kinds of datasets
 
 
 def tree(folder: Path) -> Path:
@@ -137,16 +134,8 @@ def fashion(folder: Path, inside: str = "", **options) -> Path:
     return folder
 
 
-def in_torchvisions_layout(folder: Path) -> Path:
-    return fashion(folder, "FashionMNIST/raw", suffix="")
-
-
-def cifar(folder: Path) -> Path:
-    return write_cifar(folder, crops(12, 32, 32)).parent
-
-
-def packed_cifar(folder: Path) -> Path:
-    return write_cifar(folder, crops(12, 32, 32), packed=True).parent
+def cifar(folder: Path, packed: bool = False) -> Path:
+    return write_cifar(folder, crops(12, 32, 32), packed).parent
 
 
 def svhn(folder: Path, content: dict | None = None) -> Path:
@@ -166,17 +155,9 @@ def sop(folder: Path) -> Path:
     return folder
 
 
-KINDS = {
-    "imagefolder": tree,
-    "imagefolder zip": zipped,
-    "imagenet": tree,
-    "fashion_mnist": fashion,
-    "svhn": svhn,
-    "sop": sop,
-    "cifar10": cifar,
-    "cifar10 packed": packed_cifar,
-    "torchvision/FashionMNIST": in_torchvisions_layout,
-}
+KINDS = {"imagefolder": tree, "imagefolder zip": zipped, "imagenet": tree, "fashion_mnist": fashion, "svhn": svhn}
+KINDS |= {"sop": sop, "cifar10": cifar, "cifar10 packed": partial(cifar, packed=True)}
+KINDS |= {"torchvision/FashionMNIST": partial(fashion, inside="FashionMNIST/raw", suffix="")}
 
 
 def listed(kind: str, root: Path):
@@ -203,9 +184,6 @@ def test_a_dataset_with_a_mutated_file_ends_in_a_manifest_or_a_line(tmp_path, ki
         file.write_bytes(content)
     assert [line for line in lines if "\n" in line] == []
     assert len(listed(kind, root).labels("train"))
-
-
-# -------------------------------------------------------------------------------------------------------- bombs
 
 
 def with_file(write: Callable[[Path], Path], name: str, content: bytes) -> Callable[[Path], Path]:
@@ -320,16 +298,11 @@ def test_a_bomb_is_refused_before_it_goes_off(tmp_path, bomb):
     (tmp_path / "data").mkdir()
     root = write(tmp_path / "data")
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
-    with pytest.raises(UserError) as error:
+    with refused(re.escape(message)):
         listed(kind, root)
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
     assert time.monotonic() - started < 60
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < GIGABYTE
     assert not list(tmp_path.rglob("ran"))
-
-
-# ---------------------------------------------------------------------- decoders that end, hang, or take the memory
 
 
 def crash(_):
@@ -345,14 +318,11 @@ def hoard(_):
     return len(bytearray(4 * 2**30))
 
 
-@pytest.mark.parametrize(
-    ("function", "message"),
-    [
-        (crash, "ends the process that reads it (SIGSEGV"),
-        (hang, "takes more than 0.2 s to read"),
-        (hoard, "takes more than 1.0 GB of memory to read"),
-    ],
-)
+ENDS = {crash: "ends the process that reads it (SIGSEGV", hang: "takes more than 0.2 s to read"}
+ENDS |= {hoard: "takes more than 1.0 GB of memory to read"}
+
+
+@pytest.mark.parametrize(("function", "message"), ENDS.items())
 def test_what_happens_apart_is_an_error_and_the_next_call_works(monkeypatch, function, message):
     """Items of the same group, of one that waits, and of one that is not yet asked for."""
     monkeypatch.setattr(apart, "SECONDS", 0.2)
@@ -396,9 +366,8 @@ def test_a_decoder_that_crashes_names_the_file(tmp_path, monkeypatch, size):
     file = tmp_path / "tree" / read_manifest("manifest").paths("train")[3]
     bad = file.read_bytes()
     monkeypatch.setattr(loading, "decode", lambda data: crash(data) if data == bad else decode(data))
-    with pytest.raises(UserError, match=rf"^{file}: ends the process that reads it \(SIGSEGV") as error:
+    with refused(rf"^{file}: ends the process that reads it \(SIGSEGV"):
         list(open_split("manifest", given.root, "train", size).eval_batches(2))
-    assert "\n" not in str(error.value)
 
 
 def test_a_decoder_that_crashes_while_listing_names_the_file_or_skips_it(tmp_path, monkeypatch):

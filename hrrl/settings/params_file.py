@@ -1,6 +1,8 @@
 """Reads a params file as data: whatever it holds, plain values come out, or one line that says what is wrong."""
 
+import itertools
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from ruamel.yaml.reader import ReaderError
 from hrrl.common.names import composed
 from hrrl.errors import UserError
 
+VALUES = 100_000  # thousands of classes with their synsets are fewer
 FILES = {"root", "csv", "file", "model"}  # keys whose values are names of files
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories of what ends or spoils a line: names are shown in lines
 
@@ -22,12 +25,14 @@ def read(path: str | Path, like: str = "one of presets/*.yaml") -> dict[str, Any
         like: what a user can copy to it.
 
     Raises:
-        UserError: it is not there, not UTF-8, not YAML, no mapping, or holds a control character or an alias of itself.
+        UserError: it is not there, not UTF-8, not YAML, no mapping, or holds a control character, or
+            aliases without end.
     """
     path = Path(path)
     text = _text(path, like)
     try:
-        content = _composed(YAML(typ="safe", pure=True).load(text))  # the C parser crashes on what nests too deep
+        found = YAML(typ="safe", pure=True).load(text)  # the C parser crashes on what nests too deep
+        content = _composed(found, itertools.count())
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise UserError(f"{path}: the character {chr(error.character)!r} in line {line} is none of a text") from None
@@ -52,12 +57,18 @@ def _odd_space(text: str) -> str:
     return f"; line {text.count(chr(10), 0, spaces[0]) + 1} has a space that is none to YAML" if spaces else ""
 
 
-def _composed(value: Any, of_file: bool = False) -> Any:
-    """A value with its texts as hrrl.common.names has them; the name ``of_file`` is what the file system has."""
+def _composed(value: Any, before: Iterator[int], of_file: bool = False) -> Any:
+    """A value with its texts as hrrl.common.names has them; the name ``of_file`` is what the file system has.
+
+    Args:
+        before: counts the values that have been written out, as aliases of aliases can be without end.
+    """
+    if next(before) > VALUES:
+        raise UserError(f"holds more than {VALUES:,} values, aliases written out; no params file does")
     if isinstance(value, dict):
-        return {_composed(key): _composed(item, key in FILES) for key, item in value.items()}
+        return {_composed(key, before): _composed(item, before, key in FILES) for key, item in value.items()}
     if isinstance(value, list):
-        return [_composed(item) for item in value]
+        return [_composed(item, before) for item in value]
     if not isinstance(value, str):
         return value
     if bad := [c for c in value if unicodedata.category(c) in UNPRINTABLE]:

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import optimize, stats
+from scipy import stats
 from test_reporting import metrics, tables
 
 from hrrl import report
-from hrrl.report import Results, claims
+from hrrl.report import Results, claims, statistics
 from hrrl.report.claims import ENDPOINTS
 from hrrl.report.concept_difficulty import concept_losses, target_premise, target_weights
 from hrrl.report.page import problems
@@ -26,8 +26,6 @@ def claim(better="el", than="erm", target="clean", name="a", endpoint="svm", **m
     given = {"name": name, "source": "Table 2", "better": better, "than": than, "endpoint": endpoint, "target": target}
     return given | more
 
-
-# ------------------------------------------------------------------------------- all numbers of claims, once more
 
 SEEDS = {"erm": range(5), "el": range(5), "cl": range(5), "late": (3, 1, 4), "once": (2,), "none": ()}
 SKILL = {"erm": 0.0, "el": 0.5, "cl": 0.55, "late": 0.4, "once": 0.5}
@@ -124,7 +122,7 @@ def world(asked: list[dict]) -> Results:
 
 
 class Plain:
-    """A claim's numbers by loops over runs and images, and by scipy."""
+    """A claim's numbers by loops over runs and images, of which test_statistics.py checks what they say together."""
 
     def __init__(self, endpoint: str, target: str | None):
         self.endpoint, self.target, self.error = endpoint, target, endpoint == "finetune"
@@ -173,29 +171,21 @@ class Plain:
         values, error = self.differences(asked["better"], other), self.image_error(asked["better"], other)
         n, mean = len(values), sum(values) / len(values) if values else None
         found = {"compared": other, "difference": mean, "seeds": n, "verdict": "undecided"}
-        found["ci95_test"] = None if error is None or mean is None else stats.norm(mean, error).interval(0.95)
+        found["ci95_test"] = None if error is None or mean is None else statistics.over_images(mean, error)
         if n < 2:
             return found | dict.fromkeys(("ci95", "ci95_seeds", "p", "detectable"))
-        of_seeds, error = stats.sem(values), error or 0.0
-
-        def half(tail: float, of_images: float = error) -> float:
-            return np.hypot(stats.t.isf(tail, n - 1) * of_seeds, stats.norm.isf(tail) * of_images)
-
-        def p(end: float) -> float:
-            return 2 * optimize.brentq(lambda tail: half(tail) - abs(mean - end), 1e-15, 0.5, xtol=1e-15)
-
-        low, high = mean - half(0.025), mean + half(0.025)
+        error = error or 0.0
+        low, high = statistics.over_seeds(values, error)
         from_, to = -margin, margin  # between which the true difference is claimed to be
         if relation != "similar":
             from_, to = (-np.inf, margin) if self.error else (-margin, np.inf)
         inside, outside = from_ < low and high < to, high < from_ or to < low
         found["verdict"] = "holds" if inside else "fails" if outside else "undecided"
-        found["p"] = max(p(end) for end in (from_, to) if np.isfinite(end))
+        found["p"] = max(statistics.p_value(values, end, error) for end in (from_, to) if np.isfinite(end))
         if relation == "similar" and not from_ < mean < to:
             found["p"] = 1.0
-        power = optimize.brentq(lambda d: stats.nct.cdf(stats.t.isf(0.025, n - 1), n - 1, d) - 0.2, 0, 50)
-        found["detectable"] = np.hypot(power * of_seeds, error * (stats.norm.isf(0.025) + stats.norm.isf(0.2)))
-        return found | {"ci95": (low, high), "ci95_seeds": (mean - half(0.025, 0), mean + half(0.025, 0))}
+        found["detectable"] = statistics.detectable(stats.sem(values), n, error)
+        return found | {"ci95": (low, high), "ci95_seeds": statistics.over_seeds(values)}
 
     def row(self, asked: dict, primary: bool) -> dict:
         given = {"relation": "better", "margin": None} | asked | {"target": self.target, "primary": primary}
@@ -214,17 +204,16 @@ class Plain:
         beside = {"worst_concept": ["mean_concept", "best_concept", "concept_gap"], "augmented": ["benchmark_accuracy"]}
         for name in beside.get(self.endpoint, []):
             values = Plain(name, None).differences(row["better"], row["compared"])
-            interval = stats.ttest_1samp(values, 0).confidence_interval(0.95) if len(values) > 1 else None
             mean = sum(values) / len(values) if values else None
-            row["beside"][name] = {"difference": mean, "ci95": interval and (interval.low, interval.high)}
+            row["beside"][name] = {"difference": mean, "ci95": statistics.over_seeds(values)}
         return row
 
 
 def trend(asked: dict) -> dict:
-    """A row about doses: Page's test both ways, by scipy."""
+    """A row about doses: Page's test both ways."""
     values = doses(asked["endpoint"], asked["trend"])
     table = np.transpose(list(values.values()))
-    up, down = (stats.page_trend_test(those, method="exact").pvalue for those in (table, -table))
+    up, down = statistics.trend(table), statistics.trend(-table)
     return {
         "claim": asked["name"], "source": "Fig. 4", "relation": "trend", "trend": asked["trend"], "primary": True,
         "endpoint": asked["endpoint"], "doses": {name: np.mean(those) for name, those in values.items()}, "seeds": 4,
@@ -236,11 +225,10 @@ def trend(asked: dict) -> dict:
 
 
 def corrected(rows: list[dict]) -> list[dict]:
-    """With Holm's p: of all p that are no larger, the largest product with how many are no smaller."""
-    p = [row["p"] for row in rows if row["p"] is not None]
+    """With Holm's p, of those that have one."""
+    p = iter(statistics.holm([row["p"] for row in rows if row["p"] is not None]))
     for row in rows:
-        each = [min(1.0, one * sum(other >= one for other in p)) for one in p if one <= (row["p"] or 0)]
-        row["p_holm"] = None if row["p"] is None else max(each)
+        row["p_holm"] = None if row["p"] is None else next(p)
     return rows
 
 
@@ -312,9 +300,6 @@ def test_all_rows_are_those_of_loops_over_runs_and_images():
     assert shown["p (Holm)"].tolist() == ["–" if row["p"] is None else f"{row['p_holm']:.3f}" for row in secondary]
 
 
-# ------------------------------------------------------------------------------------- runs with known answers
-
-
 def decided(asked: dict, concepts=None, **measures) -> dict:
     """The row of a claim about runs that are given as {measure: {variant: (value of each seed, ...)}}."""
     rows = [
@@ -330,24 +315,6 @@ def decided(asked: dict, concepts=None, **measures) -> dict:
     return claims(results)[0]
 
 
-def spread_around(*centres, size=0.3) -> tuple:
-    """The same seeds' noise around each centre, for as many variants."""
-    noise = np.random.default_rng(0).normal(0, size, 5)
-    return tuple(tuple(centre + noise * (1 + 0.1 * i)) for i, centre in enumerate(centres))
-
-
-def test_a_network_at_chance_does_not_win_on_moved_images():
-    clean, moved, far = spread_around(80, 60, 11)
-    chance = (10.0, 10.1, 9.9, 10.0, 10.0)
-    steps = {"accuracy_step_0": (clean, chance), "accuracy_step_0.5": (moved, chance), "accuracy_step_2": (far, chance)}
-    measures = {name: dict(zip(("erm", "el"), values, strict=True)) for name, values in steps.items()}
-    row = decided(claim(endpoint="augmented", target=None), **measures)
-    assert row["verdict"] == "fails"
-    assert row["difference"] == pytest.approx(np.mean(chance) - np.mean(moved))  # the step at the floor plays no part
-    moved_less_clean = np.mean(np.subtract(chance, chance)) - np.mean(np.subtract(moved, clean))
-    assert moved_less_clean > 0  # which is what it would win by
-
-
 def test_the_floor_is_a_fifth_of_the_baselines_way_above_chance():
     """From 10% by chance to 80: 24%. Where a file gives the concepts of images, the classes are not those of a row."""
     concepts = {"concept": ["a", "b"], "classes": [7, 8], "of": [10, 10], "images": [5, 5], "q0": [0.5, 0.5]}
@@ -356,22 +323,9 @@ def test_the_floor_is_a_fifth_of_the_baselines_way_above_chance():
         steps = {f"accuracy_step_{i}": {"erm": (value,) * 2, "el": (90.0,) * 2} for i, value in values}
         row = decided(claim(endpoint="augmented", target=None), concepts, **steps)
         assert (row["difference"] is not None) == above
-
-
-def test_no_step_is_above_the_floor_of_a_baseline_at_chance():
-    steps = {f"accuracy_step_{size}": {"erm": (10.5, 11.0), "el": (60.0, 61.0)} for size in (0, 0.5)}
+    steps = {f"accuracy_step_{size}": {"erm": (10.5, 11.0), "el": (60.0, 61.0)} for size in (0, 0.5)}  # at chance
     row = decided(claim(endpoint="augmented", target=None), **steps)
     assert (row["verdict"], row["difference"], row["seeds"]) == ("undecided", None, 0)
-
-
-def test_a_network_that_levels_down_does_not_serve_its_worst_concept_better():
-    good, bad = spread_around(90, 60)
-    dog, cat = {"erm": bad, "cl": np.subtract(bad, 2)}, {"erm": good, "cl": np.subtract(good, 25)}
-    row = decided(claim("cl", endpoint="worst_concept", target=None), accuracy_dog=dog, accuracy_cat=cat)
-    assert (row["verdict"], row["difference"]) == ("fails", pytest.approx(-2))
-    assert row["beside"]["concept_gap"]["difference"] == pytest.approx(-23)  # by which it would win
-    assert row["beside"]["best_concept"]["difference"] == pytest.approx(-25)
-    assert row["beside"]["mean_concept"]["difference"] == pytest.approx(-13.5)
 
 
 def test_a_difference_of_just_the_margin_is_undecided():
@@ -443,9 +397,6 @@ def test_endpoints_are_those_of_params():
     assert set(ENDPOINTS) == set(MEASURED_RUNS)
 
 
-# ------------------------------------------------------------------------------------------------- the premise
-
-
 def measured(claims=(), **frames) -> Results:
     """The course of fine-tuning and losses per concept of five seeds."""
     finetune, history, accuracies = [], [], []
@@ -494,11 +445,3 @@ def test_the_premise_says_how_much_weight_a_targets_concepts_got_and_what_it_did
     assert table.weight.tolist() == pytest.approx([0.9 * 0.6 / 0.75 + 0.1 * 0.4 / 0.25, 0.4 / 0.25])
     assert table.difference.tolist() == pytest.approx([0.9 * 10 - 0.1 * 5, -5])
     assert tables(results)["premise_weights"].iloc[1, 2] == "1.60"
-
-
-def test_runs_are_every_number_once():
-    values = measured().values
-    assert not values.duplicated(["measure", "target", "variant", "seed"]).any()
-    last = values[(values.measure == "finetune") & (values.variant == "erm")].set_index("seed").value
-    assert last.to_dict() == dict.fromkeys(range(5), 18.0)
-    assert set(values[values.measure == "benchmark_loss"].value) == {2.0}

@@ -36,17 +36,10 @@ def test_moved_images_have_the_length_and_the_loss_that_is_said(task, tmp_path):
 
 
 def test_points_are_those_in_use_and_the_others_of_their_size():
-    variants = {
-        "erm": {"example": None, "concept": None},
-        "el": {"example": {"gradient": {"tau": 0.2}}, "concept": None},
-        "noise": {"example": {"noise": {"tau": 0.4}}, "concept": None},
-    }
-    assert panels.points(variants, "el") == [
-        {"gradient": {"tau": 0.2}},
-        {"noise": {"tau": 0.4}},
-        {"pgd": {"eps": 0.2, "steps": 3}},
-        {"wrm": {"gamma": 3.0, "steps": 15}},
-    ]
+    own = {"erm": None, "el": {"gradient": {"tau": 0.2}}, "noise": {"noise": {"tau": 0.4}}}
+    variants = {name: {"example": example, "concept": None} for name, example in own.items()}
+    others = [{"pgd": {"eps": 0.2, "steps": 3}}, {"wrm": {"gamma": 3.0, "steps": 15}}]
+    assert panels.points(variants, "el") == [own["el"], own["noise"], *others]
     assert panels.points({"erm": variants["erm"]}, "erm")[0] == {"gradient": {"tau": 0.5}}
 
 

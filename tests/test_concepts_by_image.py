@@ -9,7 +9,8 @@ from stages.concepts import main
 import numpy as np
 import pytest
 import torch
-from conftest import COMPUTE, digits_task, fit, method
+from conftest import COMPUTE, digits_task, fit, method, refused
+from test_training import equal
 
 from hrrl import concepts
 from hrrl.concepts import csv_file
@@ -24,6 +25,7 @@ from hrrl.train.evaluation import GroupedData, evaluate
 CAFE = unicodedata.normalize("NFD", "train/café/1.jpg")  # as macOS names a file
 IMAGES = {"train": ["train/a/1.jpg", "train/b/2.jpg", CAFE], "test": ["val/a/3.jpg"]}
 CONCEPTS = ["land", "water", "land", "water"]
+NO_NAMES, TAKEN = ["<script>", "$x$", "a|b", "`id`", "{{ x }}", "x" * 65, "l@nd", "a\\b"], ["entropy", "NaN"]
 LINES = "train/a/1.jpg,land\ntrain/b/2.jpg,water\ntrain/café/1.jpg,land\nval/a/3.jpg,water\n"
 
 
@@ -65,13 +67,11 @@ def test_the_file_as_people_and_spreadsheets_write_it(tmp_path, content):
         ("", "first line is ''; it takes class,concept or image,concept"),
         (LINES, "first line is 'train/a/1.jpg,land'; it takes class,concept or image,concept"),
         ("image,group\n" + LINES, "first line is 'image,group'; it takes"),
-        ("concept\nland\n", "first line is 'concept'; it takes"),
         ("image,concept\ntrain/a/1.jpg,\n", "line 2: 'train/a/1.jpg,'; a line takes an image and its concept$"),
         ("image,concept\n,land\n", "line 2: ',land'; a line takes an image"),
-        ("image,concept\ntrain/a/1.jpg\n", "line 2: 'train/a/1.jpg'; a line takes an image"),
         ("image,concept\ntrain/a,b/1.jpg,land\n", "line 2: .* in quotes where it has a comma"),
-        ("image,concept\ntrain/a/1.jpg,l@nd\n", "line 2: 'l@nd' is no name of a concept"),
-        ("image,concept\ntrain/a/1.jpg,entropy\n", "line 2: 'entropy' stands for something else"),
+        *((f"image,concept\ntrain/a/1.jpg,{name}\n", "line 2: .* is no name of a concept") for name in NO_NAMES),
+        *((f"image,concept\ntrain/a/1.jpg,{name}\n", "line 2: .* stands for something else") for name in TAKEN),
         ("image,concept\n" + LINES + "train\\a\\1.jpg,land\n", r"line 6: image .* has a line already, 2$"),
         ("image,concept\n" + LINES + "train/a/9.jpg,land\n", "line 6: .* no image 'train/a/9.jpg'; .* 'train/a/1.jpg'"),
         ("image,concept\n1.jpg,land\n", "line 2: .* has no image '1.jpg'; takes paths as its manifest.csv has them"),
@@ -82,10 +82,9 @@ def test_the_file_as_people_and_spreadsheets_write_it(tmp_path, content):
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_line_with_the_file(tmp_path, content, message):
-    with pytest.raises(UserError, match=message) as error:
+    with refused(message) as error:
         group(tmp_path, content)
     assert str(error.value).startswith(str(tmp_path / "groups.csv"))
-    assert "\n" not in str(error.value)
 
 
 def test_lines_of_images_that_the_dataset_leaves_out(tmp_path):
@@ -97,9 +96,6 @@ def test_lines_of_images_that_the_dataset_leaves_out(tmp_path):
         concepts.group_classes(["a", "b"], concepts={"csv": tmp_path / "groups.csv"})
 
 
-# ------------------------------------------------------------------------------------------------------- training
-
-
 def strokes(task: GroupedData) -> GroupedData:
     """The digits of a task in four concepts: even or odd, of thin or of thick strokes."""
     found = []
@@ -109,17 +105,13 @@ def strokes(task: GroupedData) -> GroupedData:
     return GroupedData(task.train, task.test, *found, ["even thin", "even thick", "odd thin", "odd thick"])
 
 
-@pytest.mark.parametrize(
-    "concept",
-    [None, {"hrrl": {"lam": 0.5, "s": 2}}, {"group_dro": {"eta": 0.1}}, {"balanced": {}}, {"cvar": {"alpha": 0.5}}],
-)
+@pytest.mark.parametrize("concept", [None, {"hrrl": {"lam": 0.5, "s": 2}}])
 def test_equal_concepts_by_image_and_by_class_train_the_same_bits(task, tmp_path, concept):
     ids = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 2])
     by_image = GroupedData(task.train, task.test, *(ids[s.labels] for s in (task.train, task.test)), task.names)
     one, two = (fit(data, tmp_path / str(i), method(data, None, concept)) for i, data in enumerate((task, by_image)))
     assert one.history == two.history
-    states = one.model.state_dict(), two.model.state_dict()
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert equal(one.model.state_dict(), two.model.state_dict())
     assert torch.equal(one.variant.concept.q, two.variant.concept.q)
 
 
@@ -142,14 +134,10 @@ def test_a_class_may_be_in_several_concepts(task, tmp_path):
         assert [row["name"] for row in shown] == mine.names
         assert shown[0]["classes"] == ["0", "2", "4", "6", "8"]
         q = dict(zip(mine.names, moved.tolist(), strict=True))
-        assert {row["name"] for row in panels.weights(Album(tmp_path), run.model, mine, here, q, 0)["concepts"]} == set(
-            q
-        )
+        weighted = panels.weights(Album(tmp_path), run.model, mine, here, q, 0)
+        assert {row["name"] for row in weighted["concepts"]} == set(q)
         moves = panels.moves(Album(tmp_path), run.model, mine, here, [({"gradient": {"tau": 0.1}}, Gradient(0.1))], 0)
         assert len(moves) == 4
-
-
-# ---------------------------------------------------------------------------------------------------------- stage
 
 
 @pytest.fixture
@@ -180,10 +168,7 @@ def test_the_stage_writes_what_cells_train_on_and_reports_show(project, tmp_path
     (tmp_path / "groups.csv").write_text("image,concept\n" + "".join(f"{p},{c}\n" for p, c in lines))
     for svm, message in (
         ({"folds": 11, "shots": {}}, r"targets: digits: svm.folds: 11 folds of 100 training images, 10 of .* \(0\)"),
-        (
-            {"folds": 5, "shots": {"digits": 20}},
-            "targets: digits: svm.shots: 20 images of each class, but class 0 has 10",
-        ),
+        ({"folds": 5, "shots": {"digits": 20}}, "digits: svm.shots: 20 images of each class, but class 0 has 10"),
     ):
         with pytest.raises(UserError, match=message):  # before anything is trained
             main(Settings(project | {"svm": svm}))

@@ -1,4 +1,4 @@
-"""The examples of docs/ as they stand: each file of theirs, in a copy of the package; and every command of every page.
+"""The examples of docs/ as they stand, in a copy of the package; every command, link, result and version of every page.
 
 A page's commands are run by whichever test asks for them (tests/pages.py), or are marked in the page as too long.
 """
@@ -8,13 +8,17 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+import textwrap
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from pages import PAGES, blocks
+from ruamel.yaml import YAML
 
-ROOT = Path(__file__).parent.parent
+import hrrl
+from scripts.readme import READMES, filled
+
 PROGRAM = {
     "add-a-method.md": """
 from hrrl.settings.schema import Variant
@@ -79,3 +83,46 @@ def test_code_that_a_page_names_exists(page):
     names -= {name.removesuffix(".py").replace("/", ".") for name in own}
     for name in names:
         pkgutil.resolve_name(name)  # raises where there is none
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_included_results_are_those_of_the_committed_report(readme):
+    assert filled(readme.read_text()) == readme.read_text()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    text, folder = (ROOT / page).read_text(), (ROOT / page).parent
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not link.startswith("http")]
+    places = [(link, *link.partition("#")[::2]) for link in links]
+    assert [link for link, file, _ in places if not (folder / file).exists()] == []
+    files = [(link, folder / file if file else ROOT / page, section) for link, file, section in places if section]
+    assert [link for link, file, section in files if section not in sections(file.read_text())] == []
+
+
+def sections(text: str) -> list[str]:
+    """The names by which links reach a page's sections, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+
+
+def test_the_loop_is_the_examples():
+    section = (ROOT / "docs/library.md").read_text().partition("## In your own training loop")[2]
+    snippet = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
+    assert textwrap.indent(snippet, " " * 12) in (ROOT / "examples/plain_pytorch.py").read_text()
+
+
+def test_the_citation_and_the_changelog_know_the_version():
+    citation = YAML(typ="safe").load((ROOT / "CITATION.cff").read_text())
+    version, date = re.search(r"^## \[(\d\S*)\] - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE).groups()
+    assert (citation["version"], str(citation["date-released"])) == (version, date)
+    assert version == hrrl.__version__
+    assert citation["license"] == (ROOT / "LICENSE").read_text().split()[0]
+
+
+def test_the_hosted_workflow_calls_what_the_local_one_calls():
+    local = re.findall(r"^make \S+$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    workflow = YAML(typ="safe").load((ROOT / ".github/workflows/ci.yaml").read_text())
+    hosted = [step["run"] for step in workflow["jobs"]["check"]["steps"] if "run" in step]
+    assert hosted[: len(local)] == local
+    assert local

@@ -175,11 +175,3 @@ def test_groups_by_image_raise_the_worst_one_and_are_what_the_pipeline_reads(pri
 @pytest.mark.skipif(not find_spec("pytorch_lightning"), reason="pip install 'hrrl[dev]' brings pytorch-lightning")
 def test_a_lightning_module(printed):
     assert printed["lightning_module.py"].splitlines()[-1].startswith("8 steps")
-
-
-def test_an_example_is_one_screen():
-    sizes = {file.name: len(file.read_text().splitlines()) for file in (ROOT / "examples").glob("*.py")}
-    names = "plain_pytorch", "timm_vit", "lightning_module", "concepts_and_score", "groups_by_image"
-    assert sizes.keys() == {f"{name}.py" for name in names}
-    assert max(sizes.values()) <= 64
-    assert sum(bool(line.strip()) for line in (ROOT / "examples/plain_pytorch.py").read_text().splitlines()) < 40

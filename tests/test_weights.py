@@ -10,9 +10,10 @@ from stages import resolve
 import pytest
 import timm
 import torch
-from conftest import ROOT, SCHEDULE, fit, method
+from conftest import ROOT, SCHEDULE, fit, method, refused
 from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
+from test_training import equal
 from torchvision.models import get_model
 
 from hrrl.errors import UserError
@@ -57,21 +58,14 @@ def fresh(backbone="timm/resnet18", args=ARGS, classes=10):
     return models.build(backbone, classes, args)
 
 
-def same(state, other):
-    return state.keys() == other.keys() and all(torch.equal(state[key], other[key]) for key in state)
-
-
-def test_no_epoch_leaves_the_weights_to_the_bit_and_measures_them(net, file, task, tmp_path):
+def test_no_epoch_leaves_the_weights_to_the_bit(net, file, task, tmp_path):
     model, schedule = fresh(), type(SCHEDULE)(**{**vars(SCHEDULE), "epochs": 0})
     init = hashed(file, classes=CLASSES, mean=[0.1] * 3, std=[0.2] * 3)
     assert opened(init).put_into(model, task.train.classes, [None] * 10) == 10
     run = fit(task, tmp_path / "ck", method(task), model, schedule)
     description = {"backbone": "timm/resnet18", "backbone_args": ARGS, "classes": CLASSES, "image_size": 16}
     models.save(run.result, tmp_path / "saved", description)
-    assert same(load_file(tmp_path / "saved/model.safetensors"), net.state_dict())
-    [row] = run.history
-    assert (row["epoch"], row["step"], row["train_loss"]) == (0, 0, None)
-    assert {name: array.shape for name, array in run.trace.arrays().items()} == {"terms": (0, 3), "q": (0, 3)}
+    assert equal(load_file(tmp_path / "saved/model.safetensors"), net.state_dict())
     again, _ = models.load(tmp_path / "saved")  # mean and std travel with it
     images = torch.rand(2, 3, 16, 16)
     expected = net((images - 0.1) / 0.2)
@@ -142,7 +136,7 @@ def test_checkpoints_of_torch_are_taken(net, tmp_path, wrapped):
     torch.save(wrapped(state), tmp_path / "net.pth")
     model = fresh()
     opened(hashed(tmp_path / "net.pth", classes=CLASSES)).put_into(model, CLASSES, [None] * 10)
-    assert same(model.backbone.state_dict(), net.state_dict())
+    assert equal(model.backbone.state_dict(), net.state_dict())
 
 
 def test_timms_own_reading_fits_another_image_size(tmp_path):
@@ -162,7 +156,7 @@ def test_weights_without_a_head_get_a_new_one(net, tmp_path, prefix):
     save_file({prefix + key: value for key, value in body.items()}, tmp_path / "body.safetensors")
     init, model = hashed(tmp_path / "body.safetensors"), fresh()
     assert opened(init).put_into(model, CLASSES, [None] * 10) == 0
-    assert same(model.backbone.state_dict(), body | {f"fc.{k}": v for k, v in fresh().backbone.fc.state_dict().items()})
+    assert equal(model.backbone.state_dict(), body | {f"fc.{k}": v for k, v in fresh().backbone.fc.state_dict().items()})
     with pytest.raises(UserError, match=r"init.classes: 10 are known, but the head of .* has 0; name those, or leave"):
         opened(init | {"classes": CLASSES}).check(net)
     name, args = "vit_tiny_patch16_224", {"patch_size": 8, "embed_dim": 24, "depth": 1}
@@ -255,9 +249,8 @@ def test_wrong_files_are_a_line_each_and_run_no_code(net, file, tmp_path):
         ({"weights": "a9_in1k"}, "init.weights: timm has no 'a9_in1k' of resnet18; known: DEFAULT, .*a1_in1k"),
     ]
     for init, message in wrong:
-        with pytest.raises(UserError, match=message) as error:
+        with refused(message):
             opened(init).fitted(net)
-        assert "\n" not in str(error.value)
     assert not (tmp_path / "pwned").exists()
     with pytest.raises(UserError, match="torchvision has no 'V9' of resnet18; known: IMAGENET1K_V1, DEFAULT"):
         opened({"weights": "V9"}, "resnet18", {})

@@ -156,9 +156,10 @@ def test_weights_without_a_head_get_a_new_one(net, tmp_path, prefix):
     save_file({prefix + key: value for key, value in body.items()}, tmp_path / "body.safetensors")
     init, model = hashed(tmp_path / "body.safetensors"), fresh()
     assert opened(init).put_into(model, CLASSES, [None] * 10) == 0
-    assert equal(model.backbone.state_dict(), body | {f"fc.{k}": v for k, v in fresh().backbone.fc.state_dict().items()})
+    head = {f"fc.{key}": value for key, value in fresh().backbone.fc.state_dict().items()}
+    assert equal(model.backbone.state_dict(), body | head)
     with pytest.raises(UserError, match=r"init.classes: 10 are known, but the head of .* has 0; name those, or leave"):
-        opened(init | {"classes": CLASSES}).check(net)
+        opened(init | {"classes": CLASSES}).fitted(net)
     name, args = "vit_tiny_patch16_224", {"patch_size": 8, "embed_dim": 24, "depth": 1}
     theirs = timm.create_model(name, num_classes=0, img_size=48, **args)
     save_file({prefix + key: value for key, value in theirs.state_dict().items()}, tmp_path / "vit.safetensors")

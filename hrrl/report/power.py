@@ -59,8 +59,8 @@ def power_table(results: Results, rows: pd.DataFrame, difference: float, seeds: 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    form = {"description": __doc__, "formatter_class": argparse.RawDescriptionHelpFormatter}
-    parser = argparse.ArgumentParser("python -m hrrl.report.power", **form)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m hrrl.report.power", description=__doc__, formatter_class=form)
     parser.add_argument("folder", help="of a finished run, with tables/runs.csv")
     parser.add_argument("--difference", type=float, default=1.0, metavar="POINTS", help="that is to be found (1)")
     parser.add_argument("--seeds", type=int, default=5, help="of the run that is planned (5)")

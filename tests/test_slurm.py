@@ -276,8 +276,9 @@ def test_cells_wait_for_two_slots_each_with_a_gpu_of_its_own(project, slurm):
 
 def test_a_job_is_told_its_cell_whatever_the_user_wants_of_slurms_commands(project, slurm):
     machine(project, engine="slurm")
+    wishes = {"SBATCH_EXPORT": "NONE", "SQUEUE_STATES": "all", "SBATCH_ARRAY_INX": "0-1"}
     for _ in range(2):  # the second is not told that the first one's job has it
-        with started(project, "pretrain@a-0", SBATCH_EXPORT="NONE", SQUEUE_STATES="all") as run:
+        with started(project, "pretrain@a-0", **wishes) as run:
             out = run.communicate()[0]
         assert run.returncode == 0, out
     assert len(ran(project, "pretrain@a-0")) == 2

@@ -24,10 +24,11 @@ def printable(line: str) -> str:
 def escape_what_stdout_lacks() -> None:
     """Lets this program print names and symbols that the locale's encoding lacks: as escapes, which stderr has anyway.
 
-    For programs of ours; a caller's own program keeps its stdout as it is.
+    And each line at once, for who reads a log; nothing, where stdout is closed. For programs of ours; a caller's own
+    program keeps its stdout as it is.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+        sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
 
 
 def reason(error: Exception) -> str:

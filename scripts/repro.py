@@ -31,7 +31,6 @@ def main() -> int:
     parser.add_argument("--jobs", type=number, help="cells that run side by side (default: as machine.yaml says)")
     arguments = parser.parse_args()
     os.chdir(ROOT)
-    sys.stdout.reconfigure(line_buffering=True)
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.environ["TQDM_DISABLE"] = "1"  # a bar in a log is noise
     signal.signal(signal.SIGTERM, signal.default_int_handler)

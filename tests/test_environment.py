@@ -319,14 +319,16 @@ def test_work_goes_on_where_the_file_system_has_no_locks(tmp_path):
 
 
 def test_what_the_system_refuses_is_a_line(tmp_path):
-    """Nothing can be written; what is printed has no reader, as after `| head`."""
+    """Nothing can be written; what is printed has no reader, as after `| head`, or no place, as a daemon's."""
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     (tmp_path / ".work").touch()
     make_repository(tmp_path)
     path = f"{tmp_path}{os.pathsep}{ROOT}"
-    done = run(sys.executable, "-m", "scripts.repro", folder=tmp_path, PYTHONPATH=path)
-    assert done.returncode
-    assert re.fullmatch(r"\[Errno \d+\] [\w ]+: '.work'\n", done.stdout + done.stderr)
+    for place in ("", ">&-"):
+        command = ["sh", "-c", f'exec "$0" -m scripts.repro {place}', sys.executable]
+        done = run(*command, folder=tmp_path, PYTHONPATH=path)
+        assert done.returncode
+        assert re.fullmatch(r"\[Errno \d+\] [\w ]+: '.work'\n", done.stdout + done.stderr)
     program = "from scripts import run; run(lambda: print(*range(100000)))"
     done = run("sh", "-c", f'{{ "{sys.executable}" -c "{program}"; echo $? >&2; }} | true')
     assert done.stderr == "1\n"

@@ -112,7 +112,7 @@ def put(params: dict, key: str, value) -> None:
     *parts, last = key.split(".")
     for part in parts:
         params = params[part]
-    before = params[last]
+    before = params.get(last)
     if key == "pretrain":
         value = {name: one for name, one in before.items() if name in {*value, "epochs", "init"}} | value
         before |= {"init": value["init"]} if "init" in value else {}

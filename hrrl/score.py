@@ -51,6 +51,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="a folder of models/, or a backbone: resnet18, timm/vit_tiny_patch16_224")
     parser.add_argument("--data", required=True, help="folder or zip of images: train/<class>/*, val|test/<class>/*")
     parser.add_argument("--targets", nargs="*", default=[], help="more of these, for the features alone")
+    parser.add_argument("--kind", default="imagefolder", help="of all: without splits, torchvision/ImageFolder")
+    parser.add_argument("--train", default="train", help="name of the split that classifiers of features learn from")
+    parser.add_argument("--test", help="name of the split that is judged; without it val, test, validation or valid")
     parser.add_argument("--weights", default="DEFAULT", help="of a backbone: a file, a tag, or <repository>@<revision>")
     parser.add_argument("--classes", help="of a file's head: imagenet-1k, or a text file with one in each line")
     parser.add_argument("--remap", action="store_true", help="take a file's tensors by their order, not their names")
@@ -77,7 +80,7 @@ def score(args: argparse.Namespace) -> None:
     size = args.size or start.size or SIZE
     with runtime.start(_compute()) as here, tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
         _try(start, size)
-        manifests = [_listed(folder, args.images, str(i)) for i, folder in enumerate(folders)]
+        manifests = [_listed(folder, args, str(i)) for i, folder in enumerate(folders)]
         of = _concepts(manifests[0], grouping)  # before the network sees an image
         for number, (folder, title, manifest) in enumerate(zip(folders, titles, manifests, strict=True)):
             model, known = _model(start, manifest)
@@ -104,7 +107,7 @@ def _start(args: argparse.Namespace) -> weights.Weights:
     if (described := Path(args.model) / "model.json").is_file():
         description = weights.said_of(described, "backbone", "backbone_args")
         backbone, settings, given = description["backbone"], description["backbone_args"], {"model": args.model}
-    elif Path(args.weights).is_file() or ("." in args.weights and "@" not in args.weights):  # no tag has a dot
+    elif Path(args.weights).exists() or ("." in args.weights and "@" not in args.weights):  # no tag has a dot
         given["file"] = str(Path(args.weights).absolute())
     else:
         given["hub" if "@" in args.weights else "weights"] = args.weights
@@ -157,12 +160,12 @@ def _model(start: weights.Weights, manifest: Manifest) -> tuple[models.Classifie
     return model.eval(), known
 
 
-def _listed(folder: str, most: int | None, where: str) -> Manifest:
+def _listed(folder: str, args: argparse.Namespace, where: str) -> Manifest:
     """The images of a folder; its manifest is written to a folder of the working folder."""
-    definition = Definition(kind="imagefolder", root=folder, skip_unreadable=True)
-    if most:
+    definition = Definition(kind=args.kind, root=folder, train=args.train, test=args.test, skip_unreadable=True)
+    if args.images:
         test = held_out(definition, locate(definition, "data"))
-        definition = replace(definition, train=f"train[:{most}]", test=f"{test}[:{most}]")
+        definition = replace(definition, train=f"{args.train}[:{args.images}]", test=f"{test}[:{args.images}]")
     manifest = prepare(definition, Path(folder).name)
     svm.check(manifest.classes, manifest.labels("train"), _folds(manifest), folder)
     manifest.write(where)

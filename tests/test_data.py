@@ -314,7 +314,7 @@ def test_a_cut_off_array_file_is_named(tmp_path):
         ({"root": "/nowhere"}, r"datasets.photos.root: /nowhere does not exist"),
         ({"root": "$HRRL_NO_SUCH_VARIABLE/x"}, r"datasets.photos.root: .*variable .*not set"),
         ({"root": None}, r"datasets.photos.root: not set.*train/<class>"),
-        ({"train": "training"}, r"no folder training/"),
+        ({"train": "training"}, r"no folder training/ in it or one folder deeper, but train, val; expected"),
         ({"test": "held_out"}, r"datasets.photos.test: 'held_out' is no published split; known: train, val"),
         ({"train": "train[9:]"}, r"datasets.photos.train: train\[9:\] leaves no images"),
         ({"test": "train[2:]"}, r"datasets.photos.test: train\[2:\] has 15 images of train"),

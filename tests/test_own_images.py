@@ -371,8 +371,20 @@ def test_folders_of_systems_are_no_classes_and_two_datasets_no_one(tmp_path):
     image(tmp_path / "one/train/@eaDir/0.jpg")
     image(tmp_path / "one/val/__MACOSX/cat/0.png")
     assert listed(tmp_path / "one") == before
-    (tmp_path / "one/val").rename(tmp_path / "one/valid")
-    assert len(listed(tmp_path / "one")["test"]) == 6
+    for link, to in (("train/train", "train"), ("train/cat/cat", "train/cat"), ("val/dog/up", "..")):
+        (tmp_path / "one" / link).symlink_to(tmp_path / "one" / to)  # as `ln -s` makes that is called twice
+    (tmp_path / "two/bird").mkdir(parents=True)
+    for split in ("train", "val"):
+        (tmp_path / "one" / split / "bird").symlink_to(image(tmp_path / "two/bird/0.png") or tmp_path / "two/bird")
+    assert listed(tmp_path / "one") == {
+        "classes": ["bird", *before["classes"]],
+        **{split: [f"{folder}/bird/0.png", *before[split]] for split, folder in (("train", "train"), ("test", "val"))},
+    }
+    (tmp_path / "one/val").rename(tmp_path / "one/Valid")
+    assert len(listed(tmp_path / "one")["test"]) == 7
+    (tmp_path / "one/train").rename(tmp_path / "one/train v1.0-clean")
+    assert len(listed(tmp_path / "one", train="train v1.0-clean[:2]")["train"]) == 5
+    (tmp_path / "one/train v1.0-clean").rename(tmp_path / "one/train")
     tree(tmp_path / "two")
     with pytest.raises(UserError, match="one and two both have a folder train/; take one of them as root"):
         listed(tmp_path)

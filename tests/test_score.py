@@ -139,6 +139,21 @@ def test_any_other_is_judged_by_an_svm_in_the_place_of_its_head(images, tmp_path
     assert 25 < float(first[1]) <= 100
 
 
+def test_folders_without_splits_or_with_other_names_for_them(images, folder, tmp_path, hrrl):
+    """Class folders alone: every fifth image is judged. And weights in a folder, as hubs have them."""
+    shutil.copytree(images / "train", tmp_path / "alone")
+    shutil.copytree(images / "train", tmp_path / "named/Training-1")
+    shutil.copytree(images / "val", tmp_path / "named/held out")
+    said = hrrl("score", folder, "--data", tmp_path / "alone", "--steps", "--kind", "torchvision/ImageFolder")
+    assert re.search(r"^all +[\d.]+% of 16 images$", said, re.MULTILINE)
+    net = ["timm/resnet18", "--weights", folder, "--args", json.dumps(ARGS)]
+    given = ["--steps", "--images", 6, "--data"]
+    named = hrrl("score", *net, *given, tmp_path / "named", "--train", "Training-1", "--test", "held out")
+    found, expected = (re.findall(r"[\d.]+%.*", text) for text in (named, hrrl("score", folder, *given, images)))
+    assert "judged: its own head" in named
+    assert found == expected
+
+
 def test_what_is_wrong_is_said_before_the_first_image_is_judged(images, folder, tmp_path, hrrl, capsys):
     shutil.copytree(images, tmp_path / "lone")
     for file in sorted((tmp_path / "lone/train/dog").iterdir())[1:]:

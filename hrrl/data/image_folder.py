@@ -83,7 +83,8 @@ class Tree(Listed):
             if found := [place for place in places if train in self.store.folders(place)]:
                 break
         else:
-            raise NotHereError(f"no folder {train}/ in it or one folder deeper")
+            has = ", ".join(self.store.folders()[:3]) or "no folders"
+            raise NotHereError(f"no folder {train}/ in it or one folder deeper, but {has}")
         if places is not self.inside and len(found) > 1:
             raise UserError(f"{root}: {found[0]} and {found[1]} both have a folder {train}/; take one of them as root")
         self.base = found[0]

@@ -215,7 +215,8 @@ def _hash_pixels(data: Arrays, paths: Paths) -> str:
 
 def held_out(definition: Definition, data: Listed) -> str:
     """The published split, with an optional slice per class, of the test images."""
-    return definition.test or next((s for s in ("val", "test", "validation", "valid") if s in data.splits), "val")
+    there = {split.lower(): split for split in data.splits}
+    return definition.test or next((there[s] for s in ("val", "test", "validation", "valid") if s in there), "val")
 
 
 def _selected(definition: Definition, key: str) -> tuple[Listed, list[str], dict[str, Rows]]:
@@ -255,7 +256,7 @@ def _choose(classes: list[str] | None, known: list[str], key: str) -> list[str]:
 
 def _parse(expression: str, published: list[str], key: str) -> tuple[str, slice]:
     """ "train[:1500]" as the name of a published split and a slice of each class."""
-    form = re.fullmatch(r"(\w+)(?:\[(-?\d*):(-?\d*)\])?", expression)
+    form = re.fullmatch(r"([\w .-]+)(?:\[(-?\d*):(-?\d*)\])?", expression)
     if form is None or form[1] not in published:
         raise UserError(
             f"{key}: {expression!r} is no published split; known: {', '.join(published)}, "

@@ -83,7 +83,11 @@ class Folder(Store):
 
     def entries(self, path: str) -> list[tuple[str, bool]]:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._at(path)) as entries:
-            return sorted((e.name.decode(*NAMES), e.is_dir()) for e in entries if not _hidden(os.fsdecode(e.name)))
+            return sorted(
+                (e.name.decode(*NAMES), e.is_dir())
+                for e in entries
+                if not (_hidden(os.fsdecode(e.name)) or _leads_up(e))
+            )
         return []
 
     def read(self, path: str) -> bytes:
@@ -201,6 +205,14 @@ def _path_of(member: zipfile.ZipInfo) -> str:
             name = name.encode("cp437").decode()
     name = name.replace("\\", "/")
     return "" if name.endswith("/") else "/".join(part for part in name.split("/") if part not in ("", "."))
+
+
+def _leads_up(entry: os.DirEntry[bytes]) -> bool:
+    """Whether it is a link to a folder that it lies in, which has no end; what is there is listed there."""
+    if not (entry.is_symlink() and entry.is_dir()):
+        return False
+    folder, target = map(os.path.realpath, (os.path.dirname(entry.path), entry.path))
+    return os.path.commonpath((folder, target)) == target
 
 
 def _hidden(path: str) -> bool:

@@ -82,7 +82,9 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(
 BelowOne = Annotated[NonNegative, Field(lt=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64), AfterValidator(_no_missing_value)]
 Text = Annotated[str, Field(min_length=1, max_length=4096)]
-Split = Annotated[str, Field(pattern=r"^\w+(\[-?[0-9]*:-?[0-9]*\])?$", max_length=64), AfterValidator(_selects_some)]
+Split = Annotated[
+    str, Field(pattern=r"^[\w .-]+(\[-?[0-9]*:-?[0-9]*\])?$", max_length=64), AfterValidator(_selects_some)
+]
 
 
 class Section(BaseModel):
@@ -548,6 +550,12 @@ class Params(Section):
                 yield f"{section}.batch_size: takes {processes} or more, an image for each process"
             if (schedule.augment.padding or 0) > self.pretrain.image_size:
                 yield f"{section}.augment.padding: takes at most pretrain.image_size"
+        lengths = [("finetune", self.finetune, self.finetune.steps or self.finetune.epochs)]
+        lengths += [("pretrain", self.pretrain, self.pretrain.epochs)]
+        lengths += [(f"variants.{name}", self.pretrain, variant.epochs) for name, variant in self.variants.items()]
+        for section, schedule, length in lengths:
+            if length and (schedule.warmup or 0) >= length:
+                yield f"{section}: a warmup of {schedule.warmup} takes all of a run of {length}, which never is at lr"
 
     def _uses(self) -> Iterator[Use]:
         """Keys, the names that they use, and those that are defined."""

@@ -185,13 +185,14 @@ def test_imagenet_with_a_flat_val_folder(tmp_path, truth):
 
 
 def test_imagenet_numbers_of_a_trimmed_copy_are_those_of_all_thousand_wnids(tmp_path):
-    write_tree(tmp_path, ["n01440764", "n01484850", "n15075141"], val=0)  # the first, the third and the last
-    for i, image in enumerate(crops(3, 80, 80)):
-        save(tmp_path / f"val/{i}.JPEG", image)
-    (tmp_path / "val.txt").write_text("0.JPEG 999\n1.JPEG 2\n2.JPEG 0\n")
-    manifest = prepare(definition("imagenet", tmp_path), "imagenet")
-    found = list(manifest.paths("test")), manifest.labels("test").tolist()
-    assert found == (["val/2.JPEG", "val/1.JPEG", "val/0.JPEG"], [0, 1, 2])
+    for number, wnid in ((3, "n01491361"), (999, "n15075141")):
+        write_tree(tmp_path / wnid, ["n01440764", "n01484850", wnid], val=0)  # the first, the third and this one
+        for i, image in enumerate(crops(3, 80, 80)):
+            save(tmp_path / wnid / f"val/{i}.JPEG", image)
+        (tmp_path / wnid / "val.txt").write_text(f"0.JPEG {number}\n1.JPEG 2\n2.JPEG 0\n")
+        manifest = prepare(definition("imagenet", tmp_path / wnid), "imagenet")
+        found = list(manifest.paths("test")), manifest.labels("test").tolist()
+        assert found == (["val/2.JPEG", "val/1.JPEG", "val/0.JPEG"], [0, 1, 2])
 
 
 def test_imagenet_without_ground_truth_says_what_is_needed(tmp_path):
@@ -220,7 +221,10 @@ def write_cifar(root, images, packed=False):
 @pytest.mark.parametrize("file", ["test_batch", "cifar-10-python.tar.gz"])
 def test_cifar10(tmp_path, capsys, file):
     images = crops(12, 32, 32)
-    write_cifar(tmp_path, images, packed=file.endswith(".gz"))
+    folder = write_cifar(tmp_path, images, packed=file.endswith(".gz"))
+    if folder.exists():  # and a part of another copy
+        for batch in ("data_batch_1", "test_batch"):
+            shutil.copy(folder / batch, tmp_path)
     given = definition("cifar10", tmp_path, classes=["truck", "airplane"])
     train, test = sources(given, 32)
     assert train.classes == ["truck", "airplane"]
@@ -256,7 +260,7 @@ def test_fashion_mnist(tmp_path, kind, inside, suffix):
     assert torch.equal(everything(train), torch.from_numpy(images)[:, None].expand(-1, 3, -1, -1))
 
 
-def test_sop_has_twelve_super_classes_by_folder(tmp_path):
+def test_sop_has_twelve_super_classes_by_folder(tmp_path, capsys):
     names = ["bicycle", "cabinet", "chair", "coffee_maker", "fan", "kettle"]
     names += ["lamp", "mug", "sofa", "stapler", "table", "toaster"]
     for split in ("train", "test"):
@@ -265,8 +269,10 @@ def test_sop_has_twelve_super_classes_by_folder(tmp_path):
             path = f"{names[k]}_final/1110{k}_{split}.JPG"
             save(tmp_path / "Stanford_Online_Products" / path, image)
             lines.append(f"{len(lines)} {100 + k} {k + 1} {path}")
+        lines.append("13 200 1 bicycle_final/lost.JPG")
         (tmp_path / f"Stanford_Online_Products/Ebay_{split}.txt").write_text("\n".join(lines) + "\n")
     manifest = prepare(definition("sop", tmp_path), "sop")
+    assert "left out 1 of the 13 images of Ebay_train.txt" in capsys.readouterr().err
     assert manifest.classes == names
     assert manifest.labels("test").tolist() == list(range(12))
     assert manifest.paths("train")[3] == "Stanford_Online_Products/coffee_maker_final/11103_train.JPG"
@@ -281,8 +287,10 @@ def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path, capsys, d
     path.write_bytes(damaged[damage])
     with pytest.raises(UserError, match=rf"{path}: .*skip_unreadable"):
         prepare(definition("imagefolder", tree), "photos")
-    prepare(definition("imagefolder", tree, skip_unreadable=True), "photos").write("manifest")
+    given = definition("imagefolder", tree, skip_unreadable=True)
+    prepare(given, "photos").write("manifest")
     manifest = read_manifest("manifest")
+    assert relisted(given, "photos", "manifest") is None
     assert f"skipped {path}" in capsys.readouterr().err
     assert manifest.splits["train"].skipped == [str(path.relative_to(tree))]
     assert np.bincount(manifest.labels("train")).tolist() == [7, 6, 7]
@@ -316,14 +324,15 @@ def test_a_cut_off_array_file_is_named(tmp_path):
         ({"root": None}, r"datasets.photos.root: not set.*train/<class>"),
         ({"train": "training"}, r"no folder training/ in it or one folder deeper, but train, val; expected"),
         ({"test": "held_out"}, r"datasets.photos.test: 'held_out' is no published split; known: train, val"),
-        ({"train": "train[9:]"}, r"datasets.photos.train: train\[9:\] leaves no images"),
-        ({"test": "train[2:]"}, r"datasets.photos.test: train\[2:\] has 15 images of train"),
+        ({"train": "train[9:]"}, r"datasets.photos.train: train\[9:\] leaves no images; expected some of every class"),
+        ({"train": "train[6:]"}, rf"datasets.photos.train: train\[6:\] leaves no images of class {WNIDS[1]}"),
+        ({"test": "train[2:]"}, r"datasets.photos.test: train\[2:\] has 14 images of train"),
         ({"classes": [WNIDS[0], "cat"]}, rf"datasets.photos.classes: unknown class 'cat'; known: {WNIDS[0]}"),
         ({"classes": [WNIDS[0], WNIDS[0]]}, r"only once"),
     ],
 )
 def test_bad_definitions_are_one_line(tmp_path, settings, message):
-    write_tree(tmp_path)
+    next((write_tree(tmp_path) / "train" / WNIDS[1]).iterdir()).unlink()
     with refused(message):
         prepare(definition("imagefolder", **({"root": tmp_path} | settings)), "photos")
 
@@ -429,6 +438,10 @@ def test_array_files_that_changed_are_named(tmp_path):
     folder = write_cifar(tmp_path, crops(12, 32, 32))
     given = definition("cifar10", tmp_path, classes=["truck", "airplane"])
     prepare(given, "cifar10").write("manifest")
+    assert relisted(given, "cifar10", "manifest") is None
+    with open(folder / "data_batch_1", "ab") as file:
+        file.write(b" ")
+    assert "datasets.cifar10: its files are" in relisted(given, "cifar10", "manifest")
     shutil.rmtree(folder)
     write_cifar(tmp_path, crops(13, 32, 32)[1:])
     with pytest.raises(UserError, match=r"data_batch_1 is not the file that was listed"):
@@ -500,7 +513,7 @@ def test_relisting_finds_what_changed(tmp_path):
 def test_a_packed_dataset_has_the_same_images_smaller(tmp_path):
     """What is small enough stays; the zip's name tells the settings, and its bytes are the same each time."""
     tree = write_tree(tmp_path / "tree", train=3, val=2, size=(90, 120))
-    save(tree / "train" / WNIDS[0] / "small.JPEG", crops(1, 40, 50)[0])
+    save(tree / "train" / WNIDS[0] / "small.JPEG", crops(1, 60, 75)[0])
     save(tree / "train" / WNIDS[0] / "small.png", crops(1, 40, 50)[0])
     save(tree / "train" / WNIDS[1] / os.fsdecode(b"caf\xe9.JPEG"), crops(1, 90, 120)[0])  # a name that is no UTF-8
     path = pack(definition("imagefolder", tree), "photos", tmp_path, side=60)
@@ -511,9 +524,8 @@ def test_a_packed_dataset_has_the_same_images_smaller(tmp_path):
     path.unlink()
     assert pack(definition("imagefolder", tree), "photos", tmp_path, side=60).read_bytes() == content
     assert pack(definition("imagefolder", tree), "photos", tmp_path, side=61) != path
-    whole, packed = (
-        sources(definition("imagefolder", root), 64, folder=f"listed-{root.stem}") for root in (tree, path)
-    )
+    given = {root.stem: definition("imagefolder", root) for root in (tree, path)}
+    whole, packed = (sources(root, 64, folder=f"listed-{name}") for name, root in given.items())
     for one, other in zip(whole, packed, strict=True):
         assert torch.equal(one.labels, other.labels)
         assert (everything(one).float() - everything(other).float()).abs().mean() < 4
@@ -521,10 +533,14 @@ def test_a_packed_dataset_has_the_same_images_smaller(tmp_path):
         small = f"train/{WNIDS[0]}/small.jpg"
         assert archive.read(small) == (tree / "train" / WNIDS[0] / "small.JPEG").read_bytes()
         sizes = {Image.open(archive.open(member)).size for member in archive.namelist()}
-    assert sizes == {(80, 60), (50, 40)}
+    assert sizes == {(80, 60), (75, 60), (50, 40)}
+    coarse = pack(definition("imagefolder", tree), "photos", tmp_path, side=60, quality=30)
+    assert coarse.stat().st_size < path.stat().st_size
     with pytest.raises(UserError, match=r"datasets.digits: kind digits holds its images in arrays"):
         pack(definition("digits"), "digits", tmp_path)
     (tree / "train" / WNIDS[1] / "bad.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"bad.png: is no image of a known format"):
         pack(definition("imagefolder", tree), "photos", tmp_path, side=62)
     assert [file.name for file in tmp_path.glob("*62*")] == []
+    with zipfile.ZipFile(pack(definition("imagefolder", tree, skip_unreadable=True), "photos", tmp_path)) as archive:
+        assert len(archive.namelist()) == 3 * (3 + 2) + 3

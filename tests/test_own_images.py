@@ -39,8 +39,8 @@ def image(path, color=None, kind=None) -> None:
     (Image.new("RGB", (12, 12), color) if color else Image.fromarray(pixels)).save(path, kind)
 
 
-def tree(root, classes=("cat", "dog"), splits=("train", "val")):
-    for split, name, i in itertools.product(splits, classes, range(3)):
+def tree(root, classes=("cat", "dog"), splits=("train", "val"), images=3):
+    for split, name, i in itertools.product(splits, classes, range(images)):
         image(root / split / name / f"{i}.png")
     return root
 
@@ -129,7 +129,7 @@ def test_names_of_files_do_not_depend_on_the_locale(tmp_path):
 def zipped(folder, name_of):
     """The images of a tree in a zip, by other names."""
     with zipfile.ZipFile(folder / "mine.zip", "w") as archive:
-        for path in sorted(tree(folder / "images", (COMPOSED, "dog")).rglob("*.png")):
+        for path in sorted(tree(folder / "images", (COMPOSED, "dog")).rglob("*.png"), reverse=True):
             member = zipfile.ZipInfo("x")
             member.filename = name_of(str(path.relative_to(folder / "images")))
             archive.writestr(member, path.read_bytes())
@@ -145,18 +145,18 @@ def test_members_of_zips_by_other_programs(tmp_path, before, after):
 
 
 def eurosat(root):
-    tree(root, [f"{name}Crop" for name in "ABC"], ["eurosat/2750"])
+    tree(root, [f"{name}Crop" for name in "ABC"], ["eurosat/2750"], 5)
 
 
 def caltech101(root):
     (root / "caltech101/Annotations").mkdir(parents=True)
     (root / "caltech101/101_ObjectCategories/BACKGROUND_Google").mkdir(parents=True)
-    for name, i in itertools.product("abc", range(1, 4)):
+    for name, i in itertools.product("abc", range(1, 6)):
         image(root / f"caltech101/101_ObjectCategories/{name}/image_{i:04d}.jpg")
 
 
 def sun397(root):
-    for name, i in itertools.product("abc", range(3)):
+    for name, i in itertools.product("abc", range(5)):
         image(root / f"SUN397/{name}/{name}rch/sun_{i}.jpg")
     (root / "SUN397/ClassName.txt").write_text("/a/arch\n/b/brch\n/c/crch\n", "utf-8")
 
@@ -168,20 +168,26 @@ def emnist(root):
             (root / f"EMNIST/raw/emnist-letters-{split}-{name}-ubyte").write_bytes(idx(array))
 
 
-LIBRARY = {"EuroSAT": eurosat, "Caltech101": caltech101, "SUN397": sun397, "EMNIST/letters": emnist}
+def rendered_sst2(root):
+    for split, images in (("train", 3), ("test", 2), ("dev", 1)):
+        tree(root, ["negative", "positive"], [f"rendered-sst2/{split}"], images)
+
+
+CUT = {"EuroSAT": eurosat, "Caltech101": caltech101, "SUN397": sun397}  # five images of a class
+LIBRARY = CUT | {"EMNIST/letters": emnist, "RenderedSST2": rendered_sst2}  # three and two
 
 
 @pytest.mark.parametrize("name", LIBRARY)
-def test_torchvisions_datasets_without_a_split(tmp_path, monkeypatch, capsys, name):
-    monkeypatch.setattr("hrrl.data.by_position.EVERY", 3)  # they have three images of a class here
+def test_torchvisions_datasets_with_and_without_a_split(tmp_path, capsys, name):
     LIBRARY[name](tmp_path)
     manifest = prepare(Dataset(kind=f"torchvision/{name}", root=str(tmp_path)), "mine")
-    assert len(manifest.classes) == 3
-    assert np.bincount(manifest.labels("test")).tolist() == ([2, 2, 2] if name.startswith("EMNIST") else [1, 1, 1])
-    assert len(manifest.labels("train")) == (9 if name.startswith("EMNIST") else 6)
-    assert ("every fifth image of a class is test" in capsys.readouterr().err) == (not name.startswith("EMNIST"))
-    positions = [path.partition("#")[2] for split in manifest.splits for path in manifest.paths(split)]
-    assert name.startswith("EMNIST") or sorted(positions, key=int) == [str(i) for i in range(9)]
+    counts = [np.bincount(manifest.labels(split)).tolist() for split in ("train", "test")]
+    classes = 2 if name == "RenderedSST2" else 3
+    assert counts == ([[4] * 3, [1] * 3] if name in CUT else [[3] * classes, [2] * classes])
+    assert ("every fifth image of a class is test" in capsys.readouterr().err) == (name in CUT)
+    if name in CUT:
+        positions = [sorted(int(path.partition("#")[2]) for path in manifest.paths(split)) for split in manifest.splits]
+        assert positions == [[i for i in range(15) if i % 5 < 4], [4, 9, 14]]
     manifest.write(tmp_path / "manifest")
     test = open_split(tmp_path / "manifest", str(tmp_path), "test", 224)
     assert next(iter(test.eval_batches(2)))[0].shape == (2, 3, 224, 224)
@@ -233,8 +239,11 @@ REFUSED = {
 @pytest.mark.parametrize("case", SCALED)
 def test_values_are_scaled_by_what_the_file_says(case):
     values, kind, options = SCALED[case]
+    values = np.pad(values, ((0, 300), (0, 0)))  # more rows than are taken at a time
     found = decode(encoded(values, kind, **options)).int().numpy()
-    assert np.abs(found - np.arange(256).reshape(16, 16)).max() <= 1
+    assert np.abs(found[:, :16] - np.arange(256).reshape(16, 16)).max() <= 1
+    assert found.shape == (3, 316, 16)
+    assert not found[:, 16:].any()
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -276,12 +285,13 @@ def saved(tmp_path, datasets):
     image(tmp_path / "one.png")
 
     def write(rows, label=None, images=None, names=("a", "b")):
-        features = datasets.Features(image=datasets.Image(), label=label or datasets.ClassLabel(names=list(names)))
+        kinds = {"coarse": datasets.ClassLabel(names=["x"]), "label": label or datasets.ClassLabel(names=list(names))}
+        features = datasets.Features(image=datasets.Image(), **kinds)
         made, root = datasets.DatasetDict(), tmp_path / "saved"
         for name, of in rows.items():
             files = images[name] if images else [(tmp_path / "one.png").read_bytes()] * len(of)
             content = [file and {"bytes": file, "path": None} for file in files]
-            made[name] = datasets.Dataset.from_dict({"image": content, "label": of}, features)
+            made[name] = datasets.Dataset.from_dict({"image": content, "coarse": [0] * len(of), "label": of}, features)
             if name.endswith(".parquet"):
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 made[name].to_parquet(root / name)
@@ -315,7 +325,7 @@ def test_a_dataset_of_hugging_face_is_the_tree_that_it_was_made_from(tmp_path, m
     manifest = prepare(Dataset(kind="huggingface", root=str(root)), "mine")
     assert manifest.classes == (["0", "1"] if how == "webdataset" else WNIDS[:2])
     assert manifest.wnids == ([None, None] if how == "webdataset" else WNIDS[:2])
-    assert np.bincount(manifest.labels("test")).tolist() == ([1, 1] if how == "one split" else [3, 3])
+    assert list(manifest.paths("test")) == [f"test#{i}" for i in ((2, 5) if how == "one split" else range(6))]
     manifest.write("manifest")
     files = list(images.values())
     for split, listed in manifest.splits.items():
@@ -363,6 +373,14 @@ def test_what_is_wrong_with_a_dataset_of_hugging_face_is_one_line(saved, dataset
         with refused(message):
             listed(root, "huggingface")
         root.rename(tmp_path / f"{len(list(tmp_path.iterdir()))}")
+
+
+def test_val_is_held_out_before_test_and_that_before_valid(tmp_path):
+    tree(tmp_path / "one")
+    for held_out, place in (("test", "val"), ("valid", "test")):
+        tree(tmp_path / "one", splits=[held_out])
+        assert {path.partition("/")[0] for path in listed(tmp_path / "one")["test"]} == {place}
+        (tmp_path / "one" / place).rename(tmp_path / f"{place} before")
 
 
 def test_folders_of_systems_are_no_classes_and_two_datasets_no_one(tmp_path):

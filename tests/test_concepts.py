@@ -1,5 +1,6 @@
 """Concepts from the real WordNet 3.0: Table 1's counts, one's own sets, CSV files, automatic cuts, command line."""
 
+import hashlib
 import os
 import shutil
 import statistics
@@ -89,8 +90,9 @@ def test_an_unknown_synset_gets_the_nearest_names(synset, hint):
 def test_a_class_without_wnid_or_synset_is_named():
     with pytest.raises(UserError, match=r"class 'Bag' has no wnid.*datasets\.<name>\.synsets.*csv"):
         concepts.group_classes(["Coat", "Bag"], None, {"Coat": "coat.n.01"}, FASHION)
-    with pytest.raises(UserError, match="more than one class is named 'Coat'"):
-        concepts.group_classes(["Coat", "Coat"], None, SYNSETS, FASHION)
+    for twice in (["Coat", "Coat"], ["caf\u00e9", "cafe\u0301"]):
+        with pytest.raises(UserError, match=f"more than one class is named '{twice[0]}'"):
+            concepts.group_classes(twice, None, SYNSETS, FASHION)
 
 
 def test_only_concepts_with_classes_are_trained_on():
@@ -107,6 +109,7 @@ def test_csv(tmp_path):
     mapping = concepts.group_classes(["Coat", "beagle", "Bag"], [None, "n02088364", None], {}, setting)
     assert mapping == {"Coat": "garment", "beagle": "others", "Bag": "thing"}
     assert concepts.concept_order(setting) == ["thing", "garment", "others"]
+    assert concepts.csv_file.sha256(setting) == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -165,12 +168,24 @@ def test_target_distribution():
 def test_shares_of_a_target_count_what_is_known(tmp_path):
     names, synsets = ["Coat", "Bag", "7"], {"Coat": "coat.n.01", "Bag": "bag.n.04"}
     setting = [{"name": "garment", "synset": "clothing.n.01"}]
-    shares = concepts.concept_shares(names, None, synsets, [0, 0, 0, 1, 2], setting)
-    assert shares == {"garment": 0.6, "others": 0.2, "unknown": 0.2}
+    shares = concepts.concept_shares(names, None, synsets, [0, 1, 1, 1, 2], setting)
+    assert list(shares.items()) == [("others", 0.6), ("garment", 0.2), ("unknown", 0.2)]
     assert concepts.concept_shares(["7"], None, {}, [0, 0], setting) == {"unknown": 1.0}
     (tmp_path / "mine.csv").write_text("class,concept\nCoat,warm\nHat,warm\n")
     shares = concepts.concept_shares(names, None, synsets, [0, 1], {"csv": tmp_path / "mine.csv"})
     assert shares == {"warm": 0.5, "unknown": 0.5}
+
+
+def test_members_are_in_words_with_the_shortest_way_by_the_concept_to_the_first():
+    groups = {"vehicle": ["n03770679", "n02012849"], "others": ["n03930630", "n03126707"]}
+    wnids = {wnid: wnid for own in groups.values() for wnid in own}
+    vehicle, others = concepts.members(groups, wnids, {}, [{"name": "vehicle", "synset": "vehicle.n.01"}])
+    assert (vehicle["example"], vehicle["classes"]) == ("minivan", "minivan; crane (n02012849)")
+    assert (others["example"], others["classes"]) == ("pickup", "pickup; crane (n03126707)")
+    above = "entity.n.01 > physical_entity.n.01 > object.n.01 > whole.n.02 > artifact.n.01 > instrumentality.n.03"
+    below = "wheeled_vehicle.n.01 > self-propelled_vehicle.n.01 > motor_vehicle.n.01"
+    assert vehicle["way"] == f"{above} > conveyance.n.03 > vehicle.n.01 > {below} > car.n.01 > minivan.n.01"
+    assert others["way"] == f"{above} > container.n.01 > {below} > truck.n.01 > pickup.n.01"
 
 
 def test_command_line_shows_table_1(capsys):

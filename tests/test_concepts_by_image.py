@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import COMPUTE, digits_task, fit, method, refused
+from PIL import Image
 from test_training import equal
 
 from hrrl import concepts
@@ -133,9 +134,21 @@ def test_a_class_may_be_in_several_concepts(task, tmp_path):
         shown = panels.concepts(Album(tmp_path), mine, seed=0)
         assert [row["name"] for row in shown] == mine.names
         assert shown[0]["classes"] == ["0", "2", "4", "6", "8"]
+        for row in shown:
+            assert {*row["picture"]["alt"].rpartition(": ")[2].split(", ")} <= {*row["classes"]}
+        assert np.array(Image.open(tmp_path / shown[0]["picture"]["file"])).max() == 255
         q = dict(zip(mine.names, moved.tolist(), strict=True))
-        weighted = panels.weights(Album(tmp_path), run.model, mine, here, q, 0)
-        assert {row["name"] for row in weighted["concepts"]} == set(q)
+        found = panels.weights(Album(tmp_path), run.model, mine, here, q, 0)
+        weights = {name: q[name] * int(mine.counts.sum()) / int(mine.counts[k]) for k, name in enumerate(mine.names)}
+        order = sorted(weights, key=weights.__getitem__, reverse=True)
+        assert [(row["name"], row["weight"]) for row in found["concepts"]] == [
+            (n, pytest.approx(weights[n])) for n in order
+        ]
+        losses = torch.nn.functional.cross_entropy(run.model(here.images(x)), y, reduction="none")
+        for shown, name in ((found["most"], order[0]), (found["least"], order[-1])):
+            of = (mine.test_concepts == mine.names.index(name)).nonzero().flatten()  # fewer than are looked at
+            largest = y[of[losses[of].argsort(descending=True)][:8]].tolist()
+            assert shown["picture"]["alt"] == f"Images of the concept {name}: {', '.join(map(str, largest))}"
         moves = panels.moves(Album(tmp_path), run.model, mine, here, [({"gradient": {"tau": 0.1}}, Gradient(0.1))], 0)
         assert len(moves) == 4
 
@@ -175,6 +188,7 @@ def test_the_stage_writes_what_cells_train_on_and_reports_show(project, tmp_path
     main(project)
     written = json.loads((tmp_path / "data/concepts/benchmark.json").read_text())
     expected = dict(lines)
+    assert written["names"] == list(dict.fromkeys(expected.values()))
     for split, ids in written["images"].items():
         assert [written["names"][k] for k in ids] == [expected[path] for path in manifest.paths(split)]
     table = np.genfromtxt("data/concepts/concepts.csv", delimiter=",", names=True, dtype=None, encoding="utf-8")

@@ -1,13 +1,15 @@
 """The pictures of the report: drawn by a seed from real files, the same bytes, safe and small in the page."""
 
+import copy
 import json
 
 import numpy as np
 import torch
 from conftest import COMPUTE, network
+from PIL import Image
 
 from hrrl.gallery import panels
-from hrrl.gallery.sheets import Album, evenly, spread
+from hrrl.gallery.sheets import Album, evenly, some, spread
 from hrrl.methods.example.gradient import Gradient
 from hrrl.methods.interfaces import Perturbation
 from hrrl.train import runtime
@@ -20,6 +22,8 @@ def test_images_are_spread_over_classes_and_drawn_by_the_seed():
     assert chosen.tolist() == spread(np.random.default_rng(0), labels, [2, 1, 0], 8).tolist()
     assert evenly([1, 2, 3, 4, 5], 3) == [1, 3, 5]
     assert evenly([1], 3) == [1]
+    five = some(np.random.default_rng(0), list("abcdefgh"), 5)
+    assert (len(set(five)), five) == (5, sorted(five))
 
 
 def test_moved_images_have_the_length_and_the_loss_that_is_said(task, tmp_path):
@@ -33,6 +37,10 @@ def test_moved_images_have_the_length_and_the_loss_that_is_said(task, tmp_path):
         assert moved["loss"] > as_is["loss"] == still["loss"]
         assert (tmp_path / moved["picture"]["file"]).exists()
         assert image["class"] in moved["picture"]["alt"]
+        assert 0.1 < as_is["probability"] < 1  # the greatest of ten
+        difference = np.array(Image.open(tmp_path / moved["picture"]["file"]))[:, -80:, :3].astype(int)
+        assert np.isin(difference, (0, 255)).mean() < 0.03  # it fills the range around grey, nearly all of it
+        assert np.abs(difference - 127).max() > 50
 
 
 def test_points_are_those_in_use_and_the_others_of_their_size():
@@ -41,17 +49,29 @@ def test_points_are_those_in_use_and_the_others_of_their_size():
     others = [{"pgd": {"eps": 0.2, "steps": 3}}, {"wrm": {"gamma": 3.0, "steps": 15}}]
     assert panels.points(variants, "el") == [own["el"], own["noise"], *others]
     assert panels.points({"erm": variants["erm"]}, "erm")[0] == {"gradient": {"tau": 0.5}}
+    several = variants | {f"el{tau}": {"example": {"gradient": {"tau": tau}}} for tau in (0.8, 0.4)}
+    assert {"pgd": {"eps": 0.4, "steps": 3}} in panels.points(several, "erm")  # the middle one in use
 
 
 def test_neighbours_are_the_nearest_of_standardised_features(task, tmp_path):
     random = np.random.default_rng(0)
-    features = {"train_x": random.normal(size=(100, 5)) * [1, 1, 1, 1, 100], "test_x": random.normal(size=(70, 5))}
+    train_x, of_class = random.normal(size=(100, 5)) * [1, 1, 1, 1, 100], random.normal(size=(10, 5))
+    features = {"train_x": train_x, "test_x": of_class[task.test.labels]}
     [row] = panels.neighbours(Album(tmp_path), {"t": (task.train, task.test)}, {"erm": {"t": features}}, seed=0)
-    assert all(len(query["models"]["erm"]["classes"]) == 4 for query in row["queries"])
-    found = panels._nearest(features["train_x"], features["test_x"][:3], 4)
-    train, test = (features[part] / features["train_x"].std(0) for part in ("train_x", "test_x"))
-    distance = ((train[None] - test[:3, None]) ** 2).sum(2)
-    np.testing.assert_array_equal(found, np.argsort(distance, axis=1, kind="stable")[:, :4])
+    assert len(row["queries"]) == 3
+    for query in row["queries"]:
+        distance = (((train_x - of_class[int(query["class"])]) / train_x.std(0)) ** 2).sum(1)
+        assert query["models"]["erm"]["classes"] == [str(int(task.train.labels[i])) for i in distance.argsort()[:4]]
+
+
+def test_classes_that_a_target_shares_with_the_benchmark_come_first(task, tmp_path):
+    target = copy.copy(task.test)
+    target.classes = ["a", "b", "c", "d", "e", *task.test.classes[5:]]
+    benchmark, mine = panels.datasets(Album(tmp_path), task.test, {"t": target}, seed=0)
+    assert (benchmark["shared"], mine["shared"]) == (task.test.classes, task.test.classes[5:])
+    first, shown = (row["picture"]["alt"].removeprefix("Images of ").split(", ") for row in (benchmark, mine))
+    assert len(set(shown)) == len(set(first)) == 8  # one image of each
+    assert shown[: len({*first} & {*mine["shared"]})] == [name for name in first if name in mine["shared"]]
 
 
 def test_sheets_are_the_same_bytes_at_any_size(tmp_path):

@@ -56,6 +56,7 @@ def test_adamw_decays_neither_biases_nor_norms(task):
     assert isinstance(recipes.optimizer(network(), schedule(optimizer="adamw")), torch.optim.AdamW)
     decay = {group["weight_decay"]: {parameter.ndim for parameter in group["params"]} for group in groups}
     assert decay == {0.0: {1}, SCHEDULE.weight_decay: {2, 4}}
+    assert {group["lr"] for group in groups} == {SCHEDULE.lr}  # what cosine and warm-up go by
     with runtime.start(replace(COMPUTE, precision="float16")) as here:
         run = training.Training(network(), task, method(task), schedule(optimizer="adamw"), here, 0, "t")
     assert not run.optimizer.state  # SGD's momentum is none of its own

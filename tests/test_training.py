@@ -228,6 +228,9 @@ def test_fingerprint_tells_what_changed(tmp_path):
 
     assert changed(lambda: None) == []
     assert changed(lambda: None, {"lr": 0.2}) == ["params"]
+    threads = torch.get_num_threads()
+    assert changed(lambda: torch.set_num_threads(threads + 1)) == ["params"]
+    torch.set_num_threads(threads)
     assert changed(lambda: (code / "loop.py").write_text("2")) == ["code"]
     assert changed(lambda: (code / "more.py").write_text("")) == ["code"]
     assert changed(lambda: (code / "more.py").rename(code / "other.py")) == ["code"]

@@ -78,11 +78,13 @@ def test_no_epoch_leaves_the_weights_to_the_bit(net, file, task, tmp_path):
 
 
 def test_a_row_of_the_head_stays_by_wnid_or_name_and_the_others_are_the_seeds(net, file):
-    known = ["n02119789", "tabby", "n03417042", *(f"other {i}" for i in range(7))]
-    model, before = fresh(classes=4), fresh(classes=4).backbone.fc
-    asked = ["garbage truck", "unheard of", "Tabby", "fox"], [None, None, None, "n02119789"]
-    assert opened(hashed(file, classes=known)).put_into(model, *asked) == 3  # n03417042 is WordNet's garbage truck
-    for row, expected in enumerate([net.fc.weight[2], before.weight[1], net.fc.weight[1], net.fc.weight[0]]):
+    known = ["n02119789", "tabby", "n03417042", "dustcart", *(f"other {i}" for i in range(6))]
+    model, before = fresh(classes=5), fresh(classes=5).backbone.fc
+    asked = ["garbage truck", "unheard of", "Tabby", "tabby", "dustcart"], [None, None, None, "n02119789", None]
+    assert opened(hashed(file, classes=known)).put_into(model, *asked) == 4
+    # n03417042 is WordNet's garbage truck and dustcart; a wnid comes before a name, a name before another's words
+    for row, own in enumerate([2, None, 1, 0, 3]):
+        expected = before.weight[row] if own is None else net.fc.weight[own]
         assert torch.equal(model.backbone.fc.weight[row], expected)
     assert torch.equal(model.backbone.bn1.running_mean, net.bn1.running_mean)
     assert opened(hashed(file)).put_into(fresh(classes=4), CLASSES[:4], [None] * 4) == 0  # of unknown classes: new
@@ -110,8 +112,10 @@ def test_each_head_keeps_its_rows_and_gets_as_many_new_classes(tmp_path, name, a
     assert opened(init, f"timm/{name}", args).put_into(model, ["d", "c", "b", "a"], [None] * 4) == 4
     images = torch.rand(5, 3, 32, 32)
     assert torch.allclose(model.eval()(images), theirs(images).flip(1), atol=1e-6)
+    model.backbone.get_submodule(found[0]).bias = None
     models.replace_heads(model, found, 3)
     assert model(images).shape == (5, 3)
+    assert [model.backbone.get_submodule(head).bias is None for head in found] == [True, False][:heads]
 
 
 def test_heads_are_found_by_their_width():
@@ -144,7 +148,9 @@ def test_timms_own_reading_fits_another_image_size(tmp_path):
     small, args = timm.create_model(name, num_classes=3, img_size=32, **args), args | {"img_size": 48}
     save_file(small.state_dict(), tmp_path / "vit.safetensors")
     model = fresh(f"timm/{name}", args, 3)
-    opened(hashed(tmp_path / "vit.safetensors"), f"timm/{name}", args).put_into(model, ["a"] * 3, [None] * 3)
+    found = opened(hashed(tmp_path / "vit.safetensors"), f"timm/{name}", args)
+    assert (found.mean, found.std, found.size) == ((0.5,) * 3, (0.5,) * 3, 224)  # as its authors trained it
+    found.put_into(model, ["a"] * 3, [None] * 3)
     assert torch.equal(model.backbone.blocks[1].mlp.fc1.weight, small.blocks[1].mlp.fc1.weight)
     assert model.backbone.pos_embed.shape == (1, 37, 24)
 
@@ -296,7 +302,19 @@ def test_preflight_compares_weights_and_warns_of_what_destroys_them(tmp_path, ca
     said = capsys.readouterr().err
     assert "pretrain.lr: 0.1 destroys" in said
     assert "variants.hrrl: without a slow start" in said
+    slow = {"concept": {"hrrl": {"lam": 10.0, "c": 2.0, "s": 0}}}
+    variants |= {"hrrl": {"concept": {"hrrl": {"lam": 10.0, "c": 2.0}}}, "cl": slow}
+    adamw = {"init": init, "lr": 1e-3, "optimizer": "adamw", "momentum": None}
+    searched = SMOKE["search"] | {"points": ["erm", "lam1", "lam0.5"], "c": "1/lam"}  # c: 1 and 2
+    preflight.check(params(pretrain=adamw, variants=variants, search=searched))
+    said = capsys.readouterr().err
+    assert "pretrain.lr: 0.001 destroys" in said
+    assert "variants.cl, search: without a slow start" in said
     preflight.check(params(pretrain={"init": init, "lr": 0.01}))
+    assert "destroy" not in capsys.readouterr().err
+    untrained = {name: variant | {"init": "none"} for name, variant in SMOKE["variants"].items()}
+    untrained["erm"] = {"epochs": 0, "init": init}
+    preflight.check(params(pretrain={"lr": 0.1}, variants=untrained))
     assert "destroy" not in capsys.readouterr().err
     save_file({"conv": torch.ones(1)}, tmp_path / "other.safetensors")
     other = SMOKE["variants"]["cl"] | {"init": hashed(tmp_path / "other.safetensors")}

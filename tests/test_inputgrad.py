@@ -9,7 +9,7 @@ from torch import nn
 
 from hrrl import fast
 from hrrl.fast import folding
-from hrrl.fast.convolution import is_tiny, speed_up
+from hrrl.fast.convolution import Conv2d, is_tiny, speed_up
 from hrrl.objective import input_gradient, perturb
 from hrrl.train import models
 
@@ -271,3 +271,16 @@ def test_other_convolutions_are_left_alone():
         assert not is_tiny(layer, x)
     assert not is_tiny(nn.Conv2d(4, 4, 1), torch.rand(2, 4, 1, 1))
     assert not is_tiny(nn.Conv2d(4, 4, 3, padding=1), torch.rand(2, 4, 4, 4))
+
+
+def test_a_classifier_trains_as_with_plain_convolutions():
+    x, y = torch.rand(8, 3, 32, 32), torch.arange(8) % 4
+    gradients = []
+    for on in (True, False):
+        torch.manual_seed(0)
+        with fast.switched(on):
+            model = models.build("resnet18", 4).double().eval()
+        assert any(type(module) is Conv2d for module in model.modules()) == on
+        F.cross_entropy(model(x.double()), y).backward()
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+    assert torch.allclose(*gradients, rtol=1e-8, atol=1e-12)

@@ -26,8 +26,8 @@ from hrrl.train import models
 
 MEAN, STD = (0.5, 0.4, 0.6), (0.2, 0.25, 0.3)
 NARROW = {"channels": (8, 16, 16, 32)}
-MODULES = ["concepts", "transfer.extraction", "transfer.linear_svm", "methods.concept.hrrl", "methods.example.gradient"]
-MODULES += ["methods.simplex", "methods.theory"]
+MODULES = ["concepts", "transfer.extraction", "transfer.linear_svm"]
+MODULES += [f"methods.{name}" for name in ("concept.hrrl", "example.gradient", "simplex", "theory")]
 
 
 def test_the_surface_is_small_and_imported_at_first_use():

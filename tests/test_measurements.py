@@ -146,7 +146,8 @@ def without_test_parts(params) -> list[tuple]:
 
 
 def final_scores(params) -> list[tuple]:
-    return [(stage, (variant, str(SEED))) for stage in (features, svm, finetune) for variant in params.runs.svm]
+    stages = (features, svm, finetune)
+    return [(stage, (variant, str(SEED))) for stage in stages for variant in params.runs.svm] + [(gallery, ())]
 
 
 @pytest.fixture(scope="module")
@@ -286,8 +287,11 @@ def pretrained(folder: Path, init=None, **changes) -> None:
 
 
 def test_training_starts_from_given_weights(tmp_path, capsys):
-    """Without any step, it ends with them."""
-    folder = paths.model_folder("hrrl", SEED)
+    """Without any step, which is the variant's own number of them, it ends with them."""
+    params, folder = read_params(), paths.model_folder("hrrl", SEED)
+    paths.write_json(paths.resolved("variants", "started"), {"epochs": 0, "init": None})
+    settings, _ = variants.training(params, "started")
+    assert report.own_training(params, "started", {**settings, "epochs": 4}) == {"epochs": 0}
     init = {"model": str(folder), "sha256": weights.digest(folder / "model.safetensors")}
     pretrained(tmp_path / "started", {"init": init, "key": "pretrain.init"}, epochs=0)
     same = [load_file(model / "model.safetensors") for model in (folder, tmp_path / "started")]
@@ -519,6 +523,12 @@ def test_a_report_gathers_what_the_stages_wrote():
     params = read_params()
     found = report.gather(params)
     assert (found.compared, list(found.variants), found.headline) == (list(RUNS), list(RUNS), "hrrl")
+    assert found.target_kinds == dict.fromkeys(TARGETS, "imagefolder")
+    whole = paths.read_json(paths.resolved("datasets", "odd"))
+    for change in ({"classes": ["1", "3"]}, {"resolution": 4}, {"train": "train[:5]"}, {"test": "test[:5]"}):
+        paths.write_json(paths.resolved("datasets", "part"), whole | change)
+        assert report.official_kind(params, "part") == ""  # nothing for the paper's numbers to stand beside
+        assert concepts.is_part("part") == ("resolution" not in change)
     assert found.variants["hrrl"] == paths.read_json(paths.selected("hrrl"))
     for variant in RUNS:
         scores = paths.read_json(paths.measured("svm", variant, SEED) / "scores.json")
@@ -572,6 +582,15 @@ def test_a_report_gathers_what_the_stages_wrote():
 
 
 def test_a_gallery_has_the_last_q_and_the_features_of_each_model():
+    """The baseline moves its images; what q weights is shown with the losses of the model that has it."""
+    content, (x, y) = paths.read_json(paths.DATA / "gallery/gallery.json"), reference.digits("test", 6)
+    assert [content[key] for key in ("seed", "baseline", "headline")] == [SEED, *RUNS]
+    losses = [torch.nn.functional.cross_entropy(model_of(v)(x), y, reduction="none").detach().numpy() for v in RUNS]
+    for image in content["moves"]:
+        assert np.abs(losses[0] - image["rows"][0]["loss"]).min() < 1e-3
+    for shown in (content["weights"][key] for key in ("most", "least")):
+        own = [NAMES[CONCEPTS[label]] == shown["name"] for label in y.tolist()]
+        assert shown["loss"] == pytest.approx(losses[1][own].mean(), rel=1e-3)
     params = read_params()
     assert gallery.weighted(params, "erm", SEED, NAMES) is None
     last = pd.read_csv(paths.model_folder("hrrl", SEED) / "history.csv").to_dict("records")[-1]

@@ -568,7 +568,7 @@ def test_a_report_gathers_what_the_stages_wrote():
         assert (row["seed"], row["benchmark"]) == (TUNING, cell["benchmark"])
         numbers = {key: row[key] for key in ("tau", "lam") if row[key] == row[key]}
         assert numbers == {key: cell[key] for key in ("tau", "lam") if cell[key] is not None}
-    cell = paths.read_json(paths.searched("tau0.3_lam0.5", TUNING))
+    cell = paths.read_json(paths.measured("search", "tau0.3_lam0.5", TUNING, ".json"))
     accuracies = pairs(found.search_steps, "step_size", "accuracy", tau=0.3)
     assert accuracies == {row["step_size"]: row["accuracy"] for row in cell["steps"]}
     assert pairs(found.search_concepts, "concept", "accuracy", tau=0.3) == cell["concepts"]

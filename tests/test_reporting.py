@@ -629,13 +629,14 @@ def test_a_folder_without_runs_is_named(tmp_path, folder):
 def test_power_is_that_of_the_paired_differences(folder):
     rows = power.power(recorded(folder), 1.0, 5).set_index(["measure", "target", "better"])
     runs = pd.read_csv(folder / "tables/runs.csv", keep_default_na=False)
-    svm = runs[(runs.measure == "svm") & (runs.target == "cifar")].pivot(index="seed", columns="variant")["value"]
-    std = (svm.hrrl - svm.erm).std()
-    row = rows.loc["svm", "cifar", "hrrl"]
-    assert (row["std"], row["seeds"], np.isnan(row["images"])) == (pytest.approx(std), 3, True)
-    assert row["detectable"] == pytest.approx(statistics.detectable(std / 5**0.5, 5))
-    assert row["needed"] == statistics.seeds_needed(std, 1.0)
-    assert rows.loc["svm", "lowres", "el"]["images"] > 0
+    for target, better, known in (("lowres", "el", True), ("cifar", "hrrl", False)):
+        svm = runs[(runs.measure == "svm") & (runs.target == target)].pivot(index="seed", columns="variant")["value"]
+        std = (svm[better] - svm.erm).std()
+        row = rows.loc["svm", target, better]
+        assert (row["std"], row["seeds"], row["images"] > 0) == (pytest.approx(std), 3, known)
+        images = row["images"] if known else 0.0
+        assert row["detectable"] == pytest.approx(statistics.detectable(std / 5**0.5, 5, images))
+        assert row["needed"] == statistics.seeds_needed(std, 1.0, images)
     drawn = np.random.default_rng(0).normal(1.0, std, (4000, row["needed"]))
     found = (stats.ttest_1samp(drawn, 0, axis=1).confidence_interval(0.95).low > 0).mean()
     assert 0.79 < found < 0.87  # the least number that is enough
@@ -647,6 +648,12 @@ def test_power_as_a_command(folder, capsys):
     assert re.split(r" *\| *", lines[0].strip("| "))[-2:] == ["Found with 4 seeds", "Seeds for 2"]
     assert all(" − EL (τ=0.5)" in line for line in lines[2:])
     assert "HRRL (τ=0.5, λ=1) − EL" in lines[-1]
+    [cells] = [re.split(r" *\| *", line.strip("| ")) for line in lines if "svm cifar" in line and "HRRL" in line]
+    runs = pd.read_csv(folder / "tables/runs.csv", keep_default_na=False)
+    svm = runs[(runs.measure == "svm") & (runs.target == "cifar")].pivot(index="seed", columns="variant")["value"]
+    std = (svm.hrrl - svm.el).std()
+    expected = f"{statistics.detectable(std / 2, 4):.2f}", str(statistics.seeds_needed(std, 2.0))
+    assert (cells[3], *cells[5:]) == (f"{std:.2f}", *expected)
     with pytest.raises(SystemExit, match="has no variant hrlr; it has erm, el, cl, hrrl"):
         power.main([str(folder), "--than", "hrlr"])
     with pytest.raises(SystemExit, match="--difference takes points above 0"):

@@ -21,7 +21,7 @@ from hrrl.__main__ import main
 from hrrl.errors import UserError
 from hrrl.push import package
 from hrrl.score import Judged
-from hrrl.train import models
+from hrrl.train import models, weights
 from hrrl.transfer import svm
 from hrrl.transfer.extraction import extract_features
 
@@ -94,6 +94,8 @@ def test_a_model_that_knows_the_classes_is_judged_by_its_own_head(images, folder
         found = re.search(rf"^{concept} .*?([\d.]+)% of 10$", said, re.MULTILINE)
         assert float(found[found.lastindex]) == pytest.approx(accuracy[name], abs=0.01)
     assert shown(said, "unknown") == pytest.approx(accuracy["zzz"], abs=0.01)
+    order = [float(found) for found in re.findall(r"^\w+ +([\d.]+)% of 10$", said, re.MULTILINE)]
+    assert order == pytest.approx(sorted(accuracy.values()), abs=0.01)
     assert shown(said, r"worst concept: \w+,") == pytest.approx(min(accuracy.values()), abs=0.01)
     moved = model(reference.moved(model, pixels, torch.tensor(y), 2.0)).argmax(1).numpy() == y
     assert shown(said, "moved by 2") == pytest.approx(100 * moved.mean(), abs=0.01)
@@ -115,14 +117,22 @@ def test_a_file_gives_the_concepts_of_images(images, folder, hrrl, tmp_path, mon
 
 
 def test_any_other_is_judged_by_an_svm_in_the_place_of_its_head(images, tmp_path, hrrl):
+    """Also one that knows some of the classes; by the order of its tensors, which have other names."""
     torch.manual_seed(2)
-    net = reference.Net(timm.create_model("resnet18", num_classes=7, **ARGS))
+    net = reference.Net(timm.create_model("resnet18", num_classes=7, **ARGS)).eval()
     (x, y, _), (test_x, test_y, _) = (read(images / split, CLASSES, 6) for split in ("train", "val"))
-    torch.save(net.eval().net.state_dict(), tmp_path / "net.pth")
+    state = [value for value in net.net.state_dict().values() if value.is_floating_point()]
+    torch.save({f"tensor {i}": value for i, value in enumerate(state)}, tmp_path / "net.pth")
+    (tmp_path / "names.txt").write_text("cup\ndog\n" + "\n".join("abcde"))
+    again = shutil.copytree(images, tmp_path / images.name)
     arguments = ["score", "timm/resnet18", "--weights", tmp_path / "net.pth", "--args", json.dumps(ARGS), "--size", 32]
-    said = hrrl(*arguments, "--data", images, "--targets", images, "--images", 6)
+    arguments += ["--remap", "--classes", tmp_path / "names.txt", "--concepts", 2]
+    said = hrrl(*arguments, "--data", images, "--targets", again, "--images", 6)
     assert "judged: a linear SVM in the place of its head" in said
-    [first, second] = re.findall(rf"^{images.name} +([\d.]+)% +([\d.]+)%$", said, re.MULTILINE)
+    assert len(re.findall(r"^\w+ +[\d.]+% of \d+$", said, re.MULTILINE)) == 3  # one cut, others, unknown
+    found = re.findall(r"^(\S+) +([\d.]+)% +([\d.]+)%$", said, re.MULTILINE)
+    assert [folder for folder, *_ in found] == [str(images), str(again)]  # whose names are the same
+    [first, second] = [tuple(values) for _, *values in found]
     assert first == second
     x, test_x = (net.features(pixels).detach().numpy() for pixels in (x, test_x))
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
@@ -190,18 +200,20 @@ def test_what_is_wrong_is_said_before_the_first_image_is_judged(images, folder, 
 
 
 def test_names_as_people_write_them(images, folder, tmp_path, hrrl, monkeypatch):
-    """A split named validation, groups in a file of tabs beside it, and classes with a mark and an empty line."""
+    """A split named validation, groups in tabs beside it, classes with a mark and an empty line; a rare class."""
     shutil.copytree(images, tmp_path / "mine")
     (tmp_path / "mine/val").rename(tmp_path / "mine/validation")
+    for file in sorted((tmp_path / "mine/train/cup").iterdir())[3:]:
+        file.unlink()
     groups = "".join(f"{name}\t{'z' if name == 'zzz' else 'known'}\n" for name in CLASSES)
     (tmp_path / "groups.tsv").write_text(f"class\tconcept\n{groups}")
     (tmp_path / "names.txt").write_bytes("\r\n".join(["\ufeffzzz", *CLASSES[-2::-1], "", ""]).encode())
     monkeypatch.chdir(tmp_path)
     net = ["timm/resnet18", "--weights", folder / "model.safetensors", "--args", json.dumps(ARGS), "--size", 32]
-    rest = ["--data", "mine", "--images", 2, "--steps", "--concepts", "groups.tsv"]
+    rest = ["--data", "mine", "--images", 4, "--steps", "--concepts", "groups.tsv"]
     said = hrrl("score", *net, "--classes", "names.txt", *rest)
     assert "judged: its own head" in said
-    for line in (r"^all +[\d.]+% of 8 images$", r"^z +[\d.]+% of 2$", r"^known +[\d.]+% of 6$"):
+    for line in (r"^all +[\d.]+% of 16 images$", r"^z +[\d.]+% of 4$", r"^known +[\d.]+% of 12$"):
         assert re.search(line, said, re.MULTILINE), said
 
 
@@ -239,6 +251,10 @@ def test_what_is_pushed_is_what_timm_loads(folder, tmp_path, hrrl):
     mean, std = (torch.tensor(config[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
     assert torch.allclose(theirs((x - mean) / std), ours(x), atol=1e-5)
     assert config["label_names"] == CLASSES[::-1]
+    (tmp_path / "sent/model.json").unlink()  # as timm's own models are
+    found = weights.find(weights.Init(model=str(tmp_path / "sent")), "timm/resnet18", ARGS, "init")
+    assert (found.classes, found.size) == (CLASSES[::-1], 32)
+    assert (found.mean, found.std) == (pytest.approx([0.4] * 3), pytest.approx([0.3] * 3))
     with pytest.raises(UserError, match=r"holds no model\.json"):
         package(tmp_path, card, tmp_path / "none")
     assert "not sent" in hrrl("push", folder, "me/erm", "--card", card, ok=False)

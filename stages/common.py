@@ -111,14 +111,16 @@ def put(params: dict, key: str, value) -> None:
     """Sets a dotted key as ``resolve`` wrote it: ``pretrain`` without places of weights and what variants have."""
     *parts, last = key.split(".")
     for part in parts:
-        params = params[part]
+        params = params.setdefault(part, {})
     before = params.get(last)
-    if key == "pretrain":
+    if key == "pretrain" and before:
         value = {name: one for name, one in before.items() if name in {*value, "epochs", "init"}} | value
         before |= {"init": value["init"]} if "init" in value else {}
     if value != before:
         print(f"params.yaml: {key} was edited since the stage resolve ran; that counts in the next run")
     params[last] = value
+    if value is None:  # it was not given
+        del params[last]
 
 
 def plain(value):

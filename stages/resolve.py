@@ -54,16 +54,19 @@ def main(params):
         files[f"datasets/{name}.json"] = dataset(params.datasets[name])
     computed = arithmetic.PORTABLE if params.compute.arithmetic == "portable" else "native"
     given = read_params()
-    for stage, keys in STAGES.items():
-        settings = {key: setting(given, key) for key in keys}
-        if "pretrain" in keys:
-            settings["pretrain"] = pretrain(settings["pretrain"], stage)
+    for stage in STAGES:
         code = code_hash.code(f"stages.{stage}", *FOUND.get(stage, ()))
-        files[f"stages/{stage}.json"] = {"settings": settings, "arithmetic": computed, "code": code}
+        files[f"stages/{stage}.json"] = {"settings": settings(given, stage), "arithmetic": computed, "code": code}
     with replacing(DATA / "resolved") as folder:
         for name, content in files.items():
             write_json(folder / name, content)
     remove_unnamed(params)
+
+
+def settings(given, stage: str) -> dict:
+    """What a stage reads of params.yaml, which it takes back from here (stages/common.py)."""
+    found = {key: setting(given, key) for key in STAGES[stage]}
+    return {key: pretrain(value, stage) if key == "pretrain" else value for key, value in found.items()}
 
 
 def setting(params, key: str):

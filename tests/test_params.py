@@ -4,13 +4,16 @@ import json
 import re
 import shutil
 
+from stages import resolve
+from stages.common import Settings, put
+
 import pytest
 from conftest import ROOT, call, committed, refused
 from ruamel.yaml import YAML
 
 from hrrl.errors import UserError
 from hrrl.report import statistics
-from hrrl.settings import machine, preflight
+from hrrl.settings import machine, params_file, preflight
 from hrrl.settings.schema import Params, load
 from hrrl.transfer.search import parse
 
@@ -22,6 +25,22 @@ TREND = {"name": "a", "source": "Fig. 4", "trend": "tau", "endpoint": "augmented
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_presets_load(preset):
     assert load(preset).name == preset.stem
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_a_stage_takes_back_from_resolve_what_params_say(preset, capsys):
+    """With keys in their order, which outputs have; but for the folder of weights to start from."""
+    given = params_file.read(preset)
+    given.get("pretrain", {}).pop("init", None)
+    for stage in resolve.STAGES:
+        taken = json.loads(json.dumps(given))
+        for key, value in json.loads(json.dumps(resolve.settings(Settings(given), stage))).items():
+            put(taken, key, value)
+        assert json.dumps(taken) == json.dumps(given), stage
+    assert capsys.readouterr().out == ""
+    put(taken, "svm.folds", 99)
+    assert taken["svm"]["folds"] == 99
+    assert "svm.folds was edited since" in capsys.readouterr().out
 
 
 def test_params_are_the_quick_preset():

@@ -550,8 +550,8 @@ class Params(Section):
                 yield f"{section}.batch_size: takes {processes} or more, an image for each process"
             if (schedule.augment.padding or 0) > self.pretrain.image_size:
                 yield f"{section}.augment.padding: takes at most pretrain.image_size"
-        lengths = [("finetune", self.finetune, self.finetune.steps or self.finetune.epochs)]
-        lengths += [("pretrain", self.pretrain, self.pretrain.epochs)]
+        lengths: list[tuple[str, Recipe, int | None]] = [("pretrain", self.pretrain, self.pretrain.epochs)]
+        lengths += [("finetune", self.finetune, self.finetune.steps or self.finetune.epochs)]
         lengths += [(f"variants.{name}", self.pretrain, variant.epochs) for name, variant in self.variants.items()]
         for section, schedule, length in lengths:
             if length and (schedule.warmup or 0) >= length:

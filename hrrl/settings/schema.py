@@ -553,9 +553,9 @@ class Params(Section):
         lengths: list[tuple[str, Recipe, int | None]] = [("pretrain", self.pretrain, self.pretrain.epochs)]
         lengths += [("finetune", self.finetune, self.finetune.steps or self.finetune.epochs)]
         lengths += [(f"variants.{name}", self.pretrain, variant.epochs) for name, variant in self.variants.items()]
-        for section, schedule, length in lengths:
-            if length and (schedule.warmup or 0) >= length:
-                yield f"{section}: a warmup of {schedule.warmup} takes all of a run of {length}, which never is at lr"
+        for section, recipe, length in lengths:
+            if length and (recipe.warmup or 0) >= length:
+                yield f"{section}: a warmup of {recipe.warmup} takes all of a run of {length}, which never is at lr"
 
     def _uses(self) -> Iterator[Use]:
         """Keys, the names that they use, and those that are defined."""

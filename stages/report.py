@@ -40,13 +40,18 @@ def gather(params) -> report.Results:
         finetune_correct=correct(params, {run: measured("finetune", *run, ".npz") for run in tuned}),
         **robustness(trained),
         table1=pd.read_csv(CONCEPTS / "table1.csv"),
-        concepts=pd.read_csv(CONCEPTS / "concepts.csv"),
-        target_concepts=pd.read_csv(CONCEPTS / "targets.csv"),
-        members=pd.read_csv(CONCEPTS / "members.csv", keep_default_na=False),
+        concepts=named("concepts.csv"),
+        target_concepts=named("targets.csv"),
+        members=pd.read_csv(CONCEPTS / "members.csv", dtype=str, keep_default_na=False),
         gallery=DATA / "gallery",
         **{name: pd.read_csv(DATA / f"theory/{name}.csv") for name in ("curves", "maxima", "suggestions", "regret")},
         **search(params),
     )
+
+
+def named(file) -> pd.DataFrame:
+    """A table of concepts, which may be named 0, 1e3 or True and are text all the same."""
+    return pd.read_csv(CONCEPTS / file, converters={"concept": str})
 
 
 def cells(params, step) -> list[tuple]:
@@ -84,7 +89,7 @@ def correct(params, files) -> dict:
 def robustness(runs) -> dict:
     """What robustness measured; the validation images are the same in all runs, and so is the concept of each."""
     rows = {"robustness": [], "concept_accuracy": [], "variances": [], "smoothness": []}
-    moved, concepts, names = {}, None, pd.read_csv(CONCEPTS / "concepts.csv").concept
+    moved, concepts, names = {}, None, named("concepts.csv").concept
     for cell in runs:
         found, of = read_json(measured("robustness", *cell, ".json")), tag(cell)
         rows["robustness"] += [row | of for row in found["steps"]]

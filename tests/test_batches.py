@@ -9,7 +9,7 @@ import torch
 from test_data import PADDED, RESIZED, definition, everything, sources, write_tree
 from torchvision.transforms import v2
 
-from hrrl.data.augment import Augment, augment_batch, crop_boxes
+from hrrl.data.augment import Augment, augment_batch, crop_boxes, flip_some
 
 ORDER, BATCH, IMAGE = 0, 1, 2  # the first number of a random stream's seed
 NONE = Augment(crop="none", flip=False)
@@ -105,6 +105,8 @@ def test_a_batch_is_augmented_image_by_image(crop, flip, part):
         expected = torch.stack([image.flip(2) if d < 0.5 else image for image, d in zip(expected, draws, strict=True)])
     found = augment_batch(images[part], augment, np.random.default_rng(3), part, 8)
     assert torch.equal(found, expected[part])
+    assert torch.equal(images, photos(8, 7))
+    assert torch.equal(flip_some(images[:2], np.array([0.49, 0.5]))[1], images[1])
 
 
 @pytest.mark.parametrize(("crop", "key"), [("padded", "padding"), ("random_resized", "scale")])

@@ -98,6 +98,7 @@ def test_a_score_is_that_of_scikit_learns_grid_search(parts, seed, folds, classe
     assert search.best_params_["linearsvc__C"] == score.choice.C
     np.testing.assert_array_equal(score.hits, search.predict(test_x) == test_y)
     assert score.accuracy == pytest.approx(100 * search.score(test_x, test_y))
+    assert svm.cross_validate(x, y, grid, folds, seed).iterations != score.choice.iterations  # of the other solver
 
 
 def test_draws_are_of_each_class_and_the_same_each_time(parts):

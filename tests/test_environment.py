@@ -24,7 +24,8 @@ ROOT = Path(__file__).parent.parent
 ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 OURS = ("hrrl", "stages", "scripts", "benchmarks")
 HAVE_IT_AT = {"read_text": 0, "write_text": 1}  # the position of the encoding
-DRAW = "import sys; from tests.test_reporting import figures, made; figures(made(), sys.argv[1])"
+DRAW = "import sys, hrrl.report; sys.path.append('tests'); from test_reporting import figures, made; "
+DRAW += "figures(made(), sys.argv[1])"
 
 
 def run(*command, folder=ROOT, without=(), **environment) -> subprocess.CompletedProcess:
@@ -61,7 +62,7 @@ def test_figures_are_those_of_no_settings(tmp_path):
 
 
 def test_names_that_the_locale_lacks_are_printed_as_escapes():
-    program = "from scripts import run; run(lambda: print('\u03c4-things'))"
+    program = r"from scripts import run; run(lambda: print('\u03c4-things'))"
     assert "\\u03c4-things" in python("-c", program, **ASCII)
 
 

@@ -155,6 +155,10 @@ def test_an_automatic_set_of_few_classes():
     assert {name for name in mapping if mapping[name] == "footwear"} == {"Sandal", "Sneaker", "Ankle boot"}
     assert len(set(mapping.values())) == 3
     assert len(set(concepts.group_classes(list(SYNSETS), None, SYNSETS, {"auto": 50}).values())) == 10
+    bird, machine, entity = "n02012849", "n03126707", "n00001740"  # two cranes, and what is above all
+    expected = {bird: "crane_n_05", machine: "crane_n_04", entity: "others"}
+    assert concepts.group_wnids(expected, {"auto": 4}) == expected
+    assert concepts.group_wnids([bird], {"auto": 3}) == {bird: "others"}
 
 
 def test_target_distribution():

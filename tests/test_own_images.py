@@ -222,6 +222,7 @@ SCALED = {
     "16 bits": (ramp(65535, "u2"), "PNG", {}),
     "16 bits of colours": (ramp(65535, "u2"), "colours", {}),
     "16 bits of a PGM": (ramp(65535, "u2"), "PPM", {}),
+    "15 bits and a sign": (ramp(32767, "u2"), "TIFF", {"tiffinfo": {339: 2}}),
     "12 bits that a TIFF states": (ramp(4095, "u2"), "TIFF", {"tiffinfo": {281: 4095}}),
     "32 bits with their largest": (ramp(255, "i4"), "TIFF", {"tiffinfo": {281: 255}}),
     "floats with their largest": (ramp(1, "f4"), "TIFF", {"tiffinfo": {341: 1.0}}),

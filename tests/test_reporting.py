@@ -486,9 +486,10 @@ def test_the_search_is_ranked_by_its_mean_over_targets_and_tuning_seeds():
 def test_page_flags_fits_that_cannot_be_trusted(tmp_path):
     results = made()
     results.svm.loc[[0, 12], "edge"] = True
+    results.svm.loc[12, "C"] = 10.0
     results.svm.loc[1, "converged"] = False
     html = page(results, tmp_path)
-    assert "2 of 24 SVM fits chose a C at the edge of the grid: C = 0.1 (1 on lowres, 1 on cifar)." in html
+    assert "2 of 24 SVM fits chose a C at the edge of the grid: C = 0.1 (1 on lowres), C = 10 (1 on cifar)." in html
     assert "1 of 24 SVM fits did not converge: C = 0.1 (1 on lowres)." in html
     assert metrics(results)["checks"] == {"svm_fits": 24, "svm_edge": 2, "svm_not_converged": 1}
 
@@ -628,6 +629,7 @@ def test_a_folder_without_runs_is_named(tmp_path, folder):
 
 def test_power_is_that_of_the_paired_differences(folder):
     rows = power.power(recorded(folder), 1.0, 5).set_index(["measure", "target", "better"])
+    assert recorded(folder, shifts={"cifar": "both"}).shifts == {"cifar": "both"}
     runs = pd.read_csv(folder / "tables/runs.csv", keep_default_na=False)
     for target, better, known in (("lowres", "el", True), ("cifar", "hrrl", False)):
         svm = runs[(runs.measure == "svm") & (runs.target == target)].pivot(index="seed", columns="variant")["value"]

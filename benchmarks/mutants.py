@@ -55,7 +55,7 @@ TESTS = {  # what finds the mistakes of a module, the quickest and nearest first
     "hrrl/methods/concept/group_dro.py": "test_methods",
     "hrrl/methods/concept/cvar.py": "test_methods",
     "hrrl/methods/concept/balanced.py": "test_methods",
-    "hrrl/methods/example/gradient.py": "test_objective test_methods",
+    "hrrl/methods/example/gradient.py": "test_objective test_methods test_reference",
     "hrrl/methods/example/noise.py": "test_methods",
     "hrrl/methods/example/pgd.py": "test_methods",
     "hrrl/methods/example/wrm.py": "test_methods",
@@ -70,7 +70,8 @@ TESTS = {  # what finds the mistakes of a module, the quickest and nearest first
     "hrrl/transfer/smoothness.py": "test_reference::test_smoothness_is_the_largest_eigenvalue_of_a_known_hessian "
     "test_reference::test_variance_factor_is_that_of_drawn_batches",
     "hrrl/train/fixed_step_batches.py": "test_recipes::test_rounds_are_the_epochs_cut_anew "
-    "test_recipes::test_training_in_rounds_is_training_in_epochs test_recipes::test_several_epochs_are_one_round",
+    "test_recipes::test_training_in_rounds_is_training_in_epochs test_recipes::test_several_epochs_are_one_round "
+    "test_recipes::test_rounds_keep_the_recipe",
     "hrrl/methods/q_history.py": "test_reference",
     "hrrl/transfer/svm.py": "test_svm",
     "hrrl/transfer/search.py": "test_svm::test_names_of_points "

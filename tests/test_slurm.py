@@ -169,6 +169,24 @@ def test_a_link_in_the_place_of_a_folder_of_outputs_is_refused_before_a_cell_com
     assert len(ran(project, "pretrain@a-0")) == 1
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "shown"),
+    [
+        ({"CUDA_VISIBLE_DEVICES": "-1"}, {"CUDA_VISIBLE_DEVICES": "-1"}, "-1"),  # hides all
+        ({"CUDA_VISIBLE_DEVICES": "0", "SLURM_JOB_ID": "1"}, {"CUDA_VISIBLE_DEVICES": "0", "SLURM_JOB_ID": "2"}, "0"),
+        ({"CUDA_VISIBLE_DEVICES": "0,0"}, {"CUDA_VISIBLE_DEVICES": "MIG-GPU-1/1/2,1"}, "MIG-GPU-1/1/2"),
+    ],
+)
+def test_a_cell_waits_for_no_gpu_that_is_hidden_or_another_jobs(project, first, second, shown):
+    """A cluster may show each job's GPU as its number 0."""
+    (project / "in/a.txt").write_text("wait", encoding="utf-8")
+    with started(project, "pretrain@a-0", **first):
+        wait_for((project / "out/pretrain@a-0").exists)
+        with started(project, "pretrain@b-0", **second) as run:
+            assert run.communicate(timeout=60)[0] == "hello from pretrain@b-0\n"
+    assert ran(project, "pretrain@b-0")[0][0] == shown
+
+
 def test_a_killed_cell_gives_its_gpu_back(project):
     machine(project, gpus=1)
     (project / "in/a.txt").write_text("wait", encoding="utf-8")

@@ -5,16 +5,20 @@ In a notebook, before torch is imported: ``from hrrl.settings import gpus; gpus.
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 import time
+from itertools import takewhile
 from pathlib import Path
 
+from hrrl.common.files import NO_LOCKS
 from hrrl.errors import UserError
 from hrrl.settings import machine
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+ID = re.compile(r"\d+|(GPU|MIG)-.+")  # of what CUDA takes there; at anything else, such as -1, it reads no further
 PAUSE = 0.5  # seconds between two looks
 
 
@@ -23,7 +27,7 @@ def here(given: int | list[int] | None) -> list[str]:
     if given is not None:
         return [str(one) for one in (given if isinstance(given, list) else range(given))]
     if VISIBLE in os.environ:
-        return [one.strip() for one in os.environ[VISIBLE].split(",") if one.strip()]
+        return list(dict.fromkeys(takewhile(ID.fullmatch, map(str.strip, os.environ[VISIBLE].split(",")))))
     if not shutil.which("nvidia-smi"):
         return []
     listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, encoding="utf-8").stdout
@@ -60,9 +64,11 @@ def _try(folder: Path, ids: list[str], count: int) -> dict[str, int]:
         folder.mkdir(exist_ok=True)
         folder.chmod(0o1777)  # everybody's, as the GPUs are
     door = _lock(folder / "door", fcntl.LOCK_EX)
+    job = os.environ.get("SLURM_JOB_ID", "")  # which may have a GPU 0 of its own
     taken: dict[str, int] = {}
     for one in ids:
-        if len(taken) < count and (file := _lock(folder / one, fcntl.LOCK_EX | fcntl.LOCK_NB)) is not None:
+        path = folder / f"{one.replace('/', '-')}{job and f'-of-{job}'}"
+        if len(taken) < count and (file := _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)) is not None:
             taken[one] = file
     if len(taken) < count:
         for file in taken.values():
@@ -76,7 +82,10 @@ def _try(folder: Path, ids: list[str], count: int) -> dict[str, int]:
 
 
 def _lock(path: Path, how: int) -> int | None:
-    """An open, locked file, None where another holds it; to read, which is enough, somebody else's opens as well."""
+    """An open, locked file, None where another holds it; to read, which is enough, somebody else's opens as well.
+
+    Where there are no locks, it is an open file.
+    """
     try:
         file = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -87,4 +96,7 @@ def _lock(path: Path, how: int) -> int | None:
     except BlockingIOError:
         os.close(file)
         return None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
     return file

@@ -28,13 +28,17 @@ from hrrl.settings import machine, params_file
 
 ROOT = Path(__file__).resolve().parent.parent
 JOBS = WORK / "jobs"
-OURS = f"hrrl-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}-"  # begins the names of this clone's jobs
+CLONE, _, COPY = str(ROOT).partition("/.dvc/")  # where `dvc exp run --queue` and `--temp` put copies of the clone
+OURS = f"hrrl-{hashlib.sha256(CLONE.encode()).hexdigest()[:8]}-"  # begins the names of this clone's jobs
+OURS += f"{Path(COPY).name}-" if COPY else ""
 HEAD = "head"  # the job that runs `make repro`
 LEAD = 120  # seconds before its time limit that a job is told
 PAUSES = (0.5, 10.0)  # seconds between two looks: at first, at most
 FULL_QUEUE = 30.0  # seconds until a job is offered again
 TRIES = 5  # of a job whose node fails
-QUEUED = re.compile("temporarily unable|Socket timed out|Unable to contact|authentication|policy", re.IGNORECASE)
+QUEUED = re.compile(
+    "temporarily unable|Socket timed out|Unable to contact|authentication|policy|Unexpected message|Zero Bytes", re.I
+)
 OTHERS = re.compile("SLURM_(?!CONF$)|SQUEUE_|SBATCH_ARRAY_INX")
 TEMPLATE = re.compile(r"\$\{([^}]+)\}")  # of dvc.yaml
 NEVER = re.compile("PartitionConfig|Bad|Invalid|NotAllowed|Part.*Limit")  # reasons to wait that no time mends
@@ -154,7 +158,9 @@ def _submit(name: str, command: list[str], here: machine.Machine, options: list[
             print(f"waits until SLURM takes the job: {reason}", flush=True)
         said = True
         time.sleep(FULL_QUEUE)
-    return done.stdout.split(";")[0].strip()
+        if taken := _queue(name):  # it was, and the answer got lost
+            return taken[-1][0]
+    return done.stdout.split()[-1].partition(";")[0]  # some clusters' sbatch prints a banner first
 
 
 def _found(name: str, inputs: str) -> str | None:

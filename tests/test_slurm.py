@@ -302,6 +302,46 @@ def test_a_job_is_told_its_cell_whatever_the_user_wants_of_slurms_commands(proje
     assert len(ran(project, "pretrain@a-0")) == 2
 
 
+# A cluster's own sbatch: the first answer gets lost, others come after a banner.
+SBATCH = """#!/bin/sh
+echo "Welcome to cluster 3"
+[ -e told ] && exec {sbatch} "$@"
+touch told
+{sbatch} "$@"
+echo "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation" >&2
+exit 1
+"""
+
+
+def test_a_job_is_taken_once_whatever_sbatch_answers(project, slurm):
+    machine(project, engine="slurm")
+    code = project / "stages/slurm.py"
+    code.write_text(code.read_text().replace("FULL_QUEUE = 30.0", "FULL_QUEUE = 1.0"), encoding="utf-8")
+    (project / "sbatch").write_text(SBATCH.format(sbatch=shutil.which("sbatch")), encoding="utf-8")
+    (project / "sbatch").chmod(0o755)
+    path = f"{project}{os.pathsep}{os.environ['PATH']}"
+    (project / "in/a.txt").write_text("wait", encoding="utf-8")
+    with started(project, "pretrain@a-0", PATH=path) as run:
+        assert run.stdout.readline().startswith("waits until SLURM takes the job: Batch job submission failed: Socket")
+        time.sleep(2)
+        (project / "go").touch()
+        assert run.wait(60) == 0
+    with started(project, "pretrain@a-1", PATH=path) as run:
+        assert run.communicate(timeout=60)[0] == "hello from pretrain@a-1\n"
+    assert [len(ran(project, f"pretrain@a-{seed}")) for seed in range(2)] == [1, 1]
+
+
+def test_a_clone_cancels_the_jobs_of_dvcs_copies_of_it_too(project, slurm):
+    copy = project / ".dvc/tmp/exps/tmpabc"
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns(".dvc"))
+    machine(copy, engine="slurm")
+    (copy / "in/a.txt").write_text("wait", encoding="utf-8")
+    with started(copy, "pretrain@a-0") as run:
+        wait_for(queue)
+        assert call(project, "python", "-m", "stages.slurm", "cancel") == "1 jobs cancelled\n"
+        assert run.communicate(timeout=60)[0].splitlines()[-1].endswith("was cancelled (scancel)")
+
+
 def test_what_goes_wrong_is_a_line(project, slurm):
     def said(cell: str, **settings) -> str:
         machine(project, engine="slurm", **settings)
@@ -322,7 +362,7 @@ def test_what_goes_wrong_is_a_line(project, slurm):
     out = subprocess.run(
         [sys.executable, "-m", "stages.slurm", "cancel"],
         cwd=project,
-        env=os.environ | {"SLURM_CONF": "/none"},
+        env=os.environ | {"SLURM_CONF": os.devnull},
         **OUTPUT,
     )
     assert (out.returncode, out.stdout.count("\n")) == (1, 1)

@@ -1,14 +1,13 @@
 # make repro: set up everything and run the pipeline to the report. make test: the tests. make lint: ruff and mypy.
-JOBS ?=                   # cells that run side by side; without it as machine.yaml says, or two
-BASE ?= origin/main       # what a pull request is compared with
+BASE := origin/main       # what a pull request is compared with
 BIN := .venv/bin
-# What the environment calls so is another's (SUSE exports a CPU, modules of clusters a PYTHONPATH).
-$(foreach name,ALL CELLS CPU DATASET N QUALITY RUN SAMPLE SIDE VARIANT,$(eval $(name) :=))
+# What the environment calls so is another's (SUSE exports a CPU, npm's packages JOBS, modules of clusters a PYTHONPATH).
+$(foreach name,ALL CELLS CPU DATASET JOBS N QUALITY RUN SAMPLE SIDE VARIANT,$(eval $(name) :=))
 unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONWARNINGS
 
 .PHONY: repro submit cancel open verify keep experiments compare relist pack test lint smoke comment setup setup-test bench bench-compare chaos fuzz mutants
 
-repro: setup
+repro: setup             # JOBS=4: cells that run side by side; without it as machine.yaml says, or two
 	@$(BIN)/python -m scripts.repro $(addprefix --jobs ,$(JOBS))
 
 submit: setup            # make repro as a job of SLURM, which submits the cells (docs/cluster.md)

@@ -33,8 +33,8 @@ def be_somebody() -> None:
 
 
 def be_in_this_clone() -> None:
-    """Forgets the repository that git names to its hooks, which may be another one."""
-    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+    """Forgets the repository that git names to its hooks, and the stage whose command this is, which may be others'."""
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "DVC_STAGE"):
         os.environ.pop(name, None)
 
 

@@ -6,8 +6,8 @@ tested="3.11 and 3.13"
 fits() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo "(not there)"; }
 
-# Settings that would put packages elsewhere than into .venv, or not all of them.
-unset PYTHONHOME PYTHONPATH PIP_PYTHON PIP_TARGET PIP_PREFIX PIP_ROOT
+# Settings that would put packages elsewhere than into .venv, not all of them, or others.
+unset PYTHONHOME PYTHONPATH PIP_PYTHON PIP_TARGET PIP_PREFIX PIP_ROOT PIP_CONSTRAINT
 export PIP_USER=0 PIP_NO_DEPS=0 PIP_DRY_RUN=0
 
 python=""

@@ -5,7 +5,8 @@
     make verify CPU=Haswell                          # on an emulated CPU: slow, needs Debian's qemu-user
 
 A cell is made from raw images on, with all cells that it needs, in a temporary clone of the last commit without a
-cache. What the search chose is taken from the committed hash, without the search, unless its cells are asked for.
+cache, below .work/, where machine.yaml counts. What the search chose is taken from the committed hash, without the
+search, unless its cells are asked for.
 Exit status 1 where an output differs.
 """
 
@@ -24,6 +25,7 @@ from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
+from stages.paths import WORK
 from stages.place import stage_of
 
 from hrrl.errors import UserError
@@ -47,7 +49,8 @@ def main() -> int:
         sys.exit("no committed run: this is no git repository, or its last commit has no dvc.lock")
     if arguments.cpu and not shutil.which("qemu-x86_64"):
         sys.exit("CPU: needs qemu-x86_64, which Debian has in its package qemu-user")
-    with tempfile.TemporaryDirectory(prefix="hrrl-verify-") as folder:
+    (ROOT / WORK).mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="verify-", dir=ROOT / WORK) as folder:
         clone = prepare(Path(folder, "clone"), run)
         needs = cells.needs(clone)
         stages = {cell: entry for cell, entry in run.stages.items() if cell in needs}  # no cells of earlier params

@@ -28,9 +28,9 @@ from hrrl.settings import machine, params_file
 
 ROOT = Path(__file__).resolve().parent.parent
 JOBS = WORK / "jobs"
-CLONE, _, COPY = str(ROOT).partition("/.dvc/")  # where `dvc exp run --queue` and `--temp` put copies of the clone
-OURS = f"hrrl-{hashlib.sha256(CLONE.encode()).hexdigest()[:8]}-"  # begins the names of this clone's jobs
-OURS += f"{Path(COPY).name}-" if COPY else ""
+CLONE = re.split(r"/\.(?:dvc|work)/", str(ROOT), maxsplit=1)[0]  # of which this may be a copy by DVC or `make verify`
+NAMED = (hashlib.sha256(folder.encode()).hexdigest()[:8] for folder in dict.fromkeys([CLONE, str(ROOT)]))
+OURS = "-".join(["hrrl", *NAMED, ""])  # begins the names of this clone's jobs
 HEAD = "head"  # the job that runs `make repro`
 LEAD = 120  # seconds before its time limit that a job is told
 PAUSES = (0.5, 10.0)  # seconds between two looks: at first, at most

@@ -208,7 +208,9 @@ def test_setup_says_which_python_it_needs_and_takes_the_right_one_afterwards(tmp
     assert "making .venv anew" in done.stdout
     (tmp_path / ".venv/kept").touch()
     settings.write_text("[install]\nuser = true\ndry-run = true\n", "utf-8")
-    done = set_up(tmp_path, new, PIP_CONFIG_FILE=str(settings), PIP_USER="1", PYTHONPATH="/nowhere")
+    (tmp_path / "constraint.txt").write_text("one==2\n", "utf-8")  # as NVIDIA's containers have for their own torch
+    theirs = {"PIP_CONSTRAINT": str(tmp_path / "constraint.txt"), "PIP_USER": "1", "PYTHONPATH": "/nowhere"}
+    done = set_up(tmp_path, new, PIP_CONFIG_FILE=str(settings), **theirs)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / ".venv/kept").exists()
 
@@ -224,6 +226,9 @@ def test_a_clone_with_crlf_has_the_same_bytes(tmp_path):
     assert [line for line in endings if line[0].removeprefix("i/") != line[1].removeprefix("w/")] == []
 
 
+PLACED = "import os, scripts, stages.common; print(os.environ.get('HRRL_PLACED'))"  # where cells take no GPUs
+
+
 @pytest.mark.parametrize("case", ["zip", "another_user", "clone", "hook"])
 def test_what_git_can_tell(case, tmp_path):
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
@@ -234,9 +239,10 @@ def test_what_git_can_tell(case, tmp_path):
         make_repository(tmp_path)
     if case == "another_user":
         environment["GIT_TEST_ASSUME_DIFFERENT_OWNER"] = "1"
-    if case == "hook":  # of another repository, without a commit
+    if case == "hook":  # of another repository, without a commit; and in a stage of another pipeline
         run("git", "init", "--quiet", tmp_path / "other")
-        environment["GIT_DIR"] = str(tmp_path / "other/.git")
+        environment |= {"GIT_DIR": str(tmp_path / "other/.git"), "DVC_STAGE": "train"}
+        assert python("-c", PLACED, folder=tmp_path, **environment) == "None\n"
     (tmp_path / "dvc.yaml").write_text("stages: {}\n", "utf-8")
     expected = {"zip": "this is no git clone", "another_user": "the clone is another user's; git config"}
     for _ in range(2 if case == "zip" else 1):  # the note stays; the setting is written once
@@ -255,10 +261,16 @@ def test_make_passes_on_what_its_command_line_says_alone(tmp_path):
     )
     (tmp_path / "python").chmod(0o755)
     given = {"CPU": "x86_64", "N": "7", "RUN": "tests", "PYTHONPATH": "/x", "PYTHONSAFEPATH": "1", "PYTHONHOME": "/x"}
+    given |= {"JOBS": "max"}  # as npm packages have it
     given["PYTHONWARNINGS"] = "error"  # which ends DVC at what its libraries warn of
-    for said, expected in ((["CPU=Haswell"], " --cpu Haswell"), ([], "")):
-        done = run("make", "--silent", "--old-file=setup", "verify", f"BIN={tmp_path}", *said, **given)
-        assert done.stdout == f"-m scripts.verify{expected} <>\n", done.stderr
+    for target, said, expected in (
+        ("verify", ["CPU=Haswell"], " --cpu Haswell"),
+        ("verify", [], ""),
+        ("repro", ["JOBS=4"], " --jobs 4"),
+        ("repro", [], ""),
+    ):
+        done = run("make", "--silent", "--old-file=setup", target, f"BIN={tmp_path}", *said, **given)
+        assert done.stdout == f"-m scripts.{target}{expected} <>\n", done.stderr
 
 
 def test_dvc_runs_in_a_clone_that_was_moved_for_a_user_without_a_shell(tmp_path):

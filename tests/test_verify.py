@@ -23,6 +23,10 @@ def test_what_differs_is_named(restored):
     call(restored, "git", "commit", "-qam", "another hash")
     shown = call(restored, "python", "-m", "scripts.verify", "--cells", "given@erm", ok=False)
     assert "different from the committed run: 1 of 2 outputs, the first of them\n  data/selected/erm.json, of" in shown
+    (restored / "machine.yaml").write_text("jobs: 0\n", encoding="utf-8")
+    shown = call(restored, "python", "-m", "scripts.verify", "--cells", "given@erm", ok=False)
+    assert "machine.yaml: jobs: takes a whole number" in shown  # GPUs and SLURM count there, too
+    assert not list((restored / ".work").glob("verify-*"))
 
 
 def test_a_cell_or_run_that_is_none_is_one_line(clone):

@@ -1,7 +1,8 @@
 """Backbones: classifiers of torchvision or timm behind an input normalisation, and their files."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,12 +122,17 @@ def heads(backbone: str, args: dict[str, Any] | None = None) -> list[str]:
     Raises:
         UserError: there is none, or as :func:`build`.
     """
-    few, more = (skeleton(backbone, classes, args).backbone for classes in (2, 3))
+    return list(_heads(backbone, json.dumps(args or {})))
+
+
+@cache  # two networks are built to see
+def _heads(backbone: str, args: str) -> tuple[str, ...]:
+    few, more = (skeleton(backbone, classes, json.loads(args)).backbone for classes in (2, 3))
     layers = [name for name, layer in few.named_modules() if isinstance(layer, LOGITS)]
     found = [name for name in layers if more.get_submodule(name).weight.shape != few.get_submodule(name).weight.shape]
     if not found:
         raise UserError(_headless(backbone))
-    return found
+    return tuple(found)
 
 
 def replace_heads(model: Classifier, names: Sequence[str], classes: int) -> None:
@@ -162,12 +168,18 @@ def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:
     description = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
     normalisation = description["mean"], description["std"]
     model = build(description["backbone"], len(description["classes"]), description["backbone_args"], *normalisation)
-    state, saved = model.backbone.state_dict(), load_file(Path(folder) / "model.safetensors")
-    if state.keys() != saved.keys():
+    saved = load_file(Path(folder) / "model.safetensors")
+    if model.backbone.state_dict().keys() != saved.keys():
         raise UserError(f"{folder}/model.safetensors: has other tensors than its backbone; copy the folder again")
-    state.update(saved)  # and so keeps the release of its form, which safetensors do not hold
-    model.backbone.load_state_dict(state)
+    fill(model.backbone, saved)
     return model.eval(), description
+
+
+def fill(net: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Loads a state over the network's own, and so keeps the release of its form, which files do not tell."""
+    own = net.state_dict()
+    own.update(state)
+    net.load_state_dict(own)
 
 
 def _headless(backbone: str) -> str:

@@ -83,15 +83,14 @@ class Weights:
         A row stays whose class is one of ``classes`` by wnid or name; the others are as the model has them, and so is
         the head of weights without one.
         """
-        filled = model.backbone.state_dict()  # with the release of the network's form, which files do not tell
         state, rows = self.fitted(model.backbone), self._rows(classes, wnids)
-        for name in self._head(filled):
-            own = filled[name].clone()
+        new = model.backbone.state_dict()
+        for name in self._head(new):
+            own = new[name].clone()
             for i, row in rows.items():
                 own[i] = state[name][row]
             state[name] = own
-        filled.update(state)
-        model.backbone.load_state_dict(filled)
+        models.fill(model.backbone, state)
         for buffer, values in ((model.mean, self.mean), (model.std, self.std)):
             buffer.copy_(torch.tensor(values).view(1, 3, 1, 1))
         return len(rows)

@@ -99,6 +99,13 @@ def test_the_step_is_the_same_whoever_normalises(resnet, batch):
     torch.testing.assert_close(raw.flatten(1).norm(dim=1), torch.full((6,), 0.5))
 
 
+class Cast(Named):
+    """As wrappers for mixed precision give logits: of another type than the last layer's."""
+
+    def forward(self, x):
+        return self.net(x).double()
+
+
 def compiled(net):
     return torch.compile(net, backend="eager")
 
@@ -109,7 +116,7 @@ def checkpointed(net):
     return net
 
 
-@pytest.mark.parametrize("wrap", [Named, compiled, nn.DataParallel, checkpointed])
+@pytest.mark.parametrize("wrap", [Named, Cast, compiled, nn.DataParallel, checkpointed])
 def test_wrapped_models_are_the_model(resnet, batch, wrap):
     x, y = batch
     net = wrap(resnet)

@@ -44,7 +44,7 @@ class Classifier(nn.Module):
 
 
 def features_of(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """(B, d), what the linear layer gets whose output is ``model(x)``.
+    """(B, d), what the linear layer gets whose output is ``model(x)``, be it in another precision.
 
     Where the logits come from no single linear layer, timm's models say what their features are. A model that ends in
     none and is none of timm's (or one of timm's with ``num_classes=0``) gives its features itself.
@@ -63,12 +63,19 @@ def features_of(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     finally:
         for handle in handles:
             handle.remove()
-    if last and last[1] is output:
+    if last and _same(last[1], output):
         return last[0].flatten(1)
     if hasattr(model, "forward_head") and hasattr(model, "forward_features") and getattr(model, "num_classes", None):
         pooled: torch.Tensor = model.forward_head(model.forward_features(x), pre_logits=True)  # type: ignore[operator]
         return pooled.flatten(1)
     return output.flatten(1)
+
+
+def _same(made: torch.Tensor, output: torch.Tensor) -> bool:
+    """Whether a layer's output is the model's, which wrappers for mixed precision cast."""
+    if made is output or made.shape != output.shape or output.is_meta:
+        return made is output
+    return torch.equal(made.to(output), output)
 
 
 def build(

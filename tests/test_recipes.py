@@ -8,7 +8,7 @@ import torch
 from conftest import COMPUTE, SCHEDULE, fit, method, network
 from test_training import equal
 
-from hrrl.train import recipes, runtime, training
+from hrrl.train import models, recipes, runtime, training
 from hrrl.train.fixed_step_batches import Rounds, RoundSchedule, in_rounds
 from hrrl.train.progress import Callback
 
@@ -56,6 +56,10 @@ def test_adamw_decays_neither_biases_nor_norms(task):
     assert isinstance(recipes.optimizer(network(), schedule(optimizer="adamw")), torch.optim.AdamW)
     decay = {group["weight_decay"]: {parameter.ndim for parameter in group["params"]} for group in groups}
     assert decay == {0.0: {1}, SCHEDULE.weight_decay: {2, 4}}
+    vit = models.build("timm/vit_tiny_patch16_224", 4, {"img_size": 32, "embed_dim": 12, "depth": 1})
+    groups += (of_vit := recipes.optimizer(vit, schedule(optimizer="adamw")).param_groups)
+    (kept,) = ({id(p) for p in group["params"]} for group in of_vit if not group["weight_decay"])
+    assert {id(vit.backbone.pos_embed), id(vit.backbone.cls_token)} < kept  # nor what the network excepts
     assert {group["lr"] for group in groups} == {SCHEDULE.lr}  # what cosine and warm-up go by
     with runtime.start(replace(COMPUTE, precision="float16")) as here:
         run = training.Training(network(), task, method(task), schedule(optimizer="adamw"), here, 0, "t")

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from hrrl.data.augment import Augment
+from hrrl.train.models import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +45,17 @@ class Schedule(Recipe):
     epochs: int
 
 
-def optimizer(model: nn.Module, schedule: Recipe) -> torch.optim.Optimizer:
-    """SGD with momentum on all parameters; or AdamW by timm's factory, without decay on biases and norms."""
+def optimizer(model: Classifier, schedule: Recipe) -> torch.optim.Optimizer:
+    """SGD with momentum on all parameters; or AdamW by timm's factory.
+
+    That one decays neither biases and norms nor what the backbone itself excepts, such as positions of a transformer.
+    """
     settings: dict[str, Any] = {"lr": schedule.lr, "weight_decay": schedule.weight_decay, "fused": True}
     if schedule.optimizer in (None, "sgd"):
         return torch.optim.SGD(model.parameters(), momentum=schedule.momentum or 0.0, **settings)
     from timm.optim import create_optimizer_v2  # timm takes seconds to import, and the paper's recipe does not need it
 
-    return create_optimizer_v2(model, schedule.optimizer, **settings)
+    return create_optimizer_v2(model.backbone, schedule.optimizer, **settings)
 
 
 def learning_rate(optimizer: torch.optim.Optimizer, schedule: Schedule, steps: int) -> Callable[[int], None]:

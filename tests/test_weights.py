@@ -230,6 +230,7 @@ def test_wrong_files_are_a_line_each_and_run_no_code(net, file, tmp_path):
     state = net.state_dict()
     torch.save(state | {"fc.weight": state["fc.weight"].to_sparse()}, tmp_path / "sparse.pth")
     save_file(state | {"fc.weight": state["fc.weight"].to(torch.int8)}, tmp_path / "int8.safetensors")
+    save_file(state | {"fc.bias": state["fc.bias"] / 0}, tmp_path / "nan.safetensors")
     torch.jit.trace(net, torch.rand(1, 3, 32, 32)).save(tmp_path / "script.pt")
     torch.save({f"{who}.{k}": v for who in ("student", "teacher") for k, v in state.items()}, tmp_path / "two.pth")
     wrong = [
@@ -237,6 +238,7 @@ def test_wrong_files_are_a_line_each_and_run_no_code(net, file, tmp_path):
         (hashed(tmp_path / "text.pth"), r"is no whole checkpoint, nor a safetensors file .*\(its content is neither\)"),
         (hashed(tmp_path / "sparse.pth"), "holds no state dict, a dense, not quantized tensor"),
         (hashed(tmp_path / "int8.safetensors"), "holds no state dict, a dense, not quantized tensor"),
+        (hashed(tmp_path / "nan.safetensors"), "nan.safetensors: fc.bias is not finite; use weights from before"),
         (
             hashed(tmp_path / "script.pt"),
             r"is no whole checkpoint, .*\(Cannot use .* TorchScript archives passed to \S+$",

@@ -129,6 +129,8 @@ class Weights:
             problem, remedy = _differences(self.state, needed, head), "use weights of this backbone"
             remedy = f"all fits by order and shape: set {self.key}.remap: true" if by_order else remedy
             raise UserError(f"{self.key}: {self.path} does not fit {self.backbone!r}: {problem}; {remedy}")
+        if bad := next((name for name, value in found.items() if not value.float().isfinite().all()), None):
+            raise UserError(f"{self.key}: {self.path}: {bad} is not finite; use weights from before it diverged")
         if self.classes and len(self.classes) != (rows := len(found.get(head[0], ()))):
             raise UserError(
                 f"{self.key}.classes: {len(self.classes)} are known, but the head of {self.path} has {rows}; "

@@ -106,11 +106,14 @@ def _start(args: argparse.Namespace) -> weights.Weights:
     given: Any = {"classes": _classes(args.classes), "remap": args.remap}
     if (described := Path(args.model) / "model.json").is_file():
         description = weights.said_of(described, "backbone", "backbone_args")
+        if (args.weights, args.classes, args.remap, args.args) != ("DEFAULT", None, False, {}):
+            raise UserError(f"{args.model}: is a model with its own --weights, --classes and --args; leave them out")
         backbone, settings, given = description["backbone"], description["backbone_args"], {"model": args.model}
-    elif Path(args.weights).exists() or ("." in args.weights and "@" not in args.weights):  # no tag has a dot
-        given["file"] = str(Path(args.weights).absolute())
+    elif (file := Path(args.weights).expanduser()).exists() or ("." in args.weights and "@" not in args.weights):
+        given["file"] = str(file.absolute())  # no tag has a dot
     else:
         given["hub" if "@" in args.weights else "weights"] = args.weights
+    models.heads(backbone, settings)  # or it would be weights that are missing
     found = weights.find(weights.Init(**given), backbone, settings, "weights")
     found.state  # noqa: B018  read before the working folder changes
     print(f"{backbone} from {found.path}, SHA-256 {found.sha256}")
@@ -118,10 +121,10 @@ def _start(args: argparse.Namespace) -> weights.Weights:
 
 
 def _classes(given: str | None) -> str | list[str] | None:
-    if not given or not Path(given).is_file():
+    if not given or not (file := Path(given).expanduser()).is_file():
         return given
     try:
-        lines = Path(given).read_text(encoding="utf-8-sig").split("\n")
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise UserError(f"--classes: {given}: {error}; save it as text in UTF-8, with one class in each line") from None
     return [line.strip() for line in lines if line.strip()]

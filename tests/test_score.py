@@ -9,6 +9,7 @@ import pytest
 import reference
 import timm
 import torch
+from conftest import refused
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -176,7 +177,9 @@ def test_what_is_wrong_is_said_before_the_first_image_is_judged(images, folder, 
     net = ["timm/resnet18", "--weights", folder / "model.safetensors"]
     of_48 = ["--weights", tmp_path / "vit.pth", "--args", json.dumps(vit), "--size", 48]
     wrong = [
-        (["resnet19"], "resnet19"),
+        (["resnet19"], "cannot build 'resnet19'"),
+        ([tmp_path / "erm-1"], "cannot build .*erm-1'"),
+        ([folder, "--weights", "net.pth"], "its own --weights, --classes and --args; leave them out"),
         (["timm/resnet18", "--weights", "none"], "none"),
         ([folder, "--targets", tmp_path / "typo"], "typo does not exist"),
         ([folder, "--targets", tmp_path / "lone"], r"lone: .* 1 of the rarest class \(dog\)"),
@@ -209,9 +212,11 @@ def test_names_as_people_write_them(images, folder, tmp_path, hrrl, monkeypatch)
     (tmp_path / "groups.tsv").write_text(f"class\tconcept\n{groups}")
     (tmp_path / "names.txt").write_bytes("\r\n".join(["\ufeffzzz", *CLASSES[-2::-1], "", ""]).encode())
     monkeypatch.chdir(tmp_path)
-    net = ["timm/resnet18", "--weights", folder / "model.safetensors", "--args", json.dumps(ARGS), "--size", 32]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copy(folder / "model.safetensors", tmp_path)
+    net = ["timm/resnet18", "--weights", "~/model.safetensors", "--args", json.dumps(ARGS), "--size", 32]
     rest = ["--data", "mine", "--images", 4, "--steps", "--concepts", "groups.tsv"]
-    said = hrrl("score", *net, "--classes", "names.txt", *rest)
+    said = hrrl("score", *net, "--classes", "~/names.txt", *rest)
     assert "judged: its own head" in said
     for line in (r"^all +[\d.]+% of 16 images$", r"^z +[\d.]+% of 4$", r"^known +[\d.]+% of 12$"):
         assert re.search(line, said, re.MULTILINE), said
@@ -257,5 +262,15 @@ def test_what_is_pushed_is_what_timm_loads(folder, tmp_path, hrrl):
     assert (found.mean, found.std) == (pytest.approx([0.4] * 3), pytest.approx([0.3] * 3))
     with pytest.raises(UserError, match=r"holds no model\.json"):
         package(tmp_path, card, tmp_path / "none")
+    texts = {name: (folder / name).read_bytes() for name in ("model.json", "model.safetensors")}
+    for name, content, message in [
+        ("model.json", texts["model.json"][:40], "is no JSON object with backbone"),
+        ("model.json", texts["model.json"].replace(b'"cup"', b'"cup", "mug"'), "has other tensors than its model.json"),
+        ("model.safetensors", texts["model.safetensors"][:-40], "model.safetensors: is not whole"),
+    ]:
+        wrong = shutil.copytree(folder, tmp_path / "wrong", dirs_exist_ok=True)
+        (wrong / name).write_bytes(content)
+        with refused(message):
+            package(wrong, card, tmp_path / "none")
     assert "not sent" in hrrl("push", folder, "me/erm", "--card", card, ok=False)
     assert hrrl("push", folder, "no name", "--card", card, ok=False).startswith("no name: ")

@@ -170,14 +170,19 @@ def save(model: Classifier, folder: Path, description: dict[str, Any]) -> None:
 
 def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:
     """The classifier that :func:`save` wrote, on the CPU in evaluation mode, and its description."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     description = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
     normalisation = description["mean"], description["std"]
     model = build(description["backbone"], len(description["classes"]), description["backbone_args"], *normalisation)
-    saved = load_file(Path(folder) / "model.safetensors")
-    if model.backbone.state_dict().keys() != saved.keys():
-        raise UserError(f"{folder}/model.safetensors: has other tensors than its backbone; copy the folder again")
+    try:
+        saved = load_file(Path(folder) / "model.safetensors")
+    except SafetensorError as error:
+        raise UserError(f"{folder}/model.safetensors: is not whole ({error}); copy the folder again") from None
+    given, needed = ({k: v.shape for k, v in state.items()} for state in (saved, model.backbone.state_dict()))
+    if given != needed:
+        raise UserError(f"{folder}/model.safetensors: has other tensors than its model.json asks for; copy both again")
     fill(model.backbone, saved)
     return model.eval(), description
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hrrl.common.files import write_json
+from hrrl.data.loading import SMALL
 from hrrl.errors import UserError
 from hrrl.train import models
 from hrrl.train.weights import said_of
@@ -70,7 +71,7 @@ def package(model: Path, card: Path, folder: Path) -> Path:
 
 
 def config(description: dict[str, Any]) -> dict[str, Any]:
-    """config.json in timm's form: architecture, arguments, classes, and how images are normalised."""
+    """config.json in timm's form: architecture, arguments, classes, and how images are resized and normalised."""
     size = description["image_size"]
     names = models.heads(description["backbone"], description["backbone_args"])
     return {
@@ -84,8 +85,9 @@ def config(description: dict[str, Any]) -> dict[str, Any]:
             "mean": description["mean"],
             "std": description["std"],
             "num_classes": len(description["classes"]),
-            "crop_pct": 224 / 256,
-            "interpolation": "bicubic",
+            "crop_pct": 1.0 if size <= SMALL else 224 / 256,  # as hrrl/data/loading.py does
+            "crop_mode": "squash" if size <= SMALL else "center",
+            "interpolation": "bilinear",
             "classifier": names if len(names) > 1 else names[0],
         },
     }

@@ -9,7 +9,7 @@ import pytest
 import reference
 import timm
 import torch
-from conftest import refused
+from conftest import digits_task, refused
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -20,7 +20,7 @@ from sklearn.svm import LinearSVC
 
 from hrrl.__main__ import main
 from hrrl.errors import UserError
-from hrrl.push import package
+from hrrl.push import config, package
 from hrrl.score import Judged
 from hrrl.train import models, weights
 from hrrl.transfer import svm
@@ -274,3 +274,17 @@ def test_what_is_pushed_is_what_timm_loads(folder, tmp_path, hrrl):
             package(wrong, card, tmp_path / "none")
     assert "not sent" in hrrl("push", folder, "me/erm", "--card", card, ok=False)
     assert hrrl("push", folder, "no name", "--card", card, ok=False).startswith("no name: ")
+
+
+@pytest.mark.parametrize("size", [32, 112])
+def test_timm_sees_the_images_of_a_pushed_model_as_the_pipeline_does(size, tmp_path):
+    told = {"backbone": "timm/resnet18", "backbone_args": ARGS, "image_size": size, "classes": CLASSES}
+    seen = timm.data.resolve_data_config(
+        pretrained_cfg=config(told | {"mean": [0.0] * 3, "std": [1.0] * 3})["pretrained_cfg"]
+    )
+    source = digits_task(tmp_path / "manifest", 1, size).test
+    batch, _ = next(iter(source.eval_batches(10)))
+    for i, expected in enumerate(batch.numpy()):
+        image = Image.fromarray(source.pixels.read(i)[0].numpy()).convert("RGB")
+        found = timm.data.create_transform(**seen)(image).numpy() * 255
+        assert np.abs(found - expected).max() <= 2

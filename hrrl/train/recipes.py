@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from hrrl.data.augment import Augment
-from hrrl.train.models import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +44,8 @@ class Schedule(Recipe):
     epochs: int
 
 
-def optimizer(model: Classifier, schedule: Recipe) -> torch.optim.Optimizer:
-    """SGD with momentum on all parameters; or AdamW by timm's factory.
+def optimizer(model: nn.Module, schedule: Recipe) -> torch.optim.Optimizer:
+    """SGD with momentum on all parameters of a classifier; or AdamW by timm's factory.
 
     That one decays neither biases and norms nor what the backbone itself excepts, such as positions of a transformer.
     """
@@ -55,7 +54,7 @@ def optimizer(model: Classifier, schedule: Recipe) -> torch.optim.Optimizer:
         return torch.optim.SGD(model.parameters(), momentum=schedule.momentum or 0.0, **settings)
     from timm.optim import create_optimizer_v2  # timm takes seconds to import, and the paper's recipe does not need it
 
-    return create_optimizer_v2(model.backbone, schedule.optimizer, **settings)
+    return create_optimizer_v2(model.get_submodule("backbone"), schedule.optimizer, **settings)
 
 
 def learning_rate(optimizer: torch.optim.Optimizer, schedule: Schedule, steps: int) -> Callable[[int], None]:

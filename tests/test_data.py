@@ -339,6 +339,15 @@ def test_bad_definitions_are_one_line(tmp_path, settings, message):
         prepare(definition("imagefolder", **({"root": tmp_path} | settings)), "photos")
 
 
+def test_files_of_both_parts_are_counted(tmp_path, capsys):
+    root = write_tree(tmp_path)
+    for i, name in enumerate(sorted((root / "train" / WNIDS[0]).iterdir())[:2]):
+        shutil.copy(name, root / "val" / WNIDS[i] / "x.JPEG")
+    prepare(definition("imagefolder", root), "photos")
+    said = f"datasets.photos.test: 2 of 11 images are in train as well, by size and CRC; the first is val/{WNIDS[0]}/x"
+    assert said in capsys.readouterr().err
+
+
 def test_an_empty_class_folder_is_named(tmp_path):
     write_tree(tmp_path)
     (tmp_path / "val" / "n02999999").mkdir()

@@ -163,6 +163,7 @@ def prepare(definition: Definition, name: str) -> Manifest:
             splits[split] = _checked(data, rows, f"{name} {split}", definition.skip_unreadable)
         for split, rows in splits.items():
             _complain_of_empty(rows.labels, classes, "without unreadable images, it", f"{key}.{split}")
+        _tell_of_shared(splits["train"], splits["test"], key)
     else:
         manifest.pixels = {split: _hash_pixels(data, rows.paths) for split, rows in splits.items()}
         manifest.files = data.sources(_all_paths(splits))
@@ -286,6 +287,14 @@ def _complain_of_empty(labels: np.ndarray, classes: list[str], what: str, key: s
         raise UserError(f"{key}: {what} leaves no images of class {empty[0]}; expected some of every class")
     if empty:
         note(f"{key}: {what} has no images of {len(empty)} classes, the first is {empty[0]}")
+
+
+def _tell_of_shared(train: Rows, test: Rows, key: str) -> None:
+    """A note where files of the test part are in the training part, too, by whatever name."""
+    known, found = (rows.bytes * 2**32 + rows.crcs for rows in (train, test))
+    if len(shared := np.flatnonzero(np.isin(found, known))):
+        same = f"{len(shared)} of {len(found)} images are in train as well, by size and CRC"
+        note(f"{key}.test: {same}; the first is {test.paths[int(shared[0])]}")
 
 
 def read_all(

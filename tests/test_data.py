@@ -526,6 +526,8 @@ def test_a_packed_dataset_has_the_same_images_smaller(tmp_path):
     tree = write_tree(tmp_path / "tree", train=3, val=2, size=(90, 120))
     save(tree / "train" / WNIDS[0] / "small.JPEG", crops(1, 60, 75)[0])
     save(tree / "train" / WNIDS[0] / "small.png", crops(1, 40, 50)[0])
+    for i, inside in enumerate("ba"):  # numbered, where the listing has another order
+        save(tree / "val" / WNIDS[2] / inside / f"{i}.JPEG", crops(1 + i, 90, 120)[-1])
     save(tree / "train" / WNIDS[1] / os.fsdecode(b"caf\xe9.JPEG"), crops(1, 90, 120)[0])  # a name that is no UTF-8
     path = pack(definition("imagefolder", tree), "photos", tmp_path, side=60)
     content = path.read_bytes()
@@ -537,6 +539,9 @@ def test_a_packed_dataset_has_the_same_images_smaller(tmp_path):
     assert pack(definition("imagefolder", tree), "photos", tmp_path, side=61) != path
     given = {root.stem: definition("imagefolder", root) for root in (tree, path)}
     whole, packed = (sources(root, 64, folder=f"listed-{name}") for name, root in given.items())
+    members = read_manifest("listed-" + path.stem)
+    assert members.paths("train")[0] == f"train/{WNIDS[0]}/{WNIDS[0]}_0.jpg"
+    assert list(members.paths("test"))[-1] == f"val/{WNIDS[2]}/00000007_{WNIDS[2]}_5.jpg"
     for one, other in zip(whole, packed, strict=True):
         assert torch.equal(one.labels, other.labels)
         assert (everything(one).float() - everything(other).float()).abs().mean() < 4
@@ -554,4 +559,4 @@ def test_a_packed_dataset_has_the_same_images_smaller(tmp_path):
         pack(definition("imagefolder", tree), "photos", tmp_path, side=62)
     assert [file.name for file in tmp_path.glob("*62*")] == []
     with zipfile.ZipFile(pack(definition("imagefolder", tree, skip_unreadable=True), "photos", tmp_path)) as archive:
-        assert len(archive.namelist()) == 3 * (3 + 2) + 3
+        assert len(archive.namelist()) == 3 * (3 + 2) + 3 + 2

@@ -15,10 +15,10 @@ from hrrl.data.decode import JPEG, decode, resize
 from hrrl.data.image_folder import Listed
 from hrrl.data.locate import Definition, locate
 from hrrl.data.manifest import held_out, read_all
-from hrrl.data.sources import join
+from hrrl.data.sources import Paths, join
 from hrrl.errors import UserError
 
-FORMAT = 1  # raise it when packing makes other files of the same ones
+FORMAT = 2  # raise it when packing makes other files of the same ones
 
 
 def pack(definition: Definition, name: str, folder: Path, side: int = 256, quality: int = 90) -> Path:
@@ -60,9 +60,21 @@ def _files(data: Listed, splits: dict[str, None], side: int, quality: int, skip:
 
     for split in splits:
         paths, labels = data.rows(split, data.classes)
-        taken: set[str] = set()
+        members = _members(split, data.classes, paths, labels.tolist())
         for i, content in read_all(data, paths, take, apart.cores(), f"packing {split}", skip):
-            yield _member(split, data.classes[labels[i]], paths[i], taken), content
+            yield members[i], content
+
+
+def _members(split: str, classes: list[str], paths: Paths, labels: list[int]) -> list[str]:
+    """The member for each image, numbered where a class would come in another order than a slice of it counts."""
+    members, last, taken = list[str](), dict[int, str](), set[str]()
+    in_order = True
+    for path, label in zip(paths, labels, strict=True):
+        members.append(_member(split, classes[label], path, taken))
+        in_order &= last.get(label, "") < members[-1]
+        last[label] = members[-1]
+    parts = (member.rpartition("/") for member in members)
+    return members if in_order else [f"{folder}/{i:08}_{name}" for i, (folder, _, name) in enumerate(parts)]
 
 
 def _member(split: str, name: str, path: str, taken: set[str]) -> str:

@@ -18,6 +18,7 @@ import pandas
 import pytest
 from conftest import ROOT, refused
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from test_data import WNIDS, crops, definition, idx, png, write_tree
 
 from hrrl.concepts import group_classes
@@ -218,6 +219,8 @@ def ramp(most: float, dtype: str) -> np.ndarray:
     return (np.linspace(0, 1, 256).reshape(16, 16) * most).round(0 if most > 1 else 6).astype(dtype)
 
 
+NOTED = PngInfo()
+NOTED.add_text("workflow", "x" * 2**21, zip=True)
 SCALED = {
     "16 bits": (ramp(65535, "u2"), "PNG", {}),
     "16 bits of colours": (ramp(65535, "u2"), "colours", {}),
@@ -226,6 +229,7 @@ SCALED = {
     "12 bits that a TIFF states": (ramp(4095, "u2"), "TIFF", {"tiffinfo": {281: 4095}}),
     "32 bits with their largest": (ramp(255, "i4"), "TIFF", {"tiffinfo": {281: 255}}),
     "floats with their largest": (ramp(1, "f4"), "TIFF", {"tiffinfo": {341: 1.0}}),
+    "8 bits beside 2 MB of text": (ramp(255, "u1"), "PNG", {"pnginfo": NOTED}),
 }
 REFUSED = {
     "8 bits in 16": (ramp(255, "u2"), "PNG", "comes out black: of 16 bits"),

@@ -13,7 +13,7 @@ import numpy as np
 import simplejpeg
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from PIL.TiffImagePlugin import TiffImageFile
 
 from hrrl.errors import reason
@@ -24,6 +24,8 @@ LARGEST = 100_000_000  # pixels: more is no photograph but an attack on the memo
 BITS_PER_SAMPLE, LARGEST_VALUE, SAMPLE_FORMAT, LARGEST_NUMBER = 258, 281, 339, 341  # tags of TIFF
 DARK = 16  # white may be so many times the highest value of an image of more than 8 bits
 ROWS = 256  # of an image that are converted to RGB at a time
+
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # profiles and notes of more than 1 MB are no damage
 
 # What libjpeg warns of and goes on, with grey or shifted pixels. Its other warnings are about unusual headers.
 DAMAGE = re.compile(r"premature end|bad huffman|bad arithmetic|found marker|(\d+) extraneous bytes before marker", re.I)

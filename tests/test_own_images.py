@@ -388,12 +388,18 @@ def test_val_is_held_out_before_test_and_that_before_valid(tmp_path):
         (tmp_path / "one" / place).rename(tmp_path / f"{place} before")
 
 
-def test_folders_of_systems_are_no_classes_and_two_datasets_no_one(tmp_path):
+def test_folders_of_systems_are_no_classes_and_two_datasets_no_one(tmp_path, capsys):
     before = listed(tree(tmp_path / "one"))
     image(tmp_path / "one/train/cat/@eaDir/0.png/SYNOPHOTO_THUMB_M.jpg")
     image(tmp_path / "one/train/@eaDir/0.jpg")
     image(tmp_path / "one/val/__MACOSX/cat/0.png")
     assert listed(tmp_path / "one") == before
+    image(tmp_path / "one/train/.net/0.png")
+    (tmp_path / "one/train/fish").symlink_to(tmp_path / "a disk that is not there")
+    assert listed(tmp_path / "one") == before
+    notes = capsys.readouterr().err
+    assert "one/train: left out 2 hidden folders, such as .net" in notes
+    assert "one/train: left out 1 files, such as train/fish: names of images end in .jpeg" in notes
     for link, to in (("train/train", "train"), ("train/cat/cat", "train/cat"), ("val/dog/up", "..")):
         (tmp_path / "one" / link).symlink_to(tmp_path / "one" / to)  # as `ln -s` makes that is called twice
     (tmp_path / "two/bird").mkdir(parents=True)

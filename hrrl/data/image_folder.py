@@ -141,7 +141,9 @@ class Tree(Listed):
                 f"{self.store}/{folder}: left out {len(strangers)} classes that {self.train}/ does not have, "
                 f"the first is {strangers[0]}"
             )
-        paths, labels, left = Paths(), [], list[str]()
+        if hidden := self.store.hidden(folder):
+            note(f"{self.store}/{folder}: left out {len(hidden)} hidden folders, such as {hidden[0]}")
+        paths, labels, left = Paths(), [], [join(folder, name) for name in names]
         for name in sorted(set(classes) & set(there)):
             files = self.store.files(join(folder, there[name]))
             found, others = [f for f in files if is_image(f)], [f for f in files if not is_image(f)]

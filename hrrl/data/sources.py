@@ -54,21 +54,29 @@ class Store:
         return str(self.root)
 
     def entries(self, path: str) -> list[tuple[str, bool]]:
-        """Names in a folder, but hidden ones, sorted, and whether each is a folder."""
+        """Names in a folder, sorted, and whether each is a folder."""
         raise NotImplementedError
+
+    def shown(self, path: str) -> list[tuple[str, bool]]:
+        """:meth:`entries` but hidden ones."""
+        return [(name, is_folder) for name, is_folder in self.entries(path) if not name.startswith(HIDDEN)]
+
+    def hidden(self, path: str) -> list[str]:
+        """Names of the hidden folders in a folder, sorted."""
+        return [name for name, is_folder in self.entries(path) if is_folder and name.startswith(HIDDEN)]
 
     def folders(self, path: str = "") -> list[str]:
         """Names of the folders in a folder, sorted."""
-        return [name for name, is_folder in self.entries(path) if is_folder]
+        return [name for name, is_folder in self.shown(path) if is_folder]
 
     def names(self, path: str = "") -> list[str]:
         """Names of the files in a folder, sorted."""
-        return [name for name, is_folder in self.entries(path) if not is_folder]
+        return [name for name, is_folder in self.shown(path) if not is_folder]
 
     def files(self, path: str) -> list[str]:
         """Paths of all files in a folder and the folders in it, sorted by their names in each."""
         found = []
-        for name, is_folder in self.entries(path):
+        for name, is_folder in self.shown(path):
             below = join(path, name)
             found += self.files(below) if is_folder else [below]
         return found
@@ -83,11 +91,7 @@ class Folder(Store):
 
     def entries(self, path: str) -> list[tuple[str, bool]]:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._at(path)) as entries:
-            return sorted(
-                (e.name.decode(*NAMES), e.is_dir())
-                for e in entries
-                if not (_hidden(os.fsdecode(e.name)) or _leads_up(e))
-            )
+            return sorted((e.name.decode(*NAMES), e.is_dir()) for e in entries if not _leads_up(e))
         return []
 
     def read(self, path: str) -> bytes:
@@ -124,7 +128,7 @@ class Zip(Store):
                 named = [(_path_of(member), member) for member in archive.infolist()]
         except Exception as error:  # a damaged list of members raises all sorts
             raise UserError(f"{root}: {error}; expected a whole, readable zip file") from None
-        self.members = {path: member for path, member in named if path and not _hidden(path)}
+        self.members = {path: member for path, member in named if path}
         self.tree: dict[str, dict[str, bool]] = {}  # folder -> name -> whether it is a folder
         for path in self.members:
             is_folder = False
@@ -213,7 +217,3 @@ def _leads_up(entry: os.DirEntry[bytes]) -> bool:
         return False
     folder, target = map(os.path.realpath, (os.path.dirname(entry.path), entry.path))
     return os.path.commonpath((folder, target)) == target
-
-
-def _hidden(path: str) -> bool:
-    return any(part.startswith(HIDDEN) for part in path.split("/"))

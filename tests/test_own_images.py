@@ -174,8 +174,14 @@ def rendered_sst2(root):
         tree(root, ["negative", "positive"], [f"rendered-sst2/{split}"], images)
 
 
+def imagenette(root):
+    for split, images in (("train", 3), ("val", 2)):
+        for wnid, i in itertools.product(("n01440764", "n02102040", "n03028079"), range(images)):
+            image(root / "imagenette2" / split / wnid / f"{i}.JPEG")
+
+
 CUT = {"EuroSAT": eurosat, "Caltech101": caltech101, "SUN397": sun397}  # five images of a class
-LIBRARY = CUT | {"EMNIST/letters": emnist, "RenderedSST2": rendered_sst2}  # three and two
+LIBRARY = CUT | {"EMNIST/letters": emnist, "RenderedSST2": rendered_sst2, "Imagenette": imagenette}  # three and two
 
 
 @pytest.mark.parametrize("name", LIBRARY)
@@ -186,6 +192,7 @@ def test_torchvisions_datasets_with_and_without_a_split(tmp_path, capsys, name):
     classes = 2 if name == "RenderedSST2" else 3
     assert counts == ([[4] * 3, [1] * 3] if name in CUT else [[3] * classes, [2] * classes])
     assert ("every fifth image of a class is test" in capsys.readouterr().err) == (name in CUT)
+    assert (None in manifest.wnids) == (name != "Imagenette")
     if name in CUT:
         positions = [sorted(int(path.partition("#")[2]) for path in manifest.paths(split)) for split in manifest.splits]
         assert positions == [[i for i in range(15) if i % 5 < 4], [4, 9, 14]]

@@ -1,5 +1,6 @@
 """Datasets whose library reads them image by image, by an image's position in a split."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from hrrl.common.names import composed
 from hrrl.data.image_folder import Listed, NotHereError, note
-from hrrl.data.sources import Paths
+from hrrl.data.sources import HIDDEN, Paths
 from hrrl.errors import UserError, reason
 
 EVERY = 5  # of a dataset without a split of its own, one image of so many of a class is test
@@ -20,7 +21,6 @@ class ByPosition(Listed):
 
     Attributes:
         cut: whether it has no split of its own.
-        numbers: of the classes in use, as the library counts them, ascending.
     """
 
     cut: bool
@@ -30,20 +30,24 @@ class ByPosition(Listed):
         self.root, self.store = root, self
         self.opened: dict[str, Any] = {}  # by split
         train = train if train in self.splits else "train"
-        names = self.names(train)
-        # A published list can have a name without images, and images without a class are numbered -1.
-        self.numbers = sorted({number for number in self.labels(train) if number >= 0})
-        self.classes = [composed(str(names[y])) if 0 <= y < len(names) else str(y) for y in self.numbers]
+        # A published list can have a name without images, and a library take hidden folders for classes.
+        named = self._named(train, set(self.labels(train))).values()
+        self.classes = [name for name in named if not name.startswith(HIDDEN)]
         if self.cut:
             note(f"{self}: has no split of its own; every fifth image of a class is test")
 
-    def names(self, train: str) -> list[Any]:
-        """The names of the classes by their number, as far as the library has them."""
+    def names(self, split: str) -> list[Any]:
+        """The names of the classes by their number in a split, as far as the library has them."""
         raise NotImplementedError
 
     def labels(self, split: str) -> list[int]:
-        """The number of each image's class, as the library counts them."""
+        """The number of each image's class, as the library counts them in a split; -1 for none."""
         raise NotImplementedError
+
+    def _named(self, split: str, numbers: Iterable[int]) -> dict[int, str]:
+        """The class of each of some numbers, ascending."""
+        names = self.names(split)
+        return {y: composed(str(names[y])) if y < len(names) else str(y) for y in sorted(numbers) if y >= 0}
 
     def open(self, split: str) -> Any:
         """The library's object for a split; raises whatever it raises where its files are not there, or damaged."""
@@ -71,11 +75,14 @@ class ByPosition(Listed):
         return self.opened[split]
 
     def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
-        numbers = np.array(self.labels(split), int)
-        known = np.isin(numbers, self.numbers)
-        if not known.all():
-            note(f"{self}: {split}: left out {(~known).sum()} images of no class, or of one that train does not have")
-        positions, labels = np.flatnonzero(known), np.searchsorted(self.numbers, numbers[known])
+        numbers, number_of_each = np.unique(np.array(self.labels(split), int), return_inverse=True)
+        position = {name: i for i, name in enumerate(self.classes)}
+        found = {y: position.get(name, -1) for y, name in self._named(split, numbers.tolist()).items()}
+        labels = np.array([found.get(y, -1) for y in numbers.tolist()], int)[number_of_each]
+        positions = np.flatnonzero(labels >= 0)
+        if left := len(labels) - len(positions):
+            note(f"{self}: {split}: left out {left} images of no class, or of one that train does not have")
+        labels = labels[positions]
         if self.cut:
             mine = (ranks(labels) % EVERY == EVERY - 1) == (split == "test")
             positions, labels = positions[mine], labels[mine]

@@ -20,7 +20,7 @@ SPLITS = {
     "Places365": ("train-standard", "val"),
 }
 PARTS = {"EMNIST": "split"}  # datasets that are several, and the argument that says which
-NAMES = ("classes", "categories")  # where datasets have the names of their classes,
+NAMES = ("wnids", "classes", "categories")  # where datasets have the names of their classes,
 LABELS = ("targets", "labels", "_labels", "y", "_samples", "_flat_character_images")  # and each image's
 
 
@@ -87,9 +87,9 @@ class _Library(ByPosition):
     def open(self, split: str) -> Any:
         return self.dataset(self.root, **self._which(split))
 
-    def names(self, train: str) -> list[Any]:
-        first = self.split(train)
-        return next((found for name in NAMES if (found := getattr(first, name, None))), [])
+    def names(self, split: str) -> list[Any]:
+        opened = self.split(split)
+        return next((found for name in NAMES if (found := getattr(opened, name, None))), [])
 
     def labels(self, split: str) -> list[int]:
         """The number of each image's class, as the dataset counts them.

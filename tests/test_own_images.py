@@ -1,5 +1,6 @@
 """Folders, zips and files as people have them: no image is dropped, renamed or turned black without a word."""
 
+import contextlib
 import csv
 import io
 import itertools
@@ -368,15 +369,51 @@ def test_parquet_files_are_of_the_split_that_their_folder_names(saved, file):
 
 
 @pytest.mark.parametrize("missing", [-1, None])
-def test_images_without_a_class_are_left_out_and_counted(saved, missing, capsys):
+def test_images_without_a_class_are_left_out_and_counted(saved, missing, capsys, tmp_path):
     found = listed(saved({"train": [0, missing, 1], "test": [1, 0, missing]}), "huggingface")
     assert (found["classes"], found["train"]) == (["a", "b"], ["train#0", "train#2"])
     assert capsys.readouterr().err.count("left out 1 images of no class, or of one that train does not have") == 2
+    tree(tmp_path, ["a", ".ipynb_checkpoints"], ["folder"], 5)
+    found = listed(tmp_path / "folder", "torchvision/ImageFolder")
+    assert (found["classes"], found["test"]) == (["a"], ["test#9"])
+
+
+def test_each_split_counts_its_classes_in_its_own_way(saved):
+    saved({"train-0.parquet": [0, 1, 1]}, names=["a", "b"])
+    root = saved({"test-0.parquet": [0, 2, 1, 1]}, names=["b", "x", "a"])
+    manifest = prepare(Dataset(kind="huggingface", root=str(root)), "mine")
+    assert [manifest.labels(split).tolist() for split in ("train", "test")] == [[0, 1, 1], [1, 0]]
+
+
+def test_a_part_of_a_dataset_of_hugging_face_is_said_to_be_one(saved, tmp_path, capsys):
+    listed(saved({"train-00000-of-00003.parquet": [0, 1], "test-0.parquet": [0, 1]}), "huggingface")
+    assert "saved: train has 1 of 3 files; reading what is there" in capsys.readouterr().err
+    (tmp_path / "shards").mkdir()
+    write_shards(tmp_path / "shards", "train", [b"?"], [0])
+    os.truncate(tmp_path / "shards/train-000000.tar", 2048)  # where the library sees the end of a whole one
+    with refused("shards/train-000000.tar: is cut off"):
+        listed(tmp_path / "shards", "huggingface")
+
+
+def test_of_several_columns_of_images_that_of_the_name_counts(datasets, tmp_path):
+    image(tmp_path / "one.png")
+    for i, (columns, message) in enumerate(((["depth", "image"], None), (["left", "right"], "left and right are all"))):
+        kinds = datasets.Features(dict.fromkeys(columns, datasets.Image()) | {"label": datasets.Value("int64")})
+        images = [[b"no image"] * 10, [(tmp_path / "one.png").read_bytes()] * 10]
+        rows = {name: [{"bytes": file} for file in of] for name, of in zip(columns, images, strict=True)}
+        datasets.Dataset.from_dict(rows | {"label": [0, 1] * 5}, kinds).save_to_disk(tmp_path / str(i))
+        with refused(message) if message else contextlib.nullcontext():
+            assert len(listed(tmp_path / str(i), "huggingface")["train"]) == 8
 
 
 def test_what_is_wrong_with_a_dataset_of_hugging_face_is_one_line(saved, datasets, tmp_path):
     several, none = datasets.List(datasets.ClassLabel(names=["a", "b"])), dict.fromkeys(("train", "test"), [None] * 2)
     for rows, more, message in (
+        (
+            {"a/train.parquet": [0, 1], "b/train.parquet": [0]},
+            {},
+            "a/train.parquet and b/train.parquet are both of train",
+        ),
         ({"learn.parquet": [0, 1], "judge.parquet": [0, 1]}, {}, "no split train in it, but judge, learn"),
         ({"train": [[0], [0, 1]], "test": [[0], [1]]}, {"label": several}, "label holds several values for an image"),
         ({"train": [0, 1], "test": [0, 1]}, {"images": none}, "train#0: cannot be read: there is none in this"),

@@ -1,21 +1,25 @@
 """Datasets of Hugging Face on disk, and shards of WebDataset, by Hugging Face's library."""
 
+import functools
 import importlib.util
 import re
 from collections import defaultdict
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hrrl.data import apart
 from hrrl.data.by_position import ByPosition
-from hrrl.data.image_folder import NotHereError
+from hrrl.data.image_folder import NotHereError, note
 from hrrl.data.sources import Folder
 from hrrl.errors import UserError, reason
 
+T = TypeVar("T")
 LABELS = ("label", "labels", "class", "target", "cls")  # names of the column of classes, before any other of its type
-FILES = {"parquet": "parquet", "tar": "webdataset"}  # endings of files that the library converts; its names
+IMAGES = ("image", "img", "jpg", "jpeg", "png")  # and of that of images
+FILES = {".parquet": "parquet", ".tar": "webdataset"}  # endings of files that the library converts; its names
 SPLITS = ("train", "test", "val", "valid", "validation")  # words in the names of files, or of their folders
+OF = re.compile(r"-\d+-of-(\d+)")  # in the name of a split's file: how many it has
+BLOCK = 512  # bytes, of a tar file: the last one holds zeros
 
 
 class HuggingFace(ByPosition):
@@ -38,11 +42,13 @@ class HuggingFace(ByPosition):
         import datasets  # noqa: F401  once, before the process below
 
         self.root = root
-        files = [path for ending in ("arrow", *FILES) for path in root.rglob(f"*.{ending}")]
-        if not files:
+        self.files = [root / path for path in Folder(root).files("") if path.endswith((".arrow", *FILES))]
+        if not self.files:
             raise NotHereError("no *.arrow, *.parquet or *.tar in it")
+        for split, paths in self._converted[1].items():
+            _check_whole(root, split, paths)
         try:  # a damaged file may end its reader
-            self.known, self.listed = apart.once(self._listed, files)
+            self.listed = apart.once(self._listed, self.files)
         except Exception as error:  # of arrow, or of the library
             raise UserError(f"{root}: cannot be read ({reason(error)}); expected {self.needs}") from None
         self.cut = len(self.listed) == 1
@@ -54,45 +60,46 @@ class HuggingFace(ByPosition):
         for split in self.splits:
             self.split(split)  # once, before processes read images
 
-    @cached_property
+    @functools.cached_property
     def _by_split(self) -> dict[str, Any]:
         """Its splits, which the library maps from the disk; what it converts comes there by way of its cache."""
         from datasets import DatasetDict, load_dataset, load_from_disk
 
-        for ending, builder in FILES.items():
-            files = defaultdict(list)
-            for path in sorted(self.root.rglob(f"*.{ending}")):
-                files[_split_of(path)].append(str(path))
-            if files:
-                return dict(load_dataset(builder, data_files=dict(files)))
+        builder, files = self._converted
+        if files:  # split by split: each may count its classes in its own way
+            read = functools.partial(load_dataset, builder, split="train")
+            return {split: read(data_files=[*map(str, of)]) for split, of in files.items()}
         found = load_from_disk(self.root)
         return dict(found) if isinstance(found, DatasetDict) else {"train": found}
 
-    def _listed(self) -> tuple[list[str], dict[str, list[int]]]:
-        """Names of the classes, and by split the number of each image's class."""
-        splits = self._by_split
-        features = next(iter(splits.values())).features
-        _image_column(features)
-        column = _label_column(features)
-        values = {split: list(rows[column][:]) for split, rows in splits.items()}
-        names = getattr(features[column], "names", None)
-        found = {value for of in values.values() for value in of if value is not None and value == value}  # no NaN
-        known = sorted(found) if names is None else range(len(names))
-        number: dict[Any, int] = {value: i for i, value in enumerate(known)}
-        numbers = {split: [number.get(value, -1) for value in of] for split, of in values.items()}
-        return list(map(str, known if names is None else names)), numbers
+    @functools.cached_property
+    def _converted(self) -> tuple[str, dict[str, list[Path]]]:
+        """The library's name of the files that it converts, and those of each split; none of what it saved."""
+        for ending, builder in FILES.items():
+            files = defaultdict(list)
+            for path in sorted(path for path in self.files if path.suffix == ending):
+                files[_split_of(path)].append(path)
+            if files:
+                return builder, files
+        return "", {}
 
-    def names(self, train: str) -> list[Any]:
-        return self.known
+    def _listed(self) -> dict[str, tuple[list[str], list[int]]]:
+        """By split the names of its classes, and the number of each image's."""
+        return {split: _classes(rows) for split, rows in self._by_split.items()}
+
+    def names(self, split: str) -> list[Any]:
+        return self._of(self.listed, split)[0]
 
     def labels(self, split: str) -> list[int]:
-        return next(iter(self.listed.values())) if self.cut else self.listed[split]
+        return self._of(self.listed, split)[1]
+
+    def _of(self, splits: dict[str, T], split: str) -> T:
+        return next(iter(splits.values())) if self.cut else splits[split]
 
     def open(self, split: str) -> Any:
         from datasets import Image
 
-        splits = self._by_split
-        rows = next(iter(splits.values())) if self.cut else splits[split]
+        rows = self._of(self._by_split, split)
         column = _image_column(rows.features)
         return rows.select_columns([column]).cast_column(column, Image(decode=False))
 
@@ -110,15 +117,47 @@ def _split_of(path: Path) -> str:
     return next((word for word in words if word in SPLITS), named)
 
 
+def _check_whole(root: Path, split: str, files: list[Path]) -> None:
+    """A note where files of a split are missing.
+
+    Raises:
+        UserError: they are of several datasets, or one is cut off where the library takes it for whole.
+    """
+    if len({path.parent for path in files}) > 1:
+        one, other = (path.relative_to(root) for path in (files[0], files[-1]))
+        raise UserError(f"{root}: {one} and {other} are both of {split}; take the folder of one dataset as root")
+    whole = max((int(found[1]) for path in files if (found := OF.search(path.stem))), default=0)
+    if len(files) < whole:
+        note(f"{root}: {split} has {len(files)} of {whole} files; reading what is there")
+    for path in (path for path in files if path.suffix == ".tar"):
+        with open(path, "rb") as file:
+            file.seek(max(0, path.stat().st_size - BLOCK))
+            if file.read() != bytes(BLOCK):
+                raise UserError(f"{path}: is cut off: no empty block ends it; get the whole file")
+
+
+def _classes(rows: Any) -> tuple[list[str], list[int]]:
+    """The names of a split's classes, and the number of each image's; -1 for none."""
+    _image_column(rows.features)
+    column = _label_column(rows.features)
+    values, names = list(rows[column][:]), getattr(rows.features[column], "names", None)
+    known = sorted({value for value in values if value is not None and value == value})  # no NaN
+    number: dict[Any, int] = {value: i for i, value in enumerate(known if names is None else range(len(names)))}
+    return list(map(str, known if names is None else names)), [number.get(value, -1) for value in values]
+
+
 def _image_column(features: Any) -> str:
     from datasets import Image
 
     typed = [name for name, of in features.items() if isinstance(of, Image)]
-    typed += [name for name, of in features.items() if isinstance(of, dict) and "bytes" in of]  # by other programs
-    typed += [name for name, of in features.items() if getattr(of, "dtype", "") in ("binary", "large_binary")]
-    if not typed:
+    typed = typed or [name for name, of in features.items() if isinstance(of, dict) and "bytes" in of]  # by others
+    typed = typed or [name for name, of in features.items() if getattr(of, "dtype", "") in ("binary", "large_binary")]
+    found = [name for name in IMAGES if name in typed][:1] or typed
+    if not found:
         raise ValueError(f"no column of images among {', '.join(features)}")
-    return typed[0]
+    if len(found) > 1:
+        raise ValueError(f"{' and '.join(found)} are all images; name the column of images image")
+    return found[0]
 
 
 def _label_column(features: Any) -> str:

@@ -44,7 +44,7 @@ def decode(data: bytes) -> torch.Tensor:
 
     JPEG by simplejpeg, which tells what libjpeg warns of, all else by Pillow.
     Of an animation the first image; of more than 8 bits the upper 8 of as many as the file says; as stored, whatever
-    orientation a camera noted.
+    orientation a camera noted, but a TIFF, which Pillow turns.
 
     Raises:
         ValueError: the content is cut off, damaged, too large, no image, or of values that have no known white.

@@ -53,7 +53,7 @@ def group(tmp_path, content, **options):
         "image,concept\n" + "".join(f"/data/birds/{line}\n" for line in LINES.splitlines()),
         "image,concept\n" + "".join(f"C:\\birds\\{line}\n" for line in LINES.replace("/", "\\").splitlines()),
         "img_id,concept,class,path\n" + "".join(f"7,{c},x,{p}\n" for p, c in (s.split(",") for s in LINES.split())),
-        'image,concept\n"train/a/1.jpg","land"\n' + LINES.partition("\n")[2],
+        'image,concept\n"train/a/1.jpg", "land"\n' + LINES.partition("\n")[2],
     ],
 )
 def test_the_file_as_people_and_spreadsheets_write_it(tmp_path, content):
@@ -69,6 +69,7 @@ def test_the_file_as_people_and_spreadsheets_write_it(tmp_path, content):
         ("", "first line is ''; it takes class,concept or image,concept"),
         (LINES, "first line is 'train/a/1.jpg,land'; it takes class,concept or image,concept"),
         ("image,group\n" + LINES, "first line is 'image,group'; it takes"),
+        ("image,concept,concept\n" + LINES, "first line is 'image,concept,concept'; it takes"),
         ("image,concept\ntrain/a/1.jpg,\n", "line 2: 'train/a/1.jpg,'; a line takes an image and its concept$"),
         ("image,concept\n,land\n", "line 2: ',land'; a line takes an image"),
         ("image,concept\ntrain/a,b/1.jpg,land\n", "line 2: .* in quotes where it has a comma"),

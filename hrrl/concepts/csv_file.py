@@ -47,7 +47,7 @@ def read(path: str | Path) -> Grouping:
         with open(path, newline="", encoding="utf-8-sig") as file:
             first = file.readline().strip()
             file.seek(0)
-            reader = csv.reader(file, delimiter=max(",;\t", key=first.count))
+            reader = csv.reader(file, delimiter=max(",;\t", key=first.count), skipinitialspace=True)
             rows = [(reader.line_num, [field.strip() for field in row]) for row in reader]
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: cannot be read ({error}); save it as CSV in UTF-8, with columns {TAKES}") from None
@@ -55,7 +55,7 @@ def read(path: str | Path) -> Grouping:
         raise UserError(f"{path}: cannot be read ({error}); it takes a CSV with columns {TAKES}") from None
     header = [name.lower() for name in rows[0][1]] if rows else []
     column = next((name for name in KEYS if name in header), None)
-    if column is None or "concept" not in header:
+    if column is None or header.count("concept") != 1:
         raise UserError(f"{path}: the first line is {first!r}; it takes {TAKES}")
     grouping = Grouping(path, column != "class", [])
     for number, row in ((number, row) for number, row in rows[1:] if any(row)):

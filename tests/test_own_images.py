@@ -374,8 +374,12 @@ def test_images_without_a_class_are_left_out_and_counted(saved, missing, capsys,
     assert (found["classes"], found["train"]) == (["a", "b"], ["train#0", "train#2"])
     assert capsys.readouterr().err.count("left out 1 images of no class, or of one that train does not have") == 2
     tree(tmp_path, ["a", ".ipynb_checkpoints"], ["folder"], 5)
+    (tmp_path / "folder/a/4.png").rename(tmp_path / "folder/a/4.gif")
+    for name in ("._0.png", "5.heic"):
+        (tmp_path / "folder/a" / name).write_bytes(b"?")
     found = listed(tmp_path / "folder", "torchvision/ImageFolder")
     assert (found["classes"], found["test"]) == (["a"], ["test#9"])
+    assert f"left out 1 files, such as {tmp_path}/folder/a/5.heic: names of images end" in capsys.readouterr().err
 
 
 def test_each_split_counts_its_classes_in_its_own_way(saved):

@@ -4,11 +4,13 @@ EMNIST is six datasets, of which torchvision wants one named: ``kind: torchvisio
 """
 
 import inspect
+import os
 from pathlib import Path
 from typing import Any, ClassVar
 
 from hrrl.data.by_position import ByPosition
-from hrrl.data.image_folder import Listed
+from hrrl.data.image_folder import ENDINGS, Listed, note
+from hrrl.data.sources import HIDDEN, is_image
 from hrrl.errors import UserError, reason
 
 # What datasets call the split to train on and the one that is held out, where it is not "train" and "test".
@@ -85,7 +87,19 @@ class _Library(ByPosition):
         return {"split": SPLITS.get(cls.dataset.__name__, ("train", "test"))[split == "test"]}
 
     def open(self, split: str) -> Any:
-        return self.dataset(self.root, **self._which(split))
+        if "is_valid_file" not in self.takes:
+            return self.dataset(self.root, **self._which(split))
+        left = list[str]()
+
+        def is_valid(path: str) -> bool:
+            shown = not os.path.basename(path).startswith(HIDDEN)
+            left.extend([path] * (shown and not is_image(path)))
+            return shown and is_image(path)
+
+        found = self.dataset(self.root, is_valid_file=is_valid, **self._which(split))  # ImageFolder takes any folder
+        if left:
+            note(f"{self}: left out {len(left)} files, such as {left[0]}: {ENDINGS}")
+        return found
 
     def names(self, split: str) -> list[Any]:
         opened = self.split(split)

@@ -198,12 +198,16 @@ def refused(content, folder, key: str = "") -> None:
             b"".join(b"a%d: &%d [%s]\n" % (i, i, b",".join([b"*%d" % (i - 1) if i else b"x"] * 9)) for i in range(9)),
             "more",
         ),
+        (
+            b"a0: &0 {k: 1}\n" + b"".join(b"a%d: &%d {<<: [*%d, *%d]}\n" % (i, i, i - 1, i - 1) for i in range(1, 40)),
+            "more",
+        ),
         (b"name: [quick\nseeds: 1", r"not YAML, .* in line \d"),
         (b"name: 0x" + b"f" * 5000, "name: .* a int too large to print"),
         (b"a: 2020-99-99", "not YAML"),
         (b"a: !!python/object:os.system x", "not YAML"),
     ],
-    ids=range(17),
+    ids=range(18),
 )
 def test_a_file_that_holds_no_params(tmp_path, content, message):
     path = tmp_path / "params.yaml"

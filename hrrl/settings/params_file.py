@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
@@ -17,6 +18,17 @@ VALUES = 100_000  # thousands of classes with their synsets are fewer
 FILES = {"root", "csv", "file", "model"}  # keys whose values are names of files
 UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories of what ends or spoils a line: names are shown in lines
 
+TOO_MANY = f"holds more than {VALUES:,} values, aliases and merges written out; no params file does"
+
+
+class _Bounded(SafeConstructor):
+    """Merges (``<<``) have an end: a list of two doubles what it merges, and so may the next."""
+
+    def flatten_mapping(self, node: Any) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > VALUES:
+            raise UserError(TOO_MANY)
+
 
 def read(path: str | Path, like: str = "one of presets/*.yaml") -> dict[str, Any]:
     """The content of a YAML 1.2 file, as DVC reads it, but with all accents composed, except of names of files.
@@ -26,12 +38,14 @@ def read(path: str | Path, like: str = "one of presets/*.yaml") -> dict[str, Any
 
     Raises:
         UserError: it is not there, not UTF-8, not YAML, no mapping, or holds a control character, or
-            aliases without end.
+            aliases or merges without end.
     """
     path = Path(path)
     text = _text(path, like)
     try:
-        found = YAML(typ="safe", pure=True).load(text)  # the C parser crashes on what nests too deep
+        yaml = YAML(typ="safe", pure=True)  # the C parser crashes on what nests too deep
+        yaml.Constructor = _Bounded
+        found = yaml.load(text)
         content = _composed(found, itertools.count())
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -64,7 +78,7 @@ def _composed(value: Any, before: Iterator[int], of_file: bool = False) -> Any:
         before: counts the values that have been written out, as aliases of aliases can be without end.
     """
     if next(before) > VALUES:
-        raise UserError(f"holds more than {VALUES:,} values, aliases written out; no params file does")
+        raise UserError(TOO_MANY)
     if isinstance(value, dict):
         return {_composed(key, before): _composed(item, before, key in FILES) for key, item in value.items()}
     if isinstance(value, list):

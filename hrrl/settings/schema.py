@@ -55,8 +55,9 @@ def _no_missing_value(name: str) -> str:
 
 
 def _distinct(values: list) -> list:
-    if len(set(values)) < len(values):
-        raise ValueError(f"every value may appear only once, got {shown(values)}")
+    named = [f"{value:g}" if isinstance(value, float) else value for value in values]  # as files and tables name them
+    if len(set(named)) < len(named):
+        raise ValueError(f"every value may appear only once, numbers by six digits, got {shown(values)}")
     return values
 
 
@@ -280,7 +281,8 @@ class Variant(Section):
             raise ValueError("epochs: 0 takes no training, and so no method; leave example and concept out")
         for name, axis in (("example", self.example), ("concept", self.concept)):
             if axis is not None and len(axis.model_dump(exclude_none=True)) != 1:
-                raise ValueError(f"{name} takes exactly one of {', '.join(type(axis).model_fields)}")
+                known = ", ".join(type(axis).model_fields)
+                raise ValueError(f"{name} takes exactly one of {known}, with its settings or {{}}")
         settings = (self.spec()["concept"] or {}).get("hrrl", {})
         if isinstance(settings.get("c"), str) and settings["lam"] != search.SEARCHED:
             raise ValueError(f"concept.hrrl.c: {settings['c']} takes lam: searched; give a number with a number")
@@ -525,8 +527,9 @@ class Params(Section):
         for seed in sorted({*self.seeds} & {*self.search.seeds}):
             yield f"search.seeds: {seed} is one of seeds; tuning takes seeds that results do not use"
         points = [search.parse(name) for name in self.search.points]
-        if len(set(points)) < len(points):
-            yield f"search.points: every point may appear only once, got {', '.join(self.search.points)}"
+        if len({tuple(value and f"{value:g}" for value in point) for point in points}) < len(points):
+            told = ", ".join(self.search.points)
+            yield f"search.points: every point may appear only once, numbers by six digits, got {told}"
         for name, variant in self.variants.items():
             try:
                 if asked := search.wanted(variant.spec()):

@@ -434,6 +434,11 @@ def test_premise_is_the_baselines_loss_on_a_targets_concepts():
     losses = concept_losses(results)
     assert losses.loss.tolist() == pytest.approx([4.0, 1.0])  # the mean over seeds
     assert losses.badly.tolist() == [True, False]
+    three = pd.DataFrame(
+        {"concept": ["dog", "cat", "cow"], "classes": 50, "images": [30, 8, 2], "q0": [0.75, 0.2, 0.05]}
+    )
+    several = measured(concepts=three, history=results.history.assign(loss_cow=3.0))
+    assert concept_losses(several).badly.tolist() == [True, False, False]  # the mean of images, not of concepts
     table = target_premise(results).set_index("target")
     assert table.premise.to_dict() == {"digits": "unknown", "pets": "holds", "cats": "fails"}
     assert table.distance.tolist()[1:] == pytest.approx([0.5, 0.75])
@@ -452,6 +457,7 @@ def test_premise_is_the_baselines_loss_on_a_targets_concepts():
     assert table.benchmark_loss.tolist() == pytest.approx([3.25] * 3)
     assert table.loss[["pets", "cats"]].tolist() == pytest.approx([4.0, 1.0])
     assert [line.split()[0] for line in problems(results)] == ["cats"]
+    assert "on its mix of concepts is 1.000, on the benchmark's 3.250." in problems(results)[0]
     assert metrics(results)["premise"]["targets"]["cats"] == {"premise": "fails", "distance": 0.75, "loss": 1.0}
 
 
@@ -464,4 +470,5 @@ def test_the_premise_says_how_much_weight_a_targets_concepts_got_and_what_it_did
     assert table.index.tolist() == [("pets", "cl"), ("cats", "cl")]
     assert table.weight.tolist() == pytest.approx([0.9 * 0.6 / 0.75 + 0.1 * 0.4 / 0.25, 0.4 / 0.25])
     assert table.difference.tolist() == pytest.approx([0.9 * 10 - 0.1 * 5, -5])
-    assert tables(results)["premise_weights"].iloc[1, 2] == "1.60"
+    assert table[["low", "high"]].loc["cats"].to_numpy().tolist() == [[-5, -5]]  # every seed's is the same
+    assert tables(results)["premise_weights"].iloc[1, 2:].tolist() == ["1.60", "-5.00 [-5.00, -5.00]"]

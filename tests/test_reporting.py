@@ -186,6 +186,8 @@ def test_metrics_are_means_over_seeds_with_stable_keys():
     assert tree["benchmark"]["cl"]["accuracy"]["mean"] == pytest.approx(last.val_accuracy.mean(), abs=1e-4)
     assert "step_0_5" in tree["robustness"]["erm"]
     assert "wheeled_vehicle" in tree["concepts"]["erm"]
+    signs = metrics(made(concepts=["+1", "-1"]))["concepts"]["erm"]
+    assert len({signs["_1"]["mean"], signs["_1_"]["mean"]}) == 2
     assert set(tree["q"]) == {"cl", "hrrl"}
     validation = results.svm[(results.svm.target == "lowres") & (results.svm.variant == "hrrl")].validation
     assert (score["n"], score["validation"]["mean"]) == (3, pytest.approx(validation.mean(), abs=1e-4))
@@ -196,6 +198,10 @@ def test_metrics_are_means_over_seeds_with_stable_keys():
     assert {name: found["difference"] for name, found in tree["claims"].items()} == {
         name: pytest.approx(row["difference"], abs=1e-4) for name, row in decided.items()
     }
+    images = {"el": np.tile([1.0, 0.0], 50), "erm": np.tile([0.0, 1.0, 1.0, 0.0], 25)}
+    results.correct = {("lowres", variant, seed): hits for variant, hits in images.items() for seed in range(3)}
+    found, row = metrics(results)["claims"]["transfer"], report.claims(results)[0]
+    assert [found["low"], found["high"]] == pytest.approx(row["ci95"], abs=1e-4) != pytest.approx(row["ci95_seeds"])
     holding = sum(row["verdict"] == "holds" for row in decided.values())
     assert headline(tree, "hrrl")["claims"] == f"{holding}/{len(CLAIMS)}"
     assert "images_per_second" not in json.dumps(tree)
@@ -295,6 +301,8 @@ def test_a_page_has_the_papers_numbers_beside_each_claim(tmp_path):
     assert f"<small>lowres: {means.el:.2f} vs. {means.erm:.2f}</small>" in table
     assert 'class="verdict undecided" title="the interval reaches over both' in table
     assert "Accuracy on moved images rises with a larger τ in the search." in table
+    assert "no worse than EL (τ=0.5) and CL (λ=1), within 0.5 points." in table
+    assert "as well as ERM, within 0.5 points." in table
 
 
 def test_a_page_says_where_the_search_took_the_end_of_its_grid():
@@ -449,7 +457,10 @@ def test_plots_to_compare_revisions_by_are_few_and_the_headlines_own():
     assert erm["headline_augmented"].accuracy.tolist() == pytest.approx(means.tolist())
     assert (erm["h_positive"].h > 0).all()
     results.history["q_concept 3"] = results.history["q_concept 4"] = 0.9
-    assert {"concept 3", "concept 4"} <= {*plots(results)["variants_q"].concept}  # those that moved furthest
+    results.history["q_concept 5"] = 0.0
+    data = plots(results)
+    assert {f"concept {k}" for k in (3, 4, 5)} <= {*data["variants_q"].concept}  # those that moved furthest
+    assert data["regret"].line.unique().tolist() == ["c = 10", "c = 1"]
     assert erm["headline_q"].q.unique().tolist() == pytest.approx([1 / 11])  # ERM's q stays at the concepts' shares
     assert all(len(frame) == 0 for frame in plots(nothing()).values())
 
@@ -659,7 +670,7 @@ def test_power_as_a_command(folder, capsys):
     with pytest.raises(SystemExit, match="has no variant hrlr; it has erm, el, cl, hrrl"):
         power.main([str(folder), "--than", "hrlr"])
     with pytest.raises(SystemExit, match="--difference takes points above 0"):
-        power.main([str(folder), "--difference", "0"])
+        power.main([str(folder), "--difference", "nan"])
 
 
 @pytest.mark.parametrize("found", sorted(ROOT.glob("*/*/tables/runs.csv")), ids=lambda path: path.parts[-3])

@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(str(error))
     if asked.than not in (None, *results.variants):
         sys.exit(f"{asked.folder}: has no variant {asked.than}; it has {', '.join(results.variants)}")
-    if asked.difference <= 0 or asked.seeds < statistics.TWO:
+    if not asked.difference > 0 or asked.seeds < statistics.TWO:
         sys.exit("--difference takes points above 0, --seeds a number of two or more")
     rows = power(results, asked.difference, asked.seeds, asked.than)
     table = power_table(results, rows, asked.difference, asked.seeds)

@@ -176,7 +176,12 @@ def _by_variant(results: Results, measures: dict[str, str], kept: Collection[str
 def _clean(node: Any) -> Any:
     """Keys without dots (DVC separates by them), 4 decimals, no NaN, no empty branches."""
     if isinstance(node, dict):
-        branch = {re.sub(r"\W", "_", str(key)): _clean(value) for key, value in node.items()}
+        branch: dict[str, Any] = {}
+        for key, value in node.items():
+            name = re.sub(r"\W", "_", str(key))
+            while name in branch:  # "+1" beside "-1"
+                name += "_"
+            branch[name] = _clean(value)
         return {key: value for key, value in branch.items() if value is not None and value != {}}
     if isinstance(node, float | np.floating):
         return round(float(node), 4) + 0.0 if np.isfinite(node) else None  # + 0.0: no -0.0

@@ -379,4 +379,6 @@ def test_variance_factor_is_that_of_drawn_batches():
         plain = (200 / n * values[drawn] * (concepts[drawn] == k)).sum(1) / m
         assert plain.var() == pytest.approx(found[k] * values[concepts == k].var() / m, rel=0.03)
     assert np.isnan(found[2])  # no image of it
+    thrice = [np.concatenate([those, those[160:], those[160:]]) for those in (values, concepts)]
+    np.testing.assert_allclose(variance_factors(*thrice, np.array([160, 40, 0])), found)  # N_k is of training images
     assert np.isnan(variance_factors(np.ones(3), np.zeros(3), np.array([3])))  # all alike

@@ -168,6 +168,13 @@ def test_convergence_is_reported(parts, newton):
     assert long.converged
 
 
+def test_one_fold_that_has_not_converged_is_enough(parts):
+    x, y, grid, few = *parts[:2], [1.0, 10.0], 9
+    folds = [svm.fit(x[rows], y[rows], grid, few)[1].converged for rows, _ in svm.split(y, seed=1)]
+    assert (folds[-1], all(folds)) == (True, False)
+    assert not svm.cross_validate(x, y, grid, seed=1, max_iter=few).converged["10"]
+
+
 def test_scores_do_not_depend_on_the_number_of_threads(parts):
     x = np.tile(parts[0], (4, 1)) + np.random.default_rng(1).normal(0, 6, (4000, 64)).astype(np.float32)
     y = np.tile(parts[1], 4)  # 4,000 images are several blocks
@@ -261,6 +268,9 @@ def test_one_axis_given_and_one_searched():
     half = {"example": {"gradient": {"tau": 0.1}}, "concept": {"hrrl": {"lam": "searched"}}}
     found = cells({"tau0.1_lam1": [50], "tau0.1_lam10": [60], "tau1_lam1": [99]})
     assert search.filled(half, found)["concept"]["hrrl"]["lam"] == 10.0
+    assert search.filled(half, cells({"lam1": [50], "lam10": [60], "tau0.1": [99]}))["concept"]["hrrl"]["lam"] == 10.0
+    with pytest.raises(UserError, match=r"has none with tau = searched and lam = searched"):
+        search.filled(HRRL, cells({"erm": [50], "tau0.1": [60]}))
     with pytest.raises(UserError, match=r"has none with tau = 0\.1"):
         search.filled(half, cells({"tau1_lam1": [99]}))
     with pytest.raises(UserError, match="no other methods"):

@@ -30,6 +30,7 @@ def test_implied_mu_is_the_mu_that_asks_for_them(s, c, lam):
     assert theory.c(s, theory.implied_mu(s, c, lam), lam) == pytest.approx(c)
     assert theory.implied_mu(s, c) == theory.implied_mu(s, c, 1.0)
     assert theory.best_s(50.0) == theory.best_s(50.0, 1.0)
+    assert theory.c(s, 50.0) == theory.c(s, 50.0, 1.0)
 
 
 def test_the_bound_for_any_c_and_s_is_theorem_3s_where_they_match():

@@ -59,6 +59,8 @@ def test_figures_are_those_of_no_settings(tmp_path):
     python("-c", DRAW, tmp_path / "set", **given)
     assert hashes(tmp_path / "set") == hashes(tmp_path / "plain")
     assert len(hashes(tmp_path / "set")) >= 10
+    asked = "import hrrl.report, matplotlib; print(matplotlib.get_backend())"
+    assert python("-c", asked, MPLBACKEND="pdf") == "pdf\n"  # what else a notebook draws takes its kernel's
 
 
 def test_names_that_the_locale_lacks_are_printed_as_escapes():

@@ -4,22 +4,32 @@ Each is drawn from the frames of :func:`hrrl.report.plots.plots`; their captions
 The same results give the same bytes.
 """
 
+import contextlib
 import os
+import sys
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-os.environ["MPLBACKEND"] = "agg"  # a notebook's kernel exports its own, which this environment may lack
-
-import matplotlib.style
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.colors import to_hex, to_rgb
-from matplotlib.figure import Figure
 
 from hrrl.report.claims import ENDPOINTS
 from hrrl.report.results import Results
+
+# A notebook's kernel exports its own, which this environment may lack: no figure here takes one.
+BACKEND = "" if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", "")
+try:
+    import matplotlib.style
+    from matplotlib.axes import Axes
+    from matplotlib.colors import to_hex, to_rgb
+    from matplotlib.figure import Figure
+finally:
+    if BACKEND:
+        os.environ["MPLBACKEND"] = BACKEND
+if BACKEND:  # what else the notebook draws takes it
+    with contextlib.suppress(ValueError):
+        matplotlib.rcParams["backend"] = BACKEND
 
 Frames = dict[str, Any]  # what is plotted, by name: frames, and the rows of the claims
 Look = dict[str, dict[str, str]]  # colour and marker of each variant

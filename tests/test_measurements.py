@@ -577,8 +577,10 @@ def test_a_report_gathers_what_the_stages_wrote():
     file.write_text(written.replace('"refit": true', '"refit": false'), encoding="utf-8")
     assert report.gather(params).svm.groupby("variant").converged.all().to_dict() == {"erm": False, "hrrl": True}
     file.write_text(written, encoding="utf-8")
-    fewer = report.gather(type(params)(params | {"targets": ["large"]}))
+    scored = params.runs | {"svm": ["hrrl"]}
+    fewer = report.gather(type(params)(params | {"targets": ["large"], "runs": scored}))
     assert set(fewer.finetune.target) == set(fewer.svm.target) == {"large"}
+    assert (fewer.compared, list(fewer.variants)) == (["hrrl"], list(RUNS))
 
 
 def test_a_gallery_has_the_last_q_and_the_features_of_each_model():

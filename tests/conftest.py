@@ -91,6 +91,12 @@ def method(task, example=None, concept=None) -> training.Variant:
     return training.Variant(methods.example_axis(example), methods.concept_axis(concept, task.counts))
 
 
+def point(axis: str, name: str, **settings) -> dict:
+    """A point with defaults, and small numbers where there are none."""
+    needed = [argument for argument in methods.arguments(axis, name) if argument.default is argument.empty]
+    return {name: {argument.name: 0.3 for argument in needed} | settings}
+
+
 def fit(task, folder, chosen, model=None, schedule=SCHEDULE, compute=COMPUTE, seed=0, status=None) -> training.Training:
     """A finished training, of a small network where none is given, with its checkpoint in a folder."""
     with runtime.start(compute) as here:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import SCHEDULE, method, network
+from conftest import SCHEDULE, method, network, point
 from test_training import equal, train
 
 from hrrl import methods
@@ -13,12 +13,6 @@ from hrrl import methods
 POINTS = [(axis, name) for axis in methods.AXES for name in methods.names(axis)]
 each_point = pytest.mark.parametrize(("axis", "name"), POINTS)
 off_points = pytest.mark.parametrize(("axis", "name"), [p for p in POINTS if methods.find(*p).off is not None])
-
-
-def point(axis: str, name: str, **settings) -> dict:
-    """A point with defaults, and small numbers where there are none."""
-    needed = [argument for argument in methods.arguments(axis, name) if argument.default is argument.empty]
-    return {name: {argument.name: 0.3 for argument in needed} | settings}
 
 
 @each_point

@@ -3,35 +3,32 @@
 import itertools
 import json
 import math
-import os
 import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
-import time
 import timeit
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
+import training_program
 from conftest import COMPUTE, PATIENCE, SCHEDULE, digits_task, fit, method, network, wait_for
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from training_program import GRADIENT, HRRL, Told, program
 
 from hrrl import arithmetic, methods
 from hrrl.data.manifest import prepare
 from hrrl.errors import UserError
 from hrrl.settings.schema import Dataset
-from hrrl.train import gpu, launch, models, runtime, training
+from hrrl.train import gpu, runtime, training
 from hrrl.train.checkpoint import Checkpoint, fingerprint
 from hrrl.train.progress import Callback, RunStatus, run_status
-
-GRADIENT, HRRL = {"gradient": {"tau": 0.3}}, {"hrrl": {"lam": 1.0, "s": 3}}
 
 
 def train(task, folder, example=None, concept=None, schedule=SCHEDULE, compute=COMPUTE, weighting=None, status=None):
@@ -124,30 +121,13 @@ def test_compiled_training_is_the_same_to_rounding(task, tmp_path):
     compute = replace(COMPUTE, compile=True)
     runs = []
     for name, settings in (("plain", COMPUTE), ("compiled", compute)):
-        model, chosen = smooth_network(), method(task, GRADIENT, HRRL)
+        model, chosen = training_program.network(), method(task, GRADIENT, HRRL)
         run = fit(task, tmp_path / name, chosen, model, compute=settings)
         runs.append((model.state_dict(), run.history[-1]["train_loss"], chosen.concept.q))
     (plain, loss, q), (compiled, compiled_loss, compiled_q) = runs
     assert plain.keys() == compiled.keys()
     assert compiled_loss == pytest.approx(loss, abs=1e-5)
     assert compiled_q.tolist() == pytest.approx(q.tolist(), abs=1e-6)
-
-
-class Told(Callback):
-    """SIGUSR2 in the second of the second epoch's three steps, for the launcher where there is one, as SLURM does."""
-
-    def __init__(self, here: runtime.Runtime | None = None, at: tuple[int, int] = (1, 2)):
-        self.here, self.at = here, at
-
-    def step(self, losses, trace, names):
-        if (len(trace.epochs), len(trace.q)) != self.at:
-            return
-        if not self.here:
-            os.kill(os.getpid(), signal.SIGUSR2)
-        elif self.here.rank == 1:
-            os.kill(os.getppid(), signal.SIGUSR2)
-            while not self.here.told.is_set():
-                time.sleep(0.01)
 
 
 class Watched(Callback):
@@ -282,55 +262,6 @@ def test_processes_agree_with_one(tmp_path):
         for row, alone in zip(several["history"], expected["history"], strict=True):
             assert row["train_loss"] == pytest.approx(alone["train_loss"], abs=1e-5)
             assert row["val_accuracy"] == pytest.approx(alone["val_accuracy"])  # every image once, 70 of them
-
-
-def smooth_network():
-    """No batch norm, which depends on how a batch is divided, and no ReLU, whose kinks make rounding visible."""
-    torch.manual_seed(0)
-    layers = torch.nn.Conv2d(3, 8, 5, 2), torch.nn.Tanh(), torch.nn.Flatten(), torch.nn.Linear(288, 10)
-    return models.Classifier(torch.nn.Sequential(*layers))
-
-
-def program(world: int, *arguments) -> dict:
-    """Calls ``main`` in processes of its own, as arguments of subprocess's functions."""
-    launcher = ["-m", "hrrl.train.launch", "--standalone", f"--nproc-per-node={world}"] if world > 1 else []
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-    return {"args": [sys.executable, *launcher, __file__, *map(str, arguments)], "env": environment}
-
-
-def runs(what: str) -> dict[str, tuple]:
-    """Names of points -> the points of both axes: "hrrl", or "points" for all there are."""
-    if what == "hrrl":
-        return {"hrrl": (GRADIENT, HRRL)}
-    from test_contract import point
-
-    weightings = {name: point("concept", name) for name in methods.names("concept")}
-    weightings |= {"hrrl": HRRL, "group_dro": {"group_dro": {"eta": 0.1}}}
-    both = {f"gradient {name}": (GRADIENT, weighting) for name, weighting in weightings.items()}
-    return both | {name: (point("example", name), None) for name in methods.names("example")}
-
-
-def main(folder: Path, what: str, told: str = "") -> None:
-    """Runs of three epochs, for the tests above: with batch norm of hrrl, with the smooth network of every point."""
-    launch.end_with_parent()
-    runtime.AGREED = 2
-    folder.mkdir(parents=True, exist_ok=True)
-    schedule, ends = replace(SCHEDULE, epochs=3), {}
-    with runtime.start(COMPUTE) as here:
-        task = digits_task(folder / f"manifest-{here.rank}")
-        for name, axes in runs(what).items():
-            model, chosen = network() if what == "hrrl" else smooth_network(), method(task, *axes)
-            checkpoint = Checkpoint(folder / "ck" / name, {"params": "p"})
-            run = training.Training(model, task, chosen, schedule, here, 0, "test", Told(here) if told else Callback())
-            run.fit(checkpoint)
-            trace = {part: array.tolist() for part, array in run.trace.arrays().items()}
-            ends[name] = {"history": run.history, "q": chosen.concept.q.tolist(), "trace": trace}
-        models.save(model, folder / str(here.rank), {})
-        (folder / f"end-{here.rank}.json").write_text(json.dumps(ends))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])
 
 
 EXTREMES = {

@@ -43,9 +43,9 @@ COMPUTE = Compute(arithmetic="native", device="cpu", precision="float32", channe
 
 
 # Files whose tests share nothing but the clone; and the longest files without it and with it.
-CLONE_ALONE = [f"test_{name}" for name in ("tutorial", "pipeline", "interruptions", "dvc", "sharing", "verify")]
+CLONE_ALONE = [f"test_{name}" for name in ("pipeline", "interruptions", "dvc", "sharing", "verify")]
 LONG = [f"test_{name}" for name in ("arithmetic", "training", "examples", "measurements", "environment", "params_fuzz")]
-LONG += ["test_slurm", *CLONE_ALONE[:3], "test_graph", *CLONE_ALONE[3:]]
+LONG += ["test_slurm", "test_tutorial", *CLONE_ALONE[:2], "test_graph", *CLONE_ALONE[2:]]
 
 
 def pytest_collection_modifyitems(items):
@@ -158,6 +158,11 @@ def edit(folder, **changes) -> None:
 def outdated(folder) -> dict:
     """The cells that `dvc status` finds outdated in a folder, with its reasons."""
     return json.loads(call(folder, "dvc", "status", "--json"))
+
+
+def metrics(folder) -> dict:
+    """The scores that a run in a folder has left."""
+    return json.loads((folder / "reports/metrics.json").read_text())
 
 
 @pytest.fixture(scope="session")

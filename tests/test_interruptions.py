@@ -38,21 +38,6 @@ def started(folder, *command, **options):
             run.kill()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_a_stopped_run_says_how_to_go_on_and_leaves_nothing_running(restored):
-    edit(restored, pretrain__epochs=30)
-    checkpoints = restored / ".work/checkpoints/smoke"
-    with started(restored, *REPRO) as run:
-        wait_for(lambda: list(checkpoints.glob("*/*.pt")), 900)
-        run.send_signal(signal.SIGINT)
-        out = run.communicate(timeout=PATIENCE)[0]
-    assert run.returncode == 130
-    assert "`make repro` goes on from here" in out
-    assert "Traceback" not in out
-    assert list(checkpoints.glob("*/*.pt"))
-    assert wait_for(lambda: processes(restored) == [], 60)
-
-
 @contextlib.contextmanager
 def small_disk(folder, kilobytes: int):
     """A file system of its own in a folder; skips the test where none can be mounted."""
@@ -103,14 +88,20 @@ def cells_of(lock: str) -> set[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_a_killed_run_leaves_nothing_running_and_two_at_once_take_turns_to_go_on_from_it(restored):
+def test_a_stopped_or_killed_run_leaves_nothing_running_and_two_at_once_take_turns_to_go_on_from_it(restored):
     edit(restored, finetune__steps=80, finetune__eval_every=8, finetune__milestones=[40])
     checkpoints = restored / ".work/checkpoints/smoke"
-    with started(restored, *REPRO) as killed:
-        wait_for(lambda: list(checkpoints.glob("finetune-*/epoch-*.pt")), 900)
-        killed.kill()
-        assert "Traceback" not in killed.communicate(timeout=PATIENCE)[0]
-    assert wait_for(lambda: processes(restored) == [], 60)
+    for end, words, status in ((signal.SIGINT, "`make repro` goes on from here", 130), (signal.SIGKILL, "", -9)):
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        with started(restored, *REPRO) as run:
+            wait_for(lambda: list(checkpoints.glob("finetune-*/epoch-*.pt")), 900)
+            run.send_signal(end)
+            printed = run.communicate(timeout=PATIENCE)[0]
+        assert run.returncode == status
+        assert words in printed
+        assert "Traceback" not in printed
+        assert list(checkpoints.glob("finetune-*/epoch-*.pt"))
+        assert wait_for(lambda: processes(restored) == [], 60)
     whole, reported = ((restored / file).read_text() for file in ("dvc.lock", "reports/tables/runs.csv"))
     runs = [subprocess.Popen(REPRO, cwd=restored, **OUTPUT) for _ in range(2)]
     printed = sorted((run.communicate(timeout=PATIENCE)[0] for run in runs), key=len)
@@ -130,8 +121,6 @@ def test_two_clones_share_one_cache(restored, tmp_path):
     shutil.copytree(restored, other, symlinks=True)
     for folder in (restored, other):
         call(folder, "dvc", "config", "--local", "cache.dir", str(cache))
-        edit(folder, finetune__lr=0.02)
-        call(folder, "dvc", "repro", "--quiet", "resolve")
     command = [BIN / "dvc", "repro", "--force", "--single-item", "finetune@erm-0"]
     runs = [subprocess.Popen(command, cwd=folder, **OUTPUT) for folder in (restored, other)]
     printed = [run.communicate(timeout=PATIENCE)[0] for run in runs]
@@ -168,18 +157,21 @@ def test_two_nodes_train_one_model(restored, tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
 
-    def run(*lrs) -> list[str]:
-        commands = []
-        for rank, (node, lr) in enumerate(zip((restored, other), lrs, strict=True)):
-            edit(node, launch={"nproc": 1, "nnodes": 2}, pretrain__lr=lr)
-            (node / "machine.yaml").write_text(f"node_rank: {rank}\nmaster_port: {port}\n")
-            call(node, "dvc", "repro", "--quiet", "resolve")
-            command = [BIN / "dvc", "repro", "--force", "--single-item", "pretrain@hrrl-0"]
-            commands.append(subprocess.Popen(command, cwd=node, **OUTPUT))
-        return [command.communicate(timeout=PATIENCE)[0] for command in commands]
+    def set_up(rank: int, node: Path, lr: float) -> None:
+        edit(node, launch={"nproc": 1, "nnodes": 2}, pretrain__lr=lr)
+        (node / "machine.yaml").write_text(f"node_rank: {rank}\nmaster_port: {port}\n")
+        call(node, "dvc", "repro", "--quiet", "resolve")
 
-    assert "params of process 1 differ from the first one's" in run(0.1, 0.2)[1]
-    run(0.1, 0.1)
+    def run() -> list[str]:
+        command = [BIN / "dvc", "repro", "--force", "--single-item", "pretrain@hrrl-0"]
+        both = [subprocess.Popen(command, cwd=node, **OUTPUT) for node in (restored, other)]
+        return [process.communicate(timeout=PATIENCE)[0] for process in both]
+
+    set_up(0, restored, 0.1)
+    set_up(1, other, 0.2)
+    assert "params of process 1 differ from the first one's" in run()[1]
+    set_up(1, other, 0.1)
+    run()
     for file in ("model.safetensors", "history.csv"):
         model = Path("models/hrrl-0", file)
         assert (other / model).read_bytes() == (restored / model).read_bytes()

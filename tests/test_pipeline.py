@@ -5,8 +5,7 @@ import re
 import shutil
 
 import pytest
-from conftest import call, edit, outdated
-from pages import commands
+from conftest import call, edit, metrics, outdated
 
 
 def would_run(folder, *until: str) -> set[str]:
@@ -18,10 +17,6 @@ def would_run(folder, *until: str) -> set[str]:
 def ran(printed: str) -> set[str]:
     """The stages that DVC says it runs."""
     return set(re.findall(r"^Running stage '(.+)':", printed, re.MULTILINE))
-
-
-def metrics(folder) -> dict:
-    return json.loads((folder / "reports/metrics.json").read_text())
 
 
 def test_second_run_has_nothing_to_do(clone):
@@ -83,76 +78,6 @@ def test_a_default_reaches_what_leaves_it_out(restored):
     default.write_text(default.read_text().replace("c: Positive = 10.0", "c: Positive = 5.0"))
     trained = {stage for stage in would_run(restored) if stage.startswith("pretrain")}
     assert trained == {"pretrain@cl-0", "pretrain@hrrl-0"}
-
-
-def test_presets_take_turns_lose_nothing_and_leave_no_stale_numbers(restored):
-    """smoke -> a shorter one by make repro -> checkout -> exp apply -> exp run; DVC's cache has what ran once."""
-
-    def outputs() -> dict[str, bytes]:
-        paths = [path for top in ("models", "data", "reports") for path in (restored / top).rglob("*")]
-        kept = [path for path in paths if path.is_file() and "cache" not in path.relative_to(restored).parts]
-        return {str(path): path.read_bytes() for path in kept}
-
-    before, scores = outputs(), metrics(restored)
-    runs = {step: ["erm"] for step in ("pretrain", "given", "svm", "finetune")} | {"searched": []}
-    lists = {"targets": ["digits"], "shifts": {"digits": "both"}, "claims": []}
-    edit(restored, name="other", variants={"erm": {}}, runs=runs, headline="erm", **lists)
-    call(restored, "python", "-m", "scripts.repro")
-    other, found = outputs(), metrics(restored)
-    assert set(found["svm"]) == {"digits"}
-    assert set(found["svm"]["digits"]) == set(found["benchmark"]) == {"erm"}
-    assert json.loads((restored / "reports/claims.json").read_text()) == []
-    assert "lowres" not in (restored / "reports/report.html").read_text().split("<pre")[0]
-    assert [path.name for path in (restored / "data/targets").iterdir()] == ["digits"]  # a dependency as a whole
-    assert not (restored / "models/hrrl-0").exists()
-    call(restored, "dvc", "exp", "save", "-n", "elsewhere")
-    call(restored, "git", "checkout", "-q", "--force", "HEAD")
-    call(restored, "dvc", "checkout", "--force")
-    assert (outputs(), outdated(restored)) == (before, {})
-    [changes] = json.loads(call(restored, "dvc", "metrics", "diff", "HEAD", "elsewhere", "--json")).values()
-    assert "svm.digits" in changes
-    call(restored, "dvc", "exp", "apply", "elsewhere")
-    assert outputs() == other
-    assert metrics(restored) != scores
-    call(restored, "git", "checkout", "-q", "--force", "HEAD")
-    assert "Running" not in call(restored, "dvc", "exp", "run")
-    assert outputs() == before
-    assert call(restored, "git", "status", "--short") == ""
-
-
-def test_relisting_reruns_the_stage_whose_files_changed(restored):
-    concepts = restored / "concepts.csv"  # outside of what DVC watches
-    classes = (restored / "data/concepts/classes.csv").read_text()
-    concepts.write_text(classes)
-    edit(restored, concepts={"csv": "concepts.csv"})
-    call(restored, "dvc", "repro", "concepts")
-    concepts.write_text(classes.replace("Bag,container", "Bag,footwear"))
-    assert "concepts.csv changed" in call(restored, "python", "-m", "scripts.relist")
-    assert "container" not in (restored / "data/concepts/concepts.csv").read_text()
-
-
-def test_experiments_compare_variants(restored, tmp_path):
-    *runs, diff = commands("docs/usage.md", "dvc exp run -n erm")
-    for run in runs:
-        out = call(restored, "sh", "-c", run)
-        assert "pretrain" not in "".join(line for line in out.splitlines() if line.startswith("Running stage"))
-    rows = json.loads(call(restored, "sh", "-c", f"{diff} --json"))
-    [changes] = rows.values()
-    assert "svm.digits" in changes
-    shown = call(restored, "env", "COLUMNS=200", "make", "-o", "setup", "experiments")
-    for words in (r"svm\.lowres +svm\.digits.* headline", r"\[erm\].* erm ", r"\[hrrl\].* hrrl "):
-        assert re.search(words, shown), shown
-    found = call(restored, "python", "-m", "scripts.compare", "hrrl")
-    assert "last commit" in found
-    assert "| erm" not in found  # it differs in more than the variant's parameters
-    call(restored, "dvc", "plots", "diff", "erm", "hrrl", "--out", "plots")
-    page = restored / "plots/index.html"
-    plots = page.read_text().count("vegaEmbed('#")
-    assert plots == 12
-    if shutil.which("chromium"):
-        offline = ["--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"]
-        offline += [f"--user-data-dir={tmp_path}", "--virtual-time-budget=5000", "--dump-dom", page.as_uri()]
-        assert call(restored, "chromium", *offline).count('class="marks"') == plots  # each is drawn
 
 
 def test_bad_input_is_one_line_with_a_traceback_for_who_asks_and_loses_nothing(restored):

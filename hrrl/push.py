@@ -72,13 +72,17 @@ def package(model: Path, card: Path, folder: Path) -> Path:
 
 def config(description: dict[str, Any]) -> dict[str, Any]:
     """config.json in timm's form: architecture, arguments, classes, and how images are resized and normalised."""
-    size = description["image_size"]
+    from timm.models import get_pretrained_cfg
+
+    size, name = description["image_size"], description["backbone"].removeprefix("timm/")
+    own = get_pretrained_cfg(name)  # by which timm builds networks of another size than 224, but not one from a hub
+    fixed = {"img_size": own.input_size[-1]} if own and own.fixed_input_size else {}
     names = models.heads(description["backbone"], description["backbone_args"])
     return {
-        "architecture": description["backbone"].removeprefix("timm/"),
+        "architecture": name.partition(".")[0],
         "num_classes": len(description["classes"]),
         "label_names": description["classes"],
-        "model_args": description["backbone_args"],
+        "model_args": fixed | description["backbone_args"],
         "pretrained_cfg": {
             "custom_load": False,
             "input_size": [3, size, size],

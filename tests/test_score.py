@@ -276,6 +276,17 @@ def test_what_is_pushed_is_what_timm_loads(folder, tmp_path, hrrl):
     assert hrrl("push", folder, "no name", "--card", card, ok=False).startswith("no name: ")
 
 
+def test_timm_builds_a_pushed_network_as_large_as_it_was(tmp_path):
+    """Of one whose size is its own by default, its positions were those of 224 pixels."""
+    model = models.build("timm/test_vit", 4).eval()
+    told = {"backbone": "timm/test_vit", "backbone_args": {}, "image_size": 160, "classes": CLASSES}
+    models.save(model, tmp_path / "vit", told)
+    (tmp_path / "README.md").touch()
+    package(tmp_path / "vit", tmp_path / "README.md", tmp_path / "sent")
+    theirs = timm.create_model(f"local-dir:{tmp_path / 'sent'}", pretrained=True)
+    assert torch.equal(theirs.pos_embed, model.backbone.pos_embed)
+
+
 @pytest.mark.parametrize("size", [32, 112])
 def test_timm_sees_the_images_of_a_pushed_model_as_the_pipeline_does(size, tmp_path):
     told = {"backbone": "timm/resnet18", "backbone_args": ARGS, "image_size": size, "classes": CLASSES}

@@ -66,6 +66,10 @@ def test_no_epoch_leaves_the_weights_to_the_bit(net, file, task, tmp_path):
     description = {"backbone": "timm/resnet18", "backbone_args": ARGS, "classes": CLASSES, "image_size": 16}
     models.save(run.result, tmp_path / "saved", description)
     assert equal(load_file(tmp_path / "saved/model.safetensors"), net.state_dict())
+    again, _ = models.load(tmp_path / "saved")
+    again.backbone.layer1[1].conv2.weight = again.backbone.layer1[1].conv1.weight  # as timm's CoaT shares tensors
+    models.save(again, tmp_path / "shared", description)
+    assert equal(models.load(tmp_path / "shared")[0].state_dict(), again.state_dict())
     again, _ = models.load(tmp_path / "saved")  # mean and std travel with it
     images = torch.rand(2, 3, 16, 16)
     expected = net((images - 0.1) / 0.2)

@@ -243,7 +243,7 @@ def test_an_svm_decides_on_features_whatever_the_head(name):
     assert (Judged(model, classifier)(x).argmax(1).numpy() == classifier.predict(found)).all()
 
 
-def test_what_is_pushed_is_what_timm_loads(folder, tmp_path, hrrl):
+def test_what_is_pushed_is_what_timm_loads(folder, tmp_path, hrrl, capsys):
     card = tmp_path / "README.md"
     card.write_text("---\nlibrary_name: pytorch\n---\n")
     said = hrrl("push", folder, "me/erm", "--card", card, "--to", tmp_path / "sent")
@@ -257,7 +257,12 @@ def test_what_is_pushed_is_what_timm_loads(folder, tmp_path, hrrl):
     assert torch.allclose(theirs((x - mean) / std), ours(x), atol=1e-5)
     assert config["label_names"] == CLASSES[::-1]
     (tmp_path / "sent/model.json").unlink()  # as timm's own models are
-    found = weights.find(weights.Init(model=str(tmp_path / "sent")), "timm/resnet18", ARGS, "init")
+    sent = weights.Init(model=str(tmp_path / "sent"))
+    capsys.readouterr()
+    found = weights.find(sent, "timm/resnet18", ARGS, "init")
+    assert not capsys.readouterr().err
+    weights.find(sent, "timm/resnetblur18", ARGS, "init")  # whose tensors are the same, and its poolings others
+    assert "is of resnet18; where its tensors fit resnetblur18, that may compute" in capsys.readouterr().err
     assert (found.classes, found.size) == (CLASSES[::-1], 32)
     assert (found.mean, found.std) == (pytest.approx([0.4] * 3), pytest.approx([0.3] * 3))
     with pytest.raises(UserError, match=r"holds no model\.json"):

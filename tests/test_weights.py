@@ -20,7 +20,7 @@ from hrrl.errors import UserError
 from hrrl.settings import preflight
 from hrrl.settings.schema import Params, load
 from hrrl.train import models
-from hrrl.train.weights import Init, digest, open_weights
+from hrrl.train.weights import Init, digest, find, open_weights
 from scripts.weights import main as fill
 
 ARGS = {"channels": [8, 8, 16, 16]}
@@ -157,6 +157,9 @@ def test_timms_own_reading_fits_another_image_size(tmp_path):
     found.put_into(model, ["a"] * 3, [None] * 3)
     assert torch.equal(model.backbone.blocks[1].mlp.fc1.weight, small.blocks[1].mlp.fc1.weight)
     assert model.backbone.pos_embed.shape == (1, 37, 24)
+    (tmp_path / "vit.safetensors").rename(tmp_path / "model.safetensors")  # a folder that says nothing of them
+    alone = find(Init(file=str(tmp_path)), f"timm/{name}", args, "init")
+    assert (alone.mean, alone.std, alone.size) == (found.mean, found.std, found.size)
 
 
 @pytest.mark.parametrize("prefix", ["", "student."])
@@ -233,15 +236,20 @@ def test_wrong_files_are_a_line_each_and_run_no_code(net, file, tmp_path):
     torch.save({"epoch": 3, "losses": [1.0]}, tmp_path / "numbers.pth")
     state = net.state_dict()
     torch.save(state | {"fc.weight": state["fc.weight"].to_sparse()}, tmp_path / "sparse.pth")
-    save_file(state | {"fc.weight": state["fc.weight"].to(torch.int8)}, tmp_path / "int8.safetensors")
+    for dtype in (torch.int8, torch.int32, torch.float8_e4m3fn):
+        save_file(state | {"fc.weight": state["fc.weight"].to(dtype)}, tmp_path / f"{dtype}.safetensors")
+    torch.save(state | {"fc.weight": state["fc.weight"].to(torch.complex64)}, tmp_path / "complex.pth")
     save_file(state | {"fc.bias": state["fc.bias"] / 0}, tmp_path / "nan.safetensors")
     torch.jit.trace(net, torch.rand(1, 3, 32, 32)).save(tmp_path / "script.pt")
     torch.save({f"{who}.{k}": v for who in ("student", "teacher") for k, v in state.items()}, tmp_path / "two.pth")
     wrong = [
         (hashed(tmp_path / "cut.safetensors"), "is no whole checkpoint, nor a safetensors file that is named so"),
         (hashed(tmp_path / "text.pth"), r"is no whole checkpoint, nor a safetensors file .*\(its content is neither\)"),
-        (hashed(tmp_path / "sparse.pth"), "holds no state dict, a dense, not quantized tensor"),
-        (hashed(tmp_path / "int8.safetensors"), "holds no state dict, a dense, not quantized tensor"),
+        (hashed(tmp_path / "sparse.pth"), "holds no state dict, a dense tensor for each name"),
+        (hashed(tmp_path / "torch.int8.safetensors"), "fc.weight is of torch.int8; use weights that are not quantized"),
+        (hashed(tmp_path / "torch.int32.safetensors"), "fc.weight is of torch.int32; use weights"),
+        (hashed(tmp_path / "torch.float8_e4m3fn.safetensors"), "fc.weight is of torch.float8_e4m3fn; use weights"),
+        (hashed(tmp_path / "complex.pth"), "fc.weight is of torch.complex64; use weights"),
         (hashed(tmp_path / "nan.safetensors"), "nan.safetensors: fc.bias is not finite; use weights from before"),
         (
             hashed(tmp_path / "script.pt"),

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from hrrl.common.files import given_path
+from hrrl.data.image_folder import note
 from hrrl.errors import UserError, reason
 from hrrl.train import models
 
@@ -24,7 +25,7 @@ COUNTED = "num_batches_tracked"  # of batch norm: older files lack it, and nothi
 AVERAGED = "n_averaged"  # how many states torch's AveragedModel is the mean of
 WRAPPERS = re.compile(r"_(orig_mod|fsdp_wrapped_module|checkpoint_wrapped_module)\.")  # what torch puts into names
 DENSE = re.compile(r"\b(norm|conv)\.([12])\b")  # torchvision's DenseNets are published as norm.1, and built as norm1
-QUANTIZED = (torch.int8, torch.qint8, torch.quint8)
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # as networks compute with
 NORMALISING = ("googlenet", "inception_v3")  # torchvision's that, as published, bring images to mean and std 0.5 inside
 
 
@@ -129,7 +130,11 @@ class Weights:
             problem, remedy = _differences(self.state, needed, head), "use weights of this backbone"
             remedy = f"all fits by order and shape: set {self.key}.remap: true" if by_order else remedy
             raise UserError(f"{self.key}: {self.path} does not fit {self.backbone!r}: {problem}; {remedy}")
-        if bad := next((name for name, value in found.items() if not value.float().isfinite().all()), None):
+        floats = {name: value for name, value in found.items() if needed[name].is_floating_point()}
+        if bad := next((name for name, value in floats.items() if value.dtype not in FLOATS), None):
+            told = f"{bad} is of {floats[bad].dtype}; use weights that are not quantized"
+            raise UserError(f"{self.key}: {self.path}: {told}")
+        if bad := next((name for name, value in floats.items() if not value.float().isfinite().all()), None):
             raise UserError(f"{self.key}: {self.path}: {bad} is not finite; use weights from before it diverged")
         if self.classes and len(self.classes) != (rows := len(found.get(head[0], ()))):
             raise UserError(
@@ -180,6 +185,9 @@ def find(init: Init, backbone: str, args: dict[str, Any], key: str) -> Weights:
         UserError: they are not there, or cannot be had.
     """
     path, said = _located(init, backbone, key)
+    net = backbone.removeprefix("timm/").partition(".")[0]
+    if (of := (said.get("of") or net).removeprefix("timm/").partition(".")[0]) != net:
+        note(f"{key}: {path} is of {of}; where its tensors fit {net}, that may compute something else with them")
     if args.get("transform_input"):  # these networks are given images at ImageNet's mean and std
         said |= {"mean": None, "std": None}
     classes = init.classes or said.get("classes")
@@ -230,18 +238,15 @@ def read(path: Path, key: str) -> State:
     inside = [value for value in state.values() if _is_state(value)]  # beside an optimizer's, say
     if not _is_state(state) and len(inside) != 1:
         has = ", ".join(list(state)[:3])
-        raise UserError(f"{key}: {path} holds no state dict, a dense, not quantized tensor for each name; it has {has}")
+        raise UserError(f"{key}: {path} holds no state dict, a dense tensor for each name; it has {has}")
     state = state if _is_state(state) else inside[0]
     return {WRAPPERS.sub("", name): value for name, value in state.items() if name != AVERAGED}
 
 
 def _is_state(found: Any) -> bool:
-    """Whether it is a tensor with all its values, as they are computed with, for each name, and one at least."""
+    """Whether it is a tensor with all its values for each name, and one at least."""
     return bool(isinstance(found, Mapping) and found) and all(
-        isinstance(value, torch.Tensor)
-        and value.layout == torch.strided
-        and not value.is_meta
-        and value.dtype not in QUANTIZED
+        isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_meta
         for value in found.values()
     )
 
@@ -263,17 +268,17 @@ def _inner(state: State, weight: str, body: list[str]) -> State:
 
 
 def _located(init: Init, backbone: str, key: str) -> tuple[Path, dict[str, Any]]:
-    """The file, and what is said of it: classes, mean, std, size."""
+    """The file, and what is said of it: the network that it is of, classes, mean, std, size."""
     if init.file:
         path = given_path(init.file, f"{key}.file", "weights")
-        return _in_folder(path, f"{key}.file") if path.is_dir() else (path, _default(backbone))
+        return _in_folder(path, backbone, f"{key}.file") if path.is_dir() else (path, _default(backbone))
     if init.model:
-        return _in_folder(given_path(init.model, f"{key}.model", "weights"), f"{key}.model")
+        return _in_folder(given_path(init.model, f"{key}.model", "weights"), backbone, f"{key}.model")
     tag = init.weights or ""
     what = init.hub or f"{backbone} {tag}"
     try:
         if init.hub:
-            return _in_folder(_fetched(init.hub), f"{key}.hub")
+            return _in_folder(_fetched(init.hub), backbone, f"{key}.hub")
         return (_timms_file if backbone.startswith("timm/") else _torchvisions_file)(backbone, tag, key)
     except UserError:
         raise
@@ -285,17 +290,19 @@ def _located(init: Init, backbone: str, key: str) -> tuple[Path, dict[str, Any]]
         ) from None
 
 
-def _in_folder(folder: Path, key: str) -> tuple[Path, dict[str, Any]]:
-    """Of a model folder of this pipeline, or of timm's form, as hubs have it."""
+def _in_folder(folder: Path, backbone: str, key: str) -> tuple[Path, dict[str, Any]]:
+    """Of a model folder of this pipeline, or of timm's form, as hubs have it; the rest is the backbone's."""
     file = next((folder / name for name in FILES if (folder / name).is_file()), None)
     config = next((folder / name for name in CONFIGS if (folder / name).is_file()), None)
     if file is None:
         raise UserError(f"{key}: {folder} holds no {' or '.join(FILES)}")
     said = said_of(config) if config else {}
-    said |= said.get("pretrained_cfg", {})
+    said |= said.get("pretrained_cfg") or {}
     classes = said.get("classes") or said.get("label_names") or _subset(said.get("num_classes"))
     size = said.get("image_size") or said.get("input_size", [None])[-1]
-    return file, {"classes": classes, "mean": said.get("mean"), "std": said.get("std"), "size": size}
+    found = {"classes": classes, "mean": said.get("mean"), "std": said.get("std"), "size": size}
+    found["of"] = said.get("backbone") or said.get("architecture")
+    return file, _default(backbone) | {what: value for what, value in found.items() if value}
 
 
 def said_of(path: Path, *needed: str) -> dict[str, Any]:
@@ -350,8 +357,8 @@ def _timms_file(backbone: str, tag: str, key: str) -> tuple[Path, dict[str, Any]
     config = timm.models.get_pretrained_cfg(name if tag == "DEFAULT" else f"{name}.{tag}")
     if config is None or not config.hf_hub_id:
         raise UserError(f"{key}.weights: timm publishes none of {name}; take a file of weights")
-    file, said = _in_folder(_fetched(config.hf_hub_id), f"{key}.weights")
-    classes = config.label_names or said["classes"] or _subset(config.num_classes)
+    file, said = _in_folder(_fetched(config.hf_hub_id), backbone, f"{key}.weights")
+    classes = config.label_names or said.get("classes") or _subset(config.num_classes)
     return file, {"classes": classes, "mean": config.mean, "std": config.std, "size": config.input_size[-1]}
 
 

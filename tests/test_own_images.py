@@ -377,8 +377,11 @@ def test_images_without_a_class_are_left_out_and_counted(saved, missing, capsys,
     (tmp_path / "folder/a/4.png").rename(tmp_path / "folder/a/4.gif")
     for name in ("._0.png", "5.heic"):
         (tmp_path / "folder/a" / name).write_bytes(b"?")
-    found = listed(tmp_path / "folder", "torchvision/ImageFolder")
-    assert (found["classes"], found["test"]) == (["a"], ["test#9"])
+    image(tmp_path / "folder/a/.ipynb_checkpoints/0-checkpoint.png")
+    (tmp_path / "folder/a/1.png").write_bytes(deep := encoded(ramp(65535, "u2"), "PNG"))
+    found = prepare(Dataset(kind="torchvision/ImageFolder", root=str(tmp_path / "folder")), "mine")
+    assert (found.classes, list(found.paths("test"))) == (["a"], ["test#9"])
+    assert (len(found.paths("train")), found.splits["train"].crcs[1]) == (4, zlib.crc32(deep))  # whose 16 bits are kept
     assert f"left out 1 files, such as {tmp_path}/folder/a/5.heic: names of images end" in capsys.readouterr().err
 
 

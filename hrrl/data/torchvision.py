@@ -4,7 +4,6 @@ EMNIST is six datasets, of which torchvision wants one named: ``kind: torchvisio
 """
 
 import inspect
-import os
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -60,7 +59,10 @@ def _is_needed(argument: inspect.Parameter) -> bool:
 
 
 class _Library(ByPosition):
-    """A dataset of torchvision's. An image's content is a PPM file of its pixels, so that size and CRC are theirs."""
+    """A dataset of torchvision's. Images keep their files' bytes.
+
+    Where it reads them in its own way, an image's content is a PPM file of its pixels, so that size and CRC are theirs.
+    """
 
     licence = "as its publisher says, whom torchvision's documentation names"
     dataset: ClassVar[Any]  # torchvision's class
@@ -87,16 +89,16 @@ class _Library(ByPosition):
         return {"split": SPLITS.get(cls.dataset.__name__, ("train", "test"))[split == "test"]}
 
     def open(self, split: str) -> Any:
-        if "is_valid_file" not in self.takes:
-            return self.dataset(self.root, **self._which(split))
         left = list[str]()
 
         def is_valid(path: str) -> bool:
-            shown = not os.path.basename(path).startswith(HIDDEN)
+            shown = not any(part.startswith(HIDDEN) for part in Path(path).relative_to(self.root).parts[1:])
             left.extend([path] * (shown and not is_image(path)))
             return shown and is_image(path)
 
-        found = self.dataset(self.root, is_valid_file=is_valid, **self._which(split))  # ImageFolder takes any folder
+        ours = {"loader": _content, "is_valid_file": is_valid}  # the latter of ImageFolder, which takes any folder
+        taken = {key: value for key, value in ours.items() if key in self.takes}
+        found = self.dataset(self.root, **taken, **self._which(split))
         if left:
             note(f"{self}: left out {len(left)} files, such as {left[0]}: {ENDINGS}")
         return found
@@ -121,6 +123,12 @@ class _Library(ByPosition):
             raise UserError(f"{self}: its images have no classes ({type(error).__name__}: {reason(error)})") from None
 
     def content(self, image: Any) -> bytes:
-        """A PPM file."""
+        if isinstance(image[0], bytes):
+            return image[0]
         pixels = image[0].convert("RGB")
         return b"P6 %d %d 255\n" % pixels.size + pixels.tobytes()
+
+
+def _content(path: str | Path) -> bytes:
+    """What a dataset takes for an image: its file, which is decoded as all others are."""
+    return Path(path).read_bytes()

@@ -295,6 +295,9 @@ def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path, capsys, d
     assert relisted(given, "photos", "manifest") is None
     assert f"skipped {path}" in capsys.readouterr().err
     assert manifest.splits["train"].skipped == [str(path.relative_to(tree))]
+    assert "has no images" not in capsys.readouterr().err
+    path.write_bytes(whole)
+    assert "1 images more, 0 fewer" in relisted(given, "photos", "manifest")
     assert np.bincount(manifest.labels("train")).tolist() == [7, 6, 7]
 
 
@@ -513,7 +516,7 @@ def test_relisting_finds_what_changed(tmp_path):
     assert relisted(given, "photos", "manifest") is None
     one, other, *_ = (tmp_path / "tree/train" / WNIDS[0]).iterdir()
     path = Path(shutil.copy(one, one.with_name("new.JPEG")))
-    assert "1 images more, 0 fewer, 0 of another size" in relisted(given, "photos", "manifest")
+    assert "1 images more, 0 fewer, 0 of another size or class" in relisted(given, "photos", "manifest")
     path.unlink()
     other.write_bytes(other.read_bytes() + b" ")
     assert "0 images more, 0 fewer, 1 of another size" in relisted(given, "photos", "manifest")

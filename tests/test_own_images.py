@@ -390,6 +390,10 @@ def test_each_split_counts_its_classes_in_its_own_way(saved):
     root = saved({"test-0.parquet": [0, 2, 1, 1]}, names=["b", "x", "a"])
     manifest = prepare(Dataset(kind="huggingface", root=str(root)), "mine")
     assert [manifest.labels(split).tolist() for split in ("train", "test")] == [[0, 1, 1], [1, 0]]
+    manifest.write("manifest")
+    saved({"test-0.parquet": [2, 0, 1, 1]}, names=["b", "x", "a"])
+    changed = "0 images more, 0 fewer, 2 of another size or class than its manifest; the first is test#0"
+    assert changed in relisted(Dataset(kind="huggingface", root=str(root)), "mine", "manifest")
 
 
 def test_a_part_of_a_dataset_of_hugging_face_is_said_to_be_one(saved, tmp_path, capsys):

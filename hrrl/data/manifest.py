@@ -162,7 +162,8 @@ def prepare(definition: Definition, name: str) -> Manifest:
         for split, rows in splits.items():
             splits[split] = _checked(data, rows, f"{name} {split}", definition.skip_unreadable)
         for split, rows in splits.items():
-            _complain_of_empty(rows.labels, classes, "without unreadable images, it", f"{key}.{split}")
+            if rows.skipped:
+                _complain_of_empty(rows.labels, classes, "without unreadable images, it", f"{key}.{split}")
         _tell_of_shared(splits["train"], splits["test"], key)
     else:
         manifest.pixels = {split: _hash_pixels(data, rows.paths) for split, rows in splits.items()}
@@ -176,12 +177,13 @@ def prepare(definition: Definition, name: str) -> Manifest:
 def relisted(definition: Definition, name: str, folder: str | Path) -> str | None:
     """What a listing of a dataset by names and sizes finds changed since its manifest was written, in one line.
 
-    Reads no image: a file that was replaced by another of the same size is found when it is read.
+    Reads no image but those that were left out: a file that was replaced by another of the same size is found when it
+    is read.
     """
     key = f"datasets.{name}"
     try:
         manifest = read_manifest(folder)
-        data, _, splits = _selected(definition, key)
+        data, classes, splits = _selected(definition, key)
     except UserError as error:
         return str(error)
     if isinstance(data, Arrays):
@@ -192,12 +194,17 @@ def relisted(definition: Definition, name: str, folder: str | Path) -> str | Non
         return None if found == listed else f"{key}: its files are {found}, the manifest has {listed}"
     for split, rows in manifest.splits.items():
         sizes = dict(zip(rows.paths, rows.bytes.tolist(), strict=True))
-        skipped, there = set(rows.skipped), list(splits[split].paths)
+        labels = dict(zip(rows.paths, rows.labels.tolist(), strict=True))
+        there = dict(zip(splits[split].paths, splits[split].labels.tolist(), strict=True))
+        if skipped := set(rows.skipped):
+            left = Rows(Paths(skipped), *np.zeros((3, len(skipped)), int))
+            skipped = set(_checked(data, left, f"{name} {split}", skip=True).skipped)
         new = [path for path in there if path not in sizes and path not in skipped]
         gone = sorted(set(sizes) - set(there))
-        other = [p for p in there if p in sizes and data.store.size(p) not in (None, sizes[p])]
+        moved = {p for p, y in there.items() if p in labels and classes[y] != manifest.classes[labels[p]]}
+        other = [p for p in there if p in moved or (p in sizes and data.store.size(p) not in (None, sizes[p]))]
         if first := (*new, *gone, *other)[:1]:
-            counts = f"{len(new)} images more, {len(gone)} fewer, {len(other)} of another size"
+            counts = f"{len(new)} images more, {len(gone)} fewer, {len(other)} of another size or class"
             return f"{key}: {split} has {counts} than its manifest; the first is {first[0]}"
     return None
 

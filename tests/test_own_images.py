@@ -368,10 +368,11 @@ def test_parquet_files_are_of_the_split_that_their_folder_names(saved, file):
     assert [np.bincount(manifest.labels(split)).tolist() for split in ("train", "test")] == [[1, 2], [1, 1]]
 
 
-@pytest.mark.parametrize("missing", [-1, None])
-def test_images_without_a_class_are_left_out_and_counted(saved, missing, capsys, tmp_path):
-    found = listed(saved({"train": [0, missing, 1], "test": [1, 0, missing]}), "huggingface")
-    assert (found["classes"], found["train"]) == (["a", "b"], ["train#0", "train#2"])
+@pytest.mark.parametrize("missing", [-1, None, np.nan])
+def test_images_without_a_class_are_left_out_and_counted(saved, datasets, missing, capsys, tmp_path):
+    kind = None if missing is None or missing == -1 else datasets.Value("float64")  # as pandas writes them
+    found = listed(saved({"train": [0, missing, 1], "test": [1, 0, missing]}, kind), "huggingface")
+    assert (found["classes"], found["train"]) == (["0", "1"] if kind else ["a", "b"], ["train#0", "train#2"])
     assert capsys.readouterr().err.count("left out 1 images of no class, or of one that train does not have") == 2
     tree(tmp_path, ["a", ".ipynb_checkpoints"], ["folder"], 5)
     (tmp_path / "folder/a/4.png").rename(tmp_path / "folder/a/4.gif")
@@ -426,6 +427,11 @@ def test_what_is_wrong_with_a_dataset_of_hugging_face_is_one_line(saved, dataset
             "a/train.parquet and b/train.parquet are both of train",
         ),
         ({"learn.parquet": [0, 1], "judge.parquet": [0, 1]}, {}, "no split train in it, but judge, learn"),
+        (
+            {f"train-0000{i}-of-0000{n}.parquet": [0, 1] for i, n in ((0, 1), (0, 2), (1, 2))},
+            {},
+            "train has 3 files, such as train-00000-of-00001.parquet and .*, whose names say 2",
+        ),
         ({"train": [[0], [0, 1]], "test": [[0], [1]]}, {"label": several}, "label holds several values for an image"),
         ({"train": [0, 1], "test": [0, 1]}, {"images": none}, "train#0: cannot be read: there is none in this"),
     ):

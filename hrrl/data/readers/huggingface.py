@@ -126,7 +126,14 @@ def _check_whole(root: Path, split: str, files: list[Path]) -> None:
     if len({path.parent for path in files}) > 1:
         one, other = (path.relative_to(root) for path in (files[0], files[-1]))
         raise UserError(f"{root}: {one} and {other} are both of {split}; take the folder of one dataset as root")
-    whole = max((int(found[1]) for path in files if (found := OF.search(path.stem))), default=0)
+    parts = {int(found[1]) for path in files if (found := OF.search(path.stem))}
+    whole = max(parts, default=len(files))
+    if len(files) > whole or len(parts) > 1:
+        one, other = (path.relative_to(root) for path in (files[0], files[-1]))
+        raise UserError(
+            f"{root}: {split} has {len(files)} files, such as {one} and {other}, whose names say {whole}; take away "
+            "those of another dataset or of an earlier version"
+        )
     if len(files) < whole:
         note(f"{root}: {split} has {len(files)} of {whole} files; reading what is there")
     for path in (path for path in files if path.suffix == ".tar"):
@@ -143,7 +150,9 @@ def _classes(rows: Any) -> tuple[list[str], list[int]]:
     values, names = list(rows[column][:]), getattr(rows.features[column], "names", None)
     known = sorted({value for value in values if value is not None and value == value})  # no NaN
     number: dict[Any, int] = {value: i for i, value in enumerate(known if names is None else range(len(names)))}
-    return list(map(str, known if names is None else names)), [number.get(value, -1) for value in values]
+    if names is None:  # beside a NaN, numbers are floats
+        names = [int(value) if isinstance(value, float) and value.is_integer() else value for value in known]
+    return list(map(str, names)), [number.get(value, -1) for value in values]
 
 
 def _image_column(features: Any) -> str:

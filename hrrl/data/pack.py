@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import simplejpeg
 
 from hrrl.common.files import replacing
@@ -14,7 +15,7 @@ from hrrl.data.array_dataset import Arrays
 from hrrl.data.decode import JPEG, decode, resize
 from hrrl.data.image_folder import Listed
 from hrrl.data.locate import Definition, locate
-from hrrl.data.manifest import held_out, read_all
+from hrrl.data.manifest import UNKNOWN, Rows, held_out, read_all
 from hrrl.data.sources import Paths, join
 from hrrl.errors import UserError
 
@@ -26,7 +27,7 @@ def pack(definition: Definition, name: str, folder: Path, side: int = 256, quali
 
     Args:
         name: its key in ``datasets``.
-        folder: that gets the zip; the zip's name tells all settings.
+        folder: that gets the zip; the zip's name tells all settings, and differs where names or sizes of images do.
         side: pixels of the short side; JPEG files that are no larger stay as they are.
         quality: of the JPEG files.
     Returns:
@@ -38,30 +39,38 @@ def pack(definition: Definition, name: str, folder: Path, side: int = 256, quali
     data = locate(definition, f"{key}.root")
     if isinstance(data, Arrays):
         raise UserError(f"{key}: kind {definition.kind} holds its images in arrays, which nothing decodes; leave it")
-    if odd := [c for c in data.classes if "/" in c]:
-        raise UserError(f"{key}: class {odd[0]!r} has a slash, which no folder's name can have; expected none")
+    if odd := [c for c in data.classes if {"/", "\\"} & {*c}]:
+        raise UserError(f"{key}: class {odd[0]!r} has a slash, which no folder's name in a zip can have; expected none")
     splits = [expression.partition("[")[0] for expression in (definition.train, held_out(definition, data))]
+    listed = {split: _rows(data, split) for split in dict.fromkeys(splits)}
     settings = {"kind": definition.kind, "splits": splits, "side": side, "quality": quality, "format": FORMAT}
+    settings |= {"classes": data.classes, "images": [rows.fingerprint() for rows in listed.values()]}
     digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:8]
     path = folder / f"{name}-packed-{side}-q{quality}-{digest}.zip"
     if path.exists():
         return path
     with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-        for member, content in _files(data, dict.fromkeys(splits), side, quality, definition.skip_unreadable):
+        for member, content in _files(data, listed, side, quality, definition.skip_unreadable):
             archive.writestr(zipfile.ZipInfo(member), content)  # of one date, so that the bytes are the same
     return path
 
 
-def _files(data: Listed, splits: dict[str, None], side: int, quality: int, skip: bool) -> Iterator[tuple[str, bytes]]:
+def _rows(data: Listed, split: str) -> Rows:
+    """All images of a published split, not yet looked at."""
+    paths, labels = data.rows(split, data.classes)
+    sizes = np.array([data.store.size(path) or UNKNOWN for path in paths], np.int64)
+    return Rows(paths, labels, sizes, np.full(len(paths), UNKNOWN))
+
+
+def _files(data: Listed, listed: dict[str, Rows], side: int, quality: int, skip: bool) -> Iterator[tuple[str, bytes]]:
     """Name and content of each file of the zip."""
 
     def take(path: str) -> bytes:
         return smaller(data.store.read(path), side, quality)
 
-    for split in splits:
-        paths, labels = data.rows(split, data.classes)
-        members = _members(split, data.classes, paths, labels.tolist())
-        for i, content in read_all(data, paths, take, apart.cores(), f"packing {split}", skip):
+    for split, rows in listed.items():
+        members = _members(split, data.classes, rows.paths, rows.labels.tolist())
+        for i, content in read_all(data, rows.paths, take, apart.cores(), f"packing {split}", skip):
             yield members[i], content
 
 

@@ -1,5 +1,6 @@
 """Groups the benchmark's classes into concepts by WordNet, the targets' beside them, and ImageNet's into Table 1's."""
 
+import itertools
 import json
 
 from stages.common import plain, run
@@ -10,9 +11,11 @@ import pandas as pd
 
 from hrrl import concepts
 from hrrl.common.files import replacing, write_json
+from hrrl.common.names import composed
 from hrrl.concepts import csv_file
-from hrrl.concepts.names import TABLE1_SYNSETS
+from hrrl.concepts.names import TABLE1_SYNSETS, some
 from hrrl.data.manifest import read_manifest
+from hrrl.data.synsets import SHIPPED
 from hrrl.errors import UserError
 from hrrl.transfer import svm
 
@@ -60,8 +63,14 @@ def is_part(dataset) -> bool:
 
 def labelled(params, target=None):
     """The manifest of a target, or (None) of the benchmark, and the synsets that params give its classes."""
-    synsets = read_json(resolved("datasets", target or params.benchmark))["synsets"]
-    return read_manifest(dataset_folder(target)), synsets
+    dataset = target or params.benchmark
+    manifest, synsets = read_manifest(dataset_folder(target)), read_json(resolved("datasets", dataset))["synsets"]
+    known = {*manifest.classes, *itertools.chain(*SHIPPED.values())}  # a part of a dataset may lack some
+    if unknown := [name for name in synsets if composed(name) not in known]:
+        raise UserError(
+            f"datasets.{dataset}.synsets: {unknown[0]!r} is none of its classes: {some(manifest.classes, 20)}"
+        )
+    return manifest, synsets
 
 
 def q0(params, variant, table, concept_setting) -> list[float] | None:

@@ -70,6 +70,7 @@ def test_the_file_as_people_and_spreadsheets_write_it(tmp_path, content):
         (LINES, "first line is 'train/a/1.jpg,land'; it takes class,concept or image,concept"),
         ("image,group\n" + LINES, "first line is 'image,group'; it takes"),
         ("image,concept,concept\n" + LINES, "first line is 'image,concept,concept'; it takes"),
+        ("path,path,concept\n" + LINES, "first line is 'path,path,concept'; it takes"),
         ("image,concept\ntrain/a/1.jpg,\n", "line 2: 'train/a/1.jpg,'; a line takes an image and its concept$"),
         ("image,concept\n,land\n", "line 2: ',land'; a line takes an image"),
         ("image,concept\ntrain/a,b/1.jpg,land\n", "line 2: .* in quotes where it has a comma"),
@@ -204,4 +205,8 @@ def test_the_stage_writes_what_cells_train_on_and_reports_show(project, tmp_path
     point = {"concept": {"hrrl": {"lam": 1.0, "q0": "target:digits"}}}
     (tmp_path / "data/resolved/variants/cl.json").write_text(json.dumps(point))
     with pytest.raises(UserError, match=r"variants.cl.concept.hrrl.q0: target:digits takes concepts of classes"):
+        main(project)
+    file = tmp_path / "data/resolved/datasets/digits.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"synsets": {"0": "zero.n.02", "I": "one.n.01"}}))
+    with pytest.raises(UserError, match=r"^datasets.digits.synsets: 'I' is none of its classes: '0', '1', .*, '9'$"):
         main(project)

@@ -55,7 +55,7 @@ def read(path: str | Path) -> Grouping:
         raise UserError(f"{path}: cannot be read ({error}); it takes a CSV with columns {TAKES}") from None
     header = [name.lower() for name in rows[0][1]] if rows else []
     column = next((name for name in KEYS if name in header), None)
-    if column is None or header.count("concept") != 1:
+    if column is None or header.count("concept") != 1 or header.count(column) > 1:
         raise UserError(f"{path}: the first line is {first!r}; it takes {TAKES}")
     grouping = Grouping(path, column != "class", [])
     for number, row in ((number, row) for number, row in rows[1:] if any(row)):

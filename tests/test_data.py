@@ -356,8 +356,9 @@ def test_an_empty_class_folder_is_named(tmp_path):
     (tmp_path / "val" / "n02999999").mkdir()
     assert prepare(definition("imagefolder", tmp_path), "photos").classes == WNIDS
     (tmp_path / "train" / "n02999999").mkdir()
-    with pytest.raises(UserError, match=r"train/n02999999: no images"):
-        prepare(definition("imagefolder", tmp_path), "photos")
+    for root in (tmp_path, shutil.make_archive(tmp_path / "photos", "zip", tmp_path)):
+        with pytest.raises(UserError, match=r"train/n02999999: no images"):
+            prepare(definition("imagefolder", root), "photos")
 
 
 def test_slices_are_per_class_in_file_order_and_classes_are_renumbered(tmp_path):

@@ -125,13 +125,12 @@ class Zip(Store):
         self.root, self.descriptor = Path(root), os.open(root, os.O_RDONLY)
         try:
             with zipfile.ZipFile(root) as archive:
-                named = [(_path_of(member), member) for member in archive.infolist()]
+                named = [(*_path_of(member), member) for member in archive.infolist()]
         except Exception as error:  # a damaged list of members raises all sorts
             raise UserError(f"{root}: {error}; expected a whole, readable zip file") from None
-        self.members = {path: member for path, member in named if path}
+        self.members = {path: member for path, is_folder, member in named if not is_folder}
         self.tree: dict[str, dict[str, bool]] = {}  # folder -> name -> whether it is a folder
-        for path in self.members:
-            is_folder = False
+        for path, is_folder, _ in named:
             while path:
                 folder, _, name = path.rpartition("/")
                 self.tree.setdefault(folder, {})[name] = is_folder
@@ -198,8 +197,8 @@ def _unpacked(data: bytes, member: zipfile.ZipInfo) -> bytes:
         raise OSError(f"damaged in the zip ({error})") from None
 
 
-def _path_of(member: zipfile.ZipInfo) -> str:
-    """A member's path with slashes and nothing to skip in it; empty for a folder.
+def _path_of(member: zipfile.ZipInfo) -> tuple[str, bool]:
+    """A member's path with slashes and nothing to skip in it, and whether it is a folder.
 
     Some programs write Windows' backslashes, ``./`` before everything, or UTF-8 without saying so (macOS).
     """
@@ -208,7 +207,7 @@ def _path_of(member: zipfile.ZipInfo) -> str:
         with contextlib.suppress(UnicodeError):
             name = name.encode("cp437").decode()
     name = name.replace("\\", "/")
-    return "" if name.endswith("/") else "/".join(part for part in name.split("/") if part not in ("", "."))
+    return "/".join(part for part in name.split("/") if part not in ("", ".")), name.endswith("/")
 
 
 def _leads_up(entry: os.DirEntry[bytes]) -> bool:

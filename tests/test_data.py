@@ -193,6 +193,19 @@ def test_imagenet_numbers_of_a_trimmed_copy_are_those_of_all_thousand_wnids(tmp_
         manifest = prepare(definition("imagenet", tmp_path / wnid), "imagenet")
         found = list(manifest.paths("test")), manifest.labels("test").tolist()
         assert found == (["val/2.JPEG", "val/1.JPEG", "val/0.JPEG"], [0, 1, 2])
+    (tmp_path / wnid / "val.txt").write_text("0.JPEG 1\n1.JPEG 2\n2.JPEG 3\n")
+    with pytest.raises(UserError, match=r"val.txt has labels from 1 to 3; expected wnids or numbers from 0"):
+        prepare(definition("imagenet", tmp_path / wnid), "imagenet")
+
+
+def test_names_of_a_ground_truth_may_have_dots_and_other_endings(tmp_path):
+    write_tree(tmp_path, train=1, val=0)
+    for name, image in zip(("a.1.JPEG", "a.2.JPEG", "b.JPEG"), crops(3, 80, 80), strict=True):
+        save(tmp_path / "val" / name, image)
+    (tmp_path / "val.txt").write_text(f"a.1.JPEG {WNIDS[0]}\na.2 {WNIDS[1]}\nval/b.png {WNIDS[2]}\n")
+    manifest = prepare(definition("imagenet", tmp_path), "imagenet")
+    assert list(manifest.paths("test")) == ["val/a.1.JPEG", "val/a.2.JPEG", "val/b.JPEG"]
+    assert manifest.labels("test").tolist() == [0, 1, 2]
 
 
 def test_imagenet_without_ground_truth_says_what_is_needed(tmp_path):

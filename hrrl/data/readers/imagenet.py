@@ -101,8 +101,8 @@ class ImageNet(Tree):
     def _match(self, where: str, lines: Sequence[tuple[str | None, str]], names: list[str]) -> list[str]:
         """Gives each image its line: by file name, by the number in the file name, or (as many lines) in order."""
         if lines and lines[0][0] is not None:
-            labels = dict(lines)
-            labelled = [labels.get(name.partition(".")[0]) for name in names]
+            labels = {Path(str(name)).stem: label for name, label in lines} | dict(lines)
+            labelled = [labels.get(name, labels.get(Path(name).stem)) for name in names]
         else:
             numbers: Sequence[int] = [int((NUMBER.search(name) or [0, 0])[1]) for name in names]
             if len(lines) == len(names) and max(numbers, default=0) > len(lines):
@@ -113,12 +113,15 @@ class ImageNet(Tree):
             name = names[labelled.index(None)]
             raise UserError(f"{self.store}: {where} has no label for {name}; expected one for every image")
         if all(label.isdecimal() for label in found):  # positions among the sorted wnids
-            order = self._wnid_order(where, max(map(int, found), default=0))
+            order = self._wnid_order(where, {*map(int, found)})
             found = [order[int(label)] for label in found]
         return found
 
-    def _wnid_order(self, where: str, highest: int) -> list[str]:
+    def _wnid_order(self, where: str, numbers: set[int]) -> list[str]:
         """The sorted wnids that a ground truth counts: those of the training folders, or ILSVRC2012's 1,000."""
+        highest = max(numbers, default=0)
+        if highest == len(self.classes) and 0 not in numbers:
+            raise UserError(f"{self.store}: {where} has labels from 1 to {highest}; expected wnids or numbers from 0")
         if highest < len(self.classes):
             return self.classes
         from timm.data import ImageNetInfo
@@ -129,11 +132,11 @@ class ImageNet(Tree):
 
 
 def _ground_truth_line(line: str) -> tuple[str | None, str] | None:
-    """(file name without suffix or None, wnid or number), None for a header or an empty line."""
+    """(file name or None, wnid or number), None for a header or an empty line."""
     tokens = re.split(r"[,\s]+", line.strip())
     if not tokens[0] or tokens[0] == "ImageId":
         return None
-    return (None, tokens[0]) if len(tokens) == 1 else (Path(tokens[0]).name.partition(".")[0], tokens[1])
+    return (None, tokens[0]) if len(tokens) == 1 else (Path(tokens[0]).name, tokens[1])
 
 
 def _synsets(meta: bytes) -> dict[str, str]:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from hrrl.data.pack import pack
+from hrrl.data.synsets import OF_KINDS
 from hrrl.errors import UserError
 from hrrl.settings.schema import load
 from scripts import run
@@ -23,7 +24,9 @@ def main() -> None:
     if not (args.side >= 1 and 1 <= args.quality <= 100):
         raise UserError(f"takes a side of 1 pixel or more and a quality of 1 to 100; got {args.side}, {args.quality}")
     path = pack(datasets[args.name], args.name, FOLDER, args.side, args.quality)
-    print(f"datasets.{args.name}: set root: {path}, and kind: imagefolder")
+    shipped = OF_KINDS.get(datasets[args.name].kind)  # which imagefolder has not
+    synsets = f", synsets: {shipped}" if shipped else ""
+    print(f"datasets.{args.name}: set root: {path}, and kind: imagefolder{synsets}")
 
 
 if __name__ == "__main__":

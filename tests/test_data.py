@@ -5,6 +5,7 @@ import io
 import multiprocessing
 import os
 import pickle
+import re
 import shutil
 import struct
 import tarfile
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import PATIENCE, refused
+from conftest import PATIENCE, ROOT, refused
 from PIL import Image
 from scipy.io import savemat
 from sklearn.datasets import load_sample_images
@@ -28,6 +29,7 @@ from hrrl.data.locate import Definition
 from hrrl.data.manifest import prepare, read_manifest, relisted
 from hrrl.data.pack import pack
 from hrrl.errors import UserError
+from scripts.pack import main as pack_script
 
 PHOTOS = load_sample_images().images  # china.jpg, flower.jpg: (427, 640, 3) uint8
 WNIDS = ["n01440764", "n01443537", "n02084071"]
@@ -275,7 +277,7 @@ def test_fashion_mnist(tmp_path, kind, inside, suffix):
     assert torch.equal(everything(train), torch.from_numpy(images)[:, None].expand(-1, 3, -1, -1))
 
 
-def test_sop_has_twelve_super_classes_by_folder(tmp_path, capsys):
+def test_sop_has_twelve_super_classes_by_folder(tmp_path, capsys, monkeypatch):
     names = ["bicycle", "cabinet", "chair", "coffee_maker", "fan", "kettle"]
     names += ["lamp", "mug", "sofa", "stapler", "table", "toaster"]
     for split in ("train", "test"):
@@ -291,6 +293,11 @@ def test_sop_has_twelve_super_classes_by_folder(tmp_path, capsys):
     assert manifest.classes == names
     assert manifest.labels("test").tolist() == list(range(12))
     assert manifest.paths("train")[3] == "Stanford_Online_Products/coffee_maker_final/11103_train.JPG"
+    params = (ROOT / "presets/paper.yaml").read_text("utf-8").replace("sop, root: null", f"sop, root: {tmp_path}")
+    Path("params.yaml").write_text(params, "utf-8")
+    monkeypatch.setattr("sys.argv", ["pack", "sop"])
+    pack_script()
+    assert re.search(r"^datasets.sop: set root: data/.*, and kind: imagefolder, synsets: sop$", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "no end"])

@@ -8,6 +8,7 @@ parameters than the variant's, or than those named with --sweep, are left out.
 
 import argparse
 import json
+import shlex
 import sys
 from statistics import mean
 
@@ -28,8 +29,10 @@ def main() -> None:
     base = params_file.read("params.yaml")
     variant = arguments.variant or base["headline"]
     keys = arguments.sweep or [f"variants.{variant}"]
-    revisions = {"last commit": "HEAD"} | dict(zip(listed("--name-only"), listed("--sha-only"), strict=True))
-    found = [row for name, rev in revisions.items() if (row := read(name, rev, base, variant, keys))]
+    revisions = [("last commit", "HEAD"), *zip(listed("--name-only"), listed("--sha-only"), strict=True)]
+    found = [row for name, rev in revisions if (row := read(name, rev, base, variant, keys))]
+    if not found and variant not in base["variants"]:
+        sys.exit(f"params.yaml has no variant {variant!r}; it has {', '.join(base['variants'])}")
     if not found:
         sys.exit(
             f"no experiment of the preset {base['name']} has validation scores of {variant}; "
@@ -47,11 +50,11 @@ def main() -> None:
     print(f"SVM of {variant}: validation accuracy (%), mean ± std over seeds")
     print(tabulate(rows, ["experiment", *short, *targets, "mean"], "pipe", disable_numparse=True))
     if swept:
-        print("best: dvc exp run", *(f"-S {key}={found[0]['params'].get(key)}" for key in swept))
+        print("best: dvc exp run", *(override(key, found[0]["params"], flat(base)) for key in swept))
 
 
 def listed(what: str) -> list[str]:
-    """Of all experiments in this repository the names, or the commits, by `dvc exp list`."""
+    """Of all experiments the names, which only those of one commit have for themselves, or the commits they are."""
     return dvc("exp", "list", "--all-commits", what).split()
 
 
@@ -71,10 +74,17 @@ def read(name: str, rev: str, base: dict, variant: str, keys: list[str]) -> dict
 
 
 def flat(node, key: str = "") -> dict:
-    """Nested dicts as one, with dotted keys."""
-    if not isinstance(node, dict):
+    """Nested dicts as one, with dotted keys; a method without settings is a value, {}."""
+    if not isinstance(node, dict) or not node:
         return {key: node}
     return {k: v for name, child in node.items() for k, v in flat(child, f"{key}.{name}" if key else name).items()}
+
+
+def override(key: str, best: dict, base: dict) -> str:
+    """The -S by which a parameter of params.yaml is the best row's, for a shell."""
+    if key not in best:
+        return "-S " + shlex.quote(f"~{key}")
+    return "-S " + shlex.quote(f"{'' if key in base else '+'}{key}={json.dumps(best[key])}")
 
 
 def show(rev: str, file: str):

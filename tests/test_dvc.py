@@ -11,6 +11,7 @@ import pytest
 from conftest import BIN, ROOT, call, committed, edit
 from ruamel.yaml import YAML
 
+from scripts.compare import flat, override
 from scripts.keep import ALWAYS
 
 SOURCES = [
@@ -77,6 +78,33 @@ def test_keeping_takes_what_documents_name(restored):
     kept = {str(path.relative_to(restored / "results/smoke")) for path in (restored / "results/smoke").rglob("*.*")}
     assert kept == {"params.yaml", "dvc.lock", "figures/claims.svg", *ALWAYS}
     assert (restored / "results/smoke/dvc.lock").read_text() == (restored / "dvc.lock").read_text()
+
+
+def test_experiments_of_one_name_at_two_commits_are_both_compared(restored):
+    for tau in (0.2, 0.9):
+        edit(restored, variants__hrrl__example__gradient__tau=tau)
+        call(restored, "dvc", "exp", "save", "--force", "--name", "other")
+        call(restored, "git", "checkout", "-q", "--force", "HEAD")
+        call(restored, "git", "commit", "-q", "--allow-empty", "--message", "more")
+    printed = call(restored, "python", "-m", "scripts.compare", "hrrl")
+    assert sorted(re.findall(r"^\| other +\| (\S+)", printed, re.MULTILINE)) == ["0.2", "0.9"]
+    assert "has no variant 'hrlr'; it has erm, cl, hrrl" in call(
+        restored, "python", "-m", "scripts.compare", "hrlr", ok=False
+    )
+
+
+def test_the_line_of_the_best_experiment_is_one_that_dvc_takes(tmp_path):
+    """Of settings that params.yaml lacks, or has and the best one lacks, and of methods without settings."""
+    base = {"lr": [1, 2], "cl": {"balanced": {}, "s": 5}}
+    best = {"lr": [3, 4], "cl": {"hrrl": {}, "lam": "10/lam", "q0": None}}
+    for command in (["git", "init", "-q"], ["dvc", "init", "-q"], ["git", "commit", "-qm", "empty"]):
+        call(tmp_path, *command)
+    YAML().dump(base, tmp_path / "params.yaml")
+    (tmp_path / "dvc.yaml").write_text("stages: {a: {cmd: 'true', params: [params.yaml: ]}}\n")
+    old, new = flat(base), flat(best)
+    words = " ".join(override(key, new, old) for key in {**old, **new} if key not in old or old[key] != new.get(key))
+    call(tmp_path, "sh", "-c", f"dvc exp run {words}")
+    assert YAML(typ="safe").load(tmp_path / "params.yaml") == best
 
 
 # What `make repro` says where DVC refuses to work, without its start.

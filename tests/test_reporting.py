@@ -596,6 +596,15 @@ def test_claims_from_the_files_are_those_of_the_run(folder):
     assert not read.duplicated(["measure", "target", "variant", "seed"]).any()
 
 
+def test_methods_keep_their_names_where_runs_svm_has_another_order(tmp_path):
+    results, order = made(), ["erm", "hrrl", "cl", "el"]
+    results.scores = results.scores.sort_values("variant", key=lambda column: column.map(order.index), kind="stable")
+    frames = {"runs": results.values} | {name: tables(results)[name] for name in ("svm", "concepts")}
+    report.write_frames(frames, tmp_path / "tables")
+    found = recorded(tmp_path)
+    assert (found.compared, found.labels) == (order, results.labels)
+
+
 def test_a_page_shows_the_new_verdicts_and_keeps_the_rest(folder):
     old = (folder / "report.html").read_text(encoding="utf-8")
     page = re.sub(r'<h2 id="claims">.*?(?=<h2 id="premise">)', '<h2 id="claims">old</h2>', old, flags=re.DOTALL)

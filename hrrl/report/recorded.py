@@ -38,7 +38,8 @@ def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[
     file = Path(folder, "claims.json")
     rows = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
     scored = list(dict.fromkeys(values.variant[values.measure == "svm"]))
-    trained = [name for name in dict.fromkeys(values.variant) if not name.startswith(POINT)]
+    ordered = [*values.variant[values.measure == "benchmark_accuracy"], *values.variant]  # as all tables are
+    trained = [name for name in dict.fromkeys(ordered) if not name.startswith(POINT)]
     results = Results(
         name=Path(folder).name,
         headline=scored[-1],
@@ -50,7 +51,7 @@ def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[
         concepts=concepts,
         target_concepts=None if shares.empty else shares.astype({"share": float}),
     )
-    results.labels |= dict(zip(scored, svm.Method.str.removeprefix("SVM_"), strict=True))
+    results.labels |= dict(zip(results.in_order(scored), svm.Method.str.removeprefix("SVM_"), strict=True))
     results.recorded = pd.concat([values, _q(tables / "q.csv", results, values)], ignore_index=True)
     results.image_errors = dict(item for row in rows for item in _image_errors(row))
     asked = claims if claims is not None else [_claim(row) for row in rows if row["primary"]]

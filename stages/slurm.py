@@ -29,19 +29,21 @@ from hrrl.settings import machine, params_file
 ROOT = Path(__file__).resolve().parent.parent
 JOBS = WORK / "jobs"
 CLONE = re.split(r"/\.(?:dvc|work)/", str(ROOT), maxsplit=1)[0]  # of which this may be a copy by DVC or `make verify`
-NAMED = (hashlib.sha256(folder.encode()).hexdigest()[:8] for folder in dict.fromkeys([CLONE, str(ROOT)]))
+NAMED = [hashlib.sha256(folder.encode()).hexdigest()[:8] for folder in dict.fromkeys([CLONE, str(ROOT)])]
 OURS = "-".join(["hrrl", *NAMED, ""])  # begins the names of this clone's jobs
 HEAD = "head"  # the job that runs `make repro`
 LEAD = 120  # seconds before its time limit that a job is told
 PAUSES = (0.5, 10.0)  # seconds between two looks: at first, at most
 FULL_QUEUE = 30.0  # seconds until a job is offered again
+LATE = 60.0  # seconds after which a shared folder shows everywhere what was written to it
 TRIES = 5  # of a job whose node fails
 QUEUED = re.compile(
     "temporarily unable|Socket timed out|Unable to contact|authentication|policy|Unexpected message|Zero Bytes", re.I
 )
-OTHERS = re.compile("SLURM_(?!CONF$)|SQUEUE_|SBATCH_ARRAY_INX")
+OTHERS = re.compile("SLURM_(?!CONF$)|SQUEUE_|SBATCH_(ARRAY_INX|ERROR|WAIT)$")
 TEMPLATE = re.compile(r"\$\{([^}]+)\}")  # of dvc.yaml
-NEVER = re.compile("PartitionConfig|Bad|Invalid|NotAllowed|Part.*Limit")  # reasons to wait that no time mends
+# Reasons to wait that no time mends.
+NEVER = re.compile("PartitionConfig|Bad|Invalid|NotAllowed|Part.*Limit|Per(Job|Node)|QOSMin")
 AGAIN = ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL")
 ENDS = {
     "CANCELLED": "was cancelled (scancel)",
@@ -49,6 +51,7 @@ ENDS = {
     "DEADLINE": "came to its deadline",
     "OUT_OF_MEMORY": "took more memory than it had; machine.yaml: memory",
 }
+OVER = ("COMPLETED", "FAILED", *AGAIN, *ENDS)
 # Told of its time limit, or preempted: ends with a checkpoint, and goes on in another turn of the queue, where this one
 # has brought it further; also where it does not end in time, as in an evaluation.
 SCRIPT = """#!/bin/bash
@@ -61,9 +64,10 @@ again() {{
 }}
 trap 'told=1; kill -{stop} $job; (sleep {patience}; again) &' USR2
 export SRUN_CPUS_PER_TASK=${{SLURM_CPUS_PER_TASK:-1}}
-{command} &
+(trap '' USR2; {check} && exec {command}) &
 job=$!
 while wait $job; status=$?; kill -0 $job 2>/dev/null; do :; done
+[ $status != 0 ] || {check} || status=1
 if [ "$told" ] && [ $status != 0 ]; then again; fi
 echo "$SLURM_JOB_ID $status $SECONDS" > {end}.new && mv {end}.new {end}
 exit $status
@@ -87,7 +91,8 @@ def run(cell: str, here: machine.Machine, nodes: int, gpus: int, begun: Callable
         if job is None:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_bytes(b"")
-            job = _submit(cell, command, here, [*options, f"--comment={inputs}"], log)
+            check = shlex.join([sys.executable, "-m", "stages.slurm", "check", cell, inputs])
+            job = _submit(cell, command, here, [*options, f"--comment={inputs}"], log, check)
             write_json(JOBS / f"{cell}.json", {"id": job, "inputs": inputs})
         state = _followed(job, log, begun)
         if state.get("JobState") not in AGAIN:
@@ -100,22 +105,27 @@ def run(cell: str, here: machine.Machine, nodes: int, gpus: int, begun: Callable
 
 def key(cell: str) -> str:
     """A hash of a cell's command and all that it reads, by the deps of dvc.yaml."""
-    stage, _, values = cell.partition("@")
-    definition = YAML(typ="safe").load(Path("dvc.yaml"))["stages"][stage]
-    item = dict(zip(definition.get("matrix", {}), values.split("-"), strict=False))
-    known = params_file.read("params.yaml") | {"item": item}
-
-    def value(match: re.Match) -> str:
-        parts = [int(part) if part.isdecimal() else part for part in re.findall(r"\w+", match[1])]
-        return str(reduce(lambda section, part: section[part], parts, known))
-
-    digest = hashlib.sha256(definition["cmd"].encode())
-    for path in (Path(TEMPLATE.sub(value, dep)) for dep in definition["deps"]):
+    command, deps, _ = _definition(cell)
+    digest = hashlib.sha256(command.encode())
+    for path in deps:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file() and "__pycache__" not in file.parts:
                 with open(file, "rb") as content:
                     digest.update(f"{file}\0{hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def check(cell: str, inputs: str) -> None:
+    """In a job, before its cell and after: it may have waited for long, and it goes on when nobody waits for it.
+
+    Raises:
+        UserError: what the cell reads is not what it was when the job was submitted.
+    """
+    deadline = time.monotonic() + LATE
+    while key(cell) != inputs:
+        if time.monotonic() > deadline:
+            raise UserError(f"{cell}: what it reads has changed since its job was submitted")
+        time.sleep(PAUSES[0])
 
 
 def finished() -> list[str]:
@@ -125,12 +135,36 @@ def finished() -> list[str]:
         noted, end = json.loads(record.read_text(encoding="utf-8")), _end(record.stem)
         if end and end[0] == noted["id"]:
             record.unlink()
-            if end[1] == 0 and key(record.stem) == noted["inputs"]:
+            if end[1] == 0 and _as_left(record.stem) and key(record.stem) == noted["inputs"]:
                 found.append(record.stem)
     return found
 
 
-def _submit(name: str, command: list[str], here: machine.Machine, options: list[str], log: Path) -> str:
+def _as_left(cell: str) -> bool:
+    """Whether a cell's outputs are those of its job that ended: `dvc checkout`, say, puts others in their place."""
+    paths = [path for out in _definition(cell)[2] for path in (out, *out.rglob("*"))]
+    end = (JOBS / f"{cell}.end").stat().st_ctime
+    return all(os.path.lexists(path) and path.lstat().st_ctime <= end for path in paths)
+
+
+def _definition(cell: str) -> tuple[str, list[Path], list[Path]]:
+    """A cell's command, and the paths of its deps and outs, by dvc.yaml."""
+    stage, _, values = cell.partition("@")
+    definition = YAML(typ="safe").load(Path("dvc.yaml"))["stages"][stage]
+    item = dict(zip(definition.get("matrix", {}), values.split("-"), strict=False))
+    known = params_file.read("params.yaml") | {"item": item}
+
+    def value(match: re.Match) -> str:
+        parts = [int(part) if part.isdecimal() else part for part in re.findall(r"\w+", match[1])]
+        return str(reduce(lambda section, part: section[part], parts, known))
+
+    def paths(given: list) -> list[Path]:
+        return [Path(TEMPLATE.sub(value, str(*one) if isinstance(one, dict) else one)) for one in given]
+
+    return definition["cmd"], paths(definition["deps"]), paths(definition["outs"])
+
+
+def _submit(name: str, command: list[str], here: machine.Machine, options: list[str], log: Path, check=":") -> str:
     """The id of a new job, once the queue takes it."""
     start, end = JOBS / f"{name}.start", JOBS / f"{name}.end"
     run = name.partition("@")[2]
@@ -142,6 +176,7 @@ def _submit(name: str, command: list[str], here: machine.Machine, options: list[
         progress=progress if name != HEAD else "true",
         stop="USR2" if name != HEAD else "TERM",  # SLURM would kill DVC while it writes
         patience=LEAD * 3 // 4,
+        check=check,
         command=shlex.join(command),
         **{place: shlex.quote(str(path)) for place, path in places.items()},
     )
@@ -190,7 +225,8 @@ def _followed(job: str, log: Path, begun: Callable[[], None]) -> dict[str, str]:
         if state.get("JobState") in ("RUNNING", "COMPLETING") and not running:
             running = True
             begun()
-        text = f"job {job} waits: {state.get('Reason')}" if state.get("JobState") == "PENDING" else ""
+        waits = state.get("JobState") in ("PENDING", "SPECIAL_EXIT")
+        text = f"job {job} waits: {state.get('Reason')}" if waits else ""
         text = "" if text.endswith(": None") else text
         if text and NEVER.search(text):
             _ask("scancel", job)
@@ -202,8 +238,7 @@ def _followed(job: str, log: Path, begun: Callable[[], None]) -> dict[str, str]:
             file.seek(shown)
             shown += sys.stdout.buffer.write(file.read())
             sys.stdout.flush()
-        active = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "REQUEUED", "RESIZING", "STOPPED")
-        if state.get("JobState") not in (*active, "?"):
+        if not state or state["JobState"] in OVER:
             return state
         time.sleep(pause)
         pause = min(pause * 1.1, PAUSES[1])
@@ -282,6 +317,6 @@ def cancel() -> None:
 
 if __name__ == "__main__":
     try:
-        {"submit": submit, "cancel": cancel}[sys.argv[1]]()
+        {"submit": submit, "cancel": cancel, "check": check}[sys.argv[1]](*sys.argv[2:])
     except (UserError, OSError) as error:
         sys.exit(str(error))

@@ -26,11 +26,12 @@ stages:
     matrix: {variant: [a, b], seed: [0, 1]}
     cmd: exec python -m stages.pretrain
     deps: ["in/${item.variant}.txt"]
-    outs: ["out/${item.variant}-${item.seed}"]
+    outs: ["out/pretrain@${item.variant}-${item.seed}"]
   svm:
     matrix: {variant: [a], seed: [0]}
     cmd: exec python -m stages.svm
     deps: [in]
+    outs: ["out/svm@${item.variant}-${item.seed}"]
 """
 # In the place of a stage: notes when and where it runs, and does as in/<variant>.txt says.
 CELL = """
@@ -345,7 +346,7 @@ def test_a_clone_cancels_the_jobs_of_dvcs_copies_of_it_too(project, slurm):
 def test_what_goes_wrong_is_a_line(project, slurm):
     def said(cell: str, **settings) -> str:
         machine(project, engine="slurm", **settings)
-        with started(project, cell) as run:
+        with started(project, cell, SBATCH_WAIT="1", SBATCH_ERROR="/dev/null") as run:
             out = run.communicate()[0]
         assert run.returncode == 1
         assert "Traceback" not in out
@@ -396,9 +397,44 @@ def test_a_cancelled_job_is_a_line_and_one_whose_head_was_killed_is_found(projec
         assert head.communicate()[0].splitlines()[-1].endswith("was cancelled (scancel)")
 
 
-def test_a_job_that_loses_its_place_takes_another_turn(project, slurm):
-    """By SIGUSR2, which SLURM sends before the time limit, where a step is saved; preempted; its node lost."""
+def test_what_a_job_wrote_counts_for_the_inputs_that_it_read_alone(project, slurm):
+    """Nobody waits for it, and what it reads changes before it begins anew, or meanwhile; or its outputs do."""
     machine(project, engine="slurm")
+    code, inputs, out = project / "stages/slurm.py", project / "in/a.txt", project / "out/pretrain@a-0"
+    code.write_text(code.read_text().replace("LATE = 60.0", "LATE = 0.0"), encoding="utf-8")
+    record, end = (project / f".work/jobs/pretrain@a-0.{name}" for name in ("json", "end"))
+
+    def taken() -> str:
+        return call(project, "python", "-c", "from stages import slurm; print(*slurm.finished())").strip()
+
+    for change in ("before", "meanwhile", None):
+        inputs.write_text("wait", encoding="utf-8")
+        out.unlink(missing_ok=True)
+        with started(project, "pretrain@a-0") as head:
+            wait_for(lambda: out.exists() and record.exists())
+            head.kill()
+        if change:
+            inputs.write_text("", encoding="utf-8")
+        if change == "before":
+            subprocess.run(["scontrol", "requeue", queue()[0][0]], check=True)
+        else:
+            (project / "go").touch()
+        wait_for(end.exists)
+        (project / "go").unlink(missing_ok=True)
+        noted = record.read_text()
+        assert out.read_text().count(".") == (1 if change == "before" else 2)
+        inputs.write_text("wait", encoding="utf-8")
+        assert taken() == ("" if change else "pretrain@a-0")
+        end.unlink() if change else record.write_text(noted)
+    out.write_text("of another revision", encoding="utf-8")
+    assert taken() == ""
+
+
+def test_a_job_that_loses_its_place_takes_another_turn(project, slurm):
+    """By SIGUSR2, which SLURM sends before the time limit, where a step is saved; preempted; its node lost; held."""
+    machine(project, engine="slurm")
+    code = project / "stages/slurm.py"
+    code.write_text(code.read_text().replace("PAUSES = (0.5, 10.0)", "PAUSES = (0.5, 0.5)"), encoding="utf-8")
     (project / "in/a.txt").write_text("wait", encoding="utf-8")
     began = project / "out/pretrain@a-0"
 
@@ -425,6 +461,11 @@ def test_a_job_that_loses_its_place_takes_another_turn(project, slurm):
         time.sleep(1)
         subprocess.run(["scontrol", "update", f"NodeName={node}", "State=resume"], **OUTPUT)  # or it is back already
         assert wait_for(lambda: runs() == 4)
+        command("scontrol", "requeuehold", "State=SpecialExit", job := queue()[0][0])
+        assert wait_for(lambda: "SPECIAL_EXIT" in str(queue()))
+        time.sleep(2)
+        command("scontrol", "release", job)
+        assert wait_for(lambda: runs() == 5)
         (project / "go").touch()
         out = head.communicate()[0]
     assert head.returncode == 0, out

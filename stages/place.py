@@ -77,11 +77,12 @@ def take(cell: str, begun: Callable[[], None], ended: Callable[[float], None]) -
             return begun()
         here, params = settings(stage), params_file.read("params.yaml")
         nodes, count = shape(stage, params)
-        if here.engine == "slurm" and stage not in QUICK:
-            from stages import slurm
+        from stages import slurm
 
+        if here.engine == "slurm" and stage not in QUICK:
             ended(slurm.run(cell, here, nodes, count, begun))
             sys.exit()
+        slurm.leave(cell)
         if stage != "preflight":
             gpus.take(count, stage)
         os.environ[PLACED] = "1"

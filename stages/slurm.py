@@ -198,6 +198,14 @@ def _submit(name: str, command: list[str], here: machine.Machine, options: list[
     return done.stdout.split()[-1].partition(";")[0]  # some clusters' sbatch prints a banner first
 
 
+def leave(cell: str) -> None:
+    """Ends the job that a cell still has which now runs elsewhere: two never write the same outputs."""
+    record = JOBS / f"{cell}.json"
+    if record.exists():
+        _found(cell, "")
+        record.unlink()
+
+
 def _found(name: str, inputs: str) -> str | None:
     """The cell's job that runs or is queued with these inputs; one with others is cancelled, and gone then."""
     while found := _queue(name):

@@ -430,6 +430,19 @@ def test_what_a_job_wrote_counts_for_the_inputs_that_it_read_alone(project, slur
     assert taken() == ""
 
 
+def test_a_cell_that_runs_elsewhere_ends_the_job_that_it_has(project, slurm):
+    machine(project, engine="slurm")
+    (project / "in/a.txt").write_text("wait", encoding="utf-8")
+    with started(project, "pretrain@a-0") as head:
+        wait_for((project / ".work/jobs/pretrain@a-0.json").exists)
+        head.kill()
+    machine(project)
+    (project / "go").touch()
+    with started(project, "pretrain@a-0") as run:
+        assert run.communicate(timeout=60)[0] == "hello from pretrain@a-0\n"
+    assert queue() == []
+
+
 def test_a_job_that_loses_its_place_takes_another_turn(project, slurm):
     """By SIGUSR2, which SLURM sends before the time limit, where a step is saved; preempted; its node lost; held."""
     machine(project, engine="slurm")

@@ -25,6 +25,7 @@ from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
+from stages import slurm
 from stages.paths import WORK
 from stages.place import stage_of
 
@@ -52,23 +53,34 @@ def main() -> int:
     (ROOT / WORK).mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="verify-", dir=ROOT / WORK) as folder:
         clone = prepare(Path(folder, "clone"), run)
-        needs = cells.needs(clone)
-        stages = {cell: entry for cell, entry in run.stages.items() if cell in needs}  # no cells of earlier params
-        chosen = arguments.cells or at_random(stages, arguments.number)
-        if unknown := [cell for cell in chosen if cell not in stages]:
-            sys.exit(f"{unknown[0]}: the dvc.lock of {run.name} has no such cell")
-        print(f"Of the run of {run.name}: {' '.join(chosen)}", flush=True)
-        order = needed(needs, chosen)
-        for cell in order:
-            began = time.monotonic()
-            make(clone, cell, arguments.cpu)
-            print(f"{cell}: {duration(time.monotonic() - began)}", flush=True)
-            if cell == "resolve":
-                take_choices(clone, stages, order)
-        made = committed.stages((clone / "dvc.lock").read_text(encoding="utf-8"))
+        try:
+            order, made = remade(clone, run, arguments)
+        except KeyboardInterrupt:
+            sys.exit("Stopped; nothing of it is kept.")
+        finally:
+            if (clone / slurm.JOBS).exists():  # a job would go on in a folder that is gone
+                subprocess.run([sys.executable, "-m", "stages.slurm", "cancel"], cwd=clone, stdout=subprocess.DEVNULL)
     same, lines = committed.compared(run, made, order)
     print(*lines, sep="\n")
     return int(not same)
+
+
+def remade(clone: Path, run: committed.Run, arguments: argparse.Namespace) -> tuple[list[str], dict[str, dict]]:
+    """Makes the cells that the arguments ask for; returns these with all that they need, and the clone's dvc.lock."""
+    needs = cells.needs(clone)
+    stages = {cell: entry for cell, entry in run.stages.items() if cell in needs}  # no cells of earlier params
+    chosen = arguments.cells or at_random(stages, arguments.number)
+    if unknown := [cell for cell in chosen if cell not in stages]:
+        sys.exit(f"{unknown[0]}: the dvc.lock of {run.name} has no such cell")
+    print(f"Of the run of {run.name}: {' '.join(chosen)}", flush=True)
+    order = needed(needs, chosen)
+    for cell in order:
+        began = time.monotonic()
+        make(clone, cell, arguments.cpu)
+        print(f"{cell}: {duration(time.monotonic() - began)}", flush=True)
+        if cell == "resolve":
+            take_choices(clone, stages, order)
+    return order, committed.stages((clone / "dvc.lock").read_text(encoding="utf-8"))
 
 
 def at_random(stages: dict[str, dict], number: int) -> list[str]:

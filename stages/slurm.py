@@ -181,7 +181,8 @@ def _submit(name: str, command: list[str], here: machine.Machine, options: list[
         **{place: shlex.quote(str(path)) for place, path in places.items()},
     )
     given = {"partition": here.partition, "time": here.time, "mem": here.memory, "cpus-per-task": here.cpus}
-    given |= {"account": here.account, "constraint": here.constraint, "job-name": OURS + name, "output": log}
+    given |= {"account": here.account, "constraint": here.constraint, "job-name": OURS + name}
+    given |= {"output": str(log.absolute()).replace("%", "%%")}  # which sbatch takes for places of its own
     given |= {"dependency": "singleton", "signal": f"B:USR2@{LEAD}", "open-mode": "append", "export": "ALL"}
     words = [f"--{option}={value}" for option, value in given.items() if value is not None]
     said = False

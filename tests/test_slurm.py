@@ -4,6 +4,7 @@ training of the smoke preset. Without Debian's slurm-wlm and munge, or without r
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -63,6 +64,7 @@ run(main, "variant", "seed")
 @pytest.fixture
 def project(tmp_path):
     """The stages that are started, and two stand-ins for the rest."""
+    tmp_path = tmp_path / "at 100%j"  # sbatch would put a job's id there
     for folder in ("hrrl", "stages"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     for stage in ("pretrain", "svm"):
@@ -511,3 +513,17 @@ def test_a_training_that_is_requeued_ends_with_the_same_bytes(restored, slurm):
     assert {file.name: file.read_bytes() for file in made.iterdir()} == whole
     assert (restored / "dvc.lock").read_text() == lock
     assert cell not in outdated(restored)
+
+
+def test_what_make_verify_submits_ends_with_it(restored, slurm):
+    """Its job would go on in a folder that is gone."""
+    (restored / "machine.yaml").write_text("engine: slurm\n", encoding="utf-8")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores Ctrl-C
+    command = [BIN / "python", "-m", "scripts.verify", "--cells", "manifest-target@digits"]
+    with subprocess.Popen(command, cwd=restored, start_new_session=True, **OUTPUT) as run:
+        wait_for(queue, 300)
+        os.killpg(run.pid, signal.SIGINT)
+        printed = run.communicate()[0]
+    assert printed.splitlines()[-1] == "Stopped; nothing of it is kept."
+    assert wait_for(lambda: not queue())
+    assert not list((restored / ".work").glob("verify-*"))

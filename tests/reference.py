@@ -16,8 +16,8 @@ MEAN, STD = (torch.tensor(v).view(1, 3, 1, 1) for v in ([0.485, 0.456, 0.406], [
 
 
 @functools.cache
-def digits(split: str, number: int, classes=range(10)) -> tuple[torch.Tensor, torch.Tensor]:
-    """(n, 3, 8, 8) images in [0, 1] and (n,) labels: the first ``number`` of each class, in scikit-learn's order.
+def digits(split: str, number: int | None, classes=range(10), start=0) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n, 3, 8, 8) images in [0, 1] and (n,) labels: ``number`` of each class, in scikit-learn's order.
 
     The first two thirds of a class are its training part, the rest its test part.
     """
@@ -26,7 +26,7 @@ def digits(split: str, number: int, classes=range(10)) -> tuple[torch.Tensor, to
     for label, digit in enumerate(classes):
         where = [i for i in range(len(target)) if target[i] == digit]
         border = -(-2 * len(where) // 3)
-        chosen = (where[:border] if split == "train" else where[border:])[:number]
+        chosen = (where[:border] if split == "train" else where[border:])[start:][:number]
         rows += chosen
         labels += [label] * len(chosen)
     rows, labels = zip(*sorted(zip(rows, labels, strict=True)), strict=True)

@@ -439,6 +439,16 @@ def test_premise_is_the_baselines_loss_on_a_targets_concepts():
     )
     several = measured(concepts=three, history=results.history.assign(loss_cow=3.0))
     assert concept_losses(several).badly.tolist() == [True, False, False]  # the mean of images, not of concepts
+    several.history = several.history.drop(columns="loss_cow")  # a concept without validation images
+    mixes = {"third": {"dog": 0.3, "cat": 0.3, "cow": 0.4}, "rest": {"dog": 0.4, "fish": 0.6}}
+    rows = [(target, concept, share) for target, mix in mixes.items() for concept, share in mix.items()]
+    several.target_concepts = pd.DataFrame(rows, columns=["target", "concept", "share"])
+    several.targets, several.shifts = list(mixes), dict.fromkeys(mixes, "both")
+    for row, known, loss, premise in zip(
+        *(target_premise(several).itertuples(), (0.6, 0.4), (2.5, 4.0), ("fails", "unknown")), strict=True
+    ):
+        assert (row.known, row.loss, row.premise) == (pytest.approx(known), pytest.approx(loss), premise)
+        assert row.benchmark_loss == pytest.approx((0.75 * 4 + 0.2 * 1) / 0.95)
     table = target_premise(results).set_index("target")
     assert table.premise.to_dict() == {"digits": "unknown", "pets": "holds", "cats": "fails"}
     assert table.distance.tolist()[1:] == pytest.approx([0.5, 0.75])
@@ -464,7 +474,10 @@ def test_premise_is_the_baselines_loss_on_a_targets_concepts():
 def test_the_premise_says_how_much_weight_a_targets_concepts_got_and_what_it_did():
     shares = [("digits", "unknown", 1.0), ("pets", "dog", 0.9), ("pets", "cat", 0.1), ("cats", "cat", 0.5)]
     shares += [("cats", "fish", 0.5)]  # of which the benchmark has none
+    shares += [("same", "dog", 0.745), ("same", "cat", 0.255), ("odd", "dog", 0.5), ("odd", "unknown", 0.5)]
     results = measured(target_concepts=pd.DataFrame(shares, columns=["target", "concept", "share"]))
+    results.targets += ["same", "odd"]  # of the benchmark's mix but for 0.5%; of one that is half unknown
+    results.concept_accuracy = results.concept_accuracy.query("variant == 'erm' or seed < 4")  # what both have counts
     results.history = results.history.assign(q_dog=0.6, q_cat=0.4)  # of ERM's, too, whose weights are not used
     table = target_weights(results).set_index(["target", "variant"])
     assert table.index.tolist() == [("pets", "cl"), ("cats", "cl")]

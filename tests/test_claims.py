@@ -301,9 +301,19 @@ def test_all_rows_are_those_of_loops_over_runs_and_images():
     for name, those in (("claims", primary), ("claims_secondary", secondary)):
         assert shown[name]["p (Holm)"].tolist() == ["–" if r["p"] is None else f"{r['p_holm']:.3f}" for r in those]
         assert shown[name]["Seeds"].tolist() == [str(row["seeds"]) for row in those]
+        assert shown[name]["Verdict"].tolist() == [row["verdict"] for row in those]
+        assert [text.split()[0] for text in shown[name]["Difference [95% CI]"]] == [shown_as(row) for row in those]
+    beside = [(row["claim"], measure, found) for row in primary for measure, found in row["beside"].items()]
+    written = [f"{name} {measure.replace('_', ' ')} {shown_as(found)}" for name, measure, found in beside]
+    columns = shown["claims_beside"].drop(columns="Compared").to_numpy().tolist()
+    assert [" ".join(row).partition(" [")[0] for row in columns] == [text for text in written if text[-1] != "–"]
     late = next(row for row in rows if row["claim"] == "of recorded images")  # of the seeds that both have
     means = [np.mean([Plain("svm", "clean").value(variant, seed) for seed in (1, 3, 4)]) for variant in ("el", "late")]
     assert pair_means(results, late) == pytest.approx(means)
+
+
+def shown_as(found: dict) -> str:
+    return "–" if found["difference"] is None else f"{found['difference']:+.2f}"
 
 
 def decided(asked: dict, concepts=None, **measures) -> dict:
@@ -439,16 +449,18 @@ def test_premise_is_the_baselines_loss_on_a_targets_concepts():
     )
     several = measured(concepts=three, history=results.history.assign(loss_cow=3.0))
     assert concept_losses(several).badly.tolist() == [True, False, False]  # the mean of images, not of concepts
-    several.history = several.history.drop(columns="loss_cow")  # a concept without validation images
+    several = measured(concepts=three)  # a concept without validation images
     mixes = {"third": {"dog": 0.3, "cat": 0.3, "cow": 0.4}, "rest": {"dog": 0.4, "fish": 0.6}}
     rows = [(target, concept, share) for target, mix in mixes.items() for concept, share in mix.items()]
     several.target_concepts = pd.DataFrame(rows, columns=["target", "concept", "share"])
     several.targets, several.shifts = list(mixes), dict.fromkeys(mixes, "both")
-    for row, known, loss, premise in zip(
-        *(target_premise(several).itertuples(), (0.6, 0.4), (2.5, 4.0), ("fails", "unknown")), strict=True
-    ):
-        assert (row.known, row.loss, row.premise) == (pytest.approx(known), pytest.approx(loss), premise)
-        assert row.benchmark_loss == pytest.approx((0.75 * 4 + 0.2 * 1) / 0.95)
+    found = target_premise(several)
+    assert (found.premise.tolist(), found.known.tolist()) == (["fails", "unknown"], pytest.approx([0.6, 0.4]))
+    assert found.loss.tolist() == pytest.approx([2.5, 4.0])
+    assert found.benchmark_loss.tolist() == pytest.approx([(0.75 * 4 + 0.2 * 1) / 0.95] * 2)
+    single = measured(concepts=three[:1].assign(q0=1.0), target_concepts=results.target_concepts[1:2].assign(share=1.0))
+    single.shifts = {"pets": "concepts"}
+    assert (concept_losses(single).badly.tolist(), target_premise(single).premise.tolist()) == ([False], ["fails"])
     table = target_premise(results).set_index("target")
     assert table.premise.to_dict() == {"digits": "unknown", "pets": "holds", "cats": "fails"}
     assert table.distance.tolist()[1:] == pytest.approx([0.5, 0.75])
@@ -475,13 +487,15 @@ def test_the_premise_says_how_much_weight_a_targets_concepts_got_and_what_it_did
     shares = [("digits", "unknown", 1.0), ("pets", "dog", 0.9), ("pets", "cat", 0.1), ("cats", "cat", 0.5)]
     shares += [("cats", "fish", 0.5)]  # of which the benchmark has none
     shares += [("same", "dog", 0.745), ("same", "cat", 0.255), ("odd", "dog", 0.5), ("odd", "unknown", 0.5)]
+    shares += [("new", "fish", 1.0), ("near", "dog", 0.735), ("near", "cat", 0.265)]
     results = measured(target_concepts=pd.DataFrame(shares, columns=["target", "concept", "share"]))
-    results.targets += ["same", "odd"]  # of the benchmark's mix but for 0.5%; of one that is half unknown
-    results.concept_accuracy = results.concept_accuracy.query("variant == 'erm' or seed < 4")  # what both have counts
+    results.targets += ["same", "odd", "new", "near"]  # the benchmark's mix but for 0.5% or 1.5%; unknown; other ones
+    for frame in ("concept_accuracy", "history"):  # the seeds that both have count
+        setattr(results, frame, getattr(results, frame).query("variant == 'erm' or seed < 4"))
     results.history = results.history.assign(q_dog=0.6, q_cat=0.4)  # of ERM's, too, whose weights are not used
     table = target_weights(results).set_index(["target", "variant"])
-    assert table.index.tolist() == [("pets", "cl"), ("cats", "cl")]
-    assert table.weight.tolist() == pytest.approx([0.9 * 0.6 / 0.75 + 0.1 * 0.4 / 0.25, 0.4 / 0.25])
-    assert table.difference.tolist() == pytest.approx([0.9 * 10 - 0.1 * 5, -5])
+    assert table.index.tolist() == [("pets", "cl"), ("cats", "cl"), ("near", "cl")]
+    assert table.weight.tolist() == pytest.approx([0.9 * 0.6 / 0.75 + 0.1 * 0.4 / 0.25, 0.4 / 0.25, 1.012])
+    assert table.difference.tolist() == pytest.approx([0.9 * 10 - 0.1 * 5, -5, 6.025])
     assert table[["low", "high"]].loc["cats"].to_numpy().tolist() == [[-5, -5]]  # every seed's is the same
     assert tables(results)["premise_weights"].iloc[1, 2:].tolist() == ["1.60", "-5.00 [-5.00, -5.00]"]

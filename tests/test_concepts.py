@@ -190,6 +190,8 @@ def test_members_are_in_words_with_the_shortest_way_by_the_concept_to_the_first(
     below = "wheeled_vehicle.n.01 > self-propelled_vehicle.n.01 > motor_vehicle.n.01"
     assert vehicle["way"] == f"{above} > conveyance.n.03 > vehicle.n.01 > {below} > car.n.01 > minivan.n.01"
     assert others["way"] == f"{above} > container.n.01 > {below} > truck.n.01 > pickup.n.01"
+    [dog] = concepts.members({"dog": ["n02084071"]}, {"n02084071": "n02084071"}, {}, "table1")
+    assert dog["way"].endswith(" > animal.n.01 > domestic_animal.n.01 > dog.n.01")  # not by way of the carnivores
 
 
 def test_command_line_shows_table_1(capsys):

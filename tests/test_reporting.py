@@ -22,7 +22,7 @@ from hrrl.report.page import problems
 from hrrl.report.recorded import recorded
 from hrrl.report.results import PAPER
 from hrrl.report.summary import scores
-from hrrl.report.words import interval
+from hrrl.report.words import against, interval
 from hrrl.settings.schema import load
 from scripts import claims as command
 
@@ -154,8 +154,10 @@ def twelve() -> Results:
 
 @pytest.fixture(scope="module")
 def shown() -> dict:
-    """The tables of the plain results."""
-    return tables(made())
+    """The tables of the plain results, of concepts with several shares."""
+    results = made()
+    results.concepts = results.concepts.assign(q0=[0.5, 0.3, 0.2])
+    return tables(results)
 
 
 def test_another_q0_is_compared_with_the_same_method_without_it(shown):
@@ -189,6 +191,10 @@ def test_metrics_are_means_over_seeds_with_stable_keys():
     signs = metrics(made(concepts=["+1", "-1"]))["concepts"]["erm"]
     assert len({signs["_1"]["mean"], signs["_1_"]["mean"]}) == 2
     assert set(tree["q"]) == {"cl", "hrrl"}
+    losses = of(results.history, variant="erm", epoch=3)
+    assert tree["premise"]["concepts"]["garment"] == pytest.approx(losses.loss_garment.mean(), abs=1e-4)
+    assert tree["theory"]["maxima"]["mu_50"]["s"] == 230
+    assert (tree["theory"]["variants"]["hrrl"]["mu"], tree["theory"]["variants"]["cl"]["mu"]) == (12, 1)
     validation = results.svm[(results.svm.target == "lowres") & (results.svm.variant == "hrrl")].validation
     assert (score["n"], score["validation"]["mean"]) == (3, pytest.approx(validation.mean(), abs=1e-4))
     tuned = results.finetune[(results.finetune.target == "cifar") & (results.finetune.step == 60)]
@@ -218,11 +224,12 @@ def test_theory_says_where_no_slow_start_pays(shown):
 
 def test_theorem_2_asks_for_a_step_for_each_image(shown):
     row = shown["smoothness"].set_index("Method").loc["EL (τ=0.5)"]
-    assert (row["L_x"], row["Largest L_x"]) == ("1 [1, 2]", "2")
+    assert (row["Norm of the gradient"], row["L_x"], row["Largest L_x"]) == ("1.8 [0.3, 6]", "1 [1, 2]", "2")
     assert row["τ of Theorem 2"] == "0.6 [0.1, 1]"  # the norm of the gradient / (3 L_x)
     assert (row["τ in use"], row["λ_w > L_x (%)"]) == ("0.5", "75")  # where the norm of the gradient / 0.5 exceeds 1
     row = shown["q_variance"].set_index("Concept").loc["footwear"]
-    assert (row["N/N_k"], row["ERM"]) == ("3.0", "4.0")  # the mean over seeds
+    assert (row["N/N_k"], row["ERM"]) == ("3.3", "4.0")  # the mean over seeds
+    assert shown["concepts"].iloc[1].tolist() == ["footwear", "1", "100", "0.3000"]
 
 
 def test_fine_tuning_shows_its_plateau(shown):
@@ -230,6 +237,11 @@ def test_fine_tuning_shows_its_plateau(shown):
     found = shown["finetune_plateau"].set_index(["Target", "Method"]).loc[("cifar", "EL (τ=0.5)")].tolist()
     least, last = f"{errors[40]:.2f} (step 40)", f"{errors[60]:.2f} (step 60)"
     assert found == [least, last, f"{errors[60] - errors[40]:+.2f}"]
+    tuned = of(made().finetune, target="cifar", step=60).pivot(index="seed", columns="variant", values="test_error")
+    assert shown["finetune"].set_index("Method").cifar["EL (τ=0.5)"].startswith(f"{tuned.el.mean():.2f} ± ")
+    changed = shown["finetune_differences"].set_index("Method").cifar
+    assert changed["EL (τ=0.5)"].startswith(f"{(tuned.el - tuned.erm).mean():+.2f} [")
+    assert "ERM" not in changed
 
 
 def test_headline_is_one_variant_without_its_name():
@@ -241,6 +253,7 @@ def test_headline_is_one_variant_without_its_name():
     assert headline(tree, "erm").keys() == found.keys()
     row = headline_changes(tree, "erm", "hrrl").set_index("Metric").loc["svm.cifar"]
     assert float(row.Change) == pytest.approx(tree["svm"]["cifar"]["hrrl"]["difference"]["mean"], abs=0.01)
+    assert (row.erm, row.hrrl) == tuple(f"{tree['svm']['cifar'][name]['mean']:.2f}" for name in ("erm", "hrrl"))
     assert len(headline_changes(tree, "erm", "erm")) == 0
     assert headline(tree, "erm") != found
 
@@ -266,11 +279,19 @@ def test_tables_have_the_papers_numbers_for_its_targets_alone(shown):
     for name, where in (("svm", {"target": "lowres"}), ("concept_accuracy", {"concept": "footwear"})):
         values = of(getattr(made(), name), variant="cl", **where).accuracy
         assert shown[name][next(iter(where.values()))][2] == f"{values.mean():.2f} ± {values.std():.2f}"
+    compared = shown["comparison"].set_index("Method")
+    assert list(compared.columns) == ["accuracy", "worst concept", "SVM lowres", "SVM cifar"]
+    last = of(made().history, variant="cl", epoch=3).val_accuracy
+    assert compared.accuracy["CL (λ=1)"] == f"{last.mean():.2f} ± {last.std():.2f}"
+    moved = of(made().robustness, variant="el", step_size=0.5).accuracy
+    steps = shown["augmented_accuracy"].set_index("Method")["step size 0.5"]
+    assert steps["EL (τ=0.5)"] == f"{moved.mean():.2f} ± {moved.std():.2f}"
     row, fit = shown["svm_fits"].iloc[-1], made().svm.iloc[-1]
-    assert row[["Seed", "Draw", "C"]].tolist() == ["2", "0", "0.1"]
+    assert row[["Seed", "Draw", "C", "C at the edge", "Converged"]].tolist() == ["2", "0", "0.1", "no", "yes"]
     assert (row["Validation (%)"], row["Test (%)"]) == (f"{fit.validation:.2f}", f"{fit.accuracy:.2f}")
     judged = shown["claims"].set_index("Claim")["Judged against"].to_dict()
     assert (judged["transfer"], judged["keeps"], judged["same"], judged["dose"]) == ("0", "-0.50", "±0.50", "chance")
+    assert against({"endpoint": "finetune", "relation": "no_worse", "margin": 0.5}) == "+0.50"  # of errors
 
 
 def test_a_page_says_how_weak_few_seeds_are_and_calls_nothing_better_or_worse_by_one(tmp_path):
@@ -566,9 +587,14 @@ def test_a_browser_shows_every_figure_sorts_and_takes_another_baseline(drawn, tm
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """What a run writes, of three seeds whose test images are known on one target."""
-    results = made(seeds=range(3))
-    random = np.random.default_rng(0)
+    """What a run writes, of three seeds whose test images are known on one target; one variant is not scored."""
+    names, random = ["erm", "noise", "el", "cl", "hrrl"], np.random.default_rng(0)
+    results = made({name: VARIANTS.get(name, {"example": None, "concept": None}) for name in names}, seeds=range(3))
+    for frame in ("svm", "scores", "finetune"):
+        setattr(results, frame, getattr(results, frame).query("variant != 'noise'").reset_index(drop=True))
+    results.compared.remove("noise")
+    moved = random.dirichlet([5, 3, 2], len(results.history))
+    results.history[[f"q_{name}" for name in CONCEPTS]] = moved
     cells = results.scores[["target", "variant", "seed"]].itertuples(index=False, name=None)
     results.correct = {cell: (random.random(400) < 0.8).astype(float) for cell in cells if cell[0] == "lowres"}
     folder = tmp_path_factory.mktemp("runs") / "made"
@@ -594,6 +620,13 @@ def test_claims_from_the_files_are_those_of_the_run(folder):
         assert (folder / f"tables/{name}.csv").read_bytes() == tables[f"{name}.csv"], name
     read = pd.read_csv(folder / "tables/runs.csv", keep_default_na=False)
     assert not read.duplicated(["measure", "target", "variant", "seed"]).any()
+    read[~read.measure.str.startswith("q_")].to_csv(folder / "tables/runs.csv", index=False)  # as older runs have it
+    for name in CONCEPTS:
+        means = recorded(folder).runs(f"q_{name}").mean()
+        assert means.to_dict() == {
+            variant: pytest.approx(of(read, measure=f"q_{name}", variant=variant).value.mean(), abs=6e-4)
+            for variant in ("cl", "hrrl")
+        }
 
 
 def test_methods_keep_their_names_where_runs_svm_has_another_order(tmp_path):
@@ -659,6 +692,8 @@ def test_power_is_that_of_the_paired_differences(folder):
         images = row["images"] if known else 0.0
         assert row["detectable"] == pytest.approx(statistics.detectable(std / 5**0.5, 5, images))
         assert row["needed"] == statistics.seeds_needed(std, 1.0, images)
+    with_el = power.power(recorded(folder), 1.0, 5, "el").set_index(["measure", "target", "better"])
+    assert with_el.loc["svm", "lowres", "erm"]["images"] == rows.loc["svm", "lowres", "el"]["images"]
     drawn = np.random.default_rng(0).normal(1.0, std, (4000, row["needed"]))
     found = (stats.ttest_1samp(drawn, 0, axis=1).confidence_interval(0.95).low > 0).mean()
     assert 0.79 < found < 0.87  # the least number that is enough
@@ -669,7 +704,7 @@ def test_power_as_a_command(folder, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert re.split(r" *\| *", lines[0].strip("| "))[-2:] == ["Found with 4 seeds", "Seeds for 2"]
     assert all(" − EL (τ=0.5)" in line for line in lines[2:])
-    assert "HRRL (τ=0.5, λ=1) − EL" in lines[-1]
+    assert "HRRL (τ=0.5, λ=1) − EL" in lines[-2]  # the last is that of what was not scored
     [cells] = [re.split(r" *\| *", line.strip("| ")) for line in lines if "svm cifar" in line and "HRRL" in line]
     runs = pd.read_csv(folder / "tables/runs.csv", keep_default_na=False)
     svm = runs[(runs.measure == "svm") & (runs.target == "cifar")].pivot(index="seed", columns="variant")["value"]

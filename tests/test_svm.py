@@ -235,7 +235,7 @@ def test_names_of_points():
         with pytest.raises(ValueError, match=r"takes erm, tau0\.1"):
             search.parse(name)
     assert search.spec((0.1, None), c=10, s=5) == {"example": {"gradient": {"tau": 0.1}}, "concept": None}
-    assert search.spec((None, 2.0), c=10, s=5)["concept"] == {"hrrl": {"lam": 2.0, "c": 10, "s": 5}}
+    assert search.spec((None, 2.0), c=10, s=5) == {"example": None, "concept": {"hrrl": {"lam": 2.0, "c": 10, "s": 5}}}
     assert search.spec((None, 2.0), c="10/lam", s=5)["concept"] == {"hrrl": {"lam": 2.0, "c": 5.0, "s": 5}}
 
 

@@ -407,11 +407,11 @@ def test_the_most_iterations_are_those_of_the_settings(max_iter):
     with np.load(paths.measured("features", "erm", SEED) / "large.npz") as data:
         [score] = svm.scores(settings, data, None)
     assert score.converged == all(score.choice.converged.values()) == (max_iter > 1)
-    source, model = open_split(paths.dataset_folder("large"), str(Path("large").resolve()), "train", 8), model_of("erm")
+    source, model = open_split(paths.dataset_folder("odd"), str(Path("odd").resolve()), "train", 8), model_of("erm")
     changed = SimpleNamespace(svm=settings, compute=params.compute)
     with start(params) as here:
-        found = search.accuracy(changed, here, models.load(paths.model_folder("erm", SEED))[0], source, "large")
-    assert found == pytest.approx(validated(model, "large", max_iter))
+        found = search.accuracy(changed, here, models.load(paths.model_folder("erm", SEED))[0], source, "odd")
+    assert found == pytest.approx(validated(model, "odd", max_iter))
 
 
 @pytest.mark.parametrize("variant", RUNS)

@@ -303,6 +303,8 @@ def test_all_rows_are_those_of_loops_over_runs_and_images():
         assert shown[name]["Seeds"].tolist() == [str(row["seeds"]) for row in those]
         assert shown[name]["Verdict"].tolist() == [row["verdict"] for row in those]
         assert [text.split()[0] for text in shown[name]["Difference [95% CI]"]] == [shown_as(row) for row in those]
+    p_values = ["–" if row["p"] is None else f"{row['p']:.3f}" for row in secondary]
+    assert shown["claims_secondary"]["p"].tolist() == p_values
     beside = [(row["claim"], measure, found) for row in primary for measure, found in row["beside"].items()]
     written = [f"{name} {measure.replace('_', ' ')} {shown_as(found)}" for name, measure, found in beside]
     columns = shown["claims_beside"].drop(columns="Compared").to_numpy().tolist()

@@ -154,9 +154,11 @@ def twelve() -> Results:
 
 @pytest.fixture(scope="module")
 def shown() -> dict:
-    """The tables of the plain results, of concepts with several shares."""
+    """The tables of the plain results, of concepts with several shares, and of smoothness that variants differ in."""
     results = made()
     results.concepts = results.concepts.assign(q0=[0.5, 0.3, 0.2])
+    results.smoothness.loc[results.smoothness.variant != "el", "gradient"] *= 2
+    results.variances.loc[results.variances.variant != "erm", "factor"] *= 2
     return tables(results)
 
 
@@ -229,6 +231,7 @@ def test_theorem_2_asks_for_a_step_for_each_image(shown):
     assert (row["τ in use"], row["λ_w > L_x (%)"]) == ("0.5", "75")  # where the norm of the gradient / 0.5 exceeds 1
     row = shown["q_variance"].set_index("Concept").loc["footwear"]
     assert (row["N/N_k"], row["ERM"]) == ("3.3", "4.0")  # the mean over seeds
+    assert shown["q_variance"].Concept.tolist() == CONCEPTS
     assert shown["concepts"].iloc[1].tolist() == ["footwear", "1", "100", "0.3000"]
 
 

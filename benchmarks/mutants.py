@@ -63,6 +63,11 @@ TESTS = {  # what finds the mistakes of a module, the quickest and nearest first
     "hrrl/report/statistics.py": "test_statistics",
     "hrrl/report/concept_difficulty.py": "test_claims::test_premise_is_the_baselines_loss_on_a_targets_concepts "
     "test_claims::test_the_premise_says_how_much_weight_a_targets_concepts_got_and_what_it_did",
+    "hrrl/report/summary.py": "test_reporting::test_metrics_are_means_over_seeds_with_stable_keys "
+    "test_reporting::test_headline_is_one_variant_without_its_name "
+    "test_reporting::test_another_q0_is_compared_with_the_same_method_without_it "
+    "test_reporting::test_tables_have_the_papers_numbers_for_its_targets_alone "
+    "test_claims::test_all_rows_are_those_of_loops_over_runs_and_images",
     "hrrl/report/tables.py": "test_reporting::test_metrics_are_means_over_seeds_with_stable_keys "
     "test_reporting::test_theory_says_where_no_slow_start_pays "
     "test_reporting::test_theorem_2_asks_for_a_step_for_each_image "

@@ -21,7 +21,8 @@ from hrrl.report.figures import CHARTS, looks
 from hrrl.report.page import problems
 from hrrl.report.recorded import recorded
 from hrrl.report.results import PAPER
-from hrrl.report.summary import scores
+from hrrl.report.summary import of_targets, scores
+from hrrl.report.tables import plateau
 from hrrl.report.words import against, interval
 from hrrl.settings.schema import load
 from scripts import claims as command
@@ -176,7 +177,15 @@ def test_another_q0_is_compared_with_the_same_method_without_it(shown):
 
 def test_metrics_are_means_over_seeds_with_stable_keys():
     results = made()
+    results.svm.loc[[0, 12], "edge"], results.svm.loc[1, "converged"] = True, False
     tree = json.loads(json.dumps(metrics(results), allow_nan=False))
+    assert tree["checks"] == {"svm_fits": 24, "svm_edge": 2, "svm_not_converged": 1}
+    assert [column.sign for column in of_targets(results, "svm") + of_targets(results, "finetune", -1)] == [
+        1,
+        1,
+        -1,
+        -1,
+    ]
     runs = results.svm[results.svm.target == "lowres"].pivot(index="seed", columns="variant", values="accuracy")
     score = tree["svm"]["lowres"]["hrrl"]
     interval = stats.ttest_rel(runs.hrrl, runs.erm).confidence_interval(0.95)
@@ -240,6 +249,7 @@ def test_fine_tuning_shows_its_plateau(shown):
     found = shown["finetune_plateau"].set_index(["Target", "Method"]).loc[("cifar", "EL (τ=0.5)")].tolist()
     least, last = f"{errors[40]:.2f} (step 40)", f"{errors[60]:.2f} (step 60)"
     assert found == [least, last, f"{errors[60] - errors[40]:+.2f}"]
+    assert plateau(made(epochs=6))["After 2/3 of the steps"].str.endswith("(step 80)").all()
     tuned = of(made().finetune, target="cifar", step=60).pivot(index="seed", columns="variant", values="test_error")
     assert shown["finetune"].set_index("Method").cifar["EL (τ=0.5)"].startswith(f"{tuned.el.mean():.2f} ± ")
     changed = shown["finetune_differences"].set_index("Method").cifar
@@ -289,6 +299,7 @@ def test_tables_have_the_papers_numbers_for_its_targets_alone(shown):
     moved = of(made().robustness, variant="el", step_size=0.5).accuracy
     steps = shown["augmented_accuracy"].set_index("Method")["step size 0.5"]
     assert steps["EL (τ=0.5)"] == f"{moved.mean():.2f} ± {moved.std():.2f}"
+    assert shown["q"].footwear.tolist() == ["0.333 ± 0.000"] * 2
     row, fit = shown["svm_fits"].iloc[-1], made().svm.iloc[-1]
     assert row[["Seed", "Draw", "C", "C at the edge", "Converged"]].tolist() == ["2", "0", "0.1", "no", "yes"]
     assert (row["Validation (%)"], row["Test (%)"]) == (f"{fit.validation:.2f}", f"{fit.accuracy:.2f}")

@@ -5,6 +5,7 @@ results/<name>/ that a document names: as a table that it includes, as a figure,
 there, and no document names, goes.
 """
 
+import argparse
 import os
 import re
 import shutil
@@ -24,6 +25,7 @@ ALWAYS = [  # from which every number of a run follows, and its claims can be de
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     os.chdir(ROOT)
     name = params_file.read("params.yaml")["name"]
     folder = RESULTS / name

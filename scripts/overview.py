@@ -18,7 +18,7 @@ from rich.text import Text
 from hrrl.train.progress import duration
 
 MINUTE = 60.0  # seconds between two lines of text about cells that run
-WORDS = {"running": "running", "failed": "failed", "kept": "up to date", "done": "up to date"}
+WORDS = {"running": "running", "called": "waiting", "failed": "failed", "kept": "up to date", "done": "up to date"}
 
 
 class View:
@@ -52,6 +52,9 @@ class View:
         if not self.picture and time.monotonic() - self.last > MINUTE:
             for cell in self._running():
                 self._print(f"{cell} runs: {self._now(cell).get('text', self._left())}")
+            called = [cell for cell, status in self.run.status.items() if status == "called"]
+            if called and not self._running():  # for a place in SLURM's queue, say, or a GPU
+                self._print(f"waiting: {', '.join(called)}; their logs say for what")
 
     def ended(self, cell: str) -> None:
         seconds = duration(self.run.seconds.get(cell, 0.0))
@@ -110,7 +113,7 @@ class View:
         """A stage's name, a bar, and what there is to say of its cells."""
         cells = {cell: status for cell, status in self.run.status.items() if stage_of(cell) == stage}
         count = Counter(WORDS.get(status, status) for status in cells.values())
-        over = len(cells) - count["later"] - count["called"] - count["running"]
+        over = len(cells) - count["later"] - count["waiting"] - count["running"]
         words = [f"{count[word]} {word}" for word in dict.fromkeys(WORDS.values()) if count[word]]
         seconds = [self.run.seconds[cell] for cell, status in cells.items() if status == "ran"]
         words += [f"{duration(sum(seconds) / len(seconds))} each"] if seconds else []

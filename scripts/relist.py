@@ -4,6 +4,7 @@
 reruns the manifest and concepts stages where it finds a change. What follows from them, the next `dvc repro` does.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ DVC = [*cells.DVC, "repro", "--quiet"]
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     os.chdir(ROOT)
     if status := subprocess.run([*DVC, "resolve"]).returncode:
         sys.exit(status)

@@ -73,6 +73,7 @@ def test_keeping_takes_what_documents_name(restored):
     left.write_text("of an earlier run")
     edit(restored, seeds=[1])
     assert "run `make repro`" in call(restored, "python", "-m", "scripts.keep", ok=False)
+    assert "usage: " in call(restored, "python", "-m", "scripts.keep", "--help")
     call(restored, "git", "checkout", "-q", "params.yaml")
     call(restored, "python", "-m", "scripts.keep")
     kept = {str(path.relative_to(restored / "results/smoke")) for path in (restored / "results/smoke").rglob("*.*")}

@@ -18,7 +18,7 @@ from conftest import PATIENCE, call
 from test_data import write_tree
 from test_reporting import figures, made
 
-from scripts.overview import View
+from scripts.overview import MINUTE, View
 
 ROOT = Path(__file__).parent.parent
 ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
@@ -304,6 +304,14 @@ def test_the_picture_is_for_terminals_that_can_show_it(variables, terminal, pict
         if terminal:
             monkeypatch.setattr(sys, "stdout", end)
         assert (View(SimpleNamespace(status={})).picture is not None) == picture
+
+
+def test_cells_that_wait_are_told_in_a_log(capsys):
+    view = View(SimpleNamespace(status={}))
+    view.run.status["svm@a-0"] = "called"
+    view.last -= 2 * MINUTE
+    view.tick()
+    assert capsys.readouterr().out == "waiting: svm@a-0; their logs say for what\n"
 
 
 # Lets flock fail as Lustre does where it is mounted without locks, by a filter of system calls.

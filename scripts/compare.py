@@ -8,6 +8,7 @@ parameters than the variant's, or than those named with --sweep, are left out.
 
 import argparse
 import json
+import re
 import shlex
 import sys
 from statistics import mean
@@ -29,7 +30,7 @@ def main() -> None:
     base = params_file.read("params.yaml")
     variant = arguments.variant or base["headline"]
     keys = arguments.sweep or [f"variants.{variant}"]
-    revisions = [("last commit", "HEAD"), *zip(listed("--name-only"), listed("--sha-only"), strict=True)]
+    revisions = [("last commit", "HEAD"), *experiments()]
     found = [row for name, rev in revisions if (row := read(name, rev, base, variant, keys))]
     if not found and variant not in base["variants"]:
         sys.exit(f"params.yaml has no variant {variant!r}; it has {', '.join(base['variants'])}")
@@ -53,9 +54,13 @@ def main() -> None:
         print("best: dvc exp run", *(override(key, found[0]["params"], flat(base)) for key in swept))
 
 
-def listed(what: str) -> list[str]:
-    """Of all experiments the names, which only those of one commit have for themselves, or the commits they are."""
-    return dvc("exp", "list", "--all-commits", what).split()
+def experiments() -> list[tuple[str, str]]:
+    """Name and commit of all experiments; a name is one commit's alone.
+
+    By one call of `dvc exp list`, whose order is another in each.
+    """
+    listed = dvc("exp", "list", "--all-commits")
+    return sorted((name, commit) for commit, name in re.findall(r"^\t(\w+) \[(.+)\]$", listed, re.MULTILINE))
 
 
 def read(name: str, rev: str, base: dict, variant: str, keys: list[str]) -> dict | None:

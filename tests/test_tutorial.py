@@ -77,7 +77,7 @@ def test_one_number_is_tuned(walked):
     run, ranking = shell(walked, commands("docs/tutorial.md", "dvc exp run -n smaller"))
     ran = {line.split("'")[1].split("@")[-1] for line in run.splitlines() if line.startswith("Running stage 'pretrain")}
     assert ran == {"hrrl-0"}
-    assert "smaller" in ranking
+    assert re.search(r"^\| smaller +\| 0\.2 ", ranking, re.MULTILINE), ranking
 
 
 def test_ones_own_images_are_a_target(walked, monkeypatch):

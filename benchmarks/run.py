@@ -64,18 +64,13 @@ TARGETS = {  # what a ratio should be, at least or at most, and what it is
 }
 
 
-def measured(groups: list[str], rounds: int, small: bool) -> dict:
-    """The content of the report, as far as these groups measure it."""
-    report: dict = {part: {} for part in (*STATISTICS, "peak", "scaling", "cells")}
-    for group in groups:
-        print(f"{group} ...", flush=True)
-        found = pkgutil.resolve_name(GROUPS[group])(rounds, small)
-        for key, values in found.pop("values", {}).items():
-            for part, statistic in STATISTICS.items():
-                report[part][key] = round(statistic(values), 4)
-        for part, content in found.items():
-            report[part] |= content
-    return report
+def measured(group: str, rounds: int, small: bool) -> dict:
+    """The parts of the report that a group measures."""
+    print(f"{group} ...", flush=True)
+    found = pkgutil.resolve_name(GROUPS[group])(rounds, small)
+    values = found.pop("values", {})
+    ratios = {part: {key: round(of(values[key]), 4) for key in values} for part, of in STATISTICS.items()}
+    return ratios | found
 
 
 def settings(rounds: int) -> dict:
@@ -143,13 +138,17 @@ def main() -> None:
     args = parser.parse_args()
     os.chdir(ROOT)
     old = json.loads(REPORT.read_text(encoding="utf-8"))
-    report = measured(args.only, args.rounds, args.small)
+    report: dict = {part: {} for part in (*STATISTICS, "peak", "scaling", "cells")}
+    for group in args.only:
+        for part, content in measured(group, args.rounds, args.small).items():
+            report[part] |= content
+        if not args.compare:  # after each, so that a run that is stopped has what it measured
+            merged = {part: old[part] | content for part, content in report.items()}
+            write_json(REPORT, merged | {"settings": settings(args.rounds)})
     shown = compared(report, old)
     print(shown)
     if args.compare:
         sys.exit("WORSE" in shown)
-    report = {part: old[part] | content for part, content in report.items()}
-    write_json(REPORT, report | {"settings": settings(args.rounds)})
 
 
 if __name__ == "__main__":

@@ -89,9 +89,8 @@ def test_experiments_of_one_name_at_two_commits_are_both_compared(restored):
         call(restored, "git", "commit", "-q", "--allow-empty", "--message", "more")
     printed = call(restored, "python", "-m", "scripts.compare", "hrrl")
     assert sorted(re.findall(r"^\| other +\| (\S+)", printed, re.MULTILINE)) == ["0.2", "0.9"]
-    assert "has no variant 'hrlr'; it has erm, cl, hrrl" in call(
-        restored, "python", "-m", "scripts.compare", "hrlr", ok=False
-    )
+    refused = call(restored, "python", "-m", "scripts.compare", "hrlr", ok=False)
+    assert "has no variant 'hrlr'; it has erm, cl, hrrl" in refused
 
 
 def test_the_line_of_the_best_experiment_is_one_that_dvc_takes(tmp_path):

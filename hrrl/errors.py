@@ -21,6 +21,11 @@ def printable(line: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
 
 
+def note(message: str) -> None:
+    """Tells the user, on stderr, what is worth knowing and no error."""
+    print(printable(message), file=sys.stderr)
+
+
 def escape_what_stdout_lacks() -> None:
     """Lets this program print names and symbols that the locale's encoding lacks: as escapes, which stderr has anyway.
 

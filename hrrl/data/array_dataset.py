@@ -9,9 +9,9 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from hrrl.data import apart
-from hrrl.data.image_folder import ArrayFile, Listed, NotHereError, note
+from hrrl.data.image_folder import ArrayFile, Listed, NotHereError
 from hrrl.data.sources import Paths
-from hrrl.errors import UserError
+from hrrl.errors import UserError, note
 
 T = TypeVar("T")
 DIGITS = [str(digit) for digit in range(10)]

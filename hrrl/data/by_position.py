@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from hrrl.common.names import composed
-from hrrl.data.image_folder import Listed, NotHereError, note
+from hrrl.data.image_folder import Listed, NotHereError
 from hrrl.data.sources import HIDDEN, Paths
-from hrrl.errors import UserError, reason
+from hrrl.errors import UserError, note, reason
 
 EVERY = 5  # of a dataset without a split of its own, one image of so many of a class is test
 

@@ -1,6 +1,5 @@
 """Datasets of image files in folders of classes, and what their publishers' layouts share."""
 
-import sys
 from pathlib import Path
 from typing import Any, ClassVar, TypedDict
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from hrrl.common.names import composed, is_wnid
 from hrrl.data.sources import IMAGES, Paths, is_image, join, open_store
-from hrrl.errors import UserError, printable
+from hrrl.errors import UserError, note
 
 ANNOTATIONS = "val_annotations.txt"  # Tiny-ImageNet's labels
 ENDINGS = f"names of images end in {', '.join(IMAGES)}"
@@ -64,11 +63,6 @@ class Listed:
 
 class NotHereError(LookupError):
     """A place does not hold the dataset in its official layout; says what is missing."""
-
-
-def note(message: str) -> None:
-    """Tells the user, on stderr, what is worth knowing and no error."""
-    print(printable(message), file=sys.stderr)
 
 
 class Tree(Listed):

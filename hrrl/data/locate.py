@@ -8,8 +8,8 @@ from pathlib import Path
 from hrrl.common.files import given_path, locked, replacing
 from hrrl.data import readers
 from hrrl.data.array_dataset import Arrays
-from hrrl.data.image_folder import ArrayFile, Listed, NotHereError, note
-from hrrl.errors import UserError
+from hrrl.data.image_folder import ArrayFile, Listed, NotHereError
+from hrrl.errors import UserError, note
 
 SYSTEM = (Path("/usr/share/datasets"), Path("/usr/local/share/datasets"))  # where distributions put datasets
 RAW = Path("data/raw")

@@ -19,10 +19,10 @@ from hrrl.common.files import replacing, write_json
 from hrrl.common.names import composed
 from hrrl.data import apart
 from hrrl.data.array_dataset import Arrays
-from hrrl.data.image_folder import ArrayFile, Listed, note
+from hrrl.data.image_folder import ArrayFile, Listed
 from hrrl.data.locate import Definition, locate, warn_of_checksums
 from hrrl.data.sources import Paths
-from hrrl.errors import UserError, printable, reason
+from hrrl.errors import UserError, note, printable, reason
 
 T = TypeVar("T")
 CHUNK = 4096  # files that another process is worth its start for

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hrrl.data.by_position import ByPosition
-from hrrl.data.image_folder import ENDINGS, Listed, note
+from hrrl.data.image_folder import ENDINGS, Listed
 from hrrl.data.sources import HIDDEN, is_image
-from hrrl.errors import UserError, reason
+from hrrl.errors import UserError, note, reason
 
 # What datasets call the split to train on and the one that is held out, where it is not "train" and "test".
 SPLITS = {

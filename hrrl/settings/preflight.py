@@ -8,9 +8,8 @@ import torch
 from hrrl import concepts
 from hrrl.concepts.wordnet import open_wordnet
 from hrrl.data import readers
-from hrrl.data.image_folder import note
 from hrrl.data.locate import Definition, given_root
-from hrrl.errors import UserError
+from hrrl.errors import UserError, note
 from hrrl.train import models, runtime
 from hrrl.train.weights import Init, open_weights
 

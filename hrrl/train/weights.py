@@ -14,8 +14,7 @@ import torch
 from torch import nn
 
 from hrrl.common.files import given_path
-from hrrl.data.image_folder import note
-from hrrl.errors import UserError, reason
+from hrrl.errors import UserError, note, reason
 from hrrl.train import models
 
 State = dict[str, torch.Tensor]

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from hrrl.data import apart
 from hrrl.data.by_position import ByPosition
-from hrrl.data.image_folder import NotHereError, note
+from hrrl.data.image_folder import NotHereError
 from hrrl.data.sources import Folder
-from hrrl.errors import UserError, reason
+from hrrl.errors import UserError, note, reason
 
 T = TypeVar("T")
 LABELS = ("label", "labels", "class", "target", "cls")  # names of the column of classes, before any other of its type

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from hrrl.data import apart
-from hrrl.data.image_folder import Tree, note
+from hrrl.data.image_folder import Tree
 from hrrl.data.sources import Paths, is_image, join
 from hrrl.data.unpack import members
-from hrrl.errors import UserError
+from hrrl.errors import UserError, note
 
 NUMBER = re.compile(r"(\d+)\.[^.]+$")  # of an image: ILSVRC2012_val_00000001.JPEG
 FLAT = "images"  # where Tiny-ImageNet has a split's images

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from hrrl.data.image_folder import NotHereError, Tree, note
+from hrrl.data.image_folder import NotHereError, Tree
 from hrrl.data.sources import Paths, join, open_store
-from hrrl.errors import UserError
+from hrrl.errors import UserError, note
 
 
 class OnlineProducts(Tree):

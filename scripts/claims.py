@@ -3,6 +3,9 @@
 From FOLDER/tables/runs.csv and claims.json; writes claims.json, the tables of claims and premise, the figure, and what
 metrics.json, headline.json and report.html say of them. Claims are those of presets/<name of the folder>.yaml, or those
 that claims.json names. What runs.csv lacks is left out and named.
+
+Of several folders, runs that differ in seeds alone, it decides the claims of the first by all seeds together:
+python -m scripts.claims FOLDER FOLDER --to NEW.
 """
 
 import argparse
@@ -13,11 +16,13 @@ from pathlib import Path
 
 from hrrl import report
 from hrrl.common.files import replacing, write_json
+from hrrl.errors import UserError
 from hrrl.report.claims import HOLDS
-from hrrl.report.recorded import recorded
-from hrrl.settings import schema
+from hrrl.report.recorded import pooled, recorded
+from hrrl.settings import params_file, schema
 from scripts import ROOT, run
 
+POOLED = ("svm", "augmented_accuracy", "concept_accuracy", "concepts", "finetune")  # beside the verdicts
 TABLES = ("claims", "claims_beside", "claims_secondary", "premise_targets", "premise_weights")
 DECIDED = re.compile('<h2 id="claims">.*?(?=<h2 id="(?!claims|premise))', re.DOTALL)  # of a page
 NOTE = (
@@ -28,10 +33,15 @@ NOTE = (
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args(arguments).folder
-    preset = ROOT / "presets" / f"{folder.resolve().name}.yaml"
-    decide(folder, schema.load(preset) if preset.is_file() else None)
+    parser.add_argument("folder", type=Path, nargs="+")
+    parser.add_argument("--to", type=Path, metavar="NEW", help="the folder for the verdicts of several")
+    asked = parser.parse_args(arguments)
+    if (len(asked.folder) > 1) != bool(asked.to):
+        parser.error("several folders take --to, a folder for their verdicts; one is written to itself")
+    if asked.to:
+        return pool(asked.folder, asked.to)
+    preset = ROOT / "presets" / f"{asked.folder[0].resolve().name}.yaml"
+    decide(asked.folder[0], schema.load(preset) if preset.is_file() else None)
 
 
 def decide(folder: Path, source: schema.Params | None) -> None:
@@ -42,9 +52,30 @@ def decide(folder: Path, source: schema.Params | None) -> None:
     left = [claim["name"] for claim in asked or [] if claim not in results.claims]
     if left:
         print(f"{folder}: not measured, or not recorded: {', '.join(left)}")
+    write(results, folder, with_q="q_" in _text(folder / "tables/runs.csv"))
+
+
+def pool(folders: list[Path], to: Path) -> None:
+    """Writes the verdicts by the seeds of several runs into a new folder, with the tables of all seeds.
+
+    Raises:
+        UserError: the runs differ in more than name and seeds.
+    """
+    first, *others = (params_file.read(folder / "params.yaml") for folder in folders)
+    for folder, params in zip(folders[1:], others, strict=True):
+        if other := [key for key in first if key not in ("name", "seeds") and params.get(key) != first[key]]:
+            raise UserError(f"{folder}/params.yaml: {other[0]} is not as in {folders[0]}; takes runs with other seeds")
+    results = pooled([recorded(folder) for folder in folders])
+    tables = {name: table for name, table in report.tables(results, []).items() if name in POOLED}
+    report.write_frames(tables | {"target_concepts": results.target_concepts}, to / "tables")
+    write(results, to, with_q=True)
+
+
+def write(results: report.Results, folder: Path, with_q: bool) -> None:
+    """The verdicts and what they follow from; ``with_q``: whether runs.csv is to have q."""
     rows = report.claims(results)
     tables, found, values = report.tables(results, rows), report.metrics(results, rows), results.values
-    if "q_" not in _text(folder / "tables/runs.csv"):
+    if not with_q:
         values = values[~values.measure.str.startswith("q_")]
     verdicts = [claim["verdict"] for claim in found["claims"].values()]
     write_json(folder / "claims.json", rows)

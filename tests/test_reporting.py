@@ -19,7 +19,7 @@ from hrrl.methods import theory
 from hrrl.report import Results, headline, headline_changes, label, labels, plots, power, search, statistics
 from hrrl.report.figures import CHARTS, looks
 from hrrl.report.page import problems
-from hrrl.report.recorded import recorded
+from hrrl.report.recorded import pooled, recorded
 from hrrl.report.results import PAPER
 from hrrl.report.summary import of_targets, scores
 from hrrl.report.tables import plateau
@@ -680,6 +680,34 @@ def test_what_was_not_measured_is_left_out_and_named(folder, capsys):
     assert "not measured, or not recorded: el_images" in capsys.readouterr().out
     found = {row["claim"] for row in json.loads((folder / "claims.json").read_text())}
     assert found == {"el_augmented", "cl_worst", "el_dose", "cl_dose"}
+
+
+def test_runs_that_differ_in_seeds_alone_are_decided_together(tmp_path, capsys):
+    kept, parts = ROOT / "results/quick_20_seeds", [tmp_path / "a", tmp_path / "b"]
+    runs = pd.read_csv(kept / "tables/runs.csv", keep_default_na=False)
+    for part, seeds in zip(parts, (range(13), range(13, 20)), strict=True):
+        shutil.copytree(kept, part)
+        those = runs.seed.isin(sorted(runs.seed[runs.measure == "svm"].unique())[i] for i in seeds)
+        runs[those | runs.variant.str.startswith("search:")].to_csv(part / "tables/runs.csv", index=False)
+    names = [*map(str, parts)]
+    command.main([*names, "--to", str(tmp_path / "both")])
+    for table in ("claims", "claims_secondary", "svm", "concepts", "target_concepts", "premise_targets"):
+        assert (tmp_path / f"both/tables/{table}.csv").read_text() == (kept / f"tables/{table}.csv").read_text(), table
+    known, [a, b] = recorded(kept).image_errors, map(recorded, parts)
+    b.image_errors = {key: 2 * error for key, error in known.items()}
+    assert pooled([a, b]).image_errors == {
+        key: pytest.approx((13 + 2 * 7) / 20 * error) for key, error in known.items()
+    }
+    with pytest.raises(UserError, match=r"^quick_20_seeds: has seed \d+, which a has; takes other seeds$"):
+        pooled([a, recorded(kept)])
+    params = (parts[1] / "params.yaml").read_text()
+    (parts[1] / "params.yaml").write_text(params.replace("\nheadline: hrrl", "\nheadline: el", 1))
+    with pytest.raises(UserError, match=r"b/params\.yaml: headline is not as in .*a; takes runs with other seeds$"):
+        command.main([*names, "--to", str(tmp_path / "other")])
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(SystemExit):
+        command.main(names)
+    assert "several folders take --to" in capsys.readouterr().err
 
 
 def test_a_folder_without_runs_is_named(tmp_path, folder):

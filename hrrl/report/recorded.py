@@ -1,6 +1,9 @@
 """The numbers of a finished run, from its tables/runs.csv and what stands beside it: for claims to be decided anew."""
 
 import json
+from collections.abc import Sequence
+from copy import copy
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +11,7 @@ import pandas as pd
 from hrrl.errors import UserError
 from hrrl.report import statistics
 from hrrl.report.claims import others
-from hrrl.report.long_form import POINT
+from hrrl.report.long_form import COLUMNS, POINT
 from hrrl.report.results import CONCEPT_TITLES, Results
 
 HALF = statistics.quantile(statistics.UPPER, None)
@@ -57,6 +60,29 @@ def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[
     asked = claims if claims is not None else [_claim(row) for row in rows if row["primary"]]
     results.claims = [claim for claim in asked if _measured(claim, values)]
     return results
+
+
+def pooled(parts: Sequence[Results]) -> Results:
+    """Runs of the same settings with other seeds, as :func:`recorded` gives them, as one run with all their seeds.
+
+    A difference's standard error over test images is that of the parts, weighted by their seeds: at least what it is
+    over the mean of all seeds, as the same images are in all parts.
+
+    Raises:
+        UserError: two parts have a seed in common.
+    """
+    whole, seeds = copy(parts[0]), [{*part.recorded.seed[part.recorded.measure == "svm"]} for part in parts]
+    for (one, its), (other, theirs) in combinations(zip(parts, seeds, strict=True), 2):
+        if its & theirs:
+            raise UserError(f"{other.name}: has seed {min(its & theirs)}, which {one.name} has; takes other seeds")
+    vars(whole).pop("values", None)  # of its own seeds
+    whole.recorded = pd.concat([part.recorded for part in parts], ignore_index=True).drop_duplicates(COLUMNS[:-1])
+    known = set.intersection(*({*part.image_errors} for part in parts))
+    shares = [len(its) / len(set.union(*seeds)) for its in seeds]
+    whole.image_errors = {
+        key: sum(share * part.image_errors[key] for share, part in zip(shares, parts, strict=True)) for key in known
+    }
+    return whole
 
 
 def _claim(row: dict) -> dict:

@@ -71,7 +71,7 @@ def pooled(parts: Sequence[Results]) -> Results:
     Raises:
         UserError: two parts have a seed in common.
     """
-    whole, seeds = copy(parts[0]), [{*part.recorded.seed[part.recorded.measure == "svm"]} for part in parts]
+    whole, seeds = copy(parts[0]), [{*part.runs("svm", part.targets[0]).index} for part in parts]
     for (one, its), (other, theirs) in combinations(zip(parts, seeds, strict=True), 2):
         if its & theirs:
             raise UserError(f"{other.name}: has seed {min(its & theirs)}, which {one.name} has; takes other seeds")

@@ -1,18 +1,14 @@
-"""Convolutions of tiny images in other forms, which on CPUs are several times faster than oneDNN's kernels.
+"""Convolutions of tiny images as one matrix product, which on CPUs is several times faster than oneDNN's kernels.
 
 A 3 x 3 kernel has 9 taps, but an image of 1 x 1 has only 1 pixel to multiply: the rest is padding. The last layers of
-a ResNet see such images when it is trained on 32 or 64 pixels, and hold three quarters of its weights: one matrix
-product. Those of depthwise networks, as EfficientNet, see them too, and oneDNN takes 10 to 100 times as long for the
-gradient of their few weights as for the convolution: a sum for each tap.
+a ResNet see such images when it is trained on 32 or 64 pixels, and hold three quarters of its weights.
 """
 
 from functools import cache
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.grad import conv2d_input
 
 Size = tuple[int, ...]  # height and width
 
@@ -23,9 +19,6 @@ class Conv2d(nn.Conv2d):
     def _conv_forward(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         if is_tiny(self, x):
             return product(self, x, weight, bias)
-        if is_tiny_depthwise(self, x):
-            y = _Depthwise.apply(x.to(precision(x)), weight.to(precision(x)), self)
-            return y if bias is None else y + bias.to(y.dtype).view(-1, 1, 1)
         return super()._conv_forward(x, weight, bias)
 
 
@@ -39,27 +32,14 @@ def speed_up(net: nn.Module) -> nn.Module:
 
 def is_simple(conv: nn.Conv2d) -> bool:
     """One group, no dilation, padded with a number of zeros."""
-    return conv.groups == 1 and _is_dense(conv)
+    zeros = conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
+    return conv.groups == 1 and conv.dilation == (1, 1) and zeros
 
 
 def is_tiny(conv: nn.Conv2d, x: torch.Tensor) -> bool:
-    """Whether the images have no more pixels than the kernel of one group has taps: (B, C, H, W) on a CPU."""
+    """Whether the images have no more pixels than the kernel has taps: (B, C, H, W) on a CPU."""
     taps = conv.kernel_size[0] * conv.kernel_size[1]
-    return _is_on_cpu(x) and x.shape[2] * x.shape[3] <= taps > 1 and is_simple(conv)
-
-
-def is_tiny_depthwise(conv: nn.Conv2d, x: torch.Tensor) -> bool:
-    """Whether each channel has a kernel of its own, and the images are smaller than it: there oneDNN is slow."""
-    depthwise = conv.groups == conv.in_channels == conv.out_channels > 1 and _is_dense(conv)
-    return depthwise and _is_on_cpu(x) and x.shape[2] < conv.kernel_size[0] and x.shape[3] < conv.kernel_size[1]
-
-
-def _is_dense(conv: nn.Conv2d) -> bool:
-    return conv.dilation == (1, 1) and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
-
-
-def _is_on_cpu(x: torch.Tensor) -> bool:
-    return x.device.type == "cpu" and x.ndim == 4
+    return x.device.type == "cpu" and x.ndim == 4 and x.shape[2] * x.shape[3] <= taps > 1 and is_simple(conv)
 
 
 def precision(x: torch.Tensor) -> torch.dtype:
@@ -102,47 +82,3 @@ def _taps(image: Size, kernel: Size, stride: Size, padding: Size) -> tuple[torch
     both = taps[0][:, None, :, None] * kernel[1] + taps[1][None, :, None, :]
     inside = insides[0][:, None, :, None] & insides[1][None, :, None, :]
     return both.flatten(), None if inside.numpy().all() else inside.view(1, -1, 1), tuple(size)
-
-
-class _Depthwise(torch.autograd.Function):
-    """A depthwise convolution; the gradient of its weights is summed tap by tap, in float32 at least."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.geometry = conv.stride, conv.padding, conv.dilation, conv.groups
-        return F.conv2d(x, weight, None, *ctx.geometry)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        of_x = of_weight = None
-        if ctx.needs_input_grad[0]:
-            of_x = conv2d_input(x.shape, weight, gradient, *ctx.geometry)
-        if ctx.needs_input_grad[1]:
-            of_weight = _by_tap(x, gradient, weight.shape[2:], *ctx.geometry[:2]).to(weight.dtype)
-        return of_x, of_weight, None
-
-
-def _by_tap(x: torch.Tensor, gradient: torch.Tensor, kernel: Size, stride: Size, padding: Size) -> torch.Tensor:
-    """(C, 1, *kernel) gradient of a depthwise convolution's weights."""
-    if x.dtype in (torch.bfloat16, torch.float16):
-        x, gradient = x.float(), gradient.float()
-    rows, columns = (
-        [_overlap(x.shape[2 + d], gradient.shape[2 + d], tap, stride[d], padding[d]) for tap in range(kernel[d])]
-        for d in (0, 1)
-    )
-    sums = [
-        (x[:, :, row, column] * gradient[:, :, out_row, out_column]).sum((0, 2, 3))
-        for row, out_row in rows
-        for column, out_column in columns
-    ]
-    return torch.stack(sums, 1).view(-1, 1, *kernel)
-
-
-def _overlap(inputs: int, outputs: int, tap: int, stride: int, padding: int) -> tuple[slice, slice]:
-    """The input pixels that a tap of the kernel meets along one side, and the output pixels that it meets them for."""
-    first = max(0, -(-(padding - tap) // stride))
-    last = max(first, min(outputs, (inputs - 1 + padding - tap) // stride + 1))
-    start = first * stride + tap - padding
-    return slice(start, start + (last - first) * stride, stride), slice(first, last)

@@ -118,13 +118,11 @@ def test_a_stopped_or_killed_run_leaves_nothing_running_and_two_at_once_take_tur
 def test_two_clones_share_one_cache(restored, tmp_path):
     """Both make what the cache lacks, at the same time."""
     other, cache = tmp_path / "other", tmp_path / "cache"
+    (restored / ".dvc/config.local").write_text(f"[cache]\n    dir = {cache}\n")
     shutil.copytree(restored, other, symlinks=True)
-    for folder in (restored, other):
-        call(folder, "dvc", "config", "--local", "cache.dir", str(cache))
     command = [BIN / "dvc", "repro", "--force", "--single-item", "svm@erm-0"]
     runs = [subprocess.Popen(command, cwd=folder, **OUTPUT) for folder in (restored, other)]
     printed = [run.communicate(timeout=PATIENCE)[0] for run in runs]
-    (restored / ".dvc/config.local").unlink()
     assert [run.returncode for run in runs] == [0, 0], printed
     made = "data/svm/erm-0/scores.json"
     assert (restored / made).read_bytes() == (other / made).read_bytes()

@@ -150,15 +150,14 @@ def test_killed_dvc_leaves_nothing_running_and_goes_on(restored, nproc, shell):
 def test_two_nodes_train_one_model(restored, tmp_path):
     """Two clones on this machine stand for two nodes; first with variants that do not fit together."""
     other = tmp_path / "other"
-    shutil.copytree(restored, other, symlinks=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-
+    edit(restored, launch={"nproc": 1, "nnodes": 2})
+    call(restored, "dvc", "repro", "--quiet", "resolve")
+    shutil.copytree(restored, other, symlinks=True)
     for rank, node in enumerate((restored, other)):
-        edit(node, launch={"nproc": 1, "nnodes": 2})
         (node / "machine.yaml").write_text(f"node_rank: {rank}\nmaster_port: {port}\n")
-        call(node, "dvc", "repro", "--quiet", "resolve")
 
     def run(*cells: str) -> list[str]:
         command = [BIN / "dvc", "repro", "--force", "--single-item"]

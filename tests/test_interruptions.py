@@ -159,14 +159,15 @@ def test_two_nodes_train_one_model(restored, tmp_path):
     for rank, node in enumerate((restored, other)):
         (node / "machine.yaml").write_text(f"node_rank: {rank}\nmaster_port: {port}\n")
 
-    def run(*cells: str) -> list[str]:
-        command = [BIN / "dvc", "repro", "--force", "--single-item"]
-        both = zip(cells, (restored, other), strict=True)
-        runs = [subprocess.Popen([*command, cell], cwd=node, **OUTPUT) for cell, node in both]
+    def run(*commands: list) -> list[str]:
+        both = zip(commands, (restored, other), strict=True)
+        runs = [subprocess.Popen(command, cwd=node, **OUTPUT) for command, node in both]
         return [run.communicate(timeout=PATIENCE)[0] for run in runs]
 
-    assert "params and code of process 1 differ from the first one's" in run("pretrain@hrrl-0", "pretrain@erm-0")[1]
-    run("pretrain@hrrl-0", "pretrain@hrrl-0")
+    stage = [BIN / "python", "-m", "stages.pretrain"]
+    differ = (["env", f"DVC_STAGE=pretrain@{variant}-0", *stage] for variant in ("hrrl", "erm"))
+    assert "params and code of process 1 differ from the first one's" in run(*differ)[1]
+    run(*[[BIN / "dvc", "repro", "--force", "--single-item", "pretrain@hrrl-0"]] * 2)
     for file in ("model.safetensors", "history.csv"):
         model = Path("models/hrrl-0", file)
         assert (other / model).read_bytes() == (restored / model).read_bytes()

@@ -64,13 +64,11 @@ def test_a_cell_depends_on_what_decides_its_bytes_and_on_nothing_else(restored):
     defaults = {"lam": 1.0, "c": 10.0, "s": 100, "q0": "empirical"}
     (restored / "machine.yaml").write_text("workers: 1\nmaster_port: 29501\n")
     edit(restored, variants__hrrl__concept__hrrl=defaults, datasets__lowres__resolution=8)
-    call(restored, "dvc", "repro", "--quiet", "resolve")
     reached = {"preflight", "search", "features", "finetune", "gallery", "report"}
-    found = would_run(restored, "--single-item", "manifest-target@lowres", "concepts")
+    found = would_run(restored, "--single-item", "resolve", "manifest-target@lowres", "concepts")
     assert {cell.split("@")[0] for cell in found} == reached
     edit(restored, datasets__garments__resolution=14)
-    call(restored, "dvc", "repro", "--quiet", "resolve")
-    assert "pretrain@erm-0" in would_run(restored, "--single-item", "manifest-benchmark")
+    assert "pretrain@erm-0" in would_run(restored, "--single-item", "resolve", "manifest-benchmark")
 
 
 def test_a_default_reaches_what_leaves_it_out(restored):

@@ -491,10 +491,9 @@ def test_a_job_that_loses_its_place_takes_another_turn(project, slurm):
 def test_a_training_that_is_requeued_ends_with_the_same_bytes(restored, slurm):
     """And whose head is killed: a cell of the smoke preset, with more epochs, first without SLURM."""
     edit(restored, pretrain__epochs=6)
-    call(restored, "dvc", "repro", "--quiet", "resolve")
     cell, made = "pretrain@erm-0", restored / "models/erm-0"
+    call(restored, "dvc", "repro", "--force", "--single-item", "resolve", cell)
     command = [BIN / "dvc", "repro", "--force", "--single-item", cell]
-    call(restored, *command)
     whole = {file.name: file.read_bytes() for file in made.iterdir()}
     lock = (restored / "dvc.lock").read_text()
     (restored / "machine.yaml").write_text("engine: slurm\n", encoding="utf-8")

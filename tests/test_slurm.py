@@ -279,16 +279,16 @@ def queue() -> list[list[str]]:
 
 
 def test_cells_wait_for_two_slots_each_with_a_gpu_of_its_own(project, slurm):
-    (project / "dvc.yaml").write_text(STAGES.replace("seed: [0, 1]", f"seed: {list(range(4))}"), encoding="utf-8")
+    (project / "dvc.yaml").write_text(STAGES.replace("seed: [0, 1]", "seed: [0, 1, 2]"), encoding="utf-8")
     machine(project, engine="slurm", stages={"svm": {"engine": "local"}})
-    cells = [f"pretrain@{variant}-{seed}" for variant in "ab" for seed in range(4)]
+    cells = [f"pretrain@{variant}-{seed}" for variant in "ab" for seed in range(3)]
     runs = [start(project, cell) for cell in cells]
     printed = [run.communicate()[0] for run in runs]
-    assert [run.returncode for run in runs] == [0] * 8, printed
+    assert [run.returncode for run in runs] == [0] * 6, printed
     assert all(f"hello from {cell}\n" in text for cell, text in zip(cells, printed, strict=True))
     assert any("waits: Resources" in text or "waits: Priority" in text for text in printed)
     spans = [ran(project, cell) for cell in cells]
-    assert [len(span) for span in spans] == [1] * 8  # no cell twice
+    assert [len(span) for span in spans] == [1] * 6  # no cell twice
     for gpu in ("0", "1"):
         own = sorted((float(began), float(ended)) for [[used, began, ended]] in spans if used == gpu)
         assert len(own) > 1

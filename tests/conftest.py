@@ -195,6 +195,8 @@ def run_smoke(folder: Path) -> None:
     (folder / ".venv").symlink_to(BIN.parent)
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "clone"]):
         call(folder, "git", *command)
+    # One process of DVC for almost all: `make repro` begins one for each stage, most of which takes less than that.
+    call(folder, "dvc", "repro", "card", "svm", "finetune", "robustness", "theory", "gallery")
     call(folder, "python", "-m", "scripts.repro")
     call(folder, "git", "add", "-A")
     call(folder, "git", "commit", "-qm", "first run")

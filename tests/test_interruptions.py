@@ -120,11 +120,11 @@ def test_two_clones_share_one_cache(restored, tmp_path):
     other, cache = tmp_path / "other", tmp_path / "cache"
     (restored / ".dvc/config.local").write_text(f"[cache]\n    dir = {cache}\n")
     shutil.copytree(restored, other, symlinks=True)
-    command = [BIN / "dvc", "repro", "--force", "--single-item", "svm@erm-0"]
+    command = [BIN / "dvc", "repro", "--force", "--single-item", "card"]
     runs = [subprocess.Popen(command, cwd=folder, **OUTPUT) for folder in (restored, other)]
     printed = [run.communicate(timeout=PATIENCE)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], printed
-    made = "data/svm/erm-0/scores.json"
+    made = "reports/cards/erm-0/README.md"
     assert (restored / made).read_bytes() == (other / made).read_bytes()
 
 

@@ -70,16 +70,17 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(restored):
 
 
 def test_edits_while_cells_run_are_the_next_runs(restored):
-    """DVC records what a cell makes by what `resolve` found: other params' scores would count for these."""
-    made, code = restored / "data/svm/erm-0/scores.json", restored / "hrrl/transfer/svm.py"
-    before, stage = made.read_bytes(), ["env", "DVC_STAGE=svm@erm-0", "python", "-m", "stages.svm"]
-    edit(restored, svm__C=[0.5], svm__folds=2)
+    """DVC records what a cell makes by what `resolve` found: other params' cards would count for these."""
+    made, code = restored / "reports/cards/hrrl-0/README.md", restored / "hrrl/train/model_card.py"
+    before, stage = made.read_bytes(), ["env", "DVC_STAGE=card", "python", "-m", "stages.card"]
+    edit(restored, seeds=[1], runs__pretrain=["erm"])
     code.write_text(code.read_text() + "# a word\n")
     said = [line for line in call(restored, *stage).splitlines() if "edited" in line]
-    assert said == ["params.yaml: svm was edited since the stage resolve ran; that counts in the next run"]
+    edited = "params.yaml: {} was edited since the stage resolve ran; that counts in the next run"
+    assert said == [edited.format(key) for key in ("seeds", "runs.pretrain")]
     assert made.read_bytes() == before
     code.write_text(code.read_text() + "ONE = 1\n")
-    assert call(restored, *stage, ok=False).splitlines()[-1].startswith("hrrl/transfer/svm.py: edited since")
+    assert call(restored, *stage, ok=False).splitlines()[-1].startswith("hrrl/train/model_card.py: edited since")
 
 
 def cells_of(lock: str) -> set[str]:

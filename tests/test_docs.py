@@ -19,40 +19,36 @@ from ruamel.yaml import YAML
 import hrrl
 from scripts.readme import READMES, filled
 
-PROGRAM = {
-    "add-a-method.md": """
-from hrrl.settings.schema import Variant
+EXAMPLES = ("add-a-method.md", "add-a-dataset.md")
+PROGRAM = """
+import sys, pytest
+from hrrl.data.loading import open_split
+from hrrl.data.manifest import prepare
 from hrrl.report import label
+from hrrl.settings.schema import Dataset, Variant
 spec = Variant.model_validate({"example": {"brightness": {}}, "concept": {"hrrl": {"lam": 1.0}}}).spec()
 assert spec["example"] == {"brightness": {"shift": 0.1}}
 assert label(spec) == "Brightness (b=0.1) + CL (λ=1)", label(spec)
-""",
-    "add-a-dataset.md": """
-from hrrl.data.loading import open_split
-from hrrl.data.manifest import prepare
-from hrrl.settings.schema import Dataset
 prepare(Dataset(kind="npz", root="images"), "mine").write("manifest")
 assert len(open_split("manifest", "images", "train", 8)) == 20
-""",
-}
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:]]))
+"""
 
 
-@pytest.mark.parametrize("page", PROGRAM)
-def test_an_example_works_as_it_stands(tmp_path, page):
+def test_the_examples_work_as_they_stand(tmp_path):
     for folder in ("hrrl", "scripts", "tests"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    text = (ROOT / "docs" / page).read_text()
-    files = re.findall(r"```python\n# (\S+)\n(.*?)```", text, re.DOTALL)
-    for name, content in files:
+    text = "".join((ROOT / "docs" / page).read_text() for page in EXAMPLES)
+    files = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", text, re.DOTALL))
+    for name, content in files.items():
         (tmp_path / name).write_text(content)
     (tmp_path / "images").mkdir()
     images = np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8), dtype=np.uint8)
     for split in ("train", "test"):
         np.savez(tmp_path / f"images/{split}.npz", images=images, labels=np.arange(20) % 10)
-    tests = [name for name, _ in files if name.startswith("tests/")]
-    tests += ["tests/test_contract.py::test_a_perturbation_leaves_the_model_as_it_was[brightness]"] if tests else []
-    run = f"import sys, pytest; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', *{tests}]))" if tests else ""
-    subprocess.run([sys.executable, "-c", PROGRAM[page] + run], cwd=tmp_path, check=True)
+    tests = [name for name in files if name.startswith("tests/")]
+    tests.append("tests/test_contract.py::test_a_perturbation_leaves_the_model_as_it_was[brightness]")
+    subprocess.run([sys.executable, "-c", PROGRAM, *tests], cwd=tmp_path, check=True)
 
 
 def test_every_block_of_commands_is_run_by_a_test_or_marked():

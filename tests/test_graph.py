@@ -25,31 +25,20 @@ NO_RESULT_PARAMS = ("name",)  # of checkpoints, speeds and logs
 WITH_CODE = ("compute.arithmetic",)  # resolve writes it beside the hashes of each stage's code
 NO_RESULT_OF_SVM = ("compute.threads",)  # its sums are in blocks of their own (hrrl/fast/newton.py)
 
-# Each cell in a child of one process that has imported the libraries, which takes longer than many a cell.
 TRACED = """
-import json, os, runpy, sys, traceback
+import json, sys
 from pathlib import Path
-from hrrl import arithmetic
-arithmetic.use_portable()
-import nltk, pandas, safetensors.torch, sklearn.svm, timm, torch
-root, folder, cells = str(Path.cwd()) + "/", Path(sys.argv[1]), json.loads(sys.argv[2])
-for cell, module in cells.items():
-    pid = os.fork()
-    if not pid:
-        os.environ["DVC_STAGE"], sys.argv, status = cell, [module], 1
-        try:
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-            files = {getattr(m, "__file__", None) or "" for m in list(sys.modules.values())}
-            files = sorted(f.removeprefix(root) for f in files if f.startswith((root + "hrrl", root + "stages")))
-            files.append(module.replace(".", "/") + ".py")
-            read = sorted(sys.modules["stages.common"].READ)
-            (folder / f"{cell}.json").write_text(json.dumps([files, read]))
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    if os.waitpid(pid, 0)[1]:
+sys.path.append("tests")
+from forked import run
+root, folder = str(Path.cwd()) + "/", Path(sys.argv[1])
+for cell, module in json.loads(sys.argv[2]).items():
+    def note():
+        files = {getattr(m, "__file__", None) or "" for m in list(sys.modules.values())}
+        files = sorted(f.removeprefix(root) for f in files if f.startswith((root + "hrrl", root + "stages")))
+        files.append(module.replace(".", "/") + ".py")
+        read = sorted(sys.modules["stages.common"].READ)
+        (folder / f"{cell}.json").write_text(json.dumps([files, read]))
+    if run(cell, module, note):
         sys.exit(f"{cell} failed")
 """
 CELLS = ["resolve", "preflight", "manifest-benchmark", "manifest-target@digits", "concepts", "search-model@lam1-100"]

@@ -1,7 +1,9 @@
 """Runs that are stopped, killed, short of disk or beside another: real processes, the smoke preset, in a clone."""
 
 import contextlib
+import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -38,34 +40,39 @@ def started(folder, *command, **options):
             run.kill()
 
 
-@contextlib.contextmanager
-def small_disk(folder, kilobytes: int):
-    """A file system of its own in a folder; skips the test where none can be mounted."""
-    folder.mkdir(parents=True, exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(mount, stderr=subprocess.DEVNULL).returncode:
-        pytest.skip("nothing can be mounted here")
+# Each stage with a file system of its own in one of its folders.
+FULL = """
+import json, subprocess, sys
+from pathlib import Path
+sys.path.append("tests")
+from forked import run
+for cell, folder, kilobytes in json.loads(sys.argv[1]):
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", folder], check=True)
     try:
-        yield
+        status = run(cell, f"stages.{cell.partition('@')[0]}")
+        print(status, [path.name for path in Path(folder).rglob("*.partial")], flush=True)
     finally:
         subprocess.run(["umount", folder], check=True)
+"""
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(restored):
-    for cell, folder, kilobytes in (
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(restored, tmp_path):
+    mount = ["mount", "-t", "tmpfs", "tmpfs", str(tmp_path)]
+    if not shutil.which("mount") or subprocess.run(mount, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("nothing can be mounted here")
+    subprocess.run(["umount", tmp_path], check=True)
+    cases = [
         ("pretrain@erm-0", "data/cache", 100),
         ("pretrain@erm-0", ".work/checkpoints", 100),
         ("pretrain@erm-0", "models", 100),
         ("features@erm-0", "data/features", 20),
         ("report", "reports", 100),
-    ):
-        stage = ["env", f"DVC_STAGE={cell}", "python", "-m", f"stages.{cell.partition('@')[0]}"]
-        with small_disk(restored / folder, kilobytes):
-            printed = call(restored, *stage, ok=False)
-            left = [path.name for path in (restored / folder).rglob("*") if path.name.endswith(".partial")]
-        assert printed.splitlines()[-1].startswith("[Errno 28] No space left on device"), printed
-        assert "Traceback" not in printed
-        assert left == []
+    ]
+    printed = call(restored, "python", "-c", FULL, json.dumps(cases))
+    ends = re.findall(r"^\[Errno 28\] No space left on device.*\n1 \[\]$", printed, re.MULTILINE)
+    assert len(ends) == len(cases), printed
+    assert "Traceback" not in printed
     assert outdated(restored) == {}
 
 

@@ -66,15 +66,15 @@ def test_a_cell_depends_on_what_decides_its_bytes_and_on_nothing_else(restored):
     reached = {"preflight", "search", "features", "finetune", "gallery", "report"}
     found = would_run(restored, "--single-item", "resolve", "manifest-target@lowres", "concepts")
     assert {cell.split("@")[0] for cell in found} == reached
-    edit(restored, datasets__garments__resolution=14)
-    assert "pretrain@erm-0" in would_run(restored, "--single-item", "resolve", "manifest-benchmark")
 
 
-def test_a_default_reaches_what_leaves_it_out(restored):
+def test_a_default_reaches_what_leaves_it_out_and_the_benchmarks_images_all_that_trains_on_them(restored):
     default = restored / "hrrl/methods/concept/hrrl.py"
     default.write_text(default.read_text().replace("c: Positive = 10.0", "c: Positive = 5.0"))
+    edit(restored, datasets__garments__resolution=14)
     trained = {stage for stage in would_run(restored) if stage.startswith("pretrain")}
     assert trained == {"pretrain@cl-0", "pretrain@hrrl-0"}
+    assert "pretrain@erm-0" in would_run(restored, "--single-item", "manifest-benchmark")
 
 
 def test_bad_input_is_one_line_with_a_traceback_for_who_asks_and_loses_nothing(restored):

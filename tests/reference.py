@@ -49,16 +49,16 @@ class Net(nn.Module):
 
 
 def moved(net: nn.Module, x: torch.Tensor, y: torch.Tensor, step: float) -> torch.Tensor:
-    """x + step g / |g| of each image's own loss (Theorem 2), by the network in evaluation mode; x where g is 0."""
-    training, out = net.training, []
+    """x + step g / |g| of each image's own loss (Theorem 2), by the network in evaluation mode; x where g is 0.
+
+    Of the sum of the losses, as no image's loss depends on another image in that mode.
+    """
+    training, x = net.training, x.clone().requires_grad_()
     net.eval()
-    for image, label in zip(x, y, strict=True):
-        image = image.clone().requires_grad_()
-        (g,) = torch.autograd.grad(F.cross_entropy(net(image[None]), label[None]), image)
-        norm = g.double().square().sum().sqrt()
-        out.append((image + step * g / norm if norm > 0 else image).detach().float())
+    (g,) = torch.autograd.grad(F.cross_entropy(net(x), y, reduction="sum"), x)
     net.train(training)
-    return torch.stack(out)
+    norm = g.double().flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    return torch.where(norm > 0, x + step * g / norm, x).detach().float()
 
 
 @torch.no_grad()

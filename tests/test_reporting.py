@@ -459,14 +459,35 @@ def test_curves_are_drawn_through_the_means_of_seeds(charts):
 # ------------------------------------------------------------------------------------------------------ files
 
 
-def test_same_results_give_the_same_bytes(tmp_path):
-    for folder in ("a", "b"):
-        report.write(made(), tmp_path / folder)
+def partly_scored() -> Results:
+    """Results of three seeds whose test images are known on one target; one variant is not scored."""
+    names, random = ["erm", "noise", "el", "cl", "hrrl"], np.random.default_rng(0)
+    results = made({name: VARIANTS.get(name, {"example": None, "concept": None}) for name in names})
+    for frame in ("svm", "scores", "finetune"):
+        setattr(results, frame, getattr(results, frame).query("variant != 'noise'").reset_index(drop=True))
+    results.compared.remove("noise")
+    moved = random.dirichlet([5, 3, 2], len(results.history))
+    results.history[[f"q_{name}" for name in CONCEPTS]] = moved
+    cells = results.scores[["target", "variant", "seed"]].itertuples(index=False, name=None)
+    results.correct = {cell: (random.random(400) < 0.8).astype(float) for cell in cells if cell[0] == "lowres"}
+    return results
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """What a run writes."""
+    folder = tmp_path_factory.mktemp("runs") / "made"
+    report.write(partly_scored(), folder)
+    return folder
+
+
+def test_same_results_give_the_same_bytes(written, tmp_path):
+    report.write(partly_scored(), tmp_path)
     for name, variants in SHOWN.items():  # matplotlib writes texts as curves, and beside them as comments
-        drawn = re.findall("<!-- (.*?) -->", (tmp_path / f"a/figures/{name}.svg").read_text(), re.DOTALL)
+        drawn = re.findall("<!-- (.*?) -->", (tmp_path / f"figures/{name}.svg").read_text(), re.DOTALL)
         assert [v for v in VARIANTS if any(label(VARIANTS[v]) in text for text in drawn)] == variants, name
         assert ("cifar" in "".join(drawn)) == (name == "svm_accuracy")  # no claim is about it but a secondary one
-    a, b = ({f.relative_to(tmp_path / x): f.read_bytes() for f in (tmp_path / x).rglob("*.*")} for x in "ab")
+    a, b = ({f.relative_to(x): f.read_bytes() for f in x.rglob("*.*")} for x in (written, tmp_path))
     assert a == b
     assert {path.stem for path in a if path.suffix == ".svg"} == set(CHARTS)
     assert {path.suffix for path in a} == {".json", ".csv", ".svg", ".html"}
@@ -593,23 +614,6 @@ def test_a_browser_shows_every_figure_sorts_and_takes_another_baseline(drawn, tm
     assert len(means) == len(results.variants)
     assert np.round(means, 2).tolist() == sorted(np.round(means, 2), reverse=True)
     assert "CONSOLE" not in shown.stderr
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    """What a run writes, of three seeds whose test images are known on one target; one variant is not scored."""
-    names, random = ["erm", "noise", "el", "cl", "hrrl"], np.random.default_rng(0)
-    results = made({name: VARIANTS.get(name, {"example": None, "concept": None}) for name in names}, seeds=range(3))
-    for frame in ("svm", "scores", "finetune"):
-        setattr(results, frame, getattr(results, frame).query("variant != 'noise'").reset_index(drop=True))
-    results.compared.remove("noise")
-    moved = random.dirichlet([5, 3, 2], len(results.history))
-    results.history[[f"q_{name}" for name in CONCEPTS]] = moved
-    cells = results.scores[["target", "variant", "seed"]].itertuples(index=False, name=None)
-    results.correct = {cell: (random.random(400) < 0.8).astype(float) for cell in cells if cell[0] == "lowres"}
-    folder = tmp_path_factory.mktemp("runs") / "made"
-    report.write(results, folder)
-    return folder
 
 
 @pytest.fixture

@@ -554,7 +554,6 @@ def test_page_flags_fits_that_cannot_be_trusted(tmp_path):
     html = page(results, tmp_path)
     assert "2 of 24 SVM fits chose a C at the edge of the grid: C = 0.1 (1 on lowres), C = 10 (1 on cifar)." in html
     assert "1 of 24 SVM fits did not converge: C = 0.1 (1 on lowres)." in html
-    assert metrics(results)["checks"] == {"svm_fits": 24, "svm_edge": 2, "svm_not_converged": 1}
 
 
 @pytest.fixture(scope="module")

@@ -556,26 +556,27 @@ def test_page_flags_fits_that_cannot_be_trusted(tmp_path):
     assert "1 of 24 SVM fits did not converge: C = 0.1 (1 on lowres)." in html
 
 
+def rendered(results, folder) -> tuple[Results, str, int]:
+    """The results, with their page and the number of its figures."""
+    results.members = pd.DataFrame([MEMBERS])
+    number = len(figures(results, folder))
+    return results, page(results, folder, "tau: <0.5>"), number
+
+
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    """A folder with the figures of twelve variants."""
-    folder = tmp_path_factory.mktemp("twelve")
-    figures(twelve(), folder)
-    return folder
+def much(tmp_path_factory):
+    return rendered(twelve(), tmp_path_factory.mktemp("twelve"))
 
 
-def test_page_renders_whatever_is_absent(drawn, tmp_path):
+def test_page_renders_whatever_is_absent(much, tmp_path):
     """Much, little and nothing."""
     little = made(seeds=(0,), targets=("lowres",), epochs=1)
-    for name, results in (("little", little), ("nothing", nothing())):
-        figures(results, tmp_path / name)
-    for results, folder in ((twelve(), drawn), (little, tmp_path / "little"), (nothing(), tmp_path / "nothing")):
-        results.members = pd.DataFrame([MEMBERS])
-        html = page(results, folder, "tau: <0.5>")
+    others = rendered(little, tmp_path / "little"), rendered(nothing(), tmp_path / "nothing")
+    for results, html, number in (much, *others):
         assert "<script>alert" not in html
         assert "<b>x" not in html
         assert "&lt;script&gt;alert" in html or not len(results.concepts)
-        assert html.count("<img") == len(list(folder.glob("*.svg")))
+        assert html.count("<img") == number
         assert "tau: &lt;0.5&gt;" in html
         assert not re.search(r'(src|href)="(?!data:)', html)
         assert "nan" not in re.sub(r"base64,\S+", "", html).lower()
@@ -595,9 +596,9 @@ PROBE = """<script>addEventListener("load", () => {
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
-def test_a_browser_shows_every_figure_sorts_and_takes_another_baseline(drawn, tmp_path):
-    results, file = twelve(), tmp_path / "probe.html"
-    file.write_text(page(results, drawn) + PROBE, encoding="utf-8")
+def test_a_browser_shows_every_figure_sorts_and_takes_another_baseline(much, tmp_path):
+    (results, html, _), file = much, tmp_path / "probe.html"
+    file.write_text(html + PROBE, encoding="utf-8")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     flags += ["--enable-logging=stderr", "--virtual-time-budget=3000", "--dump-dom"]
     shown = subprocess.run(["chromium", *flags, file.as_uri()], capture_output=True, text=True, timeout=60)

@@ -16,9 +16,8 @@ from hrrl.train import models
 NETS = {
     "resnet18": ("resnet18", {}, 32),
     "resnet18 of few pixels": ("resnet18", {}, 6),
-    "resnet50": ("resnet50", {}, 32),
     "mobilenet_v3_small": ("mobilenet_v3_small", {}, 32),
-    "narrow resnet18": ("timm/resnet18", {"channels": [16, 32, 64, 128]}, 28),
+    "narrow, of bottlenecks": ("timm/resnet26", {"channels": [16, 32, 64, 128]}, 28),
     "quick": ("timm/resnet10t", {"channels": [16, 32, 64, 128], "stem_type": "deep", "stem_width": 8}, 28),
 }
 

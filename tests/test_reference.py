@@ -349,7 +349,6 @@ def test_smoothness_is_the_largest_eigenvalue_of_a_known_hessian(task, monkeypat
         found = smoothness(model.train(), task.test, here, radius=0.01)
         monkeypatch.setattr("hrrl.transfer.smoothness.ITERATIONS", 2)  # of which the second goes by the first
         further = smoothness(model, task.test, here)
-    assert len(found["L"]) == 20
     rows = np.linspace(0, len(task.test) - 1, 20).astype(int)
     x = torch.cat([here.images(batch) for batch, _ in task.test.eval_batches(64, rows=rows)])
     W, p = model[2].weight.detach().double(), model(x).softmax(1).detach().double()

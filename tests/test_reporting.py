@@ -217,7 +217,6 @@ def test_metrics_are_means_over_seeds_with_stable_keys():
     assert [found["low"], found["high"]] == pytest.approx(row["ci95"], abs=1e-4) != pytest.approx(row["ci95_seeds"])
     holding = sum(row["verdict"] == "holds" for row in decided.values())
     assert headline(tree, "hrrl")["claims"] == f"{holding}/{len(CLAIMS)}"
-    assert "images_per_second" not in json.dumps(tree)
 
 
 def test_theory_says_where_no_slow_start_pays(shown):
@@ -264,7 +263,6 @@ def test_headline_is_one_variant_without_its_name():
     assert float(row.Change) == pytest.approx(tree["svm"]["cifar"]["hrrl"]["difference"]["mean"], abs=0.01)
     assert (row.erm, row.hrrl) == tuple(f"{tree['svm']['cifar'][name]['mean']:.2f}" for name in ("erm", "hrrl"))
     assert len(headline_changes(tree, "erm", "erm")) == 0
-    assert headline(tree, "erm") != found
 
 
 def test_labels_are_the_papers_and_unique():

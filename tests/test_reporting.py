@@ -1,6 +1,7 @@
 """The numbers against scipy, the files byte for byte, the page in a browser, claims anew from the files, and power."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -619,18 +620,34 @@ def folder(written, tmp_path):
     return Path(shutil.copytree(written, tmp_path / "made"))
 
 
-def test_claims_from_the_files_are_those_of_the_run(folder):
-    before, tables = (folder / "claims.json").read_text(), {f.name: f.read_bytes() for f in folder.glob("tables/*")}
+@pytest.fixture(scope="module")
+def anew(written, tmp_path_factory):
+    """After the command: the files of a run, which its folder linked to, what they were before, and the folder."""
+    cache = Path(shutil.copytree(written, tmp_path_factory.mktemp("anew") / "cache"))
+    html = (written / "report.html").read_text(encoding="utf-8")
+    old = re.sub(r'<h2 id="claims">.*?(?=<h2 id="premise">)', '<h2 id="claims">old</h2>', html, flags=re.DOTALL)
+    assert old != html
+    (cache / "report.html").write_text(old, encoding="utf-8")
+    folder = Path(shutil.copytree(cache, cache.with_name("made"), copy_function=os.link))
+    (folder / "report.html").unlink()
+    (folder / "report.html").symlink_to(cache / "report.html")
+    kept = {file.relative_to(cache): file.read_bytes() for file in cache.rglob("*.*")}
     command.main([str(folder)])
-    after = json.loads((folder / "claims.json").read_text())
-    for row, anew in zip(json.loads(before), after, strict=True):
-        assert anew["verdict"] == row["verdict"]
+    return cache, kept, folder
+
+
+def test_claims_from_the_files_are_those_of_the_run(anew, folder):
+    _, kept, found = anew
+    before, after = json.loads(kept[Path("claims.json")]), json.loads((found / "claims.json").read_text())
+    for row, again in zip(before, after, strict=True):
+        assert again["verdict"] == row["verdict"]
         for key in ("difference", "p", "p_holm", "detectable"):
-            assert anew[key] == pytest.approx(row[key]), (row["claim"], key)
-        assert anew["ci95"] == (row["ci95"] and pytest.approx(row["ci95"]))
+            assert again[key] == pytest.approx(row[key]), (row["claim"], key)
+        assert again["ci95"] == (row["ci95"] and pytest.approx(row["ci95"]))
     for name in ("claims", "claims_beside", "claims_secondary", "premise_targets", "target_concepts"):
-        assert (folder / f"tables/{name}.csv").read_bytes() == tables[f"{name}.csv"], name
-    read = pd.read_csv(folder / "tables/runs.csv", keep_default_na=False)
+        file = Path(f"tables/{name}.csv")
+        assert (found / file).read_bytes() == kept[file], name
+    read = pd.read_csv(found / "tables/runs.csv", keep_default_na=False)
     assert not read.duplicated(["measure", "target", "variant", "seed"]).any()
     read[~read.measure.str.startswith("q_")].to_csv(folder / "tables/runs.csv", index=False)  # as older runs have it
     for name in CONCEPTS:
@@ -650,31 +667,17 @@ def test_methods_keep_their_names_where_runs_svm_has_another_order(tmp_path):
     assert (found.compared, found.labels) == (order, results.labels)
 
 
-def test_a_page_shows_the_new_verdicts_and_keeps_the_rest(folder):
-    old = (folder / "report.html").read_text(encoding="utf-8")
-    page = re.sub(r'<h2 id="claims">.*?(?=<h2 id="premise">)', '<h2 id="claims">old</h2>', old, flags=re.DOTALL)
-    assert page != old
-    (folder / "report.html").write_text(page, encoding="utf-8")
-    command.main([str(folder)])
-    new = (folder / "report.html").read_text(encoding="utf-8")
+def test_a_page_shows_the_new_verdicts_and_keeps_the_rest(anew, written):
+    old, new = ((where / "report.html").read_text(encoding="utf-8") for where in (written, anew[-1]))
     assert "computed anew from tables/runs.csv" in new
     assert new.count('id="claims"') == new.count('id="premise"') == new.count('id="svm"') == 1
     assert new[new.index('id="svm"') :] == old[old.index('id="svm"') :]
 
 
-def test_what_links_lead_to_stays_as_it_is(folder):
+def test_what_links_lead_to_stays_as_it_is(anew):
     """DVC's cache, where `cache.type` is symlink or hardlink."""
-    cache = folder.with_name("cache")
-    shutil.copytree(folder, cache)
-    kept = {file.relative_to(cache): file.read_bytes() for file in cache.rglob("*.*")}
-    for file in kept:
-        (folder / file).unlink()
-        (folder / file).hardlink_to(cache / file)
-    (folder / "report.html").unlink()
-    (folder / "report.html").symlink_to(cache / "report.html")
-    command.main([str(folder)])
+    cache, kept, _ = anew
     assert {file: (cache / file).read_bytes() for file in kept} == kept
-    assert (folder / "report.html").read_bytes() != kept[Path("report.html")]
 
 
 def test_what_was_not_measured_is_left_out_and_named(folder, capsys):

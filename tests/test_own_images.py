@@ -355,19 +355,21 @@ def test_a_damaged_dataset_of_hugging_face_is_named(tmp_path, datasets):
         listed(tmp_path / "saved", "huggingface")
 
 
-@pytest.mark.parametrize("file", ["part-00000-ab.parquet", "data.parquet", "0000.parquet"])
-def test_parquet_files_are_of_the_split_that_their_folder_names(saved, file):
-    root = saved({f"train/{file}": [0, 1, 1], f"test/{file}": [0, 1]})
+def test_parquet_files_are_of_the_split_that_their_folder_names(saved):
+    root = saved({"train/part-00000-ab.parquet": [0, 1, 1], "test/0000.parquet": [0, 1]})
     manifest = prepare(Dataset(kind="huggingface", root=str(root)), "mine")
     assert [np.bincount(manifest.labels(split)).tolist() for split in ("train", "test")] == [[1, 2], [1, 1]]
 
 
 @pytest.mark.parametrize("missing", [-1, None, np.nan])
-def test_images_without_a_class_are_left_out_and_counted(saved, datasets, missing, capsys, tmp_path):
+def test_images_without_a_class_are_left_out_and_counted(saved, datasets, missing, capsys):
     kind = None if missing is None or missing == -1 else datasets.Value("float64")  # as pandas writes them
     found = listed(saved({"train": [0, missing, 1], "test": [1, 0, missing]}, kind), "huggingface")
     assert (found["classes"], found["train"]) == (["0", "1"] if kind else ["a", "b"], ["train#0", "train#2"])
     assert capsys.readouterr().err.count("left out 1 images of no class, or of one that train does not have") == 2
+
+
+def test_hidden_files_and_folders_beside_class_folders_without_a_split_are_left_out(tmp_path, capsys):
     tree(tmp_path, ["a", ".ipynb_checkpoints"], ["folder"], 5)
     (tmp_path / "folder/a/4.png").rename(tmp_path / "folder/a/4.gif")
     for name in ("._0.png", "5.heic"):

@@ -114,9 +114,9 @@ def test_two_folders_of_one_name_are_refused(tmp_path):
 def test_names_of_files_do_not_depend_on_the_locale(tmp_path):
     root = tree(tmp_path / "ü", (COMPOSED, "dog"))
     program = (
-        "from hrrl.data.manifest import prepare; from hrrl.settings.schema import Dataset;"
+        "from hrrl.data.manifest import prepare; from hrrl.data.locate import Definition;"
         f"from hrrl.data.loading import open_split; root = {str(root)!a};"
-        "prepare(Dataset(kind='imagefolder', root=root), 'm').write('m'); open_split('m', root, 'test', 8)"
+        "prepare(Definition(kind='imagefolder', root=root), 'm').write('m'); open_split('m', root, 'test', 8)"
     )
     given = os.environ | {"PYTHONPATH": str(ROOT)} | ASCII
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=given, capture_output=True)

@@ -3,7 +3,7 @@
 import contextlib
 import json
 from dataclasses import replace
-from itertools import product
+from itertools import zip_longest
 from types import SimpleNamespace
 
 import pytest
@@ -21,7 +21,7 @@ from hrrl.methods.interfaces import GroupWeighting
 from hrrl.train import runtime, training
 from hrrl.train.models import Classifier
 
-COMBINATIONS = list(product(*([None, *methods.names(axis)] for axis in methods.AXES)))
+COMBINATIONS = list(zip_longest(*([None, *methods.names(axis)] for axis in methods.AXES)))  # none knows the other
 READS = ("aten::item", "aten::_local_scalar_dense", "aten::is_nonzero", "aten::nonzero", "aten::masked_select")
 TASK = SimpleNamespace(counts=torch.tensor([60, 30, 10]), train=SimpleNamespace(steps=lambda batch_size: 3))
 MARKS = torch.stack([torch.arange(8), torch.tensor([0, 0, 0, 0, 0, 0, 1, 2])])  # classes and concepts

@@ -25,10 +25,14 @@ def test_the_same_seed_gives_the_same_bytes_also_when_resumed(task, tmp_path, ax
     assert history == history_resumed
 
 
+@pytest.fixture(scope="module")
+def erm(task, tmp_path_factory):
+    return train(task, tmp_path_factory.mktemp("erm"))[0]
+
+
 @off_points
-def test_switched_off_it_is_erm_to_the_bit(task, tmp_path, axis, name):
-    erm, _, _ = train(task, tmp_path / "erm")
-    off, _, _ = train(task, tmp_path / "off", **{axis: point(axis, name, **methods.find(axis, name).off)})
+def test_switched_off_it_is_erm_to_the_bit(task, erm, tmp_path, axis, name):
+    off, _, _ = train(task, tmp_path, **{axis: point(axis, name, **methods.find(axis, name).off)})
     assert equal(erm, off)
 
 

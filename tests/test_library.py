@@ -13,7 +13,7 @@ import timm
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from sklearn.datasets import load_breast_cancer, load_digits, load_iris
+from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
@@ -175,8 +175,7 @@ def test_scikit_learns_checks(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize("load", [load_digits, load_breast_cancer, load_iris])
-@pytest.mark.parametrize("C", [0.01, 1.0])
+@pytest.mark.parametrize(("load", "C"), [(load_breast_cancer, 0.01), (load_iris, 1.0)])
 def test_its_weights_are_those_of_linear_svc(load, C):
     x, y = load(return_X_y=True)
     x = StandardScaler().fit_transform(x)

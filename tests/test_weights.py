@@ -198,7 +198,7 @@ def test_torchvisions_networks_give_what_they_give_in_their_own_library(name, tm
     theirs = get_model(name, num_classes=3, **args).eval()
     save_file({renamed(key): value for key, value in theirs.state_dict().items()}, tmp_path / "w.safetensors")
     images, (mean, std) = torch.rand(2, 3, 64, 64), (torch.tensor(v).view(1, 3, 1, 1) for v in NORMALISATION)
-    for given in ({}, args):
+    for given in [{}, args] if args else [{}]:
         model, init = fresh(name, given, 3), hashed(tmp_path / "w.safetensors", classes=list("abc"))
         assert opened(init, name, given).put_into(model, list("abc"), [None] * 3) == 3
         told = {"backbone": name, "backbone_args": given, "classes": list("abc"), "image_size": 64}

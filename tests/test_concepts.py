@@ -132,7 +132,7 @@ def test_csv_errors_name_file_and_class(tmp_path, text, message):
     assert str(file) in str(error.value)
 
 
-@pytest.mark.parametrize("K", [1, 2, 7, 11, 30])
+@pytest.mark.parametrize("K", [1, 2, 30])
 def test_automatic_sets_have_at_most_k_groups_and_all_classes(ilsvrc12, K):
     setting = concepts.resolve(ilsvrc12, ilsvrc12, {}, {"auto": K})
     mapping = concepts.group_classes(ilsvrc12, ilsvrc12, {}, setting)

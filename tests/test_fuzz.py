@@ -170,7 +170,6 @@ def listed(kind: str, root: Path):
 def test_a_dataset_with_a_mutated_file_ends_in_a_manifest_or_a_line(tmp_path, kind):
     (tmp_path / "data").mkdir()
     root = KINDS[kind](tmp_path / "data")
-    assert len(listed(kind, root).labels("train"))
     files = [file for file in (root.rglob("*") if root.is_dir() else [root]) if file.is_file()]
     random, lines = np.random.default_rng(0), []
     for _ in rounds(6):

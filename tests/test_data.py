@@ -300,15 +300,14 @@ def test_sop_has_twelve_super_classes_by_folder(tmp_path, capsys, monkeypatch):
     assert re.search(r"^datasets.sop: set root: data/.*, and kind: imagefolder, synsets: sop$", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "text", "no end"])
-def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path, capsys, damage):
+def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path, capsys):
     tree = write_tree(tmp_path / "tree")
     path = tree / "train" / WNIDS[1] / f"{WNIDS[1]}_4.JPEG"
     whole = path.read_bytes()
-    damaged = {"cut": whole[:-300], "empty": b"", "text": b"<html>", "no end": whole[:-200] + bytes(200)}
-    path.write_bytes(damaged[damage])
-    with pytest.raises(UserError, match=rf"{path}: .*skip_unreadable"):
-        prepare(definition("imagefolder", tree), "photos")
+    for damaged in (b"", b"<html>", whole[:-200] + bytes(200), whole[:-300]):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=rf"{path}: .*skip_unreadable"):
+            prepare(definition("imagefolder", tree), "photos")
     shutil.rmtree(tree / "val" / WNIDS[0])
     given = definition("imagefolder", tree, skip_unreadable=True)
     prepare(given, "photos").write("manifest")

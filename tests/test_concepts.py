@@ -117,16 +117,13 @@ def test_csv(tmp_path):
     [
         ("class,concept\nCoat,garment\n", "no concept for class 'Bag'"),
         ("class,concept\nCoat,a\nBag,b\nHat,c\n", "the dataset has no class 'Hat'"),
-        ("name,group\nCoat,a\nBag,b\n", "first line is 'name,group'"),
         ("class,concept\nCoat,a\nBag,\n", "line 3: 'Bag,'"),
         ("class,concept\nCoat,a\nCoat,b\nBag,b\n", "line 3: class 'Coat' is both 'a' and 'b'"),
-        (None, "cannot be read"),
     ],
 )
 def test_csv_errors_name_file_and_class(tmp_path, text, message):
     file = tmp_path / "concepts.csv"
-    if text is not None:
-        file.write_text(text)
+    file.write_text(text)
     with pytest.raises(UserError, match=message) as error:
         concepts.group_classes(["Coat", "Bag"], None, {}, {"csv": str(file)})
     assert str(file) in str(error.value)

@@ -64,10 +64,8 @@ def test_the_file_as_people_and_spreadsheets_write_it(tmp_path, content):
     ("content", "message"),
     [
         (f"image,concept\n{LINES}".encode("latin-1"), r"cannot be read \('utf-8'.*save it as CSV in UTF-8"),
-        (f"image,concept\n{LINES}".encode("utf-16"), "cannot be read .*save it as CSV in UTF-8"),
         (f"image,concept\n{LINES}\0,\0\n", r"line 6: '.x00' is no name of a concept"),
         ("", "first line is ''; it takes class,concept or image,concept"),
-        (LINES, "first line is 'train/a/1.jpg,land'; it takes class,concept or image,concept"),
         ("image,group\n" + LINES, "first line is 'image,group'; it takes"),
         ("image,concept,concept\n" + LINES, "first line is 'image,concept,concept'; it takes"),
         ("path,path,concept\n" + LINES, "first line is 'path,path,concept'; it takes"),
@@ -79,7 +77,6 @@ def test_the_file_as_people_and_spreadsheets_write_it(tmp_path, content):
         ("image,concept\n" + LINES + "train\\a\\1.jpg,land\n", r"line 6: image .* has a line already, 2$"),
         ("image,concept\n" + LINES + "train/a/9.jpg,land\n", "line 6: .* no image 'train/a/9.jpg'; .* 'train/a/1.jpg'"),
         ("image,concept\n1.jpg,land\n", "line 2: .* has no image '1.jpg'; takes paths as its manifest.csv has them"),
-        ("image,concept\ntrain/a/1.jpg,land\n", "no concept for image 'train/b/2.jpg', .* and 1 more; every image"),
         ("image,concept\n", "no concept for image 'train/a/1.jpg', 'train/b/2.jpg' and 2 more"),
         ("image,concept\n" + LINES[:-6] + "air\n", "no training image has the concept 'air'"),
         ("class,concept\na,land\n", "gives the concepts of classes"),

@@ -33,15 +33,14 @@ SCHEDULES = [
     {"epochs": 1, "batch_size": 2, "lr": 1e12, "milestones": [], "weight_decay": 1e-12, "momentum": 0.99}
     | {"augment": {"crop": "random_resized", "scale": [0.01, 1.0], "flip": False}},
 ]
-POINTS = [
-    {"w": {"example": {"wrm": {"gamma": 3.0}}, "concept": {"hrrl": {"lam": 1e-6, "q0": "target:digits"}}}}
-    | {"a1_b2": {"concept": {"cvar": {"alpha": 0.5}}}, "plain": {}},
-    {"pgd_2": {"example": {"pgd": {"eps": 0.5, "steps": 2}}, "concept": {"group_dro": {}}}}
-    | {
-        "q": {"concept": {"hrrl": {"lam": 2.0, "c": 1e6, "s": 0, "q0": "uniform"}}},
-        "even": {"concept": {"balanced": {}}},
-    },
-]
+POINTS = {
+    "w": {"example": {"wrm": {"gamma": 3.0}}, "concept": {"hrrl": {"lam": 1e-6, "q0": "target:digits"}}},
+    "pgd_2": {"example": {"pgd": {"eps": 0.5, "steps": 2}}, "concept": {"group_dro": {}}},
+    "q": {"concept": {"hrrl": {"lam": 2.0, "c": 1e6, "s": 0, "q0": "uniform"}}},
+    "a1_b2": {"concept": {"cvar": {"alpha": 0.5}}},
+    "even": {"concept": {"balanced": {}}},
+    "plain": {},
+}
 GROUPS = {"auto": 20}, [{"name": name, "synset": "clothing.n.01"} for name in ("a", "b_3", "inf", "true")]
 SEEDS = [0, 2**63 - 1, 5], [4]
 
@@ -52,9 +51,9 @@ def odd(i: int) -> dict:
     content |= {"name": "ab"[i] * 13, "seeds": SEEDS[i], "concepts": GROUPS[i], "finetune": SCHEDULES[1 - i]}
     content["pretrain"] |= SCHEDULES[i]
     content["svm"]["C"], content["robustness"]["steps"] = [end or 1.0 for end in ends], ends
-    content["variants"] |= POINTS[i]
+    content["variants"] |= POINTS
     for runs in ("pretrain", "given", "svm"):
-        content["runs"][runs] = content["runs"][runs] + list(POINTS[i])
+        content["runs"][runs] += POINTS
     return content
 
 
@@ -77,11 +76,11 @@ def project(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("i", range(2))
-def test_valid_params_go_through_the_whole_graph(project, i):
+def test_valid_params_go_through_the_whole_graph(project):
     """Every cell has its inputs from the project or from another cell."""
-    params = load(written(odd(i), project))
-    preflight.check(params)
+    for i in (1, 0):
+        params = load(written(odd(i), project))
+        preflight.check(params)
     cells = json.loads(call(project, "dvc", "status", "--json"))  # none has run: it names all that each needs and makes
 
     def changed(what: str, cell: str) -> set[str]:

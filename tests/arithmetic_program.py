@@ -30,18 +30,9 @@ from hrrl.train import models, runtime
 from hrrl.transfer import svm
 from hrrl.transfer.extraction import extract_features
 
-COMPUTE = runtime.Compute(
-    arithmetic="portable",
-    device="auto",
-    precision="float32",
-    channels_last=True,
-    compile=False,
-    sync_batchnorm=False,
-    tf32=False,
-    cudnn_benchmark=False,
-    fast=True,
-    threads=1,
-)
+OFF = dict.fromkeys(("compile", "sync_batchnorm", "tf32", "cudnn_benchmark"), False)
+ON = {"arithmetic": "portable", "device": "auto", "precision": "float32", "channels_last": True, "fast": True}
+COMPUTE = runtime.Compute(**ON, **OFF, threads=1)
 CONCEPTS = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 2])
 
 

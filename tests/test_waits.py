@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import COMPUTE, SCHEDULE, method
-from test_contract import point
+from test_contract import short
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.profiler import ProfilerActivity, profile
@@ -87,8 +87,7 @@ def stepper(here, chosen):
 
 
 def chosen(example, concept) -> training.Variant:
-    few = {"steps": 2} if example in ("pgd", "wrm") else {}
-    return method(TASK, example and point("example", example, **few), concept and point("concept", concept))
+    return method(TASK, example and short("example", example), concept and short("concept", concept))
 
 
 def on_meta(variant) -> list:

@@ -239,7 +239,6 @@ REFUSED = {
     "8 bits in a 16-bit TIFF": (ramp(255, "u2"), "TIFF", "comes out black: of 16 bits"),
     "32 bits": (ramp(255, "i4"), "TIFF", "integers of 32 bits, and does not say which value is white"),
     "floats": (ramp(1, "f4"), "TIFF", "floats, and does not say which value is white"),
-    "floats up to 255": (ramp(255, "f4"), "TIFF", "floats, and does not say which value is white"),
 }
 
 

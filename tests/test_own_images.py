@@ -415,18 +415,11 @@ def test_of_several_columns_of_images_that_of_the_name_counts(datasets, tmp_path
 
 def test_what_is_wrong_with_a_dataset_of_hugging_face_is_one_line(saved, datasets, tmp_path):
     several, none = datasets.List(datasets.ClassLabel(names=["a", "b"])), dict.fromkeys(("train", "test"), [None] * 2)
+    versions = {f"train-0000{i}-of-0000{n}.parquet": [0, 1] for i, n in ((0, 1), (0, 2), (1, 2))}
     for rows, more, message in (
-        (
-            {"a/train.parquet": [0, 1], "b/train.parquet": [0]},
-            {},
-            "a/train.parquet and b/train.parquet are both of train",
-        ),
+        ({"a/train.parquet": [0], "b/train.parquet": [0]}, {}, "a/train.parquet and b/train.parquet are both of train"),
         ({"learn.parquet": [0, 1], "judge.parquet": [0, 1]}, {}, "no split train in it, but judge, learn"),
-        (
-            {f"train-0000{i}-of-0000{n}.parquet": [0, 1] for i, n in ((0, 1), (0, 2), (1, 2))},
-            {},
-            "train has 3 files, such as train-00000-of-00001.parquet and .*, whose names say 2",
-        ),
+        (versions, {}, "train has 3 files, such as train-00000-of-00001.parquet and .*, whose names say 2"),
         ({"train": [[0], [0, 1]], "test": [[0], [1]]}, {"label": several}, "label holds several values for an image"),
         ({"train": [0, 1], "test": [0, 1]}, {"images": none}, "train#0: cannot be read: there is none in this"),
     ):

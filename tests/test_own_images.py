@@ -140,10 +140,6 @@ def test_members_of_zips_by_other_programs(tmp_path):
         assert listed(path) == expected, after
 
 
-def eurosat(root):
-    tree(root, [f"{name}Crop" for name in "ABC"], ["eurosat/2750"], 5)
-
-
 def caltech101(root):
     (root / "caltech101/Annotations").mkdir(parents=True)
     (root / "caltech101/101_ObjectCategories/BACKGROUND_Google").mkdir(parents=True)
@@ -175,7 +171,7 @@ def imagenette(root):
             image(root / "imagenette2" / split / wnid / f"{i}.JPEG")
 
 
-CUT = {"EuroSAT": eurosat, "Caltech101": caltech101, "SUN397": sun397}  # five images of a class
+CUT = {"Caltech101": caltech101, "SUN397": sun397}  # five images of a class
 LIBRARY = CUT | {"EMNIST/letters": emnist, "RenderedSST2": rendered_sst2, "Imagenette": imagenette}  # three and two
 
 

@@ -111,12 +111,14 @@ class Training:
         """What the run is for: the model, or the average of its weights where the schedule asks for one."""
         return self.ema.module if self.ema else self.model
 
+    def _parts(self) -> dict[str, Any]:
+        """What has a state of its own in a checkpoint."""
+        parts = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler}
+        parts |= {"concept": self.variant.concept, "ema": self.ema}
+        return {name: part for name, part in parts.items() if part is not None}
+
     def _state(self) -> dict[str, Any]:
-        parts: dict[str, Any] = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler}
-        parts["concept"] = self.variant.concept
-        if self.ema:
-            parts["ema"] = self.ema
-        states = {name: part.state_dict() for name, part in parts.items()}
+        states = {name: part.state_dict() for name, part in self._parts().items()}
         return {"epoch": len(self.history), **states, "history": self.history, "speed": self.speed}
 
     def _resume(self, checkpoint: Checkpoint) -> None:
@@ -131,12 +133,8 @@ class Training:
         if saved is None:
             return
         state, self.trace.epochs = saved
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.variant.concept.load_state_dict(state["concept"])
-        if self.ema:
-            self.ema.load_state_dict(state["ema"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
         self.history, self.speed = state["history"], state["speed"]
         self.within = state.get("within", self.within)
 

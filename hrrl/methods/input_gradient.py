@@ -1,5 +1,7 @@
 """The loss gradient of images (Theorem 2), which every method of the example axis that asks the model goes by."""
 
+import contextlib
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -34,13 +36,10 @@ def _recordable(tensor: torch.Tensor) -> torch.Tensor:
 def _input_gradient(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     y = y if y.is_floating_point() else y.long()  # PyTorch's loss takes no other integers
     with evaluation_mode(model):
-        if not is_on():
-            return _summed_loss_gradient(model, x, y)
-        try:
-            with folded(model, x):
+        if is_on():
+            with contextlib.suppress(Changed), folded(model, x):
                 return _summed_loss_gradient(model, x, y)
-        except Changed:
-            return _summed_loss_gradient(model, x, y)
+        return _summed_loss_gradient(model, x, y)
 
 
 def _summed_loss_gradient(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -181,7 +181,7 @@ def test_metrics_are_means_over_seeds_with_stable_keys():
     results.svm.loc[[0, 12], "edge"], results.svm.loc[1, "converged"] = True, False
     tree = json.loads(json.dumps(metrics(results), allow_nan=False))
     assert tree["checks"] == {"svm_fits": 24, "svm_edge": 2, "svm_not_converged": 1}
-    columns = of_targets(results, "svm") + of_targets(results, "finetune", -1)
+    columns = of_targets(results, "svm") + of_targets(results, "finetune")
     assert [column.sign for column in columns] == [1, 1, -1, -1]
     runs = results.svm[results.svm.target == "lowres"].pivot(index="seed", columns="variant", values="accuracy")
     score = tree["svm"]["lowres"]["hrrl"]

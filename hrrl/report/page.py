@@ -46,7 +46,7 @@ def page(
         enough=TWO,
         svm=summary.of_targets(results, "svm"),
         comparison=summary.comparison_columns(results),
-        finetune=summary.of_targets(results, "finetune", -1),
+        finetune=summary.of_targets(results, "finetune"),
         look=looks(results.variants),
         tables=tables,
         charts={name: _data_uri(file, "svg+xml") for name, file in charts.items() if file.exists()},

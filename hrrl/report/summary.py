@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hrrl.report.claims import HOLDS
+from hrrl.report.claims import ENDPOINTS, HOLDS
 from hrrl.report.concept_difficulty import concept_losses, target_premise
 from hrrl.report.long_form import STEP
 from hrrl.report.results import Results
@@ -39,20 +39,21 @@ def scores(results: Results, measure: str, target: str = "", baseline: str | Non
     return found
 
 
-def columns(results: Results, measures: dict[str, str], target: str = "", sign: int = 1) -> list[Column]:
+def columns(results: Results, measures: dict[str, str], target: str = "") -> list[Column]:
     """A column for each title -> measure that has runs."""
     made = []
     for title, measure in measures.items():
         runs, found = results.runs(measure, target), scores(results, measure, target)
         by_seed = {variant: runs[variant].dropna().round(6).to_dict() for variant in sorted(found)}
+        sign = ENDPOINTS[measure].sign if measure in ENDPOINTS else 1
         if found:
             made.append(Column(title, found, sign, target if measure == "svm" else None, by_seed))
     return made
 
 
-def of_targets(results: Results, measure: str, sign: int = 1) -> list[Column]:
+def of_targets(results: Results, measure: str) -> list[Column]:
     """A column for each target on which there is a measure."""
-    return [column for target in results.targets for column in columns(results, {target: measure}, target, sign)]
+    return [column for target in results.targets for column in columns(results, {target: measure}, target)]
 
 
 def comparison_columns(results: Results) -> list[Column]:
@@ -113,7 +114,7 @@ def metrics(results: Results, decided: list[dict]) -> dict:
     for target, by_variant in svm.items():
         for variant, validation in results.runs("svm_validation", target).items():
             by_variant[variant]["validation"] = spread(validation.dropna())
-    tuned = {c.title: {v: {"test_error": s} for v, s in c.scores.items()} for c in of_targets(results, "finetune", -1)}
+    tuned = {c.title: {v: {"test_error": s} for v, s in c.scores.items()} for c in of_targets(results, "finetune")}
     targets = target_premise(results).set_index("target")[["premise", "distance", "loss"]].replace("", None)
     maxima = results.maxima.set_index(results.maxima.mu.map("mu_{:g}".format)).drop(columns="mu")
     tree = {

@@ -30,7 +30,7 @@ def tables(results: Results, decided: list[dict]) -> dict[str, pd.DataFrame]:
     Args:
         decided: what :func:`hrrl.report.claims.claims` gives.
     """
-    transfer, tuned = summary.of_targets(results, "svm"), summary.of_targets(results, "finetune", -1)
+    transfer, tuned = summary.of_targets(results, "svm"), summary.of_targets(results, "finetune")
     compared = summary.comparison_columns(results)
     steps = summary.columns(results, summary.step_measures(results, "step size {:g}"))
     accuracies, q = (summary.columns(results, summary.concept_measures(results, name)) for name in ("accuracy_", "q_"))

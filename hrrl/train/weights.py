@@ -234,12 +234,11 @@ def read(path: Path, key: str) -> State:
         raise UserError(
             f"{key}: {path} is no whole checkpoint, nor a safetensors file that is named so ({told})"
         ) from None
-    inside = [value for value in state.values() if _is_state(value)]  # beside an optimizer's, say
-    if not _is_state(state) and len(inside) != 1:
+    states = [state] if _is_state(state) else [inside for inside in state.values() if _is_state(inside)]
+    if len(states) != 1:  # one may be beside an optimizer's, say
         has = ", ".join(list(state)[:3])
         raise UserError(f"{key}: {path} holds no state dict, a dense tensor for each name; it has {has}")
-    state = state if _is_state(state) else inside[0]
-    return {WRAPPERS.sub("", name): value for name, value in state.items() if name != AVERAGED}
+    return {WRAPPERS.sub("", name): value for name, value in states[0].items() if name != AVERAGED}
 
 
 def _is_state(found: Any) -> bool:

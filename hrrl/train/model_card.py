@@ -6,7 +6,6 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 TEMPLATE = Path(__file__).with_suffix(".md.j2")
-PER_CONCEPT = "accuracy_"  # columns of history.csv
 
 
 def model_card(description: dict, last_epoch: dict[str, str], data: dict, source: str, licence: str) -> str:
@@ -20,8 +19,8 @@ def model_card(description: dict, last_epoch: dict[str, str], data: dict, source
     """
     [(variant, spec)] = description["variant"].items()
     title = f"{description['backbone'].removeprefix('timm/')}, {variant} on {description['benchmark']}"
+    accuracies = {key.removeprefix("accuracy_"): float(last_epoch[key]) for key in last_epoch if "accuracy_" in key}
     accuracy = float(last_epoch["val_accuracy"])
-    per_concept = {key.removeprefix(PER_CONCEPT): value for key, value in last_epoch.items() if PER_CONCEPT in key}
     text = description | {
         "title": title,
         "variant": variant,
@@ -30,7 +29,7 @@ def model_card(description: dict, last_epoch: dict[str, str], data: dict, source
         "images": data["images"],
         "source": source,
         "licence": licence,
-        "accuracy": {"all": accuracy} | {concept: float(value) for concept, value in per_concept.items()},
+        "accuracy": {"all": accuracy} | accuracies,
         "constructor": _constructor(description),
     }
     header = _header(title, description["benchmark"], data["kind"], accuracy)

@@ -83,7 +83,8 @@ def score(args: argparse.Namespace) -> None:
         manifests = [_listed(folder, args, str(i)) for i, folder in enumerate(folders)]
         of = _concepts(manifests[0], grouping)  # before the network sees an image
         for number, (folder, title, manifest) in enumerate(zip(folders, titles, manifests, strict=True)):
-            model, known = _model(start, manifest)
+            model = models.build(start.backbone, len(manifest.classes), start.args).eval()
+            known = start.put_into(model, manifest.classes, manifest.wnids)  # how many classes its head has a row for
             train, test = (open_split(str(number), folder, split, size) for split in ("train", "test"))
             x, test_x = (features(model, source, here, title) for source in (train, test))
             y, test_y = train.labels.numpy(), test.labels.numpy()
@@ -91,13 +92,13 @@ def score(args: argparse.Namespace) -> None:
             (classifier,) = svm.fit(x, y, [choice.C])
             near = KNeighborsClassifier(min(NEIGHBOURS, len(y)), weights="distance", metric="cosine")
             near.fit(x.astype(float), y)  # in float32, 1 - cos of features that point much the same way is rounding
+            of_svm = _percent(classifier.predict(test_x) == test_y)
             of_near = _percent(near.predict(test_x.astype(float)) == test_y)
-            found = [_percent(classifier.predict(test_x) == test_y), of_near]
             if not number:
                 judged = None if known == len(manifest.classes) else classifier
                 _by_head(args, model, manifest, test, here, judged, of)
                 print(f"\n{'features on':20} {'linear SVM':>12} {'neighbours':>12}")
-            print(f"{title:20} {found[0]:11.2f}% {found[1]:11.2f}%", flush=True)
+            print(f"{title:20} {of_svm:11.2f}% {of_near:11.2f}%", flush=True)
 
 
 def _start(args: argparse.Namespace) -> weights.Weights:
@@ -154,13 +155,6 @@ def _try(start: weights.Weights, size: int) -> None:
             f"--size: {start.backbone!r} with {start.args} takes no images of {size} x {size} pixels in three colours "
             f"({why}); give another size, or settings for this one by --args"
         ) from None
-
-
-def _model(start: weights.Weights, manifest: Manifest) -> tuple[models.Classifier, int]:
-    """The model with a row of the head for each class, and how many classes its head knows."""
-    model = models.build(start.backbone, len(manifest.classes), start.args)
-    known = start.put_into(model, manifest.classes, manifest.wnids)
-    return model.eval(), known
 
 
 def _listed(folder: str, args: argparse.Namespace, where: str) -> Manifest:

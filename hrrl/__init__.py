@@ -15,7 +15,7 @@ LinearSVM            its classifier, as an estimator of scikit-learn
 Each is imported at its first use; the last two need scikit-learn (``pip install 'hrrl[svm]'``).
 """
 
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,15 +56,13 @@ _PLACES = {
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module 'hrrl' has no attribute {name!r}")
-    place, attribute = _PLACES[name].split(":")
     try:
-        module = import_module(place)
+        globals()[name] = value = resolve_name(_PLACES[name])
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in ("sklearn", "threadpoolctl"):
             raise
         raise ImportError(f"hrrl.{name} needs {missing}: pip install 'hrrl[svm]'") from error
-    globals()[name] = value = getattr(module, attribute) if attribute else module
     return value
 
 

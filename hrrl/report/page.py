@@ -43,7 +43,6 @@ def page(
         baseline=results.labels[results.baseline],
         verdicts=[row for row in decided if row["primary"]],
         **{"words": words, "summary": summary, "label": label},
-        enough=TWO,
         svm=summary.of_targets(results, "svm"),
         comparison=summary.comparison_columns(results),
         finetune=summary.of_targets(results, "finetune"),

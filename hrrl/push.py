@@ -46,7 +46,7 @@ def push(args: argparse.Namespace) -> None:
         api = HfApi()
         try:
             api.create_repo(args.repository, private=args.private, exist_ok=True)
-            sent = api.upload_folder(repo_id=args.repository, folder_path=folder, commit_message=f"{args.model.name}")
+            sent = api.upload_folder(repo_id=args.repository, folder_path=folder, commit_message=args.model.name)
         except Exception as error:  # whatever the client raises without a network, a token or the right to write
             told = " ".join(str(error).split())[:300]
             raise UserError(f"{args.repository}: not sent ({type(error).__name__}: {told})") from None

@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import shutil
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 
 from hrrl.common.files import replacing
+from hrrl.errors import note
 
 KEEP = 2  # the newest, and the one before it in case the newest is damaged
 
@@ -51,14 +51,14 @@ class Checkpoint:
                 changed = [part for part in self.key if key.get(part) != self.key[part]]
                 records = [] if changed else [_load(self._record(n + 1)) for n in range(state["epoch"])]
             except Exception as error:  # whatever a damaged file raises
-                _say(f"{file} or a record is damaged ({type(error).__name__}); using the checkpoint before it")
+                note(f"{file} or a record is damaged ({type(error).__name__}); using the checkpoint before it")
                 continue
             if changed:
-                _say(f"{self.folder}: starting afresh, because {' and '.join(changed)} changed since its checkpoint")
+                note(f"{self.folder}: starting afresh, because {' and '.join(changed)} changed since its checkpoint")
                 self.clear()
                 return None
             within = f" and {state['within']['step']} steps" if state.get("within") else ""
-            _say(f"going on after epoch {state['epoch']}{within}, from {file}")
+            note(f"going on after epoch {state['epoch']}{within}, from {file}")
             return state, records
         return None
 
@@ -100,7 +100,3 @@ def _hash_files(paths: Iterable[Path]) -> str:
             if file.is_file() and "__pycache__" not in file.parts:
                 digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)

@@ -1,7 +1,5 @@
 """Several steps in a ball instead of one along the gradient (Madry et al. 2018)."""
 
-from typing import ClassVar
-
 import torch
 from torch import nn
 
@@ -23,8 +21,7 @@ class Pgd(Perturbation):
         random_start: begin at a uniformly random point of the ball instead of the image.
     """
 
-    label, symbols, minor = "PGD", {"eps": "ε"}, {"step_size", "random_start"}
-    off: ClassVar = {"eps": 0.0}
+    label, symbols, minor, off = "PGD", {"eps": "ε"}, {"step_size", "random_start"}, {"eps": 0.0}
 
     def __init__(
         self, eps: NonNegative, steps: Count = 3, step_size: Positive | None = None, random_start: bool = False

@@ -28,9 +28,10 @@ def parse(name: str) -> Point:
     """
     found = POINT.fullmatch(name)
     tau, lam = (found[1] or found[3], found[2] or found[4]) if found else (None, None)
-    if found is None or (tau is not None and not float(tau)) or (lam is not None and not float(lam)):
+    point = float(tau) if tau else None, float(lam) if lam else None
+    if found is None or 0 in point:
         raise ValueError(f"takes erm, tau0.1, lam1, tau0.1_lam1 and the like, with numbers above 0, got {name!r}")
-    return (float(tau) if tau else None, float(lam) if lam else None)
+    return point
 
 
 def spec(point: Point, c: float | str, s: int) -> dict:

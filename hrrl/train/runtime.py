@@ -105,8 +105,7 @@ class Runtime:
 
     def place(self, model: Module) -> Module:
         """The model itself, moved to the device in the memory layout."""
-        model.to(device=self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
-        return model
+        return model.to(device=self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
 
     def feed(self, batches: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         """Batches (images, labels, ...) on the device, the images as :meth:`images` makes them.

@@ -152,7 +152,7 @@ def _trend(results: Results, claim: dict) -> dict:
         strength = {name: 1 / lam if lam else 0.0 for name, (tau, lam) in points.items() if tau is None}
     doses = sorted(strength, key=strength.__getitem__)
     table = runs[doses].dropna()
-    up, down = statistics.trend(table.to_numpy()), statistics.trend(-table.to_numpy())
+    up, down = statistics.trend(table), statistics.trend(-table)
     rises, falls = (p is not None and p < LEVEL for p in (up, down))
     means = table.mean().dropna()  # none, where no seed has all doses
     return {

@@ -132,7 +132,7 @@ def few_seeds(n: int) -> list[str]:
     ]
 
 
-def trend(values: np.ndarray) -> float | None:
+def trend(values: pd.DataFrame | np.ndarray) -> float | None:
     """One-sided p of Page's test (1963) that (seeds, doses) values rise with the dose; exact, seed by seed.
 
     L is the sum over seeds and doses of dose number times rank; p the share of all orders with an L as large. None

@@ -200,7 +200,7 @@ class Training:
         weights = variant.concept.weights(concepts, detached).to(losses.dtype)
         # DDP averages gradients over the processes; the sum over all of them divided by m is the batch's mean.
         loss = (weights * losses).sum() * (runtime.world_size / m)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         scaler.scale(loss).backward()
         scale = scaler.get_scale()
         scaler.step(self.optimizer)

@@ -11,7 +11,6 @@ import pandas as pd
 from hrrl import methods
 from hrrl.common.files import replacing
 from hrrl.gallery import panels
-from hrrl.gallery.sheets import Album
 from hrrl.train import models
 
 
@@ -19,8 +18,7 @@ def main(params):
     seed, baseline, headline = params.seeds[0], params.runs.svm[0], params.headline
     (model, description), (trained, _) = (models.load(model_folder(v, seed)) for v in (baseline, headline))
     with start(params) as here, replacing(DATA / "gallery") as folder:
-        album, size = Album(folder), description["image_size"]
-        task, targets = sources(params, size)
+        task, targets = sources(params, description["image_size"])
         points = panels.points({v: read_json(selected(v)) for v in params.runs.pretrain}, headline)
         moving = [(point, methods.example_axis(point)) for point in points]
         tests = {name: test for name, (_, test) in targets.items()}
@@ -28,13 +26,13 @@ def main(params):
             "seed": seed,
             "baseline": baseline,
             "headline": headline,
-            "concepts": panels.concepts(album, task, seed),
-            "datasets": panels.datasets(album, task.test, tests, seed),
-            "moves": panels.moves(album, model, task, here, moving, seed),
-            "neighbours": panels.neighbours(album, targets, features(params, (baseline, headline), seed), seed),
+            "concepts": panels.concepts(folder, task, seed),
+            "datasets": panels.datasets(folder, task.test, tests, seed),
+            "moves": panels.moves(folder, model, task, here, moving, seed),
+            "neighbours": panels.neighbours(folder, targets, features(params, (baseline, headline), seed), seed),
         }
         if q := weighted(params, headline, seed, task.names):
-            content["weights"] = panels.weights(album, trained, task, here, q, seed)
+            content["weights"] = panels.weights(folder, trained, task, here, q, seed)
         write_json(folder / "gallery.json", content)
 
 

@@ -19,7 +19,6 @@ from hrrl.concepts import csv_file
 from hrrl.data.manifest import read_manifest
 from hrrl.errors import UserError
 from hrrl.gallery import panels
-from hrrl.gallery.sheets import Album
 from hrrl.methods.example.gradient import Gradient
 from hrrl.train import runtime
 from hrrl.train.evaluation import GroupedData, evaluate
@@ -131,14 +130,14 @@ def test_a_class_may_be_in_several_concepts(task, tmp_path):
         hits = (run.model(here.images(x)).argmax(1) == y).double()
         for k, name in enumerate(mine.names):
             assert found[f"accuracy_{name}"] == pytest.approx(100 * float(hits[mine.test_concepts == k].mean()))
-        shown = panels.concepts(Album(tmp_path), mine, seed=0)
+        shown = panels.concepts(tmp_path, mine, seed=0)
         assert [row["name"] for row in shown] == mine.names
         assert shown[0]["classes"] == ["0", "2", "4", "6", "8"]
         for row in shown:
             assert {*row["picture"]["alt"].rpartition(": ")[2].split(", ")} <= {*row["classes"]}
         assert np.array(Image.open(tmp_path / shown[0]["picture"]["file"]))[..., :3].max() == 255
         q = dict(zip(mine.names, moved.tolist(), strict=True))
-        found = panels.weights(Album(tmp_path), run.model, mine, here, q, 0)
+        found = panels.weights(tmp_path, run.model, mine, here, q, 0)
         weights = {name: q[name] * int(mine.counts.sum()) / int(mine.counts[k]) for k, name in enumerate(mine.names)}
         order = sorted(weights, key=weights.__getitem__, reverse=True)
         assert [(row["name"], row["weight"]) for row in found["concepts"]] == [
@@ -149,7 +148,7 @@ def test_a_class_may_be_in_several_concepts(task, tmp_path):
             of = (mine.test_concepts == mine.names.index(name)).nonzero().flatten()  # fewer than are looked at
             largest = y[of[losses[of].argsort(descending=True)][:8]].tolist()
             assert shown["picture"]["alt"] == f"Images of the concept {name}: {', '.join(map(str, largest))}"
-        moves = panels.moves(Album(tmp_path), run.model, mine, here, [({"gradient": {"tau": 0.1}}, Gradient(0.1))], 0)
+        moves = panels.moves(tmp_path, run.model, mine, here, [({"gradient": {"tau": 0.1}}, Gradient(0.1))], 0)
         assert len(moves) == 4
 
 

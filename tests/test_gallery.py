@@ -9,7 +9,7 @@ from conftest import COMPUTE, network
 from PIL import Image
 
 from hrrl.gallery import panels
-from hrrl.gallery.sheets import Album, evenly, some, spread
+from hrrl.gallery.sheets import evenly, some, spread, write_sheet
 from hrrl.methods.example.gradient import Gradient
 from hrrl.methods.interfaces import Perturbation
 from hrrl.train import runtime
@@ -29,7 +29,7 @@ def test_images_are_spread_over_classes_and_drawn_by_the_seed():
 def test_moved_images_have_the_length_and_the_loss_that_is_said(task, tmp_path):
     points = [({"gradient": {"tau": 0.3}}, Gradient(0.3)), ({"gradient": {"tau": 0.0}}, Perturbation())]
     with runtime.start(COMPUTE) as here:
-        shown = panels.moves(Album(tmp_path), network().eval(), task, here, points, seed=0)
+        shown = panels.moves(tmp_path, network().eval(), task, here, points, seed=0)
     for image in shown:
         as_is, moved, still = image["rows"]
         assert abs(moved["length"] - 0.3) < 1e-4
@@ -57,7 +57,7 @@ def test_neighbours_are_the_nearest_of_standardised_features(task, tmp_path):
     random = np.random.default_rng(0)
     train_x, of_class = random.normal(size=(100, 5)) * [1, 1, 1, 1, 100], random.normal(size=(10, 5))
     features = {"train_x": train_x, "test_x": of_class[task.test.labels]}
-    [row] = panels.neighbours(Album(tmp_path), {"t": (task.train, task.test)}, {"erm": {"t": features}}, seed=0)
+    [row] = panels.neighbours(tmp_path, {"t": (task.train, task.test)}, {"erm": {"t": features}}, seed=0)
     assert len(row["queries"]) == 3
     for query in row["queries"]:
         distance = (((train_x - of_class[int(query["class"])]) / train_x.std(0)) ** 2).sum(1)
@@ -67,7 +67,7 @@ def test_neighbours_are_the_nearest_of_standardised_features(task, tmp_path):
 def test_classes_that_a_target_shares_with_the_benchmark_come_first(task, tmp_path):
     target = copy.copy(task.test)
     target.classes = ["a", "b", "c", "d", "e", *task.test.classes[5:]]
-    benchmark, mine = panels.datasets(Album(tmp_path), task.test, {"t": target}, seed=0)
+    benchmark, mine = panels.datasets(tmp_path, task.test, {"t": target}, seed=0)
     assert (benchmark["shared"], mine["shared"]) == (task.test.classes, task.test.classes[5:])
     first, shown = (row["picture"]["alt"].removeprefix("Images of ").split(", ") for row in (benchmark, mine))
     assert len(set(shown)) == len(set(first)) == 8  # one image of each
@@ -77,7 +77,7 @@ def test_classes_that_a_target_shares_with_the_benchmark_come_first(task, tmp_pa
 def test_sheets_are_the_same_bytes_at_any_size(tmp_path):
     for size in (8, 28, 64, 224):
         images = torch.rand(5, 3, size, size, generator=torch.Generator().manual_seed(0))
-        one, two = (Album(tmp_path / name).add(f"s{size}", images, "five") for name in ("one", "two"))
+        one, two = (write_sheet(tmp_path / name, f"s{size}", images, "five") for name in ("one", "two"))
         assert one == two
         assert one["width"] <= 4 * 112 + 12
         assert (tmp_path / "one" / one["file"]).read_bytes() == (tmp_path / "two" / two["file"]).read_bytes()

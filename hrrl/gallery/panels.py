@@ -1,5 +1,6 @@
 """The panels of the gallery. Each returns plain values with the sheets that it has written, for the report to show."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from hrrl.data.loading import Source
-from hrrl.gallery.sheets import Album, evenly, pixels, some, spread
+from hrrl.gallery.sheets import evenly, pixels, some, spread, write_sheet
 from hrrl.methods.interfaces import Perturbation
 from hrrl.train.evaluation import GroupedData
 from hrrl.train.models import Classifier
@@ -22,7 +23,7 @@ CANDIDATES = 64  # images of a concept, among which those with the largest loss 
 WRM_GAMMA = 3.0  # where no variant says
 
 
-def concepts(album: Album, task: GroupedData, seed: int) -> list[dict]:
+def concepts(folder: Path, task: GroupedData, seed: int) -> list[dict]:
     """Validation images of each concept, over its classes: name, classes, picture."""
     random, shown, (train, test) = np.random.default_rng(seed), [], _cells(task)
     there = np.union1d(train, test).tolist()
@@ -31,12 +32,12 @@ def concepts(album: Album, task: GroupedData, seed: int) -> list[dict]:
         chosen = spread(random, test, some(random, members, PER_SHEET), PER_SHEET)
         if len(chosen):
             classes = [task.test.classes[cell // len(task.names)] for cell in members]
-            picture = _sheet(album, f"concept-{k}", task.test, chosen, f"Images of the concept {name}: ")
+            picture = _sheet(folder, f"concept-{k}", task.test, chosen, f"Images of the concept {name}: ")
             shown.append({"name": name, "classes": classes, "picture": picture})
     return shown
 
 
-def datasets(album: Album, benchmark: Source, targets: dict[str, Source], seed: int) -> list[dict]:
+def datasets(folder: Path, benchmark: Source, targets: dict[str, Source], seed: int) -> list[dict]:
     """The benchmark and each target, one image per class: name, classes, those of the benchmark among them, picture.
 
     Classes that a target shares with the benchmark's sheet come first, so that they can be compared.
@@ -54,7 +55,7 @@ def datasets(album: Album, benchmark: Source, targets: dict[str, Source], seed: 
         first = first or [source.classes[c] for c in classes]
         chosen = spread(random, source.labels.numpy(), classes, PER_SHEET)
         shared = [c for c in source.classes if c in benchmark.classes]
-        picture = _sheet(album, f"dataset-{i}", source, chosen, "Images of ")
+        picture = _sheet(folder, f"dataset-{i}", source, chosen, "Images of ")
         shown.append({"name": name, "classes": source.classes, "shared": shared, "picture": picture})
     return shown
 
@@ -78,7 +79,7 @@ def points(variants: dict[str, dict], headline: str) -> list[dict]:
 
 
 def moves(
-    album: Album, model: Classifier, task: GroupedData, here: Runtime, points: list[tuple], seed: int
+    folder: Path, model: Classifier, task: GroupedData, here: Runtime, points: list[tuple], seed: int
 ) -> list[dict]:
     """What each perturbation does to a few validation images: the model moves its own images, as in Fig. 4.
 
@@ -107,7 +108,7 @@ def moves(
             factor = _amplification(difference)
             pair = [moved[i].cpu(), 0.5 + factor * difference][: 1 if point is None else 2]
             words = "as it is" if point is None else "moved, and the difference"
-            sheet = album.add(f"move-{i}-{p}", torch.stack(pair), f"{image['class']}, {words}")
+            sheet = write_sheet(folder, f"move-{i}-{p}", torch.stack(pair), f"{image['class']}, {words}")
             row = {"point": point, "picture": sheet, "amplified": factor, "length": float(difference.norm())}
             image["rows"].append(row | seen | {"prediction": task.test.classes[seen["prediction"]]})
     return shown
@@ -132,7 +133,7 @@ def _amplification(difference: torch.Tensor) -> float:
     return float(max(step for step in (1, 2, 5) if step * power <= factor) * power)
 
 
-def weights(album: Album, model: Classifier, task: GroupedData, here: Runtime, q: dict[str, float], seed: int) -> dict:
+def weights(folder: Path, model: Classifier, task: GroupedData, here: Runtime, q: dict[str, float], seed: int) -> dict:
     """The concepts by the weight of their images, N/N_k q_k, with images of the first and the last.
 
     Args:
@@ -154,12 +155,12 @@ def weights(album: Album, model: Classifier, task: GroupedData, here: Runtime, q
         seen = _seen(model, here, here.images(pixels(task.test, drawn)), task.test.labels[drawn].to(here.device))
         losses = np.array([one["loss"] for one in seen])
         worst = drawn[np.argsort(-losses, kind="stable")[:PER_SHEET]]
-        picture = _sheet(album, f"weight-{key}", task.test, worst, f"Images of the concept {name}: ")
+        picture = _sheet(folder, f"weight-{key}", task.test, worst, f"Images of the concept {name}: ")
         shown[key] = {"name": name, "loss": float(losses.mean()), "candidates": len(drawn), "picture": picture}
     return shown
 
 
-def neighbours(album: Album, targets: dict, features: dict[str, dict], seed: int) -> list[dict]:
+def neighbours(folder: Path, targets: dict, features: dict[str, dict], seed: int) -> list[dict]:
     """The training images nearest to a few test images of each target, by each model's features.
 
     Nearness is Euclidean after each feature is standardised over the training part: what the linear SVM gets.
@@ -176,12 +177,12 @@ def neighbours(album: Album, targets: dict, features: dict[str, dict], seed: int
         chosen = spread(random, test.labels.numpy(), classes, QUERIES)
         queries: list[dict[str, Any]] = []
         for n, i in enumerate(chosen):
-            picture = _sheet(album, f"query-{t}-{n}", test, [i], "Test image: ")
+            picture = _sheet(folder, f"query-{t}-{n}", test, [i], "Test image: ")
             queries.append({"class": test.classes[int(test.labels[i])], "picture": picture, "models": {}})
         for m, (name, by_target) in enumerate(features.items()):
             near = _nearest(by_target[target]["train_x"], by_target[target]["test_x"][chosen], NEIGHBOURS)
             for n, (query, found) in enumerate(zip(queries, near, strict=True)):
-                picture = _sheet(album, f"near-{t}-{n}-{m}", train, found, "Nearest training images: ")
+                picture = _sheet(folder, f"near-{t}-{n}-{m}", train, found, "Nearest training images: ")
                 names = [train.classes[c] for c in train.labels[found].tolist()]
                 query["models"][name] = {"classes": names, "picture": picture}
         shown.append({"target": target, "queries": queries})
@@ -203,7 +204,7 @@ def _cells(task: GroupedData) -> list[np.ndarray]:
     return [(labels * len(task.names) + concepts).numpy() for labels, concepts in pairs]
 
 
-def _sheet(album: Album, name: str, source: Source, indices: Any, words: str) -> dict:
+def _sheet(folder: Path, name: str, source: Source, indices: Any, words: str) -> dict:
     """A sheet with images of a source; its text names their classes."""
     classes = ", ".join(source.classes[c] for c in source.labels[indices].tolist())
-    return album.add(name, pixels(source, indices).float() / 255, words + classes)
+    return write_sheet(folder, name, pixels(source, indices).float() / 255, words + classes)

@@ -16,24 +16,20 @@ LEAST, MOST = 84, 112  # pixels of an image on a sheet: smaller ones are enlarge
 GAP = 4  # pixels between images, transparent
 
 
-class Album:
-    """Writes sheets into a folder as WebP: without loss where images are small, else as photographs."""
+def write_sheet(folder: Path, name: str, images: torch.Tensor, alt: str) -> dict:
+    """Writes <folder>/<name>.webp, without loss where images are small, else as a photograph.
 
-    def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-
-    def add(self, name: str, images: torch.Tensor, alt: str) -> dict:
-        """Writes <name>.webp and returns {"file", "width", "height", "alt"}.
-
-        Args:
-            images: (n, 3, S, S) floats; what lies outside of [0, 1] is cut off.
-            alt: what is on the sheet, in words.
-        """
-        tiles = _tiles((images.clamp(0, 1) * 255).round().to(torch.uint8))
-        sheet = Image.fromarray(_arranged(tiles).permute(1, 2, 0).numpy())
-        sheet.save(self.folder / f"{name}.webp", lossless=images.shape[-1] < LEAST // 2, quality=85, method=4)
-        return {"file": f"{name}.webp", "width": sheet.width, "height": sheet.height, "alt": alt}
+    Args:
+        images: (n, 3, S, S) floats; what lies outside of [0, 1] is cut off.
+        alt: what is on the sheet, in words.
+    Returns:
+        {"file", "width", "height", "alt"}.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tiles = _tiles((images.clamp(0, 1) * 255).round().to(torch.uint8))
+    sheet = Image.fromarray(_arranged(tiles).permute(1, 2, 0).numpy())
+    sheet.save(folder / f"{name}.webp", lossless=images.shape[-1] < LEAST // 2, quality=85, method=4)
+    return {"file": f"{name}.webp", "width": sheet.width, "height": sheet.height, "alt": alt}
 
 
 def _tiles(images: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from hrrl.report import concept_difficulty, search, statistics, summary, words
-from hrrl.report.figures import CHARTS, looks
+from hrrl.report.figures import looks
 from hrrl.report.results import Results, label
 from hrrl.report.statistics import TWO, UPPER, quantile
 
@@ -37,7 +37,6 @@ def page(
         lstrip_blocks=True,
     )
     environment.filters |= {"cell": _cell, "webp": lambda file: _data_uri(gallery / file, "webp")}
-    charts = {name: Path(figures) / f"{name}.svg" for name in CHARTS}
     return environment.get_template("page.html.j2").render(
         results=results,
         baseline=results.labels[results.baseline],
@@ -48,7 +47,7 @@ def page(
         finetune=summary.of_targets(results, "finetune"),
         look=looks(results.variants),
         tables=tables,
-        charts={name: _data_uri(file, "svg+xml") for name, file in charts.items() if file.exists()},
+        charts={file.stem: _data_uri(file, "svg+xml") for file in Path(figures).glob("*.svg")},
         problems=problems(results),
         seeds=seeds,
         params=params,

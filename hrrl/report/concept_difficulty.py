@@ -30,14 +30,14 @@ def target_premise(results: Results) -> pd.DataFrame:
     distance: of the target's distribution over concepts to q0, in total variation: the share of images that would have
     to change their concept. known: the share of images with a concept that has a loss. loss: the mean of the concepts'
     losses weighted by the target's shares of those; benchmark_loss: by q0. premise, of a target with other concepts:
-    whether its loss is above the benchmark's; "unknown" where less than half of its images are of known concepts. Where
-    the concept of any image is unknown, there is neither distance nor loss.
+    whether its loss is above the benchmark's; "unknown" where less than half of its images are of known concepts; None
+    of others. Where the concept of any image is unknown, there is neither distance nor loss.
     """
     losses, rows = concept_losses(results).set_index("concept"), []
     benchmark = _mean(losses.q0, losses.loss)
     for target, shares in _shares(results).items():
         shift, known = results.shifts.get(target, ""), shares[shares.index.isin(losses.index[losses.loss.notna()])]
-        distance, loss, premise = float("nan"), float("nan"), ""
+        distance, loss, premise = float("nan"), float("nan"), None
         if concepts.UNKNOWN not in shares:
             distance, loss = _distance(shares, losses.q0), _mean(known, losses.loss)
         if shift in ("concepts", "both"):

@@ -115,7 +115,7 @@ def metrics(results: Results, decided: list[dict]) -> dict:
         for variant, validation in results.runs("svm_validation", target).items():
             by_variant[variant]["validation"] = spread(validation.dropna())
     tuned = {c.title: {v: {"test_error": s} for v, s in c.scores.items()} for c in of_targets(results, "finetune")}
-    targets = target_premise(results).set_index("target")[["premise", "distance", "loss"]].replace("", None)
+    targets = target_premise(results).set_index("target")[["premise", "distance", "loss"]]
     maxima = results.maxima.set_index(results.maxima.mu.map("mu_{:g}".format)).drop(columns="mu")
     tree = {
         "claims": {

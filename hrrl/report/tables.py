@@ -36,14 +36,13 @@ def tables(results: Results, decided: list[dict]) -> dict[str, pd.DataFrame]:
     accuracies, q = (summary.columns(results, summary.concept_measures(results, name)) for name in ("accuracy_", "q_"))
     shares = results.concepts.assign(q0=results.concepts.q0.map("{:.4f}".format))
     losses = concept_difficulty.concept_losses(results).dropna(subset=["loss"])
-    premise = concept_difficulty.target_premise(results).replace({"premise": {"": words.MISSING}})
     fits = results.svm.assign(method=results.svm.variant.map(results.labels))
     named = {
         "claims": claim_table(results, decided, True),
         "claims_beside": beside_table(results, decided),
         "claims_secondary": claim_table(results, decided, False),
         "premise_concepts": written(losses, PREMISE_CONCEPTS),
-        "premise_targets": written(premise, PREMISE_TARGETS),
+        "premise_targets": written(concept_difficulty.target_premise(results), PREMISE_TARGETS),
         "premise_weights": premise_weights(results),
         "search": searched(results),
         "svm": means(results, transfer, "SVM_{}"),

@@ -14,8 +14,6 @@ from hrrl.report.claims import others
 from hrrl.report.long_form import COLUMNS, POINT
 from hrrl.report.results import CONCEPT_TITLES, Results
 
-HALF = statistics.quantile(statistics.UPPER, None)
-
 
 def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[str, str] | None = None) -> Results:
     """The results of a folder with tables/runs.csv, as far as claims, premise and power need them.
@@ -104,7 +102,8 @@ def _image_errors(row: dict) -> list[tuple[tuple, float]]:
     found = []
     for pair in [row, *row.get("pairs", [])]:
         if pair["ci95_test"]:
-            error = (pair["ci95_test"][1] - pair["ci95_test"][0]) / 2 / HALF
+            low, high = pair["ci95_test"]
+            error = (high - low) / 2 / statistics.quantile(statistics.UPPER, None)
             sides = row["better"], pair["compared"]
             found += [((row["endpoint"], row["target"], *names), error) for names in (sides, sides[::-1])]
     return found

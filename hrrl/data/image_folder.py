@@ -5,7 +5,7 @@ from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 
-from hrrl.common.names import composed, is_wnid
+from hrrl.common.names import composed
 from hrrl.data.sources import IMAGES, Paths, is_image, join, open_store
 from hrrl.errors import UserError, note
 
@@ -50,11 +50,6 @@ class Listed:
 
     def __str__(self) -> str:
         return str(self.root)
-
-    @property
-    def wnids(self) -> list[str | None]:
-        """The WordNet id of each class whose name is one."""
-        return [name if is_wnid(name) else None for name in self.classes]
 
     def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
         """Paths and labels (positions in ``self.classes``) of a split's images, at least those of some classes."""

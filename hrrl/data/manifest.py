@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from hrrl.common.files import replacing, write_json
-from hrrl.common.names import composed
+from hrrl.common.names import composed, is_wnid
 from hrrl.data import apart
 from hrrl.data.array_dataset import Arrays
 from hrrl.data.image_folder import ArrayFile, Listed
@@ -155,9 +155,8 @@ def prepare(definition: Definition, name: str) -> Manifest:
     """
     key = f"datasets.{name}"
     data, classes, splits = _selected(definition, key)
-    wnids = dict(zip(data.classes, data.wnids, strict=True))
-    train, found = definition.train.partition("[")[0], [wnids[name] for name in classes]
-    manifest = Manifest(definition.kind, classes, found, splits, train, definition.resolution)
+    train, wnids = definition.train.partition("[")[0], [name if is_wnid(name) else None for name in classes]
+    manifest = Manifest(definition.kind, classes, wnids, splits, train, definition.resolution)
     if not isinstance(data, Arrays):
         for split, rows in splits.items():
             splits[split] = _checked(data, rows, f"{name} {split}", definition.skip_unreadable)

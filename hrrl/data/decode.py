@@ -52,12 +52,12 @@ def decode(data: bytes) -> torch.Tensor:
     return _decode(data, {"colorspace": "RGB"})
 
 
-def decode_part(data: bytes, box: Box, checked: bool) -> torch.Tensor:
-    """A part of what :func:`decode` makes of a file's content.
+def decode_part(data: bytes, box: Box) -> torch.Tensor:
+    """A part of what :func:`decode` makes of a file's content, which was checked before.
 
-    Of most JPEG files, whose content was ``checked`` before, rows below it are not decoded: damage goes unnoticed.
+    Of most JPEG files, rows below it are not decoded: damage goes unnoticed.
     """
-    at = _height_of_rows(data) if checked else 0
+    at = _height_of_rows(data)
     if not at:
         return boxed(decode(data), box)
     height, width = (int.from_bytes(data[start : start + 2]) for start in (at, at + 2))

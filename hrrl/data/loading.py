@@ -24,7 +24,7 @@ from hrrl.data.augment import Augment, augment_batch, crop_boxes
 from hrrl.data.decode import Box, boxed, cut, decode, decode_part, resize
 from hrrl.data.image_folder import Listed
 from hrrl.data.locate import Definition, locate
-from hrrl.data.manifest import UNKNOWN, Manifest, Rows, read_manifest
+from hrrl.data.manifest import Manifest, Rows, read_manifest
 from hrrl.errors import UserError, reason
 
 SMALL = 64  # pixels up to which images are held in memory at the network's size
@@ -70,11 +70,11 @@ class Files:
             OSError, ValueError: it is not the one listed, or cannot be decoded.
         """
         data = self.store.read(self.rows.paths[i])
-        if self.rows.bytes[i] not in (UNKNOWN, len(data)):
+        if len(data) != self.rows.bytes[i]:
             raise ValueError(f"has {len(data)} bytes, the manifest says {self.rows.bytes[i]}")
-        if self.rows.crcs[i] not in (UNKNOWN, zlib.crc32(data)):
+        if zlib.crc32(data) != self.rows.crcs[i]:
             raise ValueError("is not the file that was listed")
-        return decode_part(data, box, self.rows.crcs[i] != UNKNOWN) if box else decode(data)
+        return decode_part(data, box) if box else decode(data)
 
 
 class Positions:

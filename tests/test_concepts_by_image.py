@@ -175,7 +175,7 @@ def test_the_stage_writes_what_cells_train_on_and_reports_show(project, tmp_path
     lines = [
         (path, f"{'1e' if y % 2 else '0'}{2 if i % 3 else 1}")  # as groups are numbered, and text all the same
         for split in ("test", "train")
-        for i, (path, y) in enumerate(zip(manifest.paths(split), manifest.labels(split), strict=True))
+        for i, (path, y) in enumerate(zip(manifest.splits[split].paths, manifest.labels(split), strict=True))
     ]
     (tmp_path / "groups.csv").write_text("image,concept\n" + "".join(f"{p},{c}\n" for p, c in lines))
     for svm, message in (
@@ -189,7 +189,7 @@ def test_the_stage_writes_what_cells_train_on_and_reports_show(project, tmp_path
     expected = dict(lines)
     assert written["names"] == list(dict.fromkeys(expected.values()))
     for split, ids in written["images"].items():
-        assert [written["names"][k] for k in ids] == [expected[path] for path in manifest.paths(split)]
+        assert [written["names"][k] for k in ids] == [expected[path] for path in manifest.splits[split].paths]
     table = np.genfromtxt("data/concepts/concepts.csv", delimiter=",", names=True, dtype=None, encoding="utf-8")
     counts = np.bincount(written["images"]["train"])
     assert table["images"].tolist() == counts.tolist()

@@ -127,7 +127,7 @@ def test_imagefolder_reads_grey_cmyk_and_palette_images_as_rgb(tmp_path):
     assert (manifest.classes, manifest.wnids) == (["cat", WNIDS[0]], [None, WNIDS[0]])
     assert train.labels.tolist() == test.labels.tolist() == [0] * 6 + [1]
     for i, x in enumerate(everything(train)):
-        path = tmp_path / manifest.paths("train")[i]
+        path = tmp_path / manifest.splits["train"].paths[i]
         expected = np.array(Image.open(path).convert("RGB")).astype(int)
         assert np.abs(x.permute(1, 2, 0).numpy() - expected).max() <= 1, path
 
@@ -140,9 +140,9 @@ def test_a_zip_is_read_as_the_tree_in_it(tmp_path):
         for source, x in zip(sources(definition("imagefolder", path), 32), expected, strict=True):
             assert torch.equal(everything(source), x)
     manifest = read_manifest("manifest")
-    assert manifest.paths("train")[0] == f"top/train/{WNIDS[0]}/{WNIDS[0]}_0.JPEG"
+    assert manifest.splits["train"].paths[0] == f"top/train/{WNIDS[0]}/{WNIDS[0]}_0.JPEG"
     with zipfile.ZipFile(path) as archive:
-        assert manifest.splits["train"].crcs[0] == archive.getinfo(manifest.paths("train")[0]).CRC
+        assert manifest.splits["train"].crcs[0] == archive.getinfo(manifest.splits["train"].paths[0]).CRC
 
 
 def write_flat_imagenet(root, truth):
@@ -181,7 +181,7 @@ def test_imagenet_with_a_flat_val_folder(tmp_path, truth):
     manifest = prepare(definition("imagenet", tmp_path / "imagenet"), "imagenet")
     assert manifest.classes == manifest.wnids == WNIDS
     found = [[] for _ in WNIDS]
-    for path, label in zip(manifest.paths("test"), manifest.labels("test"), strict=True):
+    for path, label in zip(manifest.splits["test"].paths, manifest.labels("test"), strict=True):
         found[label].append(path.removeprefix("val/"))
     assert found == expected
 
@@ -193,7 +193,7 @@ def test_imagenet_numbers_of_a_trimmed_copy_are_those_of_all_thousand_wnids(tmp_
             save(tmp_path / wnid / f"val/{i}.JPEG", image)
         (tmp_path / wnid / "val.txt").write_text(f"0.JPEG {number}\n1.JPEG 2\n2.JPEG 0\n")
         manifest = prepare(definition("imagenet", tmp_path / wnid), "imagenet")
-        found = list(manifest.paths("test")), manifest.labels("test").tolist()
+        found = list(manifest.splits["test"].paths), manifest.labels("test").tolist()
         assert found == (["val/2.JPEG", "val/1.JPEG", "val/0.JPEG"], [0, 1, 2])
     (tmp_path / wnid / "val.txt").write_text("0.JPEG 1\n1.JPEG 2\n2.JPEG 3\n")
     with pytest.raises(UserError, match=r"val.txt has labels from 1 to 3; expected wnids or numbers from 0"):
@@ -206,7 +206,7 @@ def test_names_of_a_ground_truth_may_have_dots_and_other_endings(tmp_path):
         save(tmp_path / "val" / name, image)
     (tmp_path / "val.txt").write_text(f"a.1.JPEG {WNIDS[0]}\na.2 {WNIDS[1]}\nval/b.png {WNIDS[2]}\n")
     manifest = prepare(definition("imagenet", tmp_path), "imagenet")
-    assert list(manifest.paths("test")) == ["val/a.1.JPEG", "val/a.2.JPEG", "val/b.JPEG"]
+    assert list(manifest.splits["test"].paths) == ["val/a.1.JPEG", "val/a.2.JPEG", "val/b.JPEG"]
     assert manifest.labels("test").tolist() == [0, 1, 2]
 
 
@@ -292,7 +292,7 @@ def test_sop_has_twelve_super_classes_by_folder(tmp_path, capsys, monkeypatch):
     assert "left out 1 of the 13 images of Ebay_train.txt" in capsys.readouterr().err
     assert manifest.classes == names
     assert manifest.labels("test").tolist() == list(range(12))
-    assert manifest.paths("train")[3] == "Stanford_Online_Products/coffee_maker_final/11103_train.JPG"
+    assert manifest.splits["train"].paths[3] == "Stanford_Online_Products/coffee_maker_final/11103_train.JPG"
     params = (ROOT / "presets/paper.yaml").read_text("utf-8").replace("sop, root: null", f"sop, root: {tmp_path}")
     Path("params.yaml").write_text(params, "utf-8")
     monkeypatch.setattr("sys.argv", ["pack", "sop"])
@@ -388,7 +388,8 @@ def test_slices_are_per_class_in_file_order_and_classes_are_renumbered(tmp_path)
     given = definition("imagefolder", tmp_path, classes=[WNIDS[2], WNIDS[0]], train="train[1:3]", test="train[-2:]")
     manifest = prepare(given, "photos")
     names = sorted(p.name for p in (tmp_path / "train" / WNIDS[2]).iterdir())
-    found = [Path(p).name for p, k in zip(manifest.paths("train"), manifest.labels("train"), strict=True) if k == 0]
+    train = manifest.splits["train"]
+    found = [Path(p).name for p, k in zip(train.paths, train.labels, strict=True) if k == 0]
     assert found == names[1:3]
     assert np.bincount(manifest.labels("test")).tolist() == [2, 2]
     assert manifest.wnids == [WNIDS[2], WNIDS[0]]
@@ -459,7 +460,7 @@ def test_evaluation_sees_every_image_once_in_order_or_the_rows_that_are_asked_fo
 def test_a_file_that_changes_after_it_was_listed_is_named(tmp_path, size):
     given = definition("imagefolder", write_tree(tmp_path))
     prepare(given, "photos").write("manifest")
-    path = tmp_path / read_manifest("manifest").paths("train")[9]
+    path = tmp_path / read_manifest("manifest").splits["train"].paths[9]
     whole = path.read_bytes()
     other = whole[:99] + bytes([whole[99] ^ 1]) + whole[100:]
     for content, message in ((whole[:-500], r"has \d+ bytes, the manifest says \d+"), (other, "is not the file that")):
@@ -564,8 +565,8 @@ def test_a_packed_dataset_has_the_same_images_smaller(tmp_path):
     given = {root.stem: definition("imagefolder", root) for root in (tree, path)}
     whole, packed = (sources(root, 64, folder=f"listed-{name}") for name, root in given.items())
     members = read_manifest("listed-" + path.stem)
-    assert members.paths("train")[0] == f"train/{WNIDS[0]}/{WNIDS[0]}_0.jpg"
-    assert list(members.paths("test"))[-1] == f"val/{WNIDS[2]}/00000007_{WNIDS[2]}_5.jpg"
+    assert members.splits["train"].paths[0] == f"train/{WNIDS[0]}/{WNIDS[0]}_0.jpg"
+    assert list(members.splits["test"].paths)[-1] == f"val/{WNIDS[2]}/00000007_{WNIDS[2]}_5.jpg"
     for one, other in zip(whole, packed, strict=True):
         assert torch.equal(one.labels, other.labels)
         assert (everything(one).float() - everything(other).float()).abs().mean() < 4

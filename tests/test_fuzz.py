@@ -362,7 +362,7 @@ def test_a_decoder_that_crashes_names_the_file(tmp_path, monkeypatch, size):
     """No known file crashes the decoders, so one is made to: before training, and in the processes of its loader."""
     given = definition("imagefolder", tree(tmp_path))
     prepare(given, "x").write("manifest")
-    file = tmp_path / "tree" / read_manifest("manifest").paths("train")[3]
+    file = tmp_path / "tree" / read_manifest("manifest").splits["train"].paths[3]
     bad = file.read_bytes()
     monkeypatch.setattr(loading, "decode", lambda data: crash(data) if data == bad else decode(data))
     with refused(rf"^{file}: ends the process that reads it \(SIGSEGV"):

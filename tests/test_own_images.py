@@ -85,7 +85,7 @@ def test_tiny_imagenet_as_published(tmp_path):
     lines = "".join(f"val_{i}.JPEG\t{wnids[i < 1]}\t0\t0\t62\t62\n" for i in range(4))
     (tmp_path / "val/val_annotations.txt").write_text(lines, "utf-8")
     manifest = prepare(Dataset(kind="imagenet", root=str(tmp_path)), "tiny")
-    found = zip(manifest.paths("test"), manifest.labels("test").tolist(), strict=True)
+    found = zip(manifest.splits["test"].paths, manifest.labels("test").tolist(), strict=True)
     assert sorted(found) == [(f"val/images/val_{i}.JPEG", int(i < 1)) for i in range(4)]
     with pytest.raises(UserError, match=r"val: no folder of a class .* kind: imagenet reads val_annotations.txt"):
         listed(tmp_path)
@@ -122,7 +122,7 @@ def test_names_of_files_do_not_depend_on_the_locale(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=given, capture_output=True)
     assert done.returncode == 0, done.stderr[-2000:]
     prepare(Dataset(kind="imagefolder", root=str(root)), "m").write(tmp_path / "here")
-    assert read_manifest(tmp_path / "m").paths("train")[0] == f"train/{COMPOSED}/0.png"
+    assert read_manifest(tmp_path / "m").splits["train"].paths[0] == f"train/{COMPOSED}/0.png"
     assert (tmp_path / "m/manifest.csv").read_bytes() == (tmp_path / "here/manifest.csv").read_bytes()
 
 
@@ -185,7 +185,7 @@ def test_torchvisions_datasets_with_and_without_a_split(tmp_path, capsys, name):
     assert ("every fifth image of a class is test" in capsys.readouterr().err) == (name in CUT)
     assert (None in manifest.wnids) == (name != "Imagenette")
     if name in CUT:
-        positions = [sorted(int(path.partition("#")[2]) for path in manifest.paths(split)) for split in manifest.splits]
+        positions = [sorted(int(path.partition("#")[2]) for path in rows.paths) for rows in manifest.splits.values()]
         assert positions == [[i for i in range(15) if i % 5 < 4], [4, 9, 14]]
     manifest.write(tmp_path / "manifest")
     test = open_split(tmp_path / "manifest", str(tmp_path), "test", 224)
@@ -327,7 +327,7 @@ def test_a_dataset_of_hugging_face_is_the_tree_that_it_was_made_from(tmp_path, m
     manifest = prepare(Dataset(kind="huggingface", root=str(root)), "mine")
     assert manifest.classes == (["0", "1"] if how == "webdataset" else WNIDS[:2])
     assert manifest.wnids == ([None, None] if how == "webdataset" else WNIDS[:2])
-    assert list(manifest.paths("test")) == [f"test#{i}" for i in ((2, 5) if how == "one split" else range(6))]
+    assert list(manifest.splits["test"].paths) == [f"test#{i}" for i in ((2, 5) if how == "one split" else range(6))]
     manifest.write("manifest")
     files = list(images.values())
     for split, listed in manifest.splits.items():
@@ -372,8 +372,9 @@ def test_hidden_files_and_folders_beside_class_folders_without_a_split_are_left_
     image(tmp_path / "folder/a/.ipynb_checkpoints/0-checkpoint.png")
     (tmp_path / "folder/a/1.png").write_bytes(deep := encoded(ramp(65535, "u2"), "PNG"))
     found = prepare(Dataset(kind="torchvision/ImageFolder", root=str(tmp_path / "folder")), "mine")
-    assert (found.classes, list(found.paths("test"))) == (["a"], ["test#9"])
-    assert (len(found.paths("train")), found.splits["train"].crcs[1]) == (4, zlib.crc32(deep))  # whose 16 bits are kept
+    assert (found.classes, list(found.splits["test"].paths)) == (["a"], ["test#9"])
+    train = found.splits["train"]
+    assert (len(train.paths), train.crcs[1]) == (4, zlib.crc32(deep))  # whose 16 bits are kept
     assert f"left out 1 files, such as {tmp_path}/folder/a/5.heic: names of images end" in capsys.readouterr().err
 
 
@@ -484,7 +485,7 @@ def test_class_folders_may_have_any_printable_name(tmp_path, monkeypatch):
     again = read_manifest("manifest")
     assert again.classes == found.classes
     assert sorted(again.classes) == sorted(CLASSES)
-    assert list(again.paths("train")) == list(found.paths("train"))
+    assert list(again.splits["train"].paths) == list(found.splits["train"].paths)
     assert relisted(given, "mine", "manifest") is None
     source = open_split("manifest", str(tmp_path / "images"), "train", 8)
     assert len(next(source.eval_batches(100))[0]) == 3 * len(CLASSES) + 1

@@ -83,9 +83,6 @@ class Manifest:
         """(n,) int64 class of each image of a split, in the manifest's order."""
         return self.splits[split].labels
 
-    def paths(self, split: str) -> Paths:
-        return self.splits[split].paths
-
     def write(self, folder: str | Path) -> None:
         """Writes manifest.csv and dataset.json into a folder, whole or not at all; the same bytes always."""
         description = {name: getattr(self, name) for name in ("kind", "train", "resolution", "classes", "wnids")}

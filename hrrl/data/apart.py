@@ -28,7 +28,7 @@ _limit: int
 
 
 def each(
-    function: Callable, items: Iterable, size: int, ahead: int = 0, group: int = GROUP, memory: int = MEMORY
+    function: Callable, items: Iterable, size: int, ahead: int = 0, group: int = GROUP
 ) -> Generator[Any, None, None]:
     """``function(item)`` for each item in order; in its place the Exception where it raised one, or died: a ValueError.
 
@@ -39,9 +39,8 @@ def each(
         size: number of processes, which end with the iterator.
         ahead: groups that are done or in work beside two for each process.
         group: items that go to a process at a time.
-        memory: bytes that a call may take.
     """
-    how: Any = {"mp_context": FORK, "initializer": _prepare, "initargs": (function, memory)}
+    how: Any = {"mp_context": FORK, "initializer": _prepare, "initargs": (function, MEMORY)}
     left, groups, futures = iter(items), deque[list](), deque[Future]()
     executor = ProcessPoolExecutor(size, **how)
     try:
@@ -56,7 +55,7 @@ def each(
                 answers = futures.popleft().result()
             except (BrokenProcessPool, MemoryError):  # the latter from an answer too large to send
                 executor.shutdown(cancel_futures=True)
-                answers = [_alone(function, item, memory) for item in groups[0]]
+                answers = [_alone(function, item, MEMORY) for item in groups[0]]
                 executor, futures = ProcessPoolExecutor(size, **how), deque()
             groups.popleft()
             yield from answers

@@ -190,15 +190,14 @@ def relisted(definition: Definition, name: str, folder: str | Path) -> str | Non
         return None if found == listed else f"{key}: its files are {found}, the manifest has {listed}"
     for split, rows in manifest.splits.items():
         sizes = dict(zip(rows.paths, rows.bytes.tolist(), strict=True))
-        labels = dict(zip(rows.paths, rows.labels.tolist(), strict=True))
-        there = dict(zip(splits[split].paths, splits[split].labels.tolist(), strict=True))
+        before = {path: manifest.classes[y] for path, y in zip(rows.paths, rows.labels.tolist(), strict=True)}
+        now = {path: classes[y] for path, y in zip(splits[split].paths, splits[split].labels.tolist(), strict=True)}
         if skipped := set(rows.skipped):
             left = Rows(Paths(skipped), *np.zeros((3, len(skipped)), int))
             skipped = set(_checked(data, left, f"{name} {split}", skip=True).skipped)
-        new = [path for path in there if path not in sizes and path not in skipped]
-        gone = sorted(set(sizes) - set(there))
-        moved = {p for p, y in there.items() if p in labels and classes[y] != manifest.classes[labels[p]]}
-        other = [p for p in there if p in moved or (p in sizes and data.store.size(p) not in (None, sizes[p]))]
+        new = [path for path in now if path not in before and path not in skipped]
+        gone = sorted(set(before) - set(now))
+        other = [p for p in now if p in before and (now[p] != before[p] or data.store.size(p) not in (None, sizes[p]))]
         if first := (*new, *gone, *other)[:1]:
             counts = f"{len(new)} images more, {len(gone)} fewer, {len(other)} of another size or class"
             return f"{key}: {split} has {counts} than its manifest; the first is {first[0]}"

@@ -54,9 +54,13 @@ def _no_missing_value(name: str) -> str:
     return name
 
 
+def _named(value: Any) -> Any:
+    """As files and tables name it."""
+    return f"{value:g}" if isinstance(value, float) else value
+
+
 def _distinct(values: list) -> list:
-    named = [f"{value:g}" if isinstance(value, float) else value for value in values]  # as files and tables name them
-    if len(set(named)) < len(named):
+    if len({*map(_named, values)}) < len(values):
         raise ValueError(f"every value may appear only once, numbers by six digits, got {shown(values)}")
     return values
 
@@ -527,7 +531,7 @@ class Params(Section):
         for seed in sorted({*self.seeds} & {*self.search.seeds}):
             yield f"search.seeds: {seed} is one of seeds; tuning takes seeds that results do not use"
         points = [search.parse(name) for name in self.search.points]
-        if len({tuple(value and f"{value:g}" for value in point) for point in points}) < len(points):
+        if len({tuple(map(_named, point)) for point in points}) < len(points):
             told = ", ".join(self.search.points)
             yield f"search.points: every point may appear only once, numbers by six digits, got {told}"
         for name, variant in self.variants.items():

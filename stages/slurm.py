@@ -132,11 +132,11 @@ def finished() -> list[str]:
     """The cells whose jobs ended well when nobody waited, with the inputs of now: what they wrote is to be recorded."""
     found = []
     for record in JOBS.glob("*.json"):
-        noted, end = json.loads(record.read_text(encoding="utf-8")), _end(record.stem)
-        if end and end[0] == noted["id"]:
+        cell, noted = record.stem, json.loads(record.read_text(encoding="utf-8"))
+        if end := _end(cell, noted["id"]):
             record.unlink()
-            if end[1] == 0 and _as_left(record.stem) and key(record.stem) == noted["inputs"]:
-                found.append(record.stem)
+            if end[0] == 0 and _as_left(cell) and key(cell) == noted["inputs"]:
+                found.append(cell)
     return found
 
 
@@ -265,28 +265,28 @@ def _result(cell: str, job: str, state: dict[str, str]) -> float:
     """The seconds that a job took, or an error that says how it ended."""
     how, end = state.get("JobState", ""), None
     deadline = time.monotonic() + PAUSES[1]
-    while not (end and end[0] == job) and how not in ENDS and time.monotonic() < deadline:
-        end = _end(cell)  # a shared folder may show it late
+    while not end and how not in ENDS and time.monotonic() < deadline:
+        end = _end(cell, job)  # a shared folder may show it late
         time.sleep(0.1)
-    seconds = end[2] if end and end[0] == job else 0
-    if end and end[0] == job and end[1] == 0:
+    status, seconds = end or (None, 0)
+    if status == 0:
         (JOBS / f"{cell}.json").unlink(missing_ok=True)
         return seconds
     where = state.get("NodeList", "its node")
     if how in ENDS:
         raise UserError(f"{cell}: job {job} {ENDS[how]}")
-    if end and end[0] == job:
-        raise UserError(f"{cell}: job {job} failed on {where} with status {end[1]}; what it said stands above")
+    if end:
+        raise UserError(f"{cell}: job {job} failed on {where} with status {status}; what it said stands above")
     raise UserError(f"{cell}: job {job} died on {where} without a word ({how or 'SLURM knows it no more'})")
 
 
-def _end(cell: str) -> tuple[str, int, int] | None:
-    """(id, exit status, seconds) of the last job of a cell that came to its end."""
+def _end(cell: str, job: str) -> tuple[int, int] | None:
+    """(exit status, seconds) of a cell's job, once it came to its end."""
     file = JOBS / f"{cell}.end"
     if not file.exists():
         return None
-    job, status, seconds = file.read_text(encoding="utf-8").split()
-    return job, int(status), int(seconds)
+    last, status, seconds = file.read_text(encoding="utf-8").split()
+    return (int(status), int(seconds)) if last == job else None
 
 
 def _ask(*command: str, **options) -> subprocess.CompletedProcess:

@@ -553,13 +553,8 @@ def equivalent(module: str) -> dict[tuple, str]:
 
 def changed(base: str) -> list[str]:
     """The modules that differ from where the branch left ``base``, or whose tests do."""
-    start = subprocess.run(
-        ["git", "merge-base", base, "HEAD"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
-    )
-    command = ["git", "diff", "--name-only", start.stdout.strip()]
-    names = set(
-        subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout.splitlines()
-    )
+    command = ["git", "diff", "--name-only", "--merge-base", base]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout.splitlines()
     return [module for module in TESTS if module in names]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("hrrl", "stages")
+OURS = ("hrrl.", "stages.")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 # How a stage starts, checks, finds, writes, fails, goes on and says where it is: they change no result.
@@ -84,24 +84,15 @@ def _imported(tree: ast.AST) -> list[str]:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            members = [f"{node.module}.{alias.name}" for alias in node.names]
-            submodules = [name for name in members if _is_ours(name) and _exists(name)]
-            names += submodules if len(submodules) == len(members) else [node.module, *submodules]
-    return [parent for name in names if _is_ours(name) for parent in _with_parents(name)]
+            members = (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [node.module, *(name for name in members if _file(name).is_file())]
+    return [parent for name in names if name.startswith(OURS) for parent in _with_parents(name)]
 
 
 def _with_parents(name: str) -> list[str]:
     """The packages that Python imports with a module, and the module."""
     parts = name.split(".")
     return [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
-
-
-def _is_ours(name: str) -> bool:
-    return name.startswith(tuple(f"{package}." for package in PACKAGES))
-
-
-def _exists(name: str) -> bool:
-    return _file(name).is_file()
 
 
 def _file(name: str) -> Path:

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import importlib.util
-import json
 import os
 import signal
 import sys
@@ -39,7 +38,7 @@ def use_project_environment() -> None:
 use_project_environment()
 
 from stages import code_hash, place  # noqa: E402
-from stages.paths import STOP, read_json, resolved  # noqa: E402
+from stages.paths import STOP, read_json, resolved, write_json  # noqa: E402
 
 from hrrl import arithmetic  # noqa: E402
 from hrrl.settings import params_file  # noqa: E402
@@ -173,9 +172,7 @@ def note(**content) -> None:
     """Notes for `make repro` when this cell began, and what more there is to say; one process of several does."""
     if "HRRL_LOGS" in os.environ and launch.ranks().rank == 0:
         file = Path(os.environ["HRRL_LOGS"], f"{os.environ['DVC_STAGE']}.json")
-        temporary = file.with_suffix(".new")
-        temporary.write_text(json.dumps({"began": float(os.environ["HRRL_BEGAN"])} | content), encoding="utf-8")
-        temporary.replace(file)
+        write_json(file, {"began": float(os.environ["HRRL_BEGAN"])} | content)
 
 
 def _ended(folder: Path) -> bool:

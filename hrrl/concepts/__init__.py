@@ -53,7 +53,6 @@ def group_classes(
     """The concept of each class of a dataset, {class: concept}.
 
     Args:
-        classes: names of the classes.
         wnids: for each class its wnid or None; or None where no class has one.
         synsets: {class: synset name}, for classes without a wnid; comes before the wnid where there are both.
             WordNet's names of a word's senses: ``hrrl.concepts.wordnet.open_wordnet().synsets("crane")`` lists them.

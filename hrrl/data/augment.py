@@ -20,7 +20,6 @@ class Augment:
     """How training images are cropped and flipped: a section ``augment`` of params.yaml.
 
     Attributes:
-        crop: "random_resized", "padded" or "none".
         padding: of "padded", in pixels at the network's size.
         scale: of "random_resized", the least and the greatest share of the image's area.
     """

@@ -27,7 +27,6 @@ class Listed:
     One that can be downloaded has ``download(folder)`` as well.
 
     Attributes:
-        root: where its files are.
         source, licence: of the images: who published them and where, and on which terms; for model cards.
         needs: what its folder must hold.
         rootless: it comes with a package, and has no folder.

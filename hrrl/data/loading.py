@@ -45,7 +45,6 @@ def open_split(folder: str | Path, root: str | None, split: str, image_size: int
         root: where the files are; None for the places where datasets of this kind are looked for.
         split: "train" or "test", as the manifest has them.
         image_size: S, pixels.
-        workers: processes that decode images.
     Raises:
         UserError: no manifest, the files are not where they were, or not what they were.
     """
@@ -93,7 +92,6 @@ class Source:
 
     Attributes:
         labels: (N,) int64.
-        classes: names of the classes.
     """
 
     def __init__(self, manifest: Manifest, split: str, find: Callable[[], Listed], image_size: int, workers: int):

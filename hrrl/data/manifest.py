@@ -60,7 +60,6 @@ class Manifest:
     """A dataset's images; equal on every machine that has the same files.
 
     Attributes:
-        kind: of the dataset.
         classes: names; an image's label is a position here.
         wnids: WordNet id or None, for each class.
         splits: "train" and "test", as the definition selects them.

@@ -29,7 +29,6 @@ def pack(definition: Definition, name: str, folder: Path, side: int = 256, quali
         name: its key in ``datasets``.
         folder: that gets the zip; the zip's name tells all settings, and differs where names or sizes of images do.
         side: pixels of the short side; JPEG files that are no larger stay as they are.
-        quality: of the JPEG files.
     Returns:
         The zip, which is a root for ``kind: imagefolder``; one that is there is left as it is.
     Raises:

@@ -100,7 +100,6 @@ def of_classes(kind: str, given: str | Mapping[str, str], classes: Sequence[str]
     """{class: synset} of a dataset: what is given, or the shipped ones of that name, before those of its kind.
 
     Args:
-        kind: of the dataset.
         given: {class: synset}, or a key of ``SHIPPED``.
         classes: those in use; None for all.
     """

@@ -84,22 +84,17 @@ def q0(params, variant, table, concept_setting) -> list[float] | None:
         return list(table.q0)
     if setting == "uniform":
         return [1 / len(names)] * len(names)
+    key = f"variants.{variant}.concept.{method}.q0"
     if isinstance(setting, dict):
-        return given_shares(setting, names, f"variants.{variant}.concept.{method}.q0")
+        if set(setting) != set(names):
+            raise UserError(f"{key}: takes one share for each of {', '.join(names)}, and their sum is 1; got {setting}")
+        return [setting[name] for name in names]
     if csv_file.by_image(concept_setting):
-        raise UserError(
-            f"variants.{variant}.concept.{method}.q0: {setting} takes concepts of classes; "
-            f"{concept_setting['csv']} has those of the benchmark's images"
-        )
+        file = concept_setting["csv"]
+        raise UserError(f"{key}: {setting} takes concepts of classes; {file} has those of the benchmark's images")
     manifest, synsets = labelled(params, setting.removeprefix("target:"))
     mapping = concepts.group_classes(manifest.classes, manifest.wnids, synsets, concept_setting)
     return concepts.target_distribution([mapping[manifest.classes[y]] for y in manifest.labels("train")], names)
-
-
-def given_shares(shares, names, key) -> list[float]:
-    if set(shares) != set(names) or abs(sum(shares.values()) - 1) > 1e-6:
-        raise UserError(f"{key}: takes one share for each of {', '.join(names)}, and their sum is 1; got {shares}")
-    return [shares[name] for name in names]
 
 
 def statistics(names, of_training, pairs) -> pd.DataFrame:

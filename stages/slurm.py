@@ -19,6 +19,7 @@ from functools import reduce
 from pathlib import Path
 
 from stages.paths import WORK
+from stages.place import settings
 
 from ruamel.yaml import YAML
 
@@ -301,8 +302,6 @@ def _ask(*command: str, **options) -> subprocess.CompletedProcess:
 
 def submit() -> None:
     """Submits `make repro` as a job, unless it is one already."""
-    from stages.place import settings
-
     if found := _queue(HEAD):
         job = found[0][0]
     else:

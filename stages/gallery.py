@@ -43,7 +43,6 @@ def sources(params, size):
     titles = read_json(CONCEPTS / "titles.json")
     for source in (task.train, task.test, *(source for pair in targets.values() for source in pair)):
         source.classes = [titles.get(name, name) for name in source.classes]
-        source.workers = 0  # processes are not worth their start for single images
     return task, targets
 
 

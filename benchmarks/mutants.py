@@ -543,12 +543,10 @@ def measure(module: str, sample: int, show: bool) -> dict:
     }
 
 
-def equivalent(module: str) -> dict[tuple, str]:
-    """(function, before, after, which) of the mutants that change nothing, with the reason."""
-    entries = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8")).get("mutant", []) if EQUIVALENT.exists() else []
-    return {
-        (e["function"], e["before"], e["after"], e.get("which", 1)): e["why"] for e in entries if e["module"] == module
-    }
+def equivalent(module: str) -> set[tuple]:
+    """(function, before, after, which) of the mutants that change nothing."""
+    entries = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8")).get(module, [])
+    return {(e["function"], e["before"], e["after"], e.get("which", 1)) for e in entries}
 
 
 def changed(base: str) -> list[str]:

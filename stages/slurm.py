@@ -53,6 +53,7 @@ ENDS = {
     "OUT_OF_MEMORY": "took more memory than it had; machine.yaml: memory",
 }
 OVER = ("COMPLETED", "FAILED", *AGAIN, *ENDS)
+Definition = tuple[str, list[Path], list[Path]]  # of a cell: its command, and the paths of its deps and outs
 # Told of its time limit, or preempted: ends with a checkpoint, and goes on in another turn of the queue, where this one
 # has brought it further; also where it does not end in time, as in an evaluation.
 SCRIPT = """#!/bin/bash
@@ -81,7 +82,7 @@ def run(cell: str, here: machine.Machine, nodes: int, gpus: int, begun: Callable
     Raises:
         UserError: SLURM refuses the job, or it failed; one line.
     """
-    inputs, log = key(cell), JOBS / f"{cell}.out"
+    inputs, log = key(_definition(cell)), JOBS / f"{cell}.out"
     job = _found(cell, inputs)
     command = [sys.executable, *sys.orig_argv[1:]]
     if nodes > 1:
@@ -104,9 +105,9 @@ def run(cell: str, here: machine.Machine, nodes: int, gpus: int, begun: Callable
     raise UserError(f"{cell}: its nodes failed {TRIES} times")
 
 
-def key(cell: str) -> str:
-    """A hash of a cell's command and all that it reads, by the deps of dvc.yaml."""
-    command, deps, _ = _definition(cell)
+def key(definition: Definition) -> str:
+    """A hash of a cell's command and all that it reads."""
+    command, deps, _ = definition
     digest = hashlib.sha256(command.encode())
     for path in deps:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
@@ -123,7 +124,7 @@ def check(cell: str, inputs: str) -> None:
         UserError: what the cell reads is not what it was when the job was submitted.
     """
     deadline = time.monotonic() + LATE
-    while key(cell) != inputs:
+    while key(_definition(cell)) != inputs:
         if time.monotonic() > deadline:
             raise UserError(f"{cell}: what it reads has changed since its job was submitted")
         time.sleep(PAUSES[0])
@@ -136,20 +137,20 @@ def finished() -> list[str]:
         cell, noted = record.stem, json.loads(record.read_text(encoding="utf-8"))
         if end := _end(cell, noted["id"]):
             record.unlink()
-            if end[0] == 0 and _as_left(cell) and key(cell) == noted["inputs"]:
+            if end[0] == 0 and _as_left(cell, definition := _definition(cell)) and key(definition) == noted["inputs"]:
                 found.append(cell)
     return found
 
 
-def _as_left(cell: str) -> bool:
+def _as_left(cell: str, definition: Definition) -> bool:
     """Whether a cell's outputs are those of its job that ended: `dvc checkout`, say, puts others in their place."""
-    paths = [path for out in _definition(cell)[2] for path in (out, *out.rglob("*"))]
+    paths = [path for out in definition[2] for path in (out, *out.rglob("*"))]
     end = (JOBS / f"{cell}.end").stat().st_ctime
     return all(os.path.lexists(path) and path.lstat().st_ctime <= end for path in paths)
 
 
-def _definition(cell: str) -> tuple[str, list[Path], list[Path]]:
-    """A cell's command, and the paths of its deps and outs, by dvc.yaml."""
+def _definition(cell: str) -> Definition:
+    """What dvc.yaml has of a cell, with the values of params.yaml."""
     stage, _, values = cell.partition("@")
     definition = YAML(typ="safe").load(Path("dvc.yaml"))["stages"][stage]
     item = dict(zip(definition.get("matrix", {}), values.split("-"), strict=False))

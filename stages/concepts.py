@@ -109,8 +109,8 @@ def targets(params, concept_setting) -> pd.DataFrame:
     for target in params.targets:
         manifest, synsets = labelled(params, target)
         labels = manifest.labels("train")
-        if params.runs.svm:  # before anything is trained
-            svm.check(manifest.classes, labels, params.svm.folds, f"targets: {target}", params.svm.shots.get(target))
+        # Before anything is trained.
+        svm.check(manifest.classes, labels, params.svm.folds, f"targets: {target}", params.svm.shots.get(target))
         shares = concepts.concept_shares(manifest.classes, manifest.wnids, synsets, labels, concept_setting)
         rows += [(target, concept, share) for concept, share in shares.items()]
     return pd.DataFrame(rows, columns=["target", "concept", "share"])

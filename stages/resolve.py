@@ -22,7 +22,7 @@ STAGES = {  # the keys of params.yaml that decide what a stage writes; dvc.yaml 
         *("compute", "launch"),
     ],
     "manifest": [],
-    "concepts": ["benchmark", "targets", "concepts", "runs.pretrain", "runs.svm", "svm.folds", "svm.shots"],
+    "concepts": ["benchmark", "targets", "concepts", "runs.pretrain", "svm.folds", "svm.shots"],
     "search_model": ["benchmark", "pretrain", "search.c", "search.s", "compute", "launch"],
     "search": ["benchmark", "targets", "svm", "robustness", "compute"],
     "select": ["targets", "search.points", "search.seeds"],

@@ -609,7 +609,7 @@ class Params(Section):
     def starts(self) -> dict[str, dict[str, Any]]:
         """Of variants that start from weights, and of the search as "": key, init, epochs, whether q starts fast."""
         found, lams = {}, [lam for _, lam in map(search.parse, self.search.points) if lam] or [1.0]
-        for name in (*self.runs.pretrain, *([""] if self.search.points else [])):
+        for name in (*self.runs.pretrain, ""):
             epochs, key, init = self.training(name)
             concept = self.variants[name].spec()["concept"] or {} if name else {"hrrl": self.search.model_dump()}
             slow = concept.get("hrrl", {"c": 2, "s": 1})

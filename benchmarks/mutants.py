@@ -64,6 +64,7 @@ TESTS = {  # what finds the mistakes of a module, the quickest and nearest first
     "hrrl/report/concept_difficulty.py": "test_claims::test_premise_is_the_baselines_loss_on_a_targets_concepts "
     "test_claims::test_the_premise_says_how_much_weight_a_targets_concepts_got_and_what_it_did",
     "hrrl/report/summary.py": "test_reporting::test_metrics_are_means_over_seeds_with_stable_keys "
+    "test_reporting::test_a_variant_without_some_seeds_is_scored_by_those_that_it_has "
     "test_reporting::test_headline_is_one_variant_without_its_name "
     "test_reporting::test_another_q0_is_compared_with_the_same_method_without_it "
     "test_reporting::test_tables_have_the_papers_numbers_for_its_targets_alone "

@@ -14,6 +14,8 @@ import re
 import tempfile
 from pathlib import Path
 
+import pandas as pd
+
 from hrrl import report
 from hrrl.common.files import replacing, write_json
 from hrrl.errors import UserError
@@ -85,17 +87,24 @@ def write(results: report.Results, folder: Path, with_q: bool) -> None:
         (folder / f"tables/{name}.csv").unlink(missing_ok=True)
     made = {name: tables[name] for name in TABLES if name in tables} | {"runs": values}
     with tempfile.TemporaryDirectory() as new:
-        report.figures(results, rows, report.plots(results), new)
-        for figure in folder.glob("figures/claims.svg"):
-            _put(Path(new, figure.name).read_bytes(), figure)
         report.write_frames(made, new)
         for name in made:
             _put(Path(new, f"{name}.csv").read_bytes(), folder / f"tables/{name}.csv")
-        for page in folder.glob("report.html"):
-            _put(_patched(_text(page), report.page(results, rows, tables, new)).encode(), page)
+    if shown := [*folder.glob("figures/claims.svg"), *folder.glob("report.html")]:
+        _draw(results, rows, tables, shown)
     for row in rows:
         if row["primary"]:
             print(f"{row['claim']:<20} {row['verdict']:<10} {report.difference(row)}")
+
+
+def _draw(results: report.Results, rows: list[dict], tables: dict[str, pd.DataFrame], shown: list[Path]) -> None:
+    """The figure and the page, of which a folder may have either."""
+    with tempfile.TemporaryDirectory() as new:
+        report.figures(results, rows, report.plots(results), new)
+        for file in shown:
+            page = file.suffix == ".html"
+            content = _patched(_text(file), report.page(results, rows, tables, new)).encode() if page else None
+            _put(content or Path(new, file.name).read_bytes(), file)
 
 
 def _put(content: bytes, file: Path) -> None:

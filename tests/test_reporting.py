@@ -181,6 +181,8 @@ def test_metrics_are_means_over_seeds_with_stable_keys():
     results.svm.loc[[0, 12], "edge"], results.svm.loc[1, "converged"] = True, False
     tree = json.loads(json.dumps(metrics(results), allow_nan=False))
     assert tree["checks"] == {"svm_fits": 24, "svm_edge": 2, "svm_not_converged": 1}
+    assert tree["benchmark"]["el"]["accuracy"].keys() == {"mean", "std", "n", "difference"}
+    assert tree["robustness"]["el"]["step_0"].keys() == {"mean", "std"}
     columns = of_targets(results, "svm") + of_targets(results, "finetune")
     assert [column.sign for column in columns] == [1, 1, -1, -1]
     runs = results.svm[results.svm.target == "lowres"].pivot(index="seed", columns="variant", values="accuracy")
@@ -264,6 +266,19 @@ def test_headline_is_one_variant_without_its_name():
     assert float(row.Change) == pytest.approx(tree["svm"]["cifar"]["hrrl"]["difference"]["mean"], abs=0.01)
     assert (row.erm, row.hrrl) == tuple(f"{tree['svm']['cifar'][name]['mean']:.2f}" for name in ("erm", "hrrl"))
     assert len(headline_changes(tree, "erm", "erm")) == 0
+    assert headline({"svm": {}, "benchmark": {}, "robustness": {}}, "erm") == {}
+
+
+def test_a_variant_without_some_seeds_is_scored_by_those_that_it_has():
+    results = made()
+    results.scores = results.scores.query("variant != 'cl' or seed != 1")
+    column = of_targets(results, "svm")[0]
+    assert (column.scores["cl"]["n"], column.runs["cl"].keys()) == (2, {0, 2})
+    left = of(results.scores, target="lowres", variant="cl").validation
+    assert metrics(results)["svm"]["lowres"]["cl"]["validation"] == {
+        "mean": pytest.approx(left.mean(), abs=1e-4),
+        "std": pytest.approx(left.std(), abs=1e-4),
+    }
 
 
 def test_labels_are_the_papers_and_unique():

@@ -3,6 +3,7 @@
 import itertools
 import unicodedata
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,7 @@ def read(path: str | Path, like: str = "one of presets/*.yaml") -> dict[str, Any
     path = Path(path)
     text = _text(path, like)
     try:
-        yaml = YAML(typ="safe", pure=True)  # the C parser crashes on what nests too deep
-        yaml.Constructor = _Bounded
-        found = yaml.load(text)
-        content = _composed(found, itertools.count())
+        content = _composed(_parsed(text), itertools.count())
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise UserError(f"{path}: the character {chr(error.character)!r} in line {line} is none of a text") from None
@@ -63,6 +61,14 @@ def read(path: str | Path, like: str = "one of presets/*.yaml") -> dict[str, Any
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds no keys; copy {like} to it")
     return content
+
+
+@cache
+def _parsed(text: str) -> Any:
+    """What a text says in YAML; kept, as a stage reads params.yaml three times and pure Python takes its time."""
+    yaml = YAML(typ="safe", pure=True)  # the C parser crashes on what nests too deep
+    yaml.Constructor = _Bounded
+    return yaml.load(text)
 
 
 def _odd_space(text: str) -> str:

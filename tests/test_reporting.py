@@ -185,6 +185,7 @@ def test_metrics_are_means_over_seeds_with_stable_keys():
     assert tree["robustness"]["el"]["step_0"].keys() == {"mean", "std"}
     columns = of_targets(results, "svm") + of_targets(results, "finetune")
     assert [column.sign for column in columns] == [1, 1, -1, -1]
+    assert [column.target for column in columns] == [*results.targets, None, None]
     runs = results.svm[results.svm.target == "lowres"].pivot(index="seed", columns="variant", values="accuracy")
     score = tree["svm"]["lowres"]["hrrl"]
     interval = stats.ttest_rel(runs.hrrl, runs.erm).confidence_interval(0.95)
@@ -271,14 +272,21 @@ def test_headline_is_one_variant_without_its_name():
 
 def test_a_variant_without_some_seeds_is_scored_by_those_that_it_has():
     results = made()
-    results.scores = results.scores.query("variant != 'cl' or seed != 1")
-    column = of_targets(results, "svm")[0]
-    assert (column.scores["cl"]["n"], column.runs["cl"].keys()) == (2, {0, 2})
-    left = of(results.scores, target="lowres", variant="cl").validation
-    assert metrics(results)["svm"]["lowres"]["cl"]["validation"] == {
-        "mean": pytest.approx(left.mean(), abs=1e-4),
-        "std": pytest.approx(left.std(), abs=1e-4),
-    }
+    results.scores = results.scores.query("variant != 'cl' or seed != 1").reset_index(drop=True)
+    erm, el = (results.scores.query(f"target == 'lowres' and variant == '{name}'") for name in ("erm", "el"))
+    results.scores.loc[el.index, "accuracy"] = erm.accuracy.to_numpy() - 1e-6
+    column, left = of_targets(results, "svm")[0], of(results.scores, target="lowres", variant="cl")
+    assert list(column.runs) == ["cl", "el", "erm", "hrrl"]
+    assert column.runs["cl"] == dict(zip((0, 2), left.accuracy.round(6), strict=True))
+    found = metrics(results)["svm"]["lowres"]
+    assert (found["cl"]["n"], found["cl"]["validation"]) == (
+        2,
+        {
+            "mean": pytest.approx(left.validation.mean(), abs=1e-4),
+            "std": pytest.approx(left.validation.std(), abs=1e-4),
+        },
+    )
+    assert str(found["el"]["difference"]["mean"]) == "0.0"  # not -0.0
 
 
 def test_labels_are_the_papers_and_unique():

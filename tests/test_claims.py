@@ -500,4 +500,6 @@ def test_the_premise_says_how_much_weight_a_targets_concepts_got_and_what_it_did
     assert table.weight.tolist() == pytest.approx([0.9 * 0.6 / 0.75 + 0.1 * 0.4 / 0.25, 0.4 / 0.25, 1.012])
     assert table.difference.tolist() == pytest.approx([0.9 * 10 - 0.1 * 5, -5, 6.025])
     assert table[["low", "high"]].loc["cats"].to_numpy().tolist() == [[-5, -5]]  # every seed's is the same
-    assert tables(results)["premise_weights"].iloc[1, 2:].tolist() == ["1.60", "-5.00 [-5.00, -5.00]"]
+    table = tables(results)["premise_weights"]
+    assert table.columns[:3].tolist() == ["Target", "Method", "Weight of its mix of concepts"]
+    assert table.iloc[1, 2:].tolist() == ["1.60", "-5.00 [-5.00, -5.00]"]

@@ -229,6 +229,9 @@ def test_theory_says_where_no_slow_start_pays(shown):
     assert table["In use"].tolist() == ["s = 100, c = 10", "no slow start"]
     assert table["μ that it implies"].tolist() == ["65.9", "–"]
     assert table.filter(like="μ, ").iloc[0].tolist() == ["12.00", "14.00"]
+    results = made()
+    results.suggestions = results.suggestions.assign(s=1, c=2.0, implied_mu=0.0)
+    assert tables(results)["suggestions"].iloc[0, -2:].tolist() == ["s = 1, c = 2", "–"]
     assert shown["h_maxima"].iloc[0].tolist() == ["50", "230", "67.28", "5.44"]
 
 
@@ -237,6 +240,11 @@ def test_theorem_2_asks_for_a_step_for_each_image(shown):
     assert (row["Norm of the gradient"], row["L_x"], row["Largest L_x"]) == ("1.8 [0.3, 6]", "1 [1, 2]", "2")
     assert row["τ of Theorem 2"] == "0.6 [0.1, 1]"  # the norm of the gradient / (3 L_x)
     assert (row["τ in use"], row["λ_w > L_x (%)"]) == ("0.5", "75")  # where the norm of the gradient / 0.5 exceeds 1
+    results = made()
+    flat = results.smoothness[results.smoothness.variant == "el"].assign(gradient=0.0, L=0.0)
+    before, results.smoothness = tables(results)["smoothness"], pd.concat([results.smoothness, flat])
+    after = tables(results)["smoothness"]  # with images on which no loss moves
+    assert after["λ_w > L_x (%)"].tolist() == before["λ_w > L_x (%)"].tolist()
     row = shown["q_variance"].set_index("Concept").loc["footwear"]
     assert (row["N/N_k"], row["ERM"]) == ("3.3", "4.0")  # the mean over seeds
     assert shown["q_variance"].Concept.tolist() == CONCEPTS
@@ -246,6 +254,7 @@ def test_theorem_2_asks_for_a_step_for_each_image(shown):
 def test_fine_tuning_shows_its_plateau(shown):
     errors = made().finetune.query("variant == 'el' and target == 'cifar'").groupby("step").test_error.mean()
     found = shown["finetune_plateau"].set_index(["Target", "Method"]).loc[("cifar", "EL (τ=0.5)")].tolist()
+    assert shown["finetune_plateau"].Method.tolist()[:4] == [label(spec) for spec in VARIANTS.values()]
     least, last = f"{errors[40]:.2f} (step 40)", f"{errors[60]:.2f} (step 60)"
     assert found == [least, last, f"{errors[60] - errors[40]:+.2f}"]
     assert plateau(made(epochs=6))["After 2/3 of the steps"].str.endswith("(step 80)").all()
@@ -299,6 +308,7 @@ def test_labels_are_the_papers_and_unique():
 
 
 def test_tables_have_the_papers_numbers_for_its_targets_alone(shown):
+    assert shown["svm"].Method.tolist() == [f"SVM_{label(spec)}" for spec in VARIANTS.values()]
     row = shown["svm_cifar"].set_index("Method").loc["SVM_HRRL (τ=0.5, λ=1)"]
     assert (row["Paper (%)"], row["Seeds"]) == ("86.49 ± 0.19", "3")
     assert [[value for value, _ in of.values()] for of in PAPER.values()] == [  # Tables 2 to 4

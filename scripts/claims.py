@@ -54,7 +54,10 @@ def decide(folder: Path, source: schema.Params | None) -> None:
     left = [claim["name"] for claim in asked or [] if claim not in results.claims]
     if left:
         print(f"{folder}: not measured, or not recorded: {', '.join(left)}")
-    write(results, folder, with_q="q_" in _text(folder / "tables/runs.csv"))
+    values = results.values
+    if "q_" not in _text(folder / "tables/runs.csv"):
+        values = values[~values.measure.str.startswith("q_")]
+    write(results, folder, values, TABLES)
 
 
 def pool(folders: list[Path], to: Path) -> None:
@@ -68,24 +71,21 @@ def pool(folders: list[Path], to: Path) -> None:
         if other := [key for key in first if key not in ("name", "seeds") and params.get(key) != first[key]]:
             raise UserError(f"{folder}/params.yaml: {other[0]} is not as in {folders[0]}; takes runs with other seeds")
     results = pooled([recorded(folder) for folder in folders])
-    tables = {name: table for name, table in report.tables(results, []).items() if name in POOLED}
-    report.write_frames(tables | {"target_concepts": results.target_concepts}, to / "tables")
-    write(results, to, with_q=True)
+    report.write_frames({"target_concepts": results.target_concepts}, to / "tables")
+    write(results, to, results.values, (*TABLES, *POOLED))
 
 
-def write(results: report.Results, folder: Path, with_q: bool) -> None:
-    """The verdicts and what they follow from; ``with_q``: whether runs.csv is to have q."""
+def write(results: report.Results, folder: Path, values: pd.DataFrame, names: tuple[str, ...]) -> None:
+    """The verdicts, the tables of some names, and the values that runs.csv is to have."""
     rows = report.claims(results)
-    tables, found, values = report.tables(results, rows), report.metrics(results, rows), results.values
-    if not with_q:
-        values = values[~values.measure.str.startswith("q_")]
+    tables, found = report.tables(results, rows), report.metrics(results, rows)
     verdicts = [claim["verdict"] for claim in found["claims"].values()]
     write_json(folder / "claims.json", rows)
     _update(folder / "metrics.json", {name: found[name] for name in ("claims", "premise") if name in found})
     _update(folder / "headline.json", {"claims": f"{verdicts.count(HOLDS)}/{len(verdicts)}"})
     for name in TABLES:
         (folder / f"tables/{name}.csv").unlink(missing_ok=True)
-    made = {name: tables[name] for name in TABLES if name in tables} | {"runs": values}
+    made = {name: tables[name] for name in names if name in tables} | {"runs": values}
     with tempfile.TemporaryDirectory() as new:
         report.write_frames(made, new)
         for name in made:
@@ -102,9 +102,10 @@ def _draw(results: report.Results, rows: list[dict], tables: dict[str, pd.DataFr
     with tempfile.TemporaryDirectory() as new:
         report.figures(results, rows, report.plots(results), new)
         for file in shown:
-            page = file.suffix == ".html"
-            content = _patched(_text(file), report.page(results, rows, tables, new)).encode() if page else None
-            _put(content or Path(new, file.name).read_bytes(), file)
+            if file.suffix == ".html":
+                _put(_patched(_text(file), report.page(results, rows, tables, new)).encode(), file)
+            else:
+                _put(Path(new, file.name).read_bytes(), file)
 
 
 def _put(content: bytes, file: Path) -> None:

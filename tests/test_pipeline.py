@@ -21,6 +21,7 @@ def ran(printed: str) -> set[str]:
 
 def test_second_run_has_nothing_to_do(clone):
     assert "Nothing to do" in call(clone, "python", "-m", "scripts.repro")
+    assert "Data and pipelines are up to date" in call(clone, "dvc", "repro")
 
 
 def test_results_of_every_stage_are_there(clone):

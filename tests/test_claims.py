@@ -77,7 +77,7 @@ def world(asked: list[dict]) -> Results:
     for (stage, target, variant, seed, which), right in RIGHT.items():
         run, accuracy = {"variant": variant, "seed": seed}, 100 * right.mean()
         if stage == "svm":
-            fit = {"draw": which, "validation": 0.0, "C": 1.0, "edge": False, "converged": True}
+            fit = {"draw": which, "validation": accuracy / 2, "C": 1.0, "edge": False, "converged": True}
             rows["svm"].append(run | fit | {"target": target, "accuracy": accuracy})
         elif stage == "finetune":
             for step, error in ((1, 50.0), (2, 100 - accuracy)):
@@ -312,6 +312,8 @@ def test_all_rows_are_those_of_loops_over_runs_and_images():
     late = next(row for row in rows if row["claim"] == "of recorded images")  # of the seeds that both have
     means = [np.mean([Plain("svm", "clean").value(variant, seed) for seed in (1, 3, 4)]) for variant in ("el", "late")]
     assert pair_means(results, late) == pytest.approx(means)
+    halves = [Plain("svm", "clean").value("el", seed) / 2 for seed in range(5)]  # as world has it
+    assert results.runs("svm_validation", "clean").el.sort_index().tolist() == pytest.approx(halves)
 
 
 def shown_as(found: dict) -> str:

@@ -104,7 +104,10 @@ def made(variants=VARIANTS, seeds=(0, 1, 2), targets=("lowres", "cifar"), concep
     frames |= {
         "curves": pd.concat(curves),
         "regret": pd.DataFrame(
-            [row | {"s": 100, "regret": 1 / row["steps"], "bound": 9 / row["steps"]} for row in regret],
+            [
+                row | {k: n / row["c"] / row["steps"] for k, n in (("regret", 10), ("bound", 90))} | {"s": 100}
+                for row in regret
+            ],
             columns=["variant", "seed", "c", "s", "steps", "regret", "bound"],
         ),
         "maxima": pd.DataFrame(
@@ -197,8 +200,11 @@ def test_metrics_are_means_over_seeds_with_stable_keys():
     assert tree["benchmark"]["cl"]["worst_concept"]["mean"] == pytest.approx(worst, abs=1e-4)
     last = results.history[(results.history.variant == "cl") & (results.history.epoch == 3)]
     assert tree["benchmark"]["cl"]["accuracy"]["mean"] == pytest.approx(last.val_accuracy.mean(), abs=1e-4)
-    assert "step_0_5" in tree["robustness"]["erm"]
-    assert "wheeled_vehicle" in tree["concepts"]["erm"]
+    for found, frame, where in (
+        (tree["robustness"]["erm"]["step_0_5"], results.robustness, {"step_size": 0.5}),
+        (tree["concepts"]["erm"]["wheeled_vehicle"], results.concept_accuracy, {"concept": "wheeled vehicle"}),
+    ):
+        assert found["mean"] == pytest.approx(of(frame, variant="erm", **where).accuracy.mean(), abs=1e-4)
     signs = metrics(made(concepts=["+1", "-1"]))["concepts"]["erm"]
     assert len({signs["_1"]["mean"], signs["_1_"]["mean"]}) == 2
     assert set(tree["q"]) == {"cl", "hrrl"}
@@ -270,7 +276,8 @@ def test_headline_is_one_variant_without_its_name():
     found = headline(tree, "hrrl")
     assert found["svm"]["cifar"] == tree["svm"]["cifar"]["hrrl"]["mean"]
     assert found["worst_concept"] == tree["benchmark"]["hrrl"]["worst_concept"]["mean"]
-    assert found["robust"] == tree["robustness"]["hrrl"]["step_2"]["mean"]
+    for name in VARIANTS:
+        assert headline(tree, name)["robust"] == tree["robustness"][name]["step_2"]["mean"]
     assert headline(tree, "erm").keys() == found.keys()
     row = headline_changes(tree, "erm", "hrrl").set_index("Metric").loc["svm.cifar"]
     assert float(row.Change) == pytest.approx(tree["svm"]["cifar"]["hrrl"]["difference"]["mean"], abs=0.01)
@@ -311,8 +318,11 @@ def test_tables_have_the_papers_numbers_for_its_targets_alone(shown):
     assert shown["svm"].Method.tolist() == [f"SVM_{label(spec)}" for spec in VARIANTS.values()]
     row = shown["svm_cifar"].set_index("Method").loc["SVM_HRRL (τ=0.5, λ=1)"]
     assert (row["Paper (%)"], row["Seeds"]) == ("86.49 ± 0.19", "3")
-    assert [[value for value, _ in of.values()] for of in PAPER.values()] == [  # Tables 2 to 4
-        *([85.77, 86.62, 85.64, 86.49], [73.47, 73.48, 74.34, 74.23], [63.23, 65.01, 65.47, 67.33])
+    numbers = [[list(part) for part in zip(*of.values(), strict=True)] for of in PAPER.values()]
+    assert numbers == [  # Tables 2 to 4, means and deviations
+        [[85.77, 86.62, 85.64, 86.49], [0.12, 0.18, 0.26, 0.19]],
+        [[73.47, 73.48, 74.34, 74.23], [0.09, 0.08, 0.05, 0.08]],
+        [[63.23, 65.01, 65.47, 67.33], [0.35, 0.37, 0.27, 0.39]],
     ]
     assert re.fullmatch(r"[+-]\d+\.\d\d \[[+-]\d+\.\d\d, [+-]\d+\.\d\d\]", row["Difference to ERM [95% CI]"])
     assert "Paper (%)" not in shown["svm_lowres"]
@@ -395,6 +405,9 @@ SHOWN = {  # figure -> the variants that are in it
 }
 
 
+COLOURS = {"holds": "#009E73", "fails": "#D55E00", "undecided": "#7F7F7F"}  # green, red, grey
+
+
 @pytest.fixture(scope="module")
 def charts():
     """Results, and what their figures are drawn on, by name: lists of axes."""
@@ -403,6 +416,7 @@ def charts():
     moved = np.random.default_rng(1).dirichlet([5, 3, 2], len(results.history))
     results.history[[f"q_{name}" for name in CONCEPTS]] = moved
     rows = [row for row in report.claims(results) if row["primary"] and row["relation"] != "trend"]
+    rows = [row | {"verdict": verdict} for row, verdict in zip(rows, [*COLOURS] * len(rows), strict=False)]
     data, look = plots(results) | {"claims": rows}, looks(VARIANTS)
     return results, rows, {name: draw(results, data, look).axes for name, (draw, _) in CHARTS.items()}
 
@@ -422,7 +436,12 @@ def test_claims_and_scores_are_drawn_as_they_are(charts):
     """Intervals with the claimed side on the right; seeds as dots, their means as bars, the paper's as diamonds."""
     results, rows, axes = charts
     drawn = [line.get_xydata() for line in axes["claims"][0].lines]
+    coloured = [(line.get_ydata()[0], line.get_color()) for line in axes["claims"][0].lines]
+    names = [text.get_text() for text in axes["claims"][0].get_yticklabels()]
     for place, row in enumerate(rows):
+        assert [colour for y, colour in coloured if y == place] == [COLOURS[row["verdict"]]] * 2
+        sides = " against ".join(label(VARIANTS[row[side]]) for side in ("better", "compared"))
+        assert names[place].startswith(f"{sides}\n{row['endpoint'].replace('_', ' ')}")
         own = [xy for xy in drawn if round(xy[:, 1].mean()) == place]
         sign, margin = -1 if row["endpoint"] == "finetune" else 1, row["margin"] or 0
         [interval], [[[difference, _]]] = ([xy for xy in own if len({*xy[:, 1]}) == 1 and len(xy) == n] for n in (2, 1))
@@ -456,6 +475,8 @@ def test_the_search_is_drawn_as_differences_to_erm(charts):
     np.testing.assert_allclose(axes["search"][2].images[0].get_array(), grid)
     for text in axes["search"][2].texts:
         assert text.get_text() == f"{grid[text.get_position()[::-1]]:+.1f}"
+    [best] = [text.get_position()[::-1] for text in axes["search"][2].texts if text.get_weight() == "bold"]
+    assert grid[best] == grid.max()
 
 
 def test_curves_are_drawn_through_the_means_of_seeds(charts):
@@ -473,17 +494,47 @@ def test_curves_are_drawn_through_the_means_of_seeds(charts):
     ends = sorted({round(y, 9) for x, y in band.vertices if x == 0})
     assert ends == pytest.approx([first.mean() - first.std(), first.mean() + first.std()])
     for axis, target in zip(axes["fig3_finetuning"], results.targets, strict=True):
+        assert axis.get_title() == target
         goes_through_means(axis, lines(results.finetune, target=target), "step", "test_error")
+    for axis, (title, column) in zip(
+        axes["training"], (("training loss", "train_loss"), ("validation accuracy", "val_accuracy")), strict=True
+    ):
+        assert axis.get_title().startswith(title)
+        goes_through_means(axis, lines(results.history), "epoch", column)
     for axis, variant in zip(axes["q"][2:], ("cl", "hrrl"), strict=True):
         for name in CONCEPTS:
             goes_through_means(axis, {name: of(results.history, variant=variant)}, "epoch", f"q_{name}")
         assert [line.get_ydata()[0] for line in axis.lines if line.get_linestyle() == ":"] == [0.5, 0.3, 0.2]
-    for axis, variant in zip(axes["fig5_concept_accuracy"], VARIANTS, strict=False):
-        means = of(results.concept_accuracy, variant=variant).groupby("concept").accuracy.mean().sort_values()
+        for name, band in zip(CONCEPTS, axis.collections, strict=True):
+            first = of(results.history, variant=variant, epoch=1)[f"q_{name}"]
+            ends = sorted({round(y, 9) for x, y in band.get_paths()[0].vertices if x == 1})
+            assert ends == pytest.approx([first.mean() - first.std(), first.mean() + first.std()])
+    panels = axes["fig5_concept_accuracy"]
+    for axis, variant in zip(panels, VARIANTS, strict=False):
+        runs = of(results.concept_accuracy, variant=variant).groupby("concept").accuracy
+        means = runs.mean().sort_values()
         assert [*map(tuple, axis.lines[-1].get_xydata())] == [pytest.approx((x, i)) for i, x in enumerate(means, 1)]
+        [bars], std = axis.collections, runs.std()[means.index]
+        assert [ends[:, 0].tolist() for ends in bars.get_segments()] == [
+            pytest.approx(ends) for ends in zip(means - std, means + std, strict=True)
+        ]
+        assert axis.lines[0].get_xdata().tolist() == panels[0].lines[0].get_xdata().tolist()  # the baseline's, behind
         assert axis.texts[0].get_text() == f"worst {means.iloc[0]:.1f} %, gap {means.iloc[-1] - means.iloc[0]:.1f}"
-    regret, bound, *_ = (line.get_ydata().tolist() for line in axes["regret"][0].lines)
-    assert (regret, bound) == (pytest.approx([1, 0.1, 0.01]), pytest.approx([9, 0.9, 0.09]))
+    swept = results.search_concepts[results.search_concepts.tau.isna()].fillna({"lam": 0.0})
+    for line, lam in zip(panels[-1].lines, (0.0, 0.1, 1.0), strict=True):
+        means = of(swept, lam=lam).groupby("concept").accuracy.mean().sort_values()
+        assert line.get_label() == (f"CL (λ={lam:g})" if lam else "ERM")
+        assert [*map(tuple, line.get_xydata())] == [pytest.approx((x, i)) for i, x in enumerate(means, 1)]
+    of_c = [line.get_ydata().tolist() for line in axes["regret"][0].lines]  # regret and bound, of c = 10 and 1
+    assert of_c == [pytest.approx([n, n / 10, n / 100]) for n in (1, 9, 10, 90)]
+    curves = {line.get_label(): line.get_xydata() for line in axes["fig2_h"][0].lines if len(line.get_xdata()) > 2}
+    named = {"μ = 50: s = 230": 50, "μ = 100: s = 1,000": 100, "CL (λ=1): μ = 1: h < 0": 1}
+    named |= {"HRRL (τ=0.5, λ=1): μ = 12: s = 31": 12}
+    assert curves.keys() == named.keys()
+    for name, mu in named.items():
+        h = mu * np.sqrt(np.log(curves[name][:, 0]) / 2) - curves[name][:, 0] ** 0.5
+        np.testing.assert_allclose(curves[name][:, 1], np.where(h > 0, h, np.nan))
+    assert "in use: s = 100" in [line.get_label() for line in axes["fig2_h"][0].lines]
     tops = [line.get_xydata()[0].tolist() for line in axes["fig2_h"][0].lines if len(line.get_xdata()) == 1]
     assert tops == [[s, pytest.approx(mu * np.sqrt(np.log(s) / 2) - s**0.5)] for mu, s in ((50, 230), (100, 1000))]
 
@@ -537,6 +588,8 @@ def test_plots_to_compare_revisions_by_are_few_and_the_headlines_own():
     worst = own.filter(regex="^accuracy_").min(axis=1).groupby(own.epoch).mean()
     found = erm["headline_training"].set_index("frame").value
     assert found["worst concept's accuracy (%)"].tolist() == pytest.approx(worst.tolist())
+    for frame, column in (("accuracy (%)", "val_accuracy"), ("training loss", "train_loss")):
+        assert found[frame].tolist() == pytest.approx(own.groupby("epoch")[column].mean().tolist())
     means = steps[steps.variant == "erm"].groupby("step_size").accuracy.mean()
     assert erm["headline_augmented"].accuracy.tolist() == pytest.approx(means.tolist())
     assert (erm["h_positive"].h > 0).all()
@@ -552,7 +605,8 @@ def test_plots_to_compare_revisions_by_are_few_and_the_headlines_own():
 def test_variants_keep_their_colour_when_others_join():
     few, many = looks(VARIANTS), looks(twelve().variants)
     assert {name: many[name]["color"] for name in few} == {name: few[name]["color"] for name in few}
-    assert len({style["color"] for style in many.values()}) == len(many)
+    for part in ("color", "marker"):
+        assert len({style[part] for style in many.values()}) == len(many)
     assert sum(to_rgb(many["b"]["color"])) < sum(to_rgb(many["a"]["color"]))  # the larger setting is the darker
 
 

@@ -30,6 +30,7 @@ from stages import (
     theory,
     variants,
 )
+from stages.checkpoints import open_checkpoint
 from stages.common import plain, read_params
 from stages.inputs import start
 
@@ -284,19 +285,20 @@ def test_pretraining_is_algorithm_1_from_the_seeds_weights(variant):
     assert found["pretrain"]["epochs"] == 4
 
 
-def pretrained(folder: Path, **changes) -> None:
+NEITHER = {"example": None, "concept": None}  # axis
+
+
+def pretrained(folder: Path, seed: int = SEED, spec: dict = NEITHER, **changes) -> None:
     """By the settings of ERM with changes."""
     settings, _ = variants.training(read_params(), "erm")
-    given, spec = (type(settings)(settings | changes), None), {"example": None, "concept": None}
-    pretrain.train(read_params(), folder.name, SEED, spec, given, folder)
+    pretrain.train(read_params(), folder.name, seed, spec, (type(settings)(settings | changes), None), folder)
 
 
 def test_training_starts_from_given_weights(capsys):
     """Without any step, which is the variant's own number of them, it ends with them."""
     params, folder = read_params(), paths.model_folder("hrrl", SEED)
-    spec = {"example": None, "concept": None}
-    paths.write_json(paths.resolved("variants", "started"), spec | {"epochs": 0, "init": None})
-    paths.write_json(paths.selected("started"), spec)
+    paths.write_json(paths.resolved("variants", "started"), NEITHER | {"epochs": 0, "init": None})
+    paths.write_json(paths.selected("started"), NEITHER)
     settings, _ = variants.training(params, "started")
     assert report.own_training(params, "started", {**settings, "epochs": 4}) == {"epochs": 0}
     init = {"model": str(folder), "sha256": weights.digest(folder / "model.safetensors")}
@@ -330,6 +332,33 @@ def test_fine_tuning_goes_on_from_nothing_but_its_own_inputs():
         assert key()["data"] != before["data"]
         file.write_bytes(content)
     assert key() == before
+    params = read_params()
+    for section in ("finetune", "compute"):
+        changed = type(params)(params | {section: params[section] | {"threads": 7, "lr": 7.0}})
+        assert finetune.checkpoint(changed, "erm", SEED, "odd").key["params"] != before["params"]
+
+
+def test_pretraining_goes_on_from_nothing_but_its_own_inputs(tmp_path, monkeypatch):
+    keys = []
+
+    def kept(*given):
+        keys.append(open_checkpoint(*given).key)
+        return open_checkpoint(*given)
+
+    monkeypatch.setattr(pretrain, "open_checkpoint", kept)
+    cvar = NEITHER | {"concept": {"cvar": {"alpha": 0.5}}}
+    for seed, spec, lr in ((3, NEITHER, 0.05), (4, NEITHER, 0.05), (3, cvar, 0.05), (3, NEITHER, 0.04)):
+        pretrained(tmp_path / "run", seed, spec, epochs=0, lr=lr)
+    for file in (paths.dataset_folder() / "dataset.json", paths.CONCEPTS / "benchmark.json"):
+        content = file.read_bytes()
+        file.write_bytes(content + b" ")
+        pretrained(tmp_path / "run", epochs=0)
+        file.write_bytes(content)
+    pretrained(tmp_path / "run", epochs=0)
+    first, *others, last = keys
+    assert last == first
+    changed = [[part for part in first if first[part] != other[part]] for other in others]
+    assert changed == [["params"]] * 3 + [["data"]] * 2
 
 
 def test_runs_that_are_finished_leave_no_checkpoint():
@@ -591,6 +620,43 @@ def test_a_report_gathers_what_the_stages_wrote():
     assert (fewer.compared, list(fewer.variants)) == (["hrrl"], list(RUNS))
 
 
+def test_runs_of_several_seeds_keep_their_own_numbers(project, tmp_path, monkeypatch):
+    """With a second seed, in whose files each variant has what the other has of the first; and a second tuning seed."""
+    monkeypatch.chdir(shutil.copytree(project, tmp_path / "two", ignore=shutil.ignore_patterns(".work", "cache")))
+    params, other = read_params(), dict(zip(RUNS, reversed(RUNS), strict=True))
+    places = [paths.MODELS, *(paths.DATA / name for name in ("svm", "finetune", "robustness", "smoothness"))]
+    for variant, file in [(v, file) for v in RUNS for place in places for file in place.glob(f"{other[v]}-{SEED}*")]:
+        copy = shutil.copytree if file.is_dir() else shutil.copy
+        copy(file, file.with_name(file.name.replace(f"{other[variant]}-{SEED}", f"{variant}-4")))
+    best, _ = best_point()
+    for point in params.search.points:
+        cell = paths.read_json(paths.measured("search", point, TUNING, ".json"))
+        targets = dict.fromkeys(TARGETS, 0.0 if cell["tau"] == best else 100.0)
+        paths.write_json(paths.measured("search", point, 8, ".json"), cell | {"seed": 8, "targets": targets})
+    params = type(params)(params | {"seeds": [SEED, 4], "search": params.search | {"seeds": [TUNING, 8]}})
+    found = report.gather(params)
+    frames = (found.svm, found.history, found.finetune, found.robustness, found.concept_accuracy, found.variances)
+    for frame in (*frames, found.smoothness):
+        for variant in RUNS:
+            runs = rows_of(frame, variant=variant, seed=4), rows_of(frame, variant=other[variant], seed=SEED)
+            one, two = (run.drop(columns=["variant", "seed"]).reset_index(drop=True) for run in runs)
+            pd.testing.assert_frame_equal(one, two)
+            assert len(frame) == 4 * len(one) > 0
+    for kept in (found.correct, found.finetune_correct):
+        assert len(kept) == 8
+        for (target, variant, seed), hits in kept.items():
+            np.testing.assert_array_equal(hits, kept[target, other[variant], 4 if seed == SEED else SEED])
+    for variant in RUNS:
+        np.testing.assert_equal(found.moved_correct[variant, 4], found.moved_correct[other[variant], SEED])
+    runs = list(theory.recorded(params))
+    assert [run[:2] for run in runs] == [("hrrl", SEED), ("hrrl", 4)]
+    with np.load(paths.model_folder("erm", SEED) / "trace.npz") as trace:
+        np.testing.assert_array_equal(runs[1][3], trace["terms"])
+    assert found.search.seed.tolist() == [TUNING, 8] * 3
+    select.main(params, "hrrl")
+    assert paths.read_json(paths.selected("hrrl"))["example"]["gradient"]["tau"] != best
+
+
 def test_a_gallery_has_the_last_q_and_the_features_of_each_model():
     """The baseline moves its images; what q weights is shown with the losses of the model that has it."""
     content, (x, y) = paths.read_json(paths.DATA / "gallery/gallery.json"), validation_images()
@@ -633,7 +699,7 @@ def test_theorem_3s_suggestions_are_of_the_longest_gradients():
 
 
 def test_mu_is_of_the_first_batches_and_of_the_longest_of_several_seeds():
-    params = SimpleNamespace(theory=SimpleNamespace(batches=3))
+    params = SimpleNamespace(theory=SimpleNamespace(batches=3, mu=[], s_max=9))
     q = np.tile([0.6, 0.4], (5, 1))
     rising = np.arange(1, 6)[:, None] * [3.0, 4.0]  # norms of 5, 10, ...
     scales = ((0, 1), (1, 0.5))
@@ -642,6 +708,7 @@ def test_mu_is_of_the_first_batches_and_of_the_longest_of_several_seeds():
         [row] = theory.suggestions(params, order).to_dict("records")
         assert (row["mu"], row["mu_run"], row["batches"]) == (pytest.approx(15), pytest.approx(25), 3)
         assert row["suggested_s"] == theorem.best_s(15, 0.5)
+        assert theory.curves(params, pd.DataFrame([row])).mu.unique().tolist() == [row["mu"]]
     few = [("v", 0, ConceptDistribution([6, 4], 0.5, 2.0, 1), rising[:2] / 100, q[:2])]
     [row] = theory.suggestions(params, few).to_dict("records")
     assert (row["mu"], row["mu_run"], row["batches"]) == (pytest.approx(0.1), pytest.approx(0.1), 2)

@@ -44,6 +44,8 @@ def test_rates_follow_their_formula():
     assert rates(milestones=[2, 3]) == [0.1] * 10 + [0.1 * 0.1] * 5 + [0.1 * 0.1**2] * 5
     cosine = [0.05 * (1 + math.cos(math.pi * step / 20)) for step in range(20)]
     assert rates(milestones=[], schedule="cosine") == pytest.approx(cosine)
+    short = rates(milestones=[], schedule="cosine", warmup=0.4)  # epochs, of two steps
+    assert short == pytest.approx([0.001, 0.001 + 0.099 / 2, *cosine[2:]])
     warm = rates(milestones=[], schedule="cosine", warmup=1)
     assert warm[:5] == pytest.approx([0.001 + 0.099 * step / 5 for step in range(5)])
     assert warm[5:] == pytest.approx(cosine[5:])
@@ -60,6 +62,7 @@ def test_adamw_decays_neither_biases_nor_norms(task):
     groups += (of_vit := recipes.optimizer(vit, schedule(optimizer="adamw")).param_groups)
     (kept,) = ({id(p) for p in group["params"]} for group in of_vit if not group["weight_decay"])
     assert {id(vit.backbone.pos_embed), id(vit.backbone.cls_token)} < kept  # nor what the network excepts
+    assert {(group["betas"], group["eps"]) for group in groups} == {((0.9, 0.999), 1e-8)}  # PyTorch's own
     assert {group["lr"] for group in groups} == {SCHEDULE.lr}  # what cosine and warm-up go by
     with runtime.start(replace(COMPUTE, precision="float16")) as here:
         run = training.Training(network(), task, method(task), schedule(optimizer="adamw"), here, 0, "t")

@@ -1,5 +1,6 @@
 """Weights to start from: which files are taken, what of them stays, and what each wrong one is told in a line."""
 
+import json
 import os
 import re
 import subprocess
@@ -160,6 +161,11 @@ def test_timms_own_reading_fits_another_image_size(tmp_path):
     (tmp_path / "vit.safetensors").rename(tmp_path / "model.safetensors")  # a folder that says nothing of them
     alone = find(Init(file=str(tmp_path)), f"timm/{name}", args, "init")
     assert (alone.mean, alone.std, alone.size) == (found.mean, found.std, found.size)
+    cfg = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "input_size": [3, 48, 40]}
+    (tmp_path / "config.json").write_text(json.dumps({"num_classes": 1000, "pretrained_cfg": cfg}))  # timm's form
+    told = find(Init(file=str(tmp_path)), f"timm/{name}", args, "init")
+    assert (told.mean, told.std, told.size) == (cfg["mean"], cfg["std"], 40)
+    assert (len(told.classes), told.classes[0], told.classes[-1]) == (1000, "n01440764", "n15075141")
 
 
 @pytest.mark.parametrize("prefix", ["", "student."])

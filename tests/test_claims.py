@@ -339,8 +339,8 @@ def test_the_floor_is_a_fifth_of_the_baselines_way_above_chance():
     """From 10% by chance to 80: 24%. Where a file gives the concepts of images, the classes are not those of a row."""
     concepts = {"concept": ["a", "b"], "classes": [7, 8], "of": [10, 10], "images": [5, 5], "q0": [0.5, 0.5]}
     for accuracy, above in ((24.5, True), (23.5, False)):
-        values = enumerate((80, accuracy))
-        steps = {f"accuracy_step_{i}": {"erm": (value,) * 2, "el": (90.0,) * 2} for i, value in values}
+        seeds = [(value + 6, value - 3, value - 3) for value in (80, accuracy)]  # their mean counts
+        steps = {f"accuracy_step_{i}": {"erm": those, "el": (90.0,) * 3} for i, those in enumerate(seeds)}
         row = decided(claim(endpoint="augmented", target=None), concepts, **steps)
         assert (row["difference"] is not None) == above
 

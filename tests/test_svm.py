@@ -109,6 +109,10 @@ def test_draws_are_of_each_class_and_the_same_each_time(parts):
     assert len({tuple(rows) for rows in several}) == 3
     assert [tuple(rows) for rows in svm.draws(y.copy(), 20, 2)] == [tuple(rows) for rows in several[:2]]
     assert [len(rows) for rows in svm.draws(y, None, 3)] == [len(y)]
+    of_class, n = np.flatnonzero(y == 3), (y == 3).sum()
+    drawn = np.array([np.isin(of_class, rows) for rows in svm.draws(y, 20, 300)])
+    assert np.abs(drawn.mean(0) - 20 / n).max() < 0.1  # each image as often as any other, and as often beside its next
+    assert (drawn[:, 1:] & drawn[:, :-1]).mean() == pytest.approx(20 * 19 / n / (n - 1), abs=0.005)
     with pytest.raises(UserError, match=r"svm.shots: 200 images of each class, but class \d has"):
         svm.draws(y, 200, 1)
 
@@ -245,6 +249,11 @@ def test_the_best_mean_over_targets_and_seeds_is_chosen():
     assert search.filled(HRRL, found)["concept"] == {"hrrl": {"lam": 1.0, "c": 5.0, "s": 3}}
     per_lam = HRRL | {"concept": {"hrrl": HRRL["concept"]["hrrl"] | {"c": "5/lam"}}}
     assert search.filled(per_lam, cells({"tau1_lam0.1": [1]}))["concept"]["hrrl"] == {"lam": 0.1, "c": 50.0, "s": 3}
+    uneven = {0.1: (10, 90), 1.0: (49, 49), 0.01: (0, 95)}  # the best by mean, by the worst target, by the best one
+    rows = [
+        {"tau": tau, "lam": None, "seed": 0, "targets": dict(zip("ab", of, strict=True))} for tau, of in uneven.items()
+    ]
+    assert list(search.ranking(rows[::-1])) == [(tau, None) for tau in uneven]
     given = {"example": {"gradient": {"tau": 0.5}}, "concept": None}
     assert search.filled(given, found) == given
 

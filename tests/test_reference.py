@@ -133,8 +133,8 @@ def test_each_process_evaluates_its_own_images(task, trained, monkeypatch):
 
 def test_networks_run_in_the_precision_of_the_settings(task):
     """But for the gradients that smoothness is measured by; what is worked out from their outputs is in float32."""
-    seen, net = [], nn.Sequential(nn.Flatten(), nn.Linear(192, 10))
-    net[1].register_forward_hook(lambda layer, x, out: seen.append(out.detach()))
+    seen, net = [], nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.Linear(16, 10))
+    net[2].register_forward_hook(lambda layer, x, out: seen.append(out.detach()))
     model, (images, rows, _) = Classifier(net), next(task.train.drawn_batches(30, PLAIN, 3, 0))
     with runtime.start(dataclasses.replace(COMPUTE, precision="float16")) as here:
         run = training.Training(model, task, method(task, GRADIENT, HRRL), SCHEDULE, here, 3, "test")

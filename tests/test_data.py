@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import reference
 import torch
 from conftest import PATIENCE, ROOT, refused
 from PIL import Image
@@ -114,7 +115,9 @@ def everything(source):
 
 
 def test_imagefolder_reads_grey_cmyk_and_palette_images_as_rgb(tmp_path):
-    photo = crops(1, 40, 40)[0]
+    """Of what is transparent the colour below, of what moves the first image, and nothing turned."""
+    photo, turned = crops(1, 40, 40)[0], Image.Exif()
+    turned[274] = 6  # as a camera on its side notes it
     modes = {"a.jpg": "L", "b.JPEG": "CMYK", "c.png": "P", "d.png": "RGBA", "e.png": "1"}
     for split in ("train", "test"):
         for name, mode in modes.items():
@@ -122,10 +125,16 @@ def test_imagefolder_reads_grey_cmyk_and_palette_images_as_rgb(tmp_path):
         save(tmp_path / "deep" / split / WNIDS[0] / "x.png", photo)
         Image.fromarray(photo).save(tmp_path / "deep" / split / "cat" / "f.bmp")  # by PIL
         (tmp_path / "deep" / split / "cat" / "notes.txt").write_text("no image")
+        clear = Image.fromarray(np.dstack([photo, photo[..., :1]]))
+        clear.save(tmp_path / "deep" / split / "cat" / "g.png")
+        for name in ("h.jpg", "i.png"):
+            Image.fromarray(photo).save(tmp_path / "deep" / split / "cat" / name, exif=turned)
+        moving = [Image.fromarray(255 - photo), Image.fromarray(photo[::-1])]
+        Image.fromarray(photo).save(tmp_path / "deep" / split / "cat" / "j.gif", save_all=True, append_images=moving)
     train, test = sources(definition("imagefolder", tmp_path), 40)
     manifest = read_manifest("manifest")
     assert (manifest.classes, manifest.wnids) == (["cat", WNIDS[0]], [None, WNIDS[0]])
-    assert train.labels.tolist() == test.labels.tolist() == [0] * 6 + [1]
+    assert train.labels.tolist() == test.labels.tolist() == [0] * 10 + [1]
     for i, x in enumerate(everything(train)):
         path = tmp_path / manifest.splits["train"].paths[i]
         expected = np.array(Image.open(path).convert("RGB")).astype(int)
@@ -253,12 +262,20 @@ def test_cifar10(tmp_path, capsys, file):
     assert next(sources(given, 224)[0].eval_batches(2))[0].shape == (2, 3, 224, 224)
 
 
-def test_svhn_label_10_is_digit_0(tmp_path):
+def test_digits_are_scikit_learns():
+    for split, source in zip(("train", "test"), sources(definition("digits"), 8), strict=True):
+        x, y = reference.digits(split, None)
+        assert torch.equal(source.labels, y)
+        assert torch.equal(everything(source), (255 * x).round().to(torch.uint8))
+
+
+def test_svhn_label_10_is_digit_0(tmp_path, capsys):
     images, labels = crops(6, 32, 32), np.array([10, 1, 2, 10, 9, 5])
     for split, part in (("train", slice(0, 6)), ("test", slice(3, 4))):
         content = {"X": images[part].transpose(1, 2, 3, 0), "y": labels[part, None].astype(np.uint8)}
         savemat(tmp_path / f"{split}_32x32.mat", content)
     train, test = sources(definition("svhn", tmp_path, classes=["0", "1", "9"]), 32)
+    assert capsys.readouterr().err.count("_32x32.mat is not the published file") == 2
     assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 0, 2], [0])
     assert torch.equal(everything(train).permute(0, 2, 3, 1), torch.from_numpy(images[[0, 1, 3, 4]]))
 
@@ -267,14 +284,25 @@ PLACES = [("fashion_mnist", "", ".gz"), ("fashion_mnist", "raw", ""), ("fashion_
 
 
 @pytest.mark.parametrize(("kind", "inside", "suffix"), [*PLACES, ("torchvision/FashionMNIST", "FashionMNIST/raw", "")])
-def test_fashion_mnist(tmp_path, kind, inside, suffix):
+def test_fashion_mnist(tmp_path, kind, inside, suffix, capsys):
     images = write_fashion(tmp_path / inside, 20, suffix)
     if inside:  # a part of another copy
         (tmp_path / "train-images-idx3-ubyte").write_bytes(b"")
     train, test = sources(definition(kind, tmp_path), 28)
     assert train.classes[0] == "T-shirt/top"
+    assert ("-ubyte.gz is not the published file" in capsys.readouterr().err) == bool(suffix)
     assert (train.labels.tolist(), len(test)) == ([*range(10)] * 2, 10)
     assert torch.equal(everything(train), torch.from_numpy(images)[:, None].expand(-1, 3, -1, -1))
+
+
+def test_a_systems_package_comes_before_what_lies_in_data_raw(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("hrrl.data.locate.SYSTEM", (tmp_path / "nothing", tmp_path / "share"))
+    for place, n in (("share/fashion-mnist", 30), ("data/raw/fashion_mnist", 20)):
+        write_fashion(tmp_path / place, n)
+    assert len(prepare(definition("fashion_mnist"), "clothes").labels("train")) == 30
+    assert "published" not in capsys.readouterr().err  # a distribution packs files in its own way
+    shutil.rmtree(tmp_path / "share")
+    assert len(prepare(definition("fashion_mnist"), "clothes").labels("train")) == 20
 
 
 def test_sop_has_twelve_super_classes_by_folder(tmp_path, capsys, monkeypatch):
@@ -321,6 +349,10 @@ def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path, capsys):
     path.write_bytes(whole)
     assert "1 images more, 0 fewer" in relisted(given, "photos", "manifest")
     assert np.bincount(manifest.labels("train")).tolist() == [7, 6, 7]
+    for file in path.parent.iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(UserError, match=rf"train: without unreadable images, it leaves no images of class {WNIDS[1]}"):
+        prepare(given, "photos")
 
 
 def test_a_damaged_member_of_a_zip_is_named(tmp_path):
@@ -368,8 +400,10 @@ def test_files_of_both_parts_are_counted(tmp_path, capsys):
     root = write_tree(tmp_path)
     for i, name in enumerate(sorted((root / "train" / WNIDS[0]).iterdir())[:2]):
         shutil.copy(name, root / "val" / WNIDS[i] / "x.JPEG")
+    for split, i in (("train", 1), ("val", 0)):  # other images of one size
+        Image.fromarray(crops(2, 40, 40)[i]).save(root / split / WNIDS[0] / "y.bmp")
     prepare(definition("imagefolder", root), "photos")
-    said = f"datasets.photos.test: 2 of 11 images are in train as well, by size and CRC; the first is val/{WNIDS[0]}/x"
+    said = f"datasets.photos.test: 2 of 12 images are in train as well, by size and CRC; the first is val/{WNIDS[0]}/x"
     assert said in capsys.readouterr().err
 
 

@@ -1,6 +1,7 @@
 """Concepts from the real WordNet 3.0: Table 1's counts, one's own sets, CSV files, automatic cuts, command line."""
 
 import hashlib
+import itertools
 import os
 import shutil
 import statistics
@@ -141,6 +142,16 @@ def test_automatic_sets_have_at_most_k_groups_and_all_classes(ilsvrc12, K):
 
 
 def test_an_automatic_set_is_more_balanced_than_table_1(ilsvrc12):
+    """Each concept takes, of what is left, a number of classes that comes nearest to an equal share of it."""
+    reader = wordnet.open_wordnet()
+    rest = [reader.synset_from_pos_and_offset("n", int(wnid[1:])) for wnid in ilsvrc12]
+    rest = [{synset, *synset.closure(lambda s: s.hypernyms() + s.instance_hypernyms())} for synset in rest]
+    for i, concept in enumerate(concepts.resolve(ilsvrc12, ilsvrc12, {}, {"auto": 11})):
+        counts = Counter(itertools.chain(*rest))
+        off = {synset: abs(n - len(rest) / (11 - i)) for synset, n in counts.items() if n < len(rest)}
+        chosen = reader.synset(concept["synset"])
+        assert off[chosen] == min(off.values())
+        rest = [above for above in rest if chosen not in above]
     sizes = Counter(concepts.group_wnids(ilsvrc12, {"auto": 11}).values()).values()
     assert len(sizes) == 11
     assert statistics.pstdev(sizes) < statistics.pstdev(concepts.TABLE1.values())

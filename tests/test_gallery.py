@@ -15,6 +15,13 @@ from hrrl.methods.interfaces import Perturbation
 from hrrl.train import runtime
 
 
+def tiles(file, size: int = 16) -> list[np.ndarray]:
+    """The (size, size, 3) images in the first row of a sheet, where they are enlarged."""
+    sheet, times = np.array(Image.open(file))[..., :3], 84 // size
+    side = times * size
+    return [sheet[:side:times, start : start + side : times] for start in range(0, sheet.shape[1], side + 4)]
+
+
 def test_images_are_spread_over_classes_and_drawn_by_the_seed():
     labels = np.array([0] * 50 + [1] * 3 + [2] * 50)
     chosen = spread(np.random.default_rng(0), labels, [2, 1, 0], 8)
@@ -38,6 +45,12 @@ def test_moved_images_have_the_length_and_the_loss_that_is_said(task, tmp_path):
         assert (tmp_path / moved["picture"]["file"]).exists()
         assert image["class"] in moved["picture"]["alt"]
         assert 0.1 < as_is["probability"] < 1  # the greatest of ten
+        [before], (after, by) = (tiles(tmp_path / row["picture"]["file"]) for row in (as_is, moved))
+        logits = network().eval()(torch.tensor(before).permute(2, 0, 1)[None] / 255)
+        assert as_is["prediction"] == task.test.classes[int(logits.argmax())]
+        inside = (before > 20) & (before < 235) & (by > 0) & (by < 255)
+        step = (by - 127.5) / moved["amplified"]
+        assert np.abs((after.astype(int) - before - step)[inside]).max() <= 1 < np.abs(step[inside]).max()
         difference = np.array(Image.open(tmp_path / moved["picture"]["file"]))[:, -80:, :3].astype(int)
         assert np.isin(difference, (0, 255)).mean() < 0.03  # it fills the range around grey, nearly all of it
         assert np.abs(difference - 127).max() > 50
@@ -59,9 +72,12 @@ def test_neighbours_are_the_nearest_of_standardised_features(task, tmp_path):
     features = {"train_x": train_x, "test_x": of_class[task.test.labels]}
     [row] = panels.neighbours(tmp_path, {"t": (task.train, task.test)}, {"erm": {"t": features}}, seed=0)
     assert len(row["queries"]) == 3
+    images = torch.cat([x for x, _ in task.train.eval_batches(100)]).permute(0, 2, 3, 1).numpy()
     for query in row["queries"]:
         distance = (((train_x - of_class[int(query["class"])]) / train_x.std(0)) ** 2).sum(1)
         assert query["models"]["erm"]["classes"] == [str(int(task.train.labels[i])) for i in distance.argsort()[:4]]
+        shown = tiles(tmp_path / query["models"]["erm"]["picture"]["file"])
+        np.testing.assert_array_equal(shown, images[distance.argsort()[:4]])
 
 
 def test_classes_that_a_target_shares_with_the_benchmark_come_first(task, tmp_path):
@@ -80,6 +96,9 @@ def test_sheets_are_the_same_bytes_at_any_size(tmp_path):
         one, two = (write_sheet(tmp_path / name, f"s{size}", images, "five") for name in ("one", "two"))
         assert one == two
         assert one["width"] <= 4 * 112 + 12
+        if size <= 28:  # without loss
+            found = np.array(tiles(tmp_path / "one" / one["file"], size)) / 255
+            np.testing.assert_allclose(found, images[:4].permute(0, 2, 3, 1), atol=0.51 / 255)
         assert (tmp_path / "one" / one["file"]).read_bytes() == (tmp_path / "two" / two["file"]).read_bytes()
 
 

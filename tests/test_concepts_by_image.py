@@ -5,13 +5,13 @@ import unicodedata
 
 from stages import report
 from stages.common import Settings
-from stages.concepts import main
+from stages.concepts import is_part, main
 
 import numpy as np
 import pytest
 import torch
 from conftest import COMPUTE, digits_task, fit, method, refused
-from PIL import Image
+from test_gallery import tiles
 from test_training import equal
 
 from hrrl import concepts
@@ -34,6 +34,7 @@ def group(tmp_path, content, **options):
     file = tmp_path / "groups.csv"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     names, found = csv_file.of_images(file, IMAGES, **options)
+    assert {*found["train"]} == {*range(len(names))}  # every concept has training images
     return [names[k] for split in IMAGES for k in found[split]]
 
 
@@ -135,7 +136,9 @@ def test_a_class_may_be_in_several_concepts(task, tmp_path):
         assert shown[0]["classes"] == ["0", "2", "4", "6", "8"]
         for row in shown:
             assert {*row["picture"]["alt"].rpartition(": ")[2].split(", ")} <= {*row["classes"]}
-        assert np.array(Image.open(tmp_path / shown[0]["picture"]["file"]))[..., :3].max() == 255
+        for k, row in enumerate(shown):
+            own = {image.numpy().tobytes() for image in x[mine.test_concepts == k].permute(0, 2, 3, 1).contiguous()}
+            assert {image.tobytes() for image in tiles(tmp_path / row["picture"]["file"])} <= own
         q = dict(zip(mine.names, moved.tolist(), strict=True))
         found = panels.weights(tmp_path, run.model, mine, here, q, 0)
         weights = {name: q[name] * int(mine.counts.sum()) / int(mine.counts[k]) for k, name in enumerate(mine.names)}
@@ -198,11 +201,16 @@ def test_the_stage_writes_what_cells_train_on_and_reports_show(project, tmp_path
     assert (tmp_path / "data/concepts/targets.csv").read_text() == "target,concept,share\ndigits,unknown,1.0\n"
     assert report.named("concepts.csv").concept.tolist() == written["names"]
     assert "benchmark,01,0; 2; 4; 6; 8,0,\n" in (tmp_path / "data/concepts/members.csv").read_text()
+    file, whole = tmp_path / "data/resolved/datasets/digits.json", {"classes": None, "train": "train", "test": None}
+    before = file.read_text()
+    for part in ({}, {"classes": ["1", "2"]}, {"train": "train[:10]"}, {"test": "test[:7]"}):
+        file.write_text(json.dumps(whole | part))
+        assert is_part("digits") == bool(part), part  # whose file may have lines of other images
+    file.write_text(before)
     point = {"concept": {"hrrl": {"lam": 1.0, "q0": "target:digits"}}}
     (tmp_path / "data/resolved/variants/cl.json").write_text(json.dumps(point))
     with pytest.raises(UserError, match=r"variants.cl.concept.hrrl.q0: target:digits takes concepts of classes"):
         main(project)
-    file = tmp_path / "data/resolved/datasets/digits.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"synsets": {"0": "zero.n.02", "I": "one.n.01"}}))
     with pytest.raises(UserError, match=r"^datasets.digits.synsets: 'I' is none of its classes: '0', '1', .*, '9'$"):
         main(project)

@@ -120,6 +120,14 @@ print(json.dumps(code_hash.code(*(f"stages.{file.stem}" for file in Path("stages
 """
 
 
+OTHERWISE = [  # what does something else, however little is written otherwise
+    *(("x = 0", "x = False"), ("x = 0", "x = ''"), ("x = 'a'", "x = 'A'"), ("x = y + 1", "x = y - 1")),
+    *(("def f(a=1): ...", "def f(a=2): ..."), ("def f(*, a=1): ...", "def f(*, a=2): ...")),
+    *(("@staticmethod\ndef f(): ...", "def f(): ..."), ("def f():\n    g()\n    h()", "def f():\n    i()\n    h()")),
+]
+NO_BYTE = {"data/apart", "train/checkpoint", "train/launch", "train/progress"}  # of the rooms that compute
+
+
 def test_comments_docstrings_and_layout_are_no_other_code_and_a_number_is(tmp_path):
     for room in ("hrrl", "stages"):
         shutil.copytree(ROOT / room, tmp_path / room)
@@ -138,4 +146,15 @@ def test_comments_docstrings_and_layout_are_no_other_code_and_a_number_is(tmp_pa
         file.write_text(file.read_text(encoding="utf-8") + "\nNEW = 1\n", encoding="utf-8")
     after = code()
     assert before.keys() == after.keys()
+    two, more = [], dict(zip(before, OTHERWISE, strict=False))
+    for i in range(2):
+        for name, lines in more.items():
+            text = (ROOT / name).read_text(encoding="utf-8")
+            (tmp_path / name).write_text(f"{text}\n{lines[i]}\n", encoding="utf-8")
+        two.append(code())
+    assert [lines for name, lines in more.items() if two[0][name] == two[1][name]] == []
+    rooms = "concepts", "data", "fast", "gallery", "methods", "report", "train", "transfer"
+    assert {f"hrrl/{name}.py" for name in NO_BYTE} == {
+        name for name in code_hash.NO_RESULT if name.split("/")[1] in rooms and "readers" not in name
+    }
     assert [name for name in before if before[name] == after[name]] == []

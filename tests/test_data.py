@@ -518,6 +518,10 @@ def test_array_files_that_changed_are_named(tmp_path):
     write_cifar(tmp_path, crops(13, 32, 32)[1:])
     with pytest.raises(UserError, match=r"data_batch_1 is not the file that was listed"):
         open_split("manifest", given.root, "train", 32)
+    before = everything(sources(given, 32)[0])
+    shutil.rmtree(folder)
+    write_cifar(tmp_path, 255 - crops(13, 32, 32)[1:])
+    assert torch.equal(everything(sources(given, 32)[0]), 255 - before)  # and not what was kept of the former
 
 
 def test_batches_that_nobody_takes_leave_no_process(tmp_path):
@@ -617,8 +621,11 @@ def test_a_packed_dataset_has_the_same_images_smaller(tmp_path):
     with pytest.raises(UserError, match=r"bad.png: is no image of a known format"):
         pack(definition("imagefolder", tree), "photos", tmp_path, side=60)  # which was packed without it
     assert len([*tmp_path.glob("*.zip")]) == 3
-    with zipfile.ZipFile(pack(definition("imagefolder", tree, skip_unreadable=True), "photos", tmp_path)) as archive:
+    skipping = definition("imagefolder", tree, skip_unreadable=True)
+    with zipfile.ZipFile(first := pack(skipping, "photos", tmp_path)) as archive:
         assert len(archive.namelist()) == 3 * (3 + 2) + 3 + 2
+    (tree / "train" / WNIDS[1] / "bad.png").write_bytes(b"no image, either")
+    assert pack(skipping, "photos", tmp_path) != first  # of as many files, one has another size
     (tree / "train" / WNIDS[1]).rename(tree / "train/a\\b")  # for other programs, a folder in a folder
     with pytest.raises(UserError, match=r"class 'a.*b' has a slash"):
         pack(definition("imagefolder", tree), "photos", tmp_path)

@@ -165,6 +165,16 @@ def rendered_sst2(root):
         tree(root, ["negative", "positive"], [f"rendered-sst2/{split}"], images)
 
 
+def oxford_pets(root):
+    (root / "oxford-iiit-pet/annotations").mkdir(parents=True)
+    for split, numbers in (("trainval", (1, 2, 3)), ("test", (4, 5))):
+        pets = [(f"a_{name}_{i}", k) for k, name in enumerate("xyz", 1) for i in numbers]
+        for name, _ in pets:
+            image(root / f"oxford-iiit-pet/images/{name}.jpg")
+        lines = "".join(f"{name} {k} 1 1\n" for name, k in pets)
+        (root / f"oxford-iiit-pet/annotations/{split}.txt").write_text(lines, "utf-8")
+
+
 def imagenette(root):
     for split, images in (("train", 3), ("val", 2)):
         for wnid, i in itertools.product(("n01440764", "n02102040", "n03028079"), range(images)):
@@ -172,7 +182,13 @@ def imagenette(root):
 
 
 CUT = {"Caltech101": caltech101, "SUN397": sun397}  # five images of a class
-LIBRARY = CUT | {"EMNIST/letters": emnist, "RenderedSST2": rendered_sst2, "Imagenette": imagenette}  # three and two
+# Three and two images of a class.
+LIBRARY = CUT | {
+    "EMNIST/letters": emnist,
+    "RenderedSST2": rendered_sst2,
+    "Imagenette": imagenette,
+    "OxfordIIITPet": oxford_pets,
+}
 
 
 @pytest.mark.parametrize("name", LIBRARY)

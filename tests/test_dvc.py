@@ -62,6 +62,11 @@ def test_what_is_kept_of_the_committed_experiment_is_what_its_report_says():
         assert committed(file) == committed(f"results/{name}/{copy}"), file
 
 
+def test_what_reads_outputs_follows_however_deep():
+    needs = {"a": set(), "b": {"a"}, "c": {"b"}, "d": {"c"}, "e": set(), "f": {"e", "d"}}
+    assert cells.with_followers({"b", "of a user"}, needs) == {"b", "c", "d", "f"}
+
+
 def test_git_tracks_few_results():
     tracked = subprocess.run(["git", "ls-files", "reports", "results"], cwd=ROOT, capture_output=True, text=True)
     assert len(tracked.stdout.split()) <= 250

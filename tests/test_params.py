@@ -26,7 +26,11 @@ TREND = {"name": "a", "source": "Fig. 4", "trend": "tau", "endpoint": "augmented
 def test_presets_load_and_a_stage_takes_back_from_resolve_what_they_say(preset, capsys):
     """With keys in their order, which outputs have; but for the folder of weights to start from."""
     given = params_file.read(preset)
-    assert Params.model_validate(given).name == preset.stem
+    params = Params.model_validate(given)
+    assert params.name == preset.stem
+    for variant in params.runs.pretrain:
+        own = given["variants"][variant] or {}
+        assert resolve.variant(params, variant)["epochs"] == own.get("epochs", params.pretrain.epochs)
     given.get("pretrain", {}).pop("init", None)
     for stage in resolve.STAGES:
         taken = json.loads(json.dumps(given))

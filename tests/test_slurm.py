@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+from stages import place
+
 import pytest
 from conftest import BIN, OUTPUT, ROOT, call, edit, outdated, wait_for
 
@@ -131,6 +133,9 @@ def test_a_cell_takes_as_many_gpus_as_it_has_processes_and_says_where_there_are_
     machine(project, stages={"pretrian": {"gpus": [7]}})
     with started(project, "pretrain@a-0") as run:
         assert "machine.yaml: stages.pretrian: no stage; known: pretrain, svm" in run.communicate()[0]
+    params = {"launch": {"nnodes": 2, "nproc": 4}, "compute": {"arithmetic": "native", "device": "auto"}}
+    shapes = [place.shape(stage, params) for stage in ("pretrain", "features", "svm", "preflight")]
+    assert shapes == [(2, 4), (1, 1), (1, 0), (1, 4)]
     machine(project, gpus=3)
     (project / "tmp/hrrl-gpus").rename(project / "locks")
     (project / "tmp/hrrl-gpus").touch()

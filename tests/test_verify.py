@@ -2,6 +2,8 @@
 
 from conftest import call
 
+from scripts import committed
+
 
 def test_a_committed_cell_is_made_again_with_the_same_bytes(clone):
     shown = call(clone, "python", "-m", "scripts.verify", "--cells", "manifest-target@digits")
@@ -27,6 +29,17 @@ def test_what_differs_is_named(restored):
     shown = call(restored, "python", "-m", "scripts.verify", "--cells", "given@erm", ok=False)
     assert "machine.yaml: jobs: takes a whole number" in shown  # GPUs and SLURM count there, too
     assert not list((restored / ".work").glob("verify-*"))
+
+
+def test_an_output_that_is_missing_differs_and_one_that_is_new_does_not():
+    lock = "stages: {a: {outs: [{path: x, md5: '1', nfiles: 3}, {path: y, md5: '2'}]}}"
+    run, made = committed.Run(committed.LAST, "compute: {arithmetic: native}", lock), committed.stages(lock)
+    made["a"]["outs"].append({"path": "z", "md5": "3"})
+    assert committed.compared(run, made, made) == (True, ["identical to the committed run: 5 of 5 files"])
+    made["a"]["outs"] = made["a"]["outs"][:1]
+    same, [first, second, *_] = committed.compared(run, made, made)
+    assert (same, second) == (False, "  y, of a")
+    assert first.startswith("different from the committed run: 1 of 2 outputs")
 
 
 def test_a_cell_or_run_that_is_none_is_one_line(clone):

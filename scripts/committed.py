@@ -91,7 +91,7 @@ def verdict() -> list[str]:
     run, made = run_of(params), stages(lock)
     if run is None:
         return ["No committed run has these params, so there is none to compare with."]
-    return compared(run, made, made)[1]
+    return compared(run, made, run.stages | made)[1]
 
 
 def causes(params: str) -> list[str]:

@@ -162,7 +162,7 @@ def _sweep(axis: Axes, frame: pd.DataFrame, x: str, y: str, title: str) -> None:
     names = list(frame.series.unique())
     ramp = matplotlib.colormaps["viridis"](np.linspace(0.9, 0.1, len(names) - 1))
     for name, color in zip(names, ["#333333", *ramp], strict=True):
-        rows = frame[frame.series == name]
+        rows = frame[frame.series == name].sort_values(x)
         axis.plot(rows[x], rows[y], color=color, marker="o", markersize=4, label=name)
     axis.set_title(title)
     axis.legend(fontsize=7)

@@ -82,9 +82,9 @@ def concept_measures(results: Results, prefix: str) -> dict[str, str]:
 
 
 def step_measures(results: Results, form: str) -> dict[str, str]:
-    """A step size in words -> the measure of the accuracy after it (Fig. 4)."""
-    found = [step for name in results.values.measure.unique() if (step := STEP.fullmatch(name))]
-    return {form.format(float(step[1])): step[0] for step in found}
+    """A step size in words, the smallest first -> the measure of the accuracy after it (Fig. 4)."""
+    found = {float(step[1]): step[0] for name in results.values.measure.unique() if (step := STEP.fullmatch(name))}
+    return {form.format(size): found[size] for size in sorted(found)}
 
 
 def scored(results: Results, columns: list[Column]) -> list[str]:

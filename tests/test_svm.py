@@ -100,6 +100,10 @@ def test_a_score_is_that_of_scikit_learns_grid_search(parts, seed, folds, classe
     np.testing.assert_array_equal(score.hits, search.predict(test_x) == test_y)
     assert score.accuracy == pytest.approx(100 * search.score(test_x, test_y))
     assert svm.cross_validate(x, y, grid, folds, seed).iterations != score.choice.iterations  # of the other solver
+    few, model = slice(397), pipeline.set_params(linearsvc__C=0.003)  # folds of several sizes: each image counts once
+    expected = 100 * (cross_val_predict(model, x[few], y[few], cv=split) == y[few]).mean()
+    with fast.switched(False):
+        assert svm.cross_validate(x[few], y[few], [0.003], folds, seed, 3000).accuracy == pytest.approx(expected)
 
 
 def test_draws_are_of_each_class_and_the_same_each_time(parts):

@@ -295,9 +295,11 @@ def test_all_rows_are_those_of_loops_over_runs_and_images():
     results = world(ASKED + trends)
     rows = claims(results)
     same(rows, primary + secondary)
+    shown = report.tables(results, rows)
+    doses = ["larger τ: erm < tau0.5 < tau2 < tau10", "smaller λ: erm < lam10 < lam1 < lam0.1"]
+    assert shown["claims"].Compared.tolist()[-4:] == 2 * doses
     [each] = [row for row in rows if row["claim"] == "each"]
     assert "better than ERM [erm] and ERM [el]" in statement(results, each)
-    shown = report.tables(results, rows)
     for name, those in (("claims", primary), ("claims_secondary", secondary)):
         assert shown[name]["p (Holm)"].tolist() == ["–" if r["p"] is None else f"{r['p_holm']:.3f}" for r in those]
         assert shown[name]["Seeds"].tolist() == [str(row["seeds"]) for row in those]
@@ -445,6 +447,7 @@ def test_premise_is_the_baselines_loss_on_a_targets_concepts():
     shares = [("digits", "unknown", 1.0), ("pets", "dog", 0.5), ("pets", "fish", 0.5), ("cats", "cat", 1.0)]
     results = measured(target_concepts=pd.DataFrame(shares, columns=["target", "concept", "share"]))
     results.shifts = {"digits": "both", "pets": "concepts", "cats": "concepts"}
+    assert results.runs("benchmark_loss").to_numpy().tolist() == [[2.0, 2.0]] * 5  # on validation images
     losses = concept_losses(results)
     assert losses.loss.tolist() == pytest.approx([4.0, 1.0])  # the mean over seeds
     assert losses.badly.tolist() == [True, False]

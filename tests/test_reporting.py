@@ -24,7 +24,7 @@ from hrrl.report.recorded import pooled, recorded
 from hrrl.report.results import PAPER
 from hrrl.report.summary import of_targets, scores
 from hrrl.report.tables import plateau
-from hrrl.report.words import against, interval
+from hrrl.report.words import against, interval, statement
 from hrrl.settings.schema import load
 from scripts import claims as command
 
@@ -114,7 +114,7 @@ def made(variants=VARIANTS, seeds=(0, 1, 2), targets=("lowres", "cifar"), concep
             [{"mu": mu, "s": s, "h": theory.h(s, mu), "c": theory.c(s, mu)} for mu, s in ((50.0, 230), (100.0, 1000))]
         ),
         "suggestions": pd.DataFrame([slow, none]).query("variant in @variants"),
-        "table1": pd.DataFrame({"concept": ["animal"], "classes": [121], "paper": [121]}),
+        "table1": pd.DataFrame({"concept": ["animal"], "classes": [120], "paper": [121]}),
         "concepts": pd.DataFrame({"concept": concepts, "classes": 1, "images": 100, "q0": 1 / len(concepts)}),
         "target_concepts": pd.DataFrame(shares),
     }
@@ -255,6 +255,7 @@ def test_theorem_2_asks_for_a_step_for_each_image(shown):
     assert (row["N/N_k"], row["ERM"]) == ("3.3", "4.7")  # the mean over seeds
     assert shown["q_variance"].Concept.tolist() == CONCEPTS
     assert shown["concepts"].iloc[1].tolist() == ["footwear", "1", "100", "0.3000"]
+    assert shown["table1"].to_dict("records") == [{"Concept": "animal", "Classes": "120", "Paper": "121"}]
 
 
 def test_fine_tuning_shows_its_plateau(shown):
@@ -326,7 +327,11 @@ def test_tables_have_the_papers_numbers_for_its_targets_alone(shown):
         [[73.47, 73.48, 74.34, 74.23], [0.09, 0.08, 0.05, 0.08]],
         [[63.23, 65.01, 65.47, 67.33], [0.35, 0.37, 0.27, 0.39]],
     ]
-    assert re.fullmatch(r"[+-]\d+\.\d\d \[[+-]\d+\.\d\d, [+-]\d+\.\d\d\]", row["Difference to ERM [95% CI]"])
+    runs = of(made().svm, target="cifar").pivot(index="seed", columns="variant", values="accuracy")
+    ends = stats.ttest_rel(runs.hrrl, runs.erm).confidence_interval(0.95)
+    expected = f"{(runs.hrrl - runs.erm).mean():+.2f} [{ends.low:+.2f}, {ends.high:+.2f}]"
+    assert row["Difference to ERM [95% CI]"] == expected
+    assert row["Accuracy (%)"] == f"{runs.hrrl.mean():.2f} ± {runs.hrrl.std():.2f}"
     assert "Paper (%)" not in shown["svm_lowres"]
     assert list(shown["svm"].columns) == ["Method", "lowres", "cifar"]
     for name, where in (("svm", {"target": "lowres"}), ("concept_accuracy", {"concept": "footwear"})):
@@ -375,6 +380,16 @@ def test_a_page_has_the_papers_numbers_beside_each_claim(tmp_path):
     means = results.scores[results.scores.target == "lowres"].groupby("variant").accuracy.mean()
     assert f"<small>lowres: {means.el:.2f} vs. {means.erm:.2f}</small>" in table
     assert 'class="verdict undecided" title="the interval reaches over both' in table
+    found = [row["verdict"] for row in report.claims(results) if row["primary"]]
+    meant = "the whole 95% interval is where the claim says"
+    for verdict, word, meaning in (("holds", "hold", meant), ("fails", "fail", f"{meant} it is not")):
+        counted = f"{found.count(verdict)} {word}"
+        assert f'<b class="verdict {verdict}" title="{meaning}">{counted}</b>' in html
+    differs = {"none": "same images, same concepts", "images": "other images, same concepts"}
+    differs |= {"concepts": "same kind of images, other concepts", "both": "other images, other concepts"}
+    for shift, meaning in differs.items():
+        results.shifts["lowres"] = shift
+        assert f" to lowres ({meaning}) better" in statement(results, report.claims(results)[0])
     assert "Accuracy on moved images rises with a larger τ in the search." in table
     assert "no worse than EL (τ=0.5) and CL (λ=1), within 0.5 points." in table
     assert "as well as ERM, within 0.5 points." in table
@@ -633,6 +648,7 @@ def test_the_search_is_ranked_by_its_mean_over_targets_and_tuning_seeds():
     assert (row["mean"], row["std"]) == pytest.approx((of_best.mean(), of_best.std()))
     table = tables(results)["search"]
     assert table.Method.tolist()[:3] == ["ERM", "EL (τ=0.1)", "EL (τ=1)"]
+    assert table["Mean over targets (%)"][2] == f"{of_best.mean():.2f} ± {of_best.std():.2f}"
     of_best = results.search[best].mean()
     shown = [f"{of_best[column]:.2f}" for column in ("accuracy_lowres", "accuracy_cifar", "benchmark")]
     assert table.iloc[2, 2:].tolist() == [*shown, "2", "yes"]

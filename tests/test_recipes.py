@@ -1,7 +1,7 @@
 """Recipes beyond the paper's, against formulas, loops, and after a kill; rounds of steps, against whole epochs."""
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -98,20 +98,23 @@ def test_a_recipe_resumes_with_the_same_bytes_and_trains(task, tmp_path):
 
 
 def test_rounds_keep_the_recipe(task):
-    turned, _ = in_rounds(RoundSchedule(**vars(SCHEDULE) | RECIPE | ROUNDS), task.train)
-    assert (turned.optimizer, turned.schedule, turned.warmup, turned.epochs) == ("adamw", "cosine", 1, 2)
+    given = RoundSchedule(**vars(SCHEDULE) | RECIPE | ROUNDS)
+    turned, _ = in_rounds(given, task.train)
+    of_both = {field.name for field in fields(recipes.Recipe)} - {"warmup", "milestones"}
+    assert {name: getattr(turned, name) for name in of_both} == {name: getattr(given, name) for name in of_both}
+    assert (turned.warmup, turned.epochs) == (1, 2)
 
 
-def take(source, epochs: range) -> list:
-    batches = [source.drawn_batches(30, SCHEDULE.augment, 0, epoch) for epoch in epochs]
+def take(source, epochs: range, *process: int) -> list:
+    batches = [source.drawn_batches(30, SCHEDULE.augment, 0, epoch, *process) for epoch in epochs]
     return [batch for those in batches for batch in those]
 
 
 @pytest.mark.parametrize("every", [1, 2, 3, 7])
 def test_rounds_are_the_epochs_cut_anew(task, every):
-    """An epoch has 3 batches: rounds within one, of one, and over several of them."""
-    expected = take(task.train, range(7))
-    found = take(Rounds(task.train, every), range(21 // every))
+    """An epoch has 3 batches: rounds within one, of one, and over several of them. In the second of three processes."""
+    expected = take(task.train, range(7), 1, 3)
+    found = take(Rounds(task.train, every), range(21 // every), 1, 3)
     assert len(found) == 21 // every * every
     for (x, rows, m), (x0, rows0, m0) in zip(found, expected, strict=False):
         assert torch.equal(x, x0)

@@ -11,6 +11,7 @@ import reference
 import torch
 from conftest import COMPUTE, digits_task, fit, method
 from torch import nn
+from training_program import Told
 
 from hrrl.data.augment import Augment
 from hrrl.methods.interfaces import GroupWeighting, Perturbation
@@ -27,9 +28,9 @@ from hrrl.transfer.smoothness import losses, smoothness, variance_factors
 
 CONCEPTS, NAMES = [0, 0, 0, 0, 1, 0, 1, 1, 2, 0], ["many", "some", "few", "none"]
 COUNTS, SHARES = [60, 30, 10], [0.2, 0.5, 0.3]
-PLAIN = Augment(crop="none", flip=False)
+AUGMENT = Augment(crop="padded", padding=1, flip=True)
 SCHEDULE = recipes.Schedule(
-    epochs=3, batch_size=30, lr=0.1, milestones=[1, 2], momentum=0.8, weight_decay=0.05, augment=PLAIN
+    epochs=3, batch_size=30, lr=0.1, milestones=[1, 2], momentum=0.8, weight_decay=0.05, augment=AUGMENT
 )
 
 
@@ -58,8 +59,9 @@ def trained() -> nn.Sequential:
     return net.train()
 
 
-def trained_by(chosen, task, folder, seed=3, net=None, **changes):
-    return fit(task, folder, chosen, Classifier(net or smooth()), dataclasses.replace(SCHEDULE, **changes), seed=seed)
+def trained_by(chosen, task, folder, seed=3, net=None, status=None, **changes):
+    schedule = dataclasses.replace(SCHEDULE, **changes)
+    return fit(task, folder, chosen, Classifier(net or smooth()), schedule, seed=seed, status=status)
 
 
 def same_weights(found: nn.Module, expected: nn.Module) -> None:
@@ -135,10 +137,11 @@ def test_networks_run_in_the_precision_of_the_settings(task):
     """But for the gradients that smoothness is measured by; what is worked out from their outputs is in float32."""
     seen, net = [], nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.Linear(16, 10))
     net[2].register_forward_hook(lambda layer, x, out: seen.append(out.detach()))
-    model, (images, rows, _) = Classifier(net), next(task.train.drawn_batches(30, PLAIN, 3, 0))
+    model, (images, rows, _) = Classifier(net), next(task.train.drawn_batches(30, AUGMENT, 3, 0))
     with runtime.start(dataclasses.replace(COMPUTE, precision="float16")) as here:
         run = training.Training(model, task, method(task, GRADIENT, HRRL), SCHEDULE, here, 3, "test")
         batch = here.images(images), task.train.labels[rows], task.train_concepts[rows], 30
+        assert batch[0].dtype == torch.float32  # half of it is too coarse for a step
         for measure, expected in {
             lambda: run.step(model, *batch): torch.float16,
             lambda: evaluate(model, task, here, 60): torch.float16,
@@ -213,7 +216,7 @@ def test_training_is_algorithm_1_written_plainly(task, tmp_path, variant):
     x, y = reference.digits("test", 6)
     for epoch, row in enumerate(run.history):
         losses = []
-        for images, labels, _ in task.train.train_batches(30, PLAIN, 3, epoch):
+        for images, labels, _ in task.train.train_batches(30, AUGMENT, 3, epoch):
             losses += loop.step(images / 255, labels, 0.1 / 10**epoch)
         norms = [norm for *_, norm in loop.trace[3 * epoch :]]
         expected = {"epoch": epoch + 1, "step": 3 * epoch + 3, "lr": 0.1 / 10**epoch, "train_loss": np.mean(losses)}
@@ -253,7 +256,7 @@ def test_a_step_that_overflows_is_no_step(task, tmp_path, monkeypatch):
     run = trained_by(method(task, None, HRRL), task, tmp_path)
     loop = reference.Algorithm1(reference.Net(smooth()), COUNTS, CONCEPTS, **HRRL["hrrl"], momentum=0.8, decay=0.05)
     for epoch in range(3):
-        for step, (images, labels, _) in enumerate(task.train.train_batches(30, PLAIN, 3, epoch)):
+        for step, (images, labels, _) in enumerate(task.train.train_batches(30, AUGMENT, 3, epoch)):
             if epoch == step == 0:
                 loop.net.train()(images / 255)  # whose statistics count
             else:
@@ -342,8 +345,11 @@ def test_an_epoch_without_a_step_has_rows_of_none(task):
 
 
 def test_resumed_run_has_the_same_trace(task, tmp_path):
+    """Also where it was stopped within an epoch, and went on with more than that one."""
     whole = trained_by(method(task, None, HRRL), task, tmp_path / "whole", epochs=4)
-    for epochs in (1, 3, 4):
+    with pytest.raises(KeyboardInterrupt):
+        trained_by(method(task, None, HRRL), task, tmp_path / "cut", status=Told())
+    for epochs in (3, 4):
         resumed = trained_by(method(task, None, HRRL), task, tmp_path / "cut", epochs=epochs)
     for name, array in whole.trace.arrays().items():
         np.testing.assert_array_equal(resumed.trace.arrays()[name], array)

@@ -306,6 +306,15 @@ def test_float32_is_tf32_where_settings_say_so(on):
     assert found == (on, on, on)
 
 
+def test_a_run_is_deterministic_and_takes_the_threads_of_its_settings():
+    before = torch.get_num_threads()
+    torch.use_deterministic_algorithms(False)
+    with runtime.start(replace(COMPUTE, threads=before + 1)):
+        found = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    torch.set_num_threads(before)
+    assert found == (True, before + 1)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU can be used")
 @pytest.mark.parametrize(("driver", "remedy"), [("570.86.15", "cu128"), ("535.104.05", "cu126"), ("390.1", "newer")])
 def test_a_gpu_that_torch_cannot_use_is_an_error(tmp_path, monkeypatch, driver, remedy):

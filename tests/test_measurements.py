@@ -44,7 +44,7 @@ from conftest import ROOT, edit
 from PIL import Image
 from safetensors.torch import load_file
 
-from hrrl import fast
+from hrrl import arithmetic, fast
 from hrrl.data.augment import Augment
 from hrrl.data.loading import open_split
 from hrrl.errors import UserError
@@ -62,7 +62,7 @@ SEED, TUNING = 3, 7
 CONCEPTS, NAMES = [0, 0, 0, 0, 1, 0, 1, 1, 2, 0], ["many", "some", "few"]
 COUNTS = [60, 30, 10]
 CHANNELS = {"channels": [8, 8, 16, 16]}
-PLAIN = {"crop": "none", "padding": 0, "scale": [1.0, 1.0], "flip": False}
+SHIFTED, FLIPPED = {"crop": "padded", "padding": 1, "flip": False}, {"crop": "none", "flip": True}
 GRID, STEPS = [0.0001, 0.001, 0.01, 0.1], [0.0, 0.2, 0.6]
 TARGETS = {"odd": [1, 3, 5, 7, 9], "large": [9, 8, 7, 6]}  # name -> digits, in the order of their labels
 TRAIN, TEST = [12, 11, 10, 10, 9], 20  # images of a target's classes
@@ -112,8 +112,8 @@ def write_params(folder: Path) -> None:
         datasets[target] = named({"kind": "imagefolder", "root": target}, digits)
     hrrl = {"lam": 0.5, "c": 2.0, "s": 4, "q0": "target:large"}
     runs = {step: ["erm", "hrrl"] for step in ("pretrain", "svm", "finetune")}
-    plain = {"augment": {"crop": "none", "flip": False}}
     pretrained = {"epochs": 4, "batch_size": 25, "lr": 0.05, "milestones": [3], "weight_decay": 0.01, "momentum": 0.8}
+    pretrained |= {"backbone": "timm/resnet18", "backbone_args": CHANNELS, "image_size": 8, "augment": SHIFTED}
     tuned = {"batch_size": 20, "lr": 0.02, "milestones": [4], "weight_decay": 0.02, "momentum": 0.7}
     edit(
         folder,
@@ -127,7 +127,7 @@ def write_params(folder: Path) -> None:
         concepts=[{"name": name, "synset": synset} for name, synset in zip(NAMES, kinds, strict=True)],
         variants={"erm": {}, "hrrl": {"example": {"gradient": {"tau": "searched"}}, "concept": {"hrrl": hrrl}}},
         runs=runs | {"given": ["erm"], "searched": ["hrrl"]},
-        pretrain={"backbone": "timm/resnet18", "backbone_args": CHANNELS, "image_size": 8} | pretrained | plain,
+        pretrain=pretrained,
         compute__precision="float32",
         compute__device="cpu",
         compute__arithmetic="native",
@@ -135,7 +135,7 @@ def write_params(folder: Path) -> None:
         compute__fast=False,
         search={"seeds": [TUNING], "c": 2.0, "s": 4, "points": ["erm", "tau0.3_lam0.5", "tau0.1_lam0.5"]},
         svm={"C": GRID, "folds": 3, "shots": SHOTS, "draws": 2, "max_iter": 10000},
-        finetune={"steps": 6, "eval_every": 2} | tuned | plain,
+        finetune={"steps": 6, "eval_every": 2, "augment": FLIPPED} | tuned,
         robustness={"steps": STEPS},
         theory={"mu": [50.0, 100.0], "s_max": 200, "batches": 5},
     )
@@ -246,7 +246,7 @@ def trained_plainly(seed: int, **settings) -> tuple[reference.Algorithm1, list[f
     losses = []
     for epoch in range(4):
         of_epoch = []
-        for x, y, _ in source.train_batches(25, Augment(**PLAIN), seed, epoch):
+        for x, y, _ in source.train_batches(25, Augment(**SHIFTED), seed, epoch):
             of_epoch += loop.step(x / 255, y, 0.05 if epoch < 3 else 0.005)
         losses.append(np.mean(of_epoch))
     return loop, losses
@@ -333,7 +333,7 @@ def test_fine_tuning_goes_on_from_nothing_but_its_own_inputs():
         file.write_bytes(content)
     assert key() == before
     params = read_params()
-    for section in ("finetune", "compute"):
+    for section in ("finetune", "compute", "launch"):
         changed = type(params)(params | {section: params[section] | {"threads": 7, "lr": 7.0}})
         assert finetune.checkpoint(changed, "erm", SEED, "odd").key["params"] != before["params"]
 
@@ -359,6 +359,7 @@ def test_pretraining_goes_on_from_nothing_but_its_own_inputs(tmp_path, monkeypat
     assert last == first
     changed = [[part for part in first if first[part] != other[part]] for other in others]
     assert changed == [["params"]] * 3 + [["data"]] * 2
+    assert first["device"] == f"float32 on {arithmetic.cpu()}"
 
 
 def test_runs_that_are_finished_leave_no_checkpoint():
@@ -386,7 +387,7 @@ def test_fine_tuning_is_sgd_from_the_pretrained_weights(variant, target):
     net.net.fc = torch.nn.Linear(16, classes)
     train = reference.Algorithm1(net, [1] * classes, range(classes), momentum=0.7, decay=0.02)
     source = open_split(paths.dataset_folder(target), str(Path(target).resolve()), "train", 8)
-    batches = [batch for epoch in range(6) for batch in source.train_batches(20, Augment(**PLAIN), SEED, epoch)][:6]
+    batches = [batch for epoch in range(6) for batch in source.train_batches(20, Augment(**FLIPPED), SEED, epoch)][:6]
     x, y = images_of(target, "test")
     losses, errors = [], []
     for step, (images, labels, _) in enumerate(batches, 1):
@@ -434,7 +435,7 @@ def test_the_most_iterations_are_those_of_the_settings(max_iter):
     params = read_params()
     settings = SimpleNamespace(**params.svm | {"max_iter": max_iter})
     with np.load(paths.measured("features", "erm", SEED) / "large.npz") as data:
-        [score] = svm.scores(settings, data, None)
+        [score] = svm.scores(SimpleNamespace(**vars(settings) | {"C": GRID[-1:]}), data, None)  # which takes longest
     assert score.converged == all(score.choice.converged.values()) == (max_iter > 1)
     source, model = open_split(paths.dataset_folder("odd"), str(Path("odd").resolve()), "train", 8), model_of("erm")
     changed = SimpleNamespace(svm=settings, compute=params.compute)

@@ -324,11 +324,14 @@ def test_shipped_synsets_say_what_the_papers_targets_are():
     assert shares("cifar10") == {"vehicle": 0.4, "mammal": 0.3, "bird": 0.1, "dog": 0.1, "animal": 0.1}
     assert set(shares("sop")) <= {"instrumentality", "artifact", "device", "container", "vehicle"}
     assert set(shares("grocery")) == {"others"}  # food
+    clothes = concepts.group_classes(SYNSETS, None, SYNSETS, FASHION)
+    assert Counter(clothes.values()) == {"garment": 6, "footwear": 3, "container": 1}
 
 
 def test_a_kinds_classes_have_the_shipped_synsets_and_a_params_file_may_change_them():
     assert Dataset(kind="cifar10").synsets == SHIPPED["cifar10"]
     assert Dataset(kind="torchvision/CIFAR10").synsets == SHIPPED["cifar10"]
+    assert Dataset(kind="torchvision/FashionMNIST").synsets == SYNSETS
     assert Dataset(kind="imagefolder", synsets="sop").synsets == SHIPPED["sop"]
     assert Dataset(kind="imagefolder").synsets == Dataset(kind="digits").synsets == {}
     bags = Dataset(kind="fashion_mnist", classes=["Bag", "Coat"], synsets={"Bag": "backpack.n.01"})

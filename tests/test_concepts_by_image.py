@@ -1,6 +1,7 @@
 """Concepts by image: the CSV as people write it, and training, measuring and showing by it."""
 
 import json
+import shutil
 import unicodedata
 
 from stages import report
@@ -22,6 +23,7 @@ from hrrl.gallery import panels
 from hrrl.methods.example.gradient import Gradient
 from hrrl.train import runtime
 from hrrl.train.evaluation import GroupedData, evaluate
+from scripts import relist
 
 CAFE = unicodedata.normalize("NFD", "train/café/1.jpg")  # as macOS names a file
 IMAGES = {"train": ["train/a/1.jpg", "train/b/2.jpg", CAFE], "test": ["val/a/3.jpg"]}
@@ -161,7 +163,7 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "data/targets").mkdir(parents=True)
     for folder in ("benchmark", "targets/digits"):
         digits_task(tmp_path / "data" / folder)
-    definition = {"synsets": {}, "classes": None, "train": "train[:10]", "test": "test[:7]"}
+    definition = {"kind": "digits", "synsets": {}, "classes": None, "train": "train[:10]", "test": "test[:7]"}
     points = {"cl": {"concept": {"hrrl": {"lam": 1.0, "q0": "empirical"}}}, "erm": {"concept": None}}
     for name, content in [("datasets/digits", definition), *((f"variants/{v}", p) for v, p in points.items())]:
         file = tmp_path / "data/resolved" / f"{name}.json"
@@ -201,6 +203,11 @@ def test_the_stage_writes_what_cells_train_on_and_reports_show(project, tmp_path
     assert (tmp_path / "data/concepts/targets.csv").read_text() == "target,concept,share\ndigits,unknown,1.0\n"
     assert report.named("concepts.csv").concept.tolist() == written["names"]
     assert "benchmark,01,0; 2; 4; 6; 8,0,\n" in (tmp_path / "data/concepts/members.csv").read_text()
+    assert relist.changed(project, set()) == {}
+    with open(tmp_path / "groups.csv", "a", encoding="utf-8") as groups:
+        groups.write("\n")
+    assert relist.changed(project, set()) == {"concepts": "concepts: groups.csv changed"}
+    assert relist.changed(project, {"concepts"}) == {}
     file, whole = tmp_path / "data/resolved/datasets/digits.json", {"classes": None, "train": "train", "test": None}
     before = file.read_text()
     for part in ({}, {"classes": ["1", "2"]}, {"train": "train[:10]"}, {"test": "test[:7]"}):
@@ -214,3 +221,19 @@ def test_the_stage_writes_what_cells_train_on_and_reports_show(project, tmp_path
     file.write_text(json.dumps(json.loads(file.read_text()) | {"synsets": {"0": "zero.n.02", "I": "one.n.01"}}))
     with pytest.raises(UserError, match=r"^datasets.digits.synsets: 'I' is none of its classes: '0', '1', .*, '9'$"):
         main(project)
+
+
+def test_the_stage_takes_the_synsets_of_each_dataset_for_its_own(project, tmp_path):
+    shutil.copytree(tmp_path / "data/targets/digits", tmp_path / "data/targets/other")
+    folder = tmp_path / "data/resolved"
+    definition = json.loads((folder / "datasets/digits.json").read_text())
+    for name, dogs in (("digits", 5), ("other", 2)):
+        synsets = {str(i): "dog.n.01" if i < dogs else "cup.n.01" for i in range(10)}
+        (folder / f"datasets/{name}.json").write_text(json.dumps(definition | {"synsets": synsets}))
+    point = {"concept": {"hrrl": {"lam": 1.0, "q0": "target:other"}}}
+    (folder / "variants/cl.json").write_text(json.dumps(point))
+    setting = [{"name": "animal", "synset": "animal.n.01"}]
+    main(Settings(project | {"targets": ["digits", "other"], "concepts": setting}))
+    rows = (tmp_path / "data/concepts/targets.csv").read_text().split()[1:]
+    assert rows == ["digits,animal,0.5", "digits,others,0.5", "other,others,0.8", "other,animal,0.2"]
+    assert json.loads((tmp_path / "data/concepts/q0/cl.json").read_text()) == [21 / 102, 81 / 102]

@@ -243,6 +243,18 @@ def test_what_machine_yaml_gives_counts(tmp_path, text, stage, expected):
     assert found | expected == found
 
 
+def test_which_node_of_a_job_this_is_says_slurm(tmp_path, monkeypatch):
+    file = tmp_path / "machine.yaml"
+    file.write_text("node_rank: 3\nmaster_addr: head\n", encoding="utf-8")
+    for name, value in (("SLURM_NODEID", "1"), ("HRRL_FIRST_NODE", "n7")):
+        monkeypatch.setenv(name, value)
+    for job, expected in ((None, (3, "head", 29500)), ("70123", (1, "n7", 30123)), ("70124", (1, "n7", 30124))):
+        if job:  # of a cell: a user's own allocation is none
+            monkeypatch.setenv("HRRL_JOB", job)
+        found = machine.load(file)
+        assert (found.node_rank, found.master_addr, found.master_port) == expected
+
+
 def test_a_copy_below_the_clone_takes_the_clones(tmp_path, monkeypatch):
     """`dvc exp run --queue` copies what git has; a machine.yaml of somebody else, further up, is none."""
     copy = tmp_path / "hrrl/.dvc/tmp/exps/one"

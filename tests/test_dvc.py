@@ -3,17 +3,23 @@
 import ast
 import base64
 import hashlib
+import json
 import re
 import subprocess
 from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+
+from stages import paths
 
 import pytest
 from conftest import BIN, ROOT, call, committed, edit
 from ruamel.yaml import YAML
 
-from scripts import cells
+from scripts import cells, verify
 from scripts.compare import flat, override
 from scripts.keep import ALWAYS
+from scripts.schedule import Schedule
 
 SOURCES = [
     file for folder in ("hrrl", "stages", "scripts", "benchmarks", "tests") for file in ROOT.glob(f"{folder}/**/*.py")
@@ -65,6 +71,64 @@ def test_what_is_kept_of_the_committed_experiment_is_what_its_report_says():
 def test_what_reads_outputs_follows_however_deep():
     needs = {"a": set(), "b": {"a"}, "c": {"b"}, "d": {"c"}, "e": set(), "f": {"e", "d"}}
     assert cells.with_followers({"b", "of a user"}, needs) == {"b", "c", "d", "f"}
+
+
+def test_make_verify_takes_what_a_cell_needs_and_what_the_search_chose_as_it_is():
+    needs = {"resolve": set(), "search@lam1-9": {"resolve"}, "select@hrrl": {"search@lam1-9"}}
+    needs |= {
+        "pretrain@hrrl-0": {"resolve", "select@hrrl"},
+        "svm@hrrl-0": {"pretrain@hrrl-0"},
+        "report": {"svm@hrrl-0"},
+    }
+    assert verify.needed(needs, ["svm@hrrl-0"]) == ["resolve", "pretrain@hrrl-0", "svm@hrrl-0"]
+    assert verify.needed(needs, ["select@hrrl"]) == ["resolve", "search@lam1-9", "select@hrrl"]
+    assert sorted(verify.at_random(needs, 9)) == ["pretrain@hrrl-0", "svm@hrrl-0"]
+    assert len(verify.at_random(needs, 1)) == 1
+
+
+def test_what_an_earlier_params_yaml_named_is_removed_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = SimpleNamespace(pretrain=["erm", "hrrl", "cl"], svm=["erm", "hrrl"], finetune=["hrrl"])
+    points = SimpleNamespace(points=["erm", "tau0.5"], seeds=[9])
+    stays = {f"data/{stage}/erm-0.json" for stage in ("svm", "robustness", "smoothness")}
+    stays |= {"models/cl-0", "data/features/hrrl-0", "data/finetune/hrrl-0.csv", "data/robustness/cl-0.npz"}
+    stays |= {"data/search/tau0.5-9.json", "data/search_models/erm-9", "data/selected/cl.json", "data/targets/same"}
+    goes = {f"data/{name}" for name in ("svm/cl-0.json", "features/cl-0", "finetune/erm-0.csv", "robustness/el-0.npz")}
+    goes |= {f"data/{name}" for name in ("smoothness/el-0.npz", "search/tau0.5-0.json", "search_models/lam1-9")}
+    goes |= {"models/erm-9", "models/el-0", "data/selected/el.json", "data/targets/digits"}
+    for path in map(Path, stays | goes):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch() if path.suffix in (".json", ".csv", ".npz") else path.mkdir()
+    removed = paths.remove_unnamed(SimpleNamespace(runs=runs, seeds=[0], search=points, targets=["same"]))
+    assert {*map(str, removed)} == goes
+    assert {path for path in stays | goes if Path(path).exists()} == stays
+
+
+def test_a_call_takes_its_share_of_some_seconds_and_a_stage_as_many_calls_as_machine_yaml_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("machine.yaml").write_text("stages: {features: {jobs: 1}}\n", encoding="utf-8")
+    Path("benchmarks").mkdir()
+    usual = {"quick": {"features": 60.0, "svm": 1.0}, "other": {"svm": 60.0}}
+    Path("benchmarks/results.json").write_text(json.dumps({"cells": usual}), encoding="utf-8")
+    schedule, cell = Schedule("quick", 2, 0), "features@a-0"
+    schedule.forced, schedule.needs = (
+        set(),
+        {f"{stage}@a-{i}": set() for stage in ("features", "svm") for i in range(6)},
+    )
+    schedule.needs["svm@a-5"] = {cell}
+    schedule.status = dict.fromkeys(schedule.needs, "later")
+    assert schedule.batch(schedule.ready()) == [cell]
+    schedule.status[cell], schedule.calls = "running", [SimpleNamespace(cells=[cell])]
+    assert schedule.ready() == [f"svm@a-{i}" for i in range(5)]  # what it needs is not done
+    assert schedule.batch(schedule.ready()) == schedule.ready()  # all are for the one place that is left
+    schedule.costs.add("svm@a-0", 8.0)
+    assert Schedule("quick", 2, 0).costs.of("svm@a-4") == 8.0
+    assert schedule.batch(schedule.ready()) == ["svm@a-0", "svm@a-1"]
+    schedule.status[cell], schedule.calls = "failed", []
+    schedule.status |= {name: "ran" for name in schedule.needs if name not in (cell, "svm@a-5")}
+    assert schedule.ready() == []
+    schedule.status[cell] = "kept"
+    assert schedule.ready() == ["svm@a-5"]
 
 
 def test_git_tracks_few_results():

@@ -334,14 +334,14 @@ from hrrl.common.files import locked
 with locked(Path("locks/one")) as number:
     print("held", os.fstat(number).st_size)
 from hrrl.settings import gpus
-print(gpus.take())
+print(gpus.take(), os.environ["CUDA_DEVICE_ORDER"])
 """
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of system calls are x86-64's")
 def test_work_goes_on_where_the_file_system_has_no_locks(tmp_path):
     given = {"TMPDIR": str(tmp_path), "CUDA_VISIBLE_DEVICES": "0"}
-    assert python("-c", WITHOUT_LOCKS, folder=tmp_path, **given) == "held 0\n['0']\n"
+    assert python("-c", WITHOUT_LOCKS, folder=tmp_path, **given) == "held 0\n['0'] PCI_BUS_ID\n"
 
 
 def test_what_the_system_refuses_is_a_line(tmp_path):

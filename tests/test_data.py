@@ -187,11 +187,16 @@ TEXTS = ["LOC_val_solution.csv", "val.txt", "imagenet_2012_validation_synset_lab
 @pytest.mark.parametrize("truth", ["devkit", "devkit.tar.gz", *TEXTS])
 def test_imagenet_with_a_flat_val_folder(tmp_path, truth):
     expected = write_flat_imagenet(tmp_path / "imagenet", truth)
+    inside = tmp_path / "imagenet/ILSVRC/Data/CLS-LOC"
+    if truth == "LOC_val_solution.csv":  # as Kaggle lays it out
+        inside.mkdir(parents=True)
+        for split in ("train", "val"):
+            (tmp_path / "imagenet" / split).rename(inside / split)
     manifest = prepare(definition("imagenet", tmp_path / "imagenet"), "imagenet")
     assert manifest.classes == manifest.wnids == WNIDS
     found = [[] for _ in WNIDS]
     for path, label in zip(manifest.splits["test"].paths, manifest.labels("test"), strict=True):
-        found[label].append(path.removeprefix("val/"))
+        found[label].append(path.rpartition("val/")[2])
     assert found == expected
 
 
@@ -278,6 +283,9 @@ def test_svhn_label_10_is_digit_0(tmp_path, capsys):
     assert capsys.readouterr().err.count("_32x32.mat is not the published file") == 2
     assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 0, 2], [0])
     assert torch.equal(everything(train).permute(0, 2, 3, 1), torch.from_numpy(images[[0, 1, 3, 4]]))
+    (tmp_path / "train_32x32.mat").rename(tmp_path / "extra_32x32.mat")  # the third published part
+    extra = prepare(definition("svhn", tmp_path, classes=["0", "1", "9"], train="extra"), "svhn")
+    assert extra.labels("train").tolist() == [0, 1, 0, 2]
 
 
 PLACES = [("fashion_mnist", "", ".gz"), ("fashion_mnist", "raw", ""), ("fashion_mnist", "FashionMNIST/raw", "")]
@@ -321,11 +329,18 @@ def test_sop_has_twelve_super_classes_by_folder(tmp_path, capsys, monkeypatch):
     assert manifest.classes == names
     assert manifest.labels("test").tolist() == list(range(12))
     assert manifest.splits["train"].paths[3] == "Stanford_Online_Products/coffee_maker_final/11103_train.JPG"
+    Path("published").mkdir()
+    shutil.make_archive("published/Stanford_Online_Products", "zip", tmp_path, "Stanford_Online_Products")
+    packed = prepare(definition("sop", tmp_path / "published"), "sop")
+    for split, rows in packed.splits.items():
+        assert list(rows.paths) == list(manifest.splits[split].paths)
     params = (ROOT / "presets/paper.yaml").read_text("utf-8").replace("sop, root: null", f"sop, root: {tmp_path}")
     Path("params.yaml").write_text(params, "utf-8")
     monkeypatch.setattr("sys.argv", ["pack", "sop"])
     pack_script()
-    assert re.search(r"^datasets.sop: set root: data/.*, and kind: imagefolder, synsets: sop$", capsys.readouterr().out)
+    *_, line = capsys.readouterr().out.splitlines()
+    place = r"data/packed/sop-packed-256-q90-\w+\.zip"
+    assert re.fullmatch(rf"datasets.sop: set root: {place}, and kind: imagefolder, synsets: sop", line)
 
 
 def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path, capsys):
@@ -417,9 +432,13 @@ def test_an_empty_class_folder_is_named(tmp_path):
             prepare(definition("imagefolder", root), "photos")
 
 
-def test_slices_are_per_class_in_file_order_and_classes_are_renumbered(tmp_path):
+def test_slices_are_per_class_in_file_order_and_classes_are_renumbered(tmp_path, monkeypatch):
     write_tree(tmp_path)
-    given = definition("imagefolder", tmp_path, classes=[WNIDS[2], WNIDS[0]], train="train[1:3]", test="train[-2:]")
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    monkeypatch.setenv("HRRL_DATA", tmp_path.name)
+    given = definition(
+        "imagefolder", "~/$HRRL_DATA", classes=[WNIDS[2], WNIDS[0]], train="train[1:3]", test="train[-2:]"
+    )
     manifest = prepare(given, "photos")
     names = sorted(p.name for p in (tmp_path / "train" / WNIDS[2]).iterdir())
     train = manifest.splits["train"]

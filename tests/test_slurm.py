@@ -110,10 +110,10 @@ def machine(project: Path, **settings) -> None:
 def test_two_cells_never_share_a_gpu_and_those_without_a_network_take_none(project):
     machine(project, gpus=[3, 5])
     cells = ["pretrain@a-0", "pretrain@a-1", "pretrain@b-0", "pretrain@b-1", "svm@a-0"]
-    runs = [start(project, cell) for cell in cells]
+    runs = [start(project, cell, CUDA_VISIBLE_DEVICES="1") for cell in cells]  # machine.yaml comes before it
     assert [(run.wait(), run.stdout.read())[0] for run in runs] == [0] * 5
     spans = {cell: ran(project, cell)[0] for cell in cells}
-    assert spans.pop("svm@a-0")[0] == "None"
+    assert spans.pop("svm@a-0")[0] == "1"  # as it was
     assert {gpu for gpu, *_ in spans.values()} == {"3", "5"}
     for gpu in ("3", "5"):
         own = sorted((float(began), float(ended)) for used, began, ended in spans.values() if used == gpu)
@@ -127,6 +127,14 @@ def test_a_cell_takes_as_many_gpus_as_it_has_processes_and_says_where_there_are_
     with started(project, "pretrain@a-0") as run:
         assert run.wait() == 0
     assert ran(project, "pretrain@a-0")[0][0] == "0,1"
+    (project / "machine.yaml").unlink()
+    listed = "GPU 0: NVIDIA A100\n  MIG 1g.5gb Device 0: (UUID: MIG-1)\nGPU 1: NVIDIA A100\n"
+    (project / "nvidia-smi").write_text(f"#!/bin/sh\nprintf '{listed}'\n", encoding="utf-8")
+    (project / "nvidia-smi").chmod(0o755)
+    (project / "params.yaml").write_text(PARAMS.replace("nproc: 1", "nproc: 3"), encoding="utf-8")
+    with started(project, "pretrain@a-0", PATH=f"{project}{os.pathsep}{os.environ['PATH']}") as run:
+        assert run.communicate()[0] == "launch.nproc: takes at most 2, one for each GPU (0, 1); got 3\n"
+    (project / "params.yaml").write_text(processes, encoding="utf-8")
     machine(project, gpus=3, stages={"pretrain": {"gpus": [7]}})
     with started(project, "pretrain@a-0") as run:
         assert run.communicate()[0] == "launch.nproc: takes at most 1, one for each GPU (7); got 2\n"
@@ -136,6 +144,11 @@ def test_a_cell_takes_as_many_gpus_as_it_has_processes_and_says_where_there_are_
     params = {"launch": {"nnodes": 2, "nproc": 4}, "compute": {"arithmetic": "native", "device": "auto"}}
     shapes = [place.shape(stage, params) for stage in ("pretrain", "features", "svm", "preflight")]
     assert shapes == [(2, 4), (1, 1), (1, 0), (1, 4)]
+    for cpu in ({"arithmetic": "portable", "device": "auto"}, {"arithmetic": "native", "device": "cpu"}):
+        assert [place.shape(stage, params | {"compute": cpu}) for stage in ("pretrain", "preflight")] == [
+            (2, 0),
+            (1, 0),
+        ]
     machine(project, gpus=3)
     (project / "tmp/hrrl-gpus").rename(project / "locks")
     (project / "tmp/hrrl-gpus").touch()
@@ -346,7 +359,11 @@ def test_a_clone_cancels_the_jobs_of_dvcs_copies_of_it_too(project, slurm):
     (copy / "in/a.txt").write_text("wait", encoding="utf-8")
     with started(copy, "pretrain@a-0") as run:
         wait_for(queue)
+        other = ["sbatch", "--parsable", "--hold", "--job-name=hrrl-pretrain@a-0", "--output=/dev/null", "--wrap=true"]
+        other = call(project, *other).strip()
         assert call(project, "python", "-m", "stages.slurm", "cancel") == "1 jobs cancelled\n"
+        assert [job for job, _ in queue()][-1] == other  # another clone's
+        subprocess.run(["scancel", other], check=True)
         assert run.communicate(timeout=60)[0].splitlines()[-1].endswith("was cancelled (scancel)")
 
 
@@ -361,6 +378,8 @@ def test_what_goes_wrong_is_a_line(project, slurm):
 
     assert "SLURM refuses the job (invalid partition specified: none" in said("pretrain@a-0", partition="none")
     assert "PartitionConfig: SLURM has no such place for it" in said("pretrain@a-0", cpus=64)
+    assert "Invalid feature specification" in said("pretrain@a-0", constraint="h900")
+    assert "Memory specification can not be satisfied" in said("pretrain@a-0", memory="900T")
     (project / "in/a.txt").write_text("fail", encoding="utf-8")
     assert "with status 1; what it said stands above" in said("pretrain@a-0")
     assert "the disk is full" in (project / ".work/jobs/pretrain@a-0.out").read_text()
@@ -378,11 +397,12 @@ def test_what_goes_wrong_is_a_line(project, slurm):
 
 
 def test_a_cancelled_job_is_a_line_and_one_whose_head_was_killed_is_found(project, slurm):
-    machine(project, engine="slurm")
+    machine(project, engine="slurm", time="1-02:00", account="lab")
     (project / "in/a.txt").write_text("wait", encoding="utf-8")
     with started(project, "pretrain@a-0") as head:
         wait_for((project / "out/pretrain@a-0").exists)
         [[job, _]] = queue()
+        assert call(project, "squeue", "-ho", "%l %a").split() == ["1-02:00:00", "lab"]
         head.kill()
     with started(project, "pretrain@a-0") as head:
         assert head.stdout.readline() == f"job {job} has it already\n"

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from hrrl import fast
 from hrrl.common.files import write_json
 from hrrl.common.model_utils import logits_of
 from hrrl.errors import UserError
@@ -109,7 +108,7 @@ def build(
         ) from None
     if not hasattr(net, "forward_head") and not any(isinstance(module, nn.Linear) for module in net.modules()):
         raise UserError(_headless(backbone))
-    return Classifier(speed_up(net) if fast.is_on() else net, mean, std)
+    return Classifier(speed_up(net), mean, std)
 
 
 def skeleton(backbone: str, classes: int, args: dict[str, Any] | None = None) -> Classifier:

@@ -65,19 +65,20 @@ def runs(what: str) -> dict[str, tuple]:
 
 
 def main(folder: Path, what: str, told: str = "") -> None:
-    """Runs of three epochs, "hrrl" with batch norm; of batches that processes cannot divide evenly."""
+    """Runs of three epochs, "hrrl" with batch norm and averaged; of batches that processes cannot divide evenly."""
     folder.mkdir(parents=True, exist_ok=True)
     schedule, ends = replace(SCHEDULE, epochs=3, batch_size=31), {}
     with runtime.start(COMPUTE) as here:
         task = digits_task(folder / f"manifest-{here.rank}")
         for name, axes in runs(what).items():
             model, chosen = network(*[nn.BatchNorm2d(8)] * (name == "hrrl")), method(task, *axes)
+            recipe = replace(schedule, ema=0.9 if name == "hrrl" else None)
             checkpoint = Checkpoint(folder / "ck" / name, {"params": "p"})
-            run = training.Training(model, task, chosen, schedule, here, 0, "test", Told(here) if told else Callback())
+            run = training.Training(model, task, chosen, recipe, here, 0, "test", Told(here) if told else Callback())
             run.fit(checkpoint)
             trace = {part: array.tolist() for part, array in run.trace.arrays().items()}
             ends[name] = {"history": run.history, "q": chosen.concept.q.tolist(), "trace": trace}
-        models.save(model, folder / str(here.rank), {})
+        models.save(run.result, folder / str(here.rank), {})
         (folder / f"end-{here.rank}.json").write_text(json.dumps(ends))
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import COMPUTE, SCHEDULE, fit, method, network
 from test_training import equal
+from training_program import Told
 
 from hrrl.train import models, recipes, runtime, training
 from hrrl.train.fixed_step_batches import Rounds, RoundSchedule, in_rounds
@@ -64,6 +65,7 @@ def test_adamw_decays_neither_biases_nor_norms(task):
     assert {id(vit.backbone.pos_embed), id(vit.backbone.cls_token)} < kept  # nor what the network excepts
     assert {(group["betas"], group["eps"]) for group in groups} == {((0.9, 0.999), 1e-8)}  # PyTorch's own
     assert {group["lr"] for group in groups} == {SCHEDULE.lr}  # what cosine and warm-up go by
+    assert recipes.optimizer(network(), schedule(momentum=0.0)).param_groups[0]["momentum"] == 0
     with runtime.start(replace(COMPUTE, precision="float16")) as here:
         run = training.Training(network(), task, method(task), schedule(optimizer="adamw"), here, 0, "t")
     assert not run.optimizer.state  # SGD's momentum is none of its own
@@ -88,12 +90,13 @@ def test_the_average_of_the_weights_is_a_plain_loops_and_takes_their_place(task,
 def test_a_recipe_resumes_with_the_same_bytes_and_trains(task, tmp_path):
     settings = schedule(**RECIPE, milestones=[], epochs=3)
     whole = train(task, tmp_path / "whole", settings)
-    with pytest.raises(KeyboardInterrupt):
-        train(task, tmp_path / "cut", settings, Killed())
-    resumed = train(task, tmp_path / "cut", settings)
-    assert equal(whole.result.state_dict(), resumed.result.state_dict())
-    assert equal(whole.model.state_dict(), resumed.model.state_dict())
-    assert whole.history == resumed.history
+    for end in (Killed(), Told()):  # after an epoch, and within one, where the rate differs from step to step
+        with pytest.raises(KeyboardInterrupt):
+            train(task, tmp_path / type(end).__name__, settings, end)
+        resumed = train(task, tmp_path / type(end).__name__, settings)
+        assert equal(whole.result.state_dict(), resumed.result.state_dict())
+        assert equal(whole.model.state_dict(), resumed.model.state_dict())
+        assert whole.history == resumed.history
     assert whole.history[-1]["train_loss"] < whole.history[0]["train_loss"]
 
 
@@ -103,6 +106,7 @@ def test_rounds_keep_the_recipe(task):
     of_both = {field.name for field in fields(recipes.Recipe)} - {"warmup", "milestones"}
     assert {name: getattr(turned, name) for name in of_both} == {name: getattr(given, name) for name in of_both}
     assert (turned.warmup, turned.epochs) == (1, 2)
+    assert in_rounds(replace(given, warmup=3), task.train)[0].warmup == 3 / 4
 
 
 def take(source, epochs: range, *process: int) -> list:

@@ -184,6 +184,9 @@ def test_metrics_are_means_over_seeds_with_stable_keys():
     results.svm.loc[[0, 12], "edge"], results.svm.loc[1, "converged"] = True, False
     tree = json.loads(json.dumps(metrics(results), allow_nan=False))
     assert tree["checks"] == {"svm_fits": 24, "svm_edge": 2, "svm_not_converged": 1}
+    drawn = made()
+    drawn.svm = pd.concat([drawn.svm, drawn.svm.assign(draw=1)])
+    assert metrics(drawn)["checks"]["svm_fits"] == 48  # of each draw
     assert tree["benchmark"]["el"]["accuracy"].keys() == {"mean", "std", "n", "difference"}
     assert tree["robustness"]["el"]["step_0"].keys() == {"mean", "std"}
     columns = of_targets(results, "svm") + of_targets(results, "finetune")
@@ -358,12 +361,13 @@ def test_a_page_says_how_weak_few_seeds_are_and_calls_nothing_better_or_worse_by
     for seeds in (1, 3, 5):
         results = made(seeds=range(seeds))
         results.scores.loc[results.scores.variant == "hrrl", "accuracy"] += 100
+        results.scores.loc[results.scores.variant == "el", "accuracy"] -= 100
         results.finetune.loc[results.finetune.variant == "hrrl", "test_error"] += 50
         pages[seeds] = page(results, tmp_path)
     assert not re.search('class="(better|worse)"', pages[1])
-    assert 'class="better"' in pages[3]
-    errors = "".join(line for line in pages[3].splitlines() if 'data-sign="-1"' in line)  # of which less is better
-    assert {*re.findall('class="difference (better|worse)"', errors)} == {"worse"}
+    for sign, found in (("1", {"better", "worse"}), ("-1", {"worse"})):  # of errors, less is better
+        lines = "".join(line for line in pages[3].splitlines() if f'data-sign="{sign}"' in line)
+        assert {*re.findall('class="difference (better|worse)"', lines)} == found
     assert "One seed only" in pages[1]
     assert "3 seeds only: intervals are right but wide" in pages[3]
     assert "seeds only" not in pages[5]

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,14 +105,21 @@ def test_a_model_that_knows_the_classes_is_judged_by_its_own_head(images, folder
 
 def test_a_file_gives_the_concepts_of_images(images, folder, hrrl, tmp_path, monkeypatch):
     files = sorted(images.glob("*/*/*.png"))
-    lines = [f"{file.relative_to(images)},{'even' if int(file.stem) % 2 == 0 else 'odd'}" for file in files]
+    pixels, y, numbers = read(images / "val", CLASSES[::-1])
+    right = models.load(folder)[0](pixels).argmax(1).numpy() == y
+    of = {str(file.relative_to(images)): "odd" if int(file.stem) % 2 else "even" for file in files}
+    judged = [f"val/{CLASSES[::-1][label]}/{number}.png" for label, number in zip(y, numbers, strict=True)]
+    best = [judged[i] for i in np.flatnonzero(right)[:2]]  # few images, and not the worst
+    of |= dict.fromkeys([*best, "train/cup/0.png"], "best")  # a concept has one to train on
+    lines = [f"{path},{concept}" for path, concept in of.items()]
     (tmp_path / "groups.csv").write_text("\n".join(["image,concept", *lines]))
     monkeypatch.chdir(tmp_path)
     said = hrrl("score", folder, "--data", images, "--steps", "--concepts", "groups.csv")
-    pixels, y, numbers = read(images / "val", CLASSES[::-1])
-    right = models.load(folder)[0](pixels).argmax(1).numpy() == y
-    for odd, name in enumerate(("even", "odd")):
-        assert shown(said, name) == pytest.approx(100 * right[numbers % 2 == odd].mean(), abs=0.01)
+    named = np.array([of[path] for path in judged])
+    accuracy = {name: 100 * right[named == name].mean() for name in ("even", "odd", "best")}
+    for name, share in accuracy.items():
+        assert shown(said, name) == pytest.approx(share, abs=0.01)
+    assert shown(said, r"worst concept: \w+,") == pytest.approx(min(accuracy.values()), abs=0.01)
     (tmp_path / "groups.csv").write_text("\n".join(["image,concept", *lines[1:]]))
     said = hrrl("score", folder, "--data", images, "--concepts", "groups.csv", ok=False)
     assert "groups.csv: no concept for image 'train/cup/0.png'" in said
@@ -121,33 +129,33 @@ def test_any_other_is_judged_by_an_svm_in_the_place_of_its_head(images, tmp_path
     """Also one that knows some of the classes; by the order of its tensors, which have other names."""
     torch.manual_seed(2)
     net = reference.Net(timm.create_model("resnet18", num_classes=7, **ARGS)).eval()
-    (x, y, _), (test_x, test_y, _) = (read(images / split, CLASSES, 6) for split in ("train", "val"))
     state = [value for value in net.net.state_dict().values() if value.is_floating_point()]
     torch.save({f"tensor {i}": value for i, value in enumerate(state)}, tmp_path / "net.pth")
     (tmp_path / "names.txt").write_text("cup\ndog\n" + "\n".join("abcde"))
-    again = shutil.copytree(images, tmp_path / images.name)
+    fewer = shutil.copytree(images, tmp_path / images.name)
+    for split in ("train", "val"):
+        shutil.rmtree(fewer / split / "zzz")
     arguments = ["score", "timm/resnet18", "--weights", tmp_path / "net.pth", "--args", json.dumps(ARGS), "--size", 32]
     arguments += ["--remap", "--classes", tmp_path / "names.txt", "--concepts", 2]
-    said = hrrl(*arguments, "--data", images, "--targets", again, "--images", 6)
+    said = hrrl(*arguments, "--data", images, "--targets", fewer, "--images", 6)
     assert "judged: a linear SVM in the place of its head" in said
     assert len(re.findall(r"^\w+ +[\d.]+% of \d+$", said, re.MULTILINE)) == 3  # one cut, others, unknown
     found = re.findall(r"^(\S+) +([\d.]+)% +([\d.]+)%$", said, re.MULTILINE)
-    assert [folder for folder, *_ in found] == [str(images), str(again)]  # whose names are the same
-    [first, second] = [tuple(values) for _, *values in found]
-    assert first == second
-    x, test_x = (net.features(pixels).detach().numpy() for pixels in (x, test_x))
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    svms = [make_pipeline(StandardScaler(), LinearSVC(C=C, dual=False, max_iter=10_000)) for C in svm.GRID]
-    right = [(cross_val_predict(model, x, y, cv=folds) == y).mean() for model in svms]
-    near_best = max(right) - 1.5 / len(y)  # rounding decides between equals
-    best = [model.fit(x, y) for model, of in zip(svms, right, strict=True) if of > near_best]
-    near = KNeighborsClassifier(20, weights="distance", metric="cosine").fit(x.astype(float), y)
-    by_svm, by_neighbours = (float(found) for found in first)
-    assert any(by_svm == pytest.approx(100 * model.score(test_x, test_y), abs=0.01) for model in best)
-    assert by_neighbours == pytest.approx(100 * near.score(test_x.astype(float), test_y), abs=0.01)
-    assert f"{shown(said, 'all'):.2f}" == first[0]  # the SVM as a layer decides as the SVM does
+    assert [folder for folder, *_ in found] == [str(images), str(fewer)]  # whose names are the same
+    assert f"{shown(said, 'all'):.2f}" == found[0][1]  # the SVM as a layer decides as the SVM does
     assert "of 24 images" in said
-    assert 25 < float(first[1]) <= 100
+    assert 25 < float(found[0][2]) <= 100
+    for (folder, by_svm, by_neighbours), classes in zip(found, (CLASSES, CLASSES[:-1]), strict=True):
+        (x, y, _), (test_x, test_y, _) = (read(Path(folder, split), classes, 6) for split in ("train", "val"))
+        x, test_x = (net.features(pixels).detach().numpy() for pixels in (x, test_x))
+        folds = StratifiedKFold(5, shuffle=True, random_state=0)
+        svms = [make_pipeline(StandardScaler(), LinearSVC(C=C, dual=False, max_iter=10_000)) for C in svm.GRID]
+        right = [(cross_val_predict(model, x, y, cv=folds) == y).mean() for model in svms]
+        near_best = max(right) - 1.5 / len(y)  # rounding decides between equals
+        best = [model.fit(x, y) for model, of in zip(svms, right, strict=True) if of > near_best]
+        near = KNeighborsClassifier(min(20, len(y)), weights="distance", metric="cosine").fit(x.astype(float), y)
+        assert any(float(by_svm) == pytest.approx(100 * model.score(test_x, test_y), abs=0.01) for model in best)
+        assert float(by_neighbours) == pytest.approx(100 * near.score(test_x.astype(float), test_y), abs=0.01)
 
 
 def test_folders_without_splits_or_with_other_names_for_them(images, folder, tmp_path, hrrl):

@@ -89,8 +89,9 @@ def test_a_row_of_the_head_stays_by_wnid_or_name_and_the_others_are_the_seeds(ne
     assert opened(hashed(file, classes=known)).put_into(model, *asked) == 4
     # n03417042 is WordNet's garbage truck and dustcart; a wnid comes before a name, a name before another's words
     for row, own in enumerate([2, None, 1, 0, 3]):
-        expected = before.weight[row] if own is None else net.fc.weight[own]
-        assert torch.equal(model.backbone.fc.weight[row], expected)
+        for part in ("weight", "bias"):
+            expected = getattr(before, part)[row] if own is None else getattr(net.fc, part)[own]
+            assert torch.equal(getattr(model.backbone.fc, part)[row], expected)
     assert torch.equal(model.backbone.bn1.running_mean, net.bn1.running_mean)
     assert opened(hashed(file)).put_into(fresh(classes=4), CLASSES[:4], [None] * 4) == 0  # of unknown classes: new
     for twice in (["crane", "crane"], ["background", "n02119789"]):  # which of two; what is no class of ImageNet

@@ -155,10 +155,13 @@ def test_unusual_structures_are_computed_as_they_stand():
     hook = model.first.register_forward_hook(lambda module, inputs, output: output + 1)
     assert torch.allclose(input_gradient(model, x, y), plain_gradient(model, x, y), rtol=1e-4, atol=1e-7)
     hook.remove()
-    model = with_statistics(models.build(*NETS["quick"][0:1], 4, NETS["quick"][1]), *(of := batch(28))).eval()
+    name, args, size = NETS["quick"]
+    model, seen = with_statistics(models.build(name, 4, args), *(of := batch(size))).eval(), []
     input_gradient(model, *of)
-    model.backbone.bn1.register_forward_hook(lambda module, inputs, output: 2 * output)  # once all is known of it
+    conv = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    conv.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))  # once all is known of it
     assert torch.allclose(input_gradient(model, *of), plain_gradient(model, *of), rtol=1e-4, atol=1e-7)
+    assert torch.equal(*seen)
     plain = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 4))
     assert torch.allclose(input_gradient(plain, x, y), plain_gradient(plain, x, y), rtol=1e-5)
 

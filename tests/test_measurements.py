@@ -5,6 +5,7 @@ the files of those are no images. What they write is compared with tests/referen
 """
 
 import contextlib
+import json
 import os
 import shutil
 from dataclasses import asdict
@@ -301,9 +302,14 @@ def test_training_starts_from_given_weights(capsys):
     paths.write_json(paths.selected("started"), NEITHER)
     settings, _ = variants.training(params, "started")
     assert report.own_training(params, "started", {**settings, "epochs": 4}) == {"epochs": 0}
-    init = {"model": str(folder), "sha256": weights.digest(folder / "model.safetensors")}
+    described, wnids = paths.dataset_folder() / "dataset.json", [f"n0000000{i}" for i in range(10)]
+    before = described.read_bytes()
+    paths.write_json(described, json.loads(before) | {"wnids": wnids})  # by which the head's classes are known here
+    init = {"model": str(folder), "sha256": weights.digest(folder / "model.safetensors"), "classes": wnids}
     paths.write_json(paths.STARTS, {"started": {"init": init, "key": "pretrain.init"}})
     pretrain.main(params, "started", SEED)
+    described.write_bytes(before)
+    assert paths.read_json(paths.model_folder("started", SEED) / "model.json")["pretrain"]["epochs"] == 0
     same = [load_file(model / "model.safetensors") for model in (folder, paths.model_folder("started", SEED))]
     assert all(torch.equal(same[0][name], same[1][name]) for name in same[0].keys() | same[1].keys())
     assert "10 of 10 classes keep their row of the head" in capsys.readouterr().out

@@ -97,6 +97,9 @@ TESTS = {  # what finds the mistakes of a module, the quickest and nearest first
     "test_svm::test_axes_that_were_searched_alone_are_put_together test_svm::test_one_axis_given_and_one_searched",
     "hrrl/methods/theory.py": "test_theory",
     "hrrl/methods/regret.py": "test_theory",
+    "hrrl/concepts/__init__.py": "test_concepts test_concepts_by_image",
+    "hrrl/concepts/hypernyms.py": "test_concepts",
+    "hrrl/concepts/csv_file.py": "test_concepts_by_image test_concepts",
     "hrrl/data/augment.py": "test_batches",
     "hrrl/data/loading.py": "test_batches test_data",
     "stages/search.py": "test_measurements::test_a_point_of_the_search_is_scored_on_training_parts "

@@ -79,13 +79,20 @@ def test_a_synset_comes_before_the_wnid_and_a_concept_may_have_several():
     assert concepts.concept_order(pets) == ["pet", "others"]
 
 
+SIX = (
+    r"are vehicle\.n\.01 \(a conveyance that transports people or o\), (\S+ \([^)]+\), ){4}head_covering\.n\.01 \(.*\)$"
+)
+
+
 @pytest.mark.parametrize(
     ("synset", "hint"),
-    [("vehicle.n.09", "vehicle.n.02"), ("vehicel.n.01", "vehicle.n.01"), ("dog", "dog.n.01"), ("dog.n.00", "dog.n.01")],
+    [("vehicle.n.09", "vehicle.n.02"), ("vehicel.n.01", SIX), ("dog", "dog.n.01"), ("dog.n.00", "dog.n.01")],
 )
 def test_an_unknown_synset_gets_the_nearest_names(synset, hint):
     with pytest.raises(UserError, match=f"thing: there is no noun synset '{synset}'.*{hint}"):
         concepts.group_wnids(["n02088364"], [{"name": "thing", "synset": synset}])
+    with pytest.raises(UserError, match=f"^synsets: class 'a': there is no noun synset '{synset}'"):
+        concepts.group_classes(["a"], None, {"a": synset}, FASHION)
 
 
 def test_a_class_without_wnid_or_synset_is_named():
@@ -183,6 +190,7 @@ def test_shares_of_a_target_count_what_is_known(tmp_path):
     shares = concepts.concept_shares(names, None, synsets, [0, 1, 1, 1, 2], setting)
     assert list(shares.items()) == [("others", 0.6), ("garment", 0.2), ("unknown", 0.2)]
     assert concepts.concept_shares(["7"], None, {}, [0, 0], setting) == {"unknown": 1.0}
+    assert concepts.concept_shares(["cafe\u0301"], None, {"caf\u00e9": "coat.n.01"}, [0], setting) == {"garment": 1.0}
     (tmp_path / "mine.csv").write_text("class,concept\nCoat,warm\nHat,warm\n")
     shares = concepts.concept_shares(names, None, synsets, [0, 1], {"csv": tmp_path / "mine.csv"})
     assert shares == {"warm": 0.5, "unknown": 0.5}

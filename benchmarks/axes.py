@@ -1,6 +1,7 @@
 """Cost of the two axes: one training step of each variant over one of erm, and over PGD and WRM written plainly."""
 
 import time
+from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
 
@@ -14,11 +15,11 @@ from hrrl.fast.convolution import Conv2d
 from hrrl.settings import schema
 from hrrl.train import models, recipes, runtime, training
 
-QUICK = schema.load("presets/quick.yaml").pretrain
+QUICK = schema.load(Path(__file__).parent.parent / "presets/quick.yaml")
 NETS = {  # image size, backbone, its arguments
     "32px": (32, "resnet18", {}),
     "64px": (64, "resnet18", {}),
-    "quick": (QUICK.image_size, QUICK.backbone, QUICK.backbone_args),
+    "quick": (QUICK.pretrain.image_size, QUICK.pretrain.backbone, QUICK.pretrain.backbone_args),
 }
 FLOPS_2048 = 2 * 2048**3  # of the matrix product that stands for the machine's peak
 BATCH, CONCEPTS, CLASSES, TAU = 128, 11, 1000, 0.5
@@ -42,7 +43,7 @@ def results(rounds: int, small: bool) -> dict:
 
 def compute(threads: int | None = None, **changes):
     """The settings of ``compute`` at their fastest, in one thread. ``threads`` for the whole machine."""
-    settings = schema.load("presets/quick.yaml").compute
+    settings = QUICK.compute
     fastest = {"arithmetic": "native", "precision": "bfloat16", "threads": threads or settings.threads}
     return settings.model_copy(update=fastest | changes)
 

@@ -1,7 +1,6 @@
 """Cost of the two axes: one training step of each variant over one of erm, and over PGD and WRM written plainly."""
 
 import time
-from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
 
@@ -9,13 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import ROOT
 from hrrl import methods
 from hrrl.data.augment import Augment
 from hrrl.fast.convolution import Conv2d
 from hrrl.settings import schema
 from hrrl.train import models, recipes, runtime, training
 
-QUICK = schema.load(Path(__file__).parent.parent / "presets/quick.yaml")
+QUICK = schema.load(ROOT / "presets/quick.yaml")
 NETS = {  # image size, backbone, its arguments
     "32px": (32, "resnet18", {}),
     "64px": (64, "resnet18", {}),

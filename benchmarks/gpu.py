@@ -24,11 +24,11 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 
+from benchmarks import ROOT
 from benchmarks.axes import CONCEPTS, VARIANTS, compute, method, plain_net, stepper
 from hrrl.objective import input_gradient
 from hrrl.train import models, runtime
 
-ROOT = Path(__file__).resolve().parent.parent
 CLASSES, LR, DECAY = 1000, 1e-3, 1e-4
 PATIENCE = 180  # seconds for the suite's tests
 DISTINCT = 4  # batches in the host's memory

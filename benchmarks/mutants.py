@@ -36,7 +36,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks import ROOT
+
 REPORT = ROOT / "benchmarks/mutants.json"
 EQUIVALENT = ROOT / "benchmarks/equivalent.toml"
 SECONDS = 20  # of CPU beyond what the tests need, until a mutant hangs

@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 
 from stages.place import stage_of
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks import ROOT
+
 JOBS = 2
 WORK = ("pretrain", "search-model", "search", "features", "svm", "finetune", "robustness", "theory")  # or scoring
 

@@ -16,15 +16,14 @@ import os
 import pkgutil
 import sys
 from importlib import metadata
-from pathlib import Path
 from statistics import median
 
 from tabulate import tabulate
 
+from benchmarks import ROOT
 from hrrl import arithmetic
 from hrrl.common.files import write_json
 
-ROOT = Path(__file__).resolve().parent.parent
 REPORT = ROOT / "benchmarks/results.json"
 GROUPS = {  # functions of the rounds, and whether small, to what they add to the report
     "throughput": "benchmarks.throughput:results",

@@ -18,7 +18,7 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 NO_RESULT = {
     *("hrrl/__init__.py", "stages/__init__.py"),
     *(
-        "hrrl/data/apart.py",
+        "hrrl/data/isolated.py",
         "hrrl/train/checkpoint.py",
         "hrrl/errors.py",
         "hrrl/common/files.py",

@@ -13,13 +13,13 @@ from hrrl.transfer.features import features
 
 def main(params, variant, seed):
     model, description = models.load(model_folder(variant, seed))
-    with start(params) as here, replacing(measured("features", variant, seed)) as folder:
+    with start(params) as runtime, replacing(measured("features", variant, seed)) as folder:
         folder.mkdir()
         for target in params.targets:
             arrays = {}
             for split in ("train", "test"):
                 source = open_data(params, split, description["image_size"], target)
-                arrays[f"{split}_x"] = features(model, source, here, f"{target} {split}")
+                arrays[f"{split}_x"] = features(model, source, runtime, f"{target} {split}")
                 arrays[f"{split}_y"] = source.labels.numpy()
             np.savez(folder / f"{target}.npz", **arrays)
 

@@ -12,10 +12,10 @@ from hrrl.common.rows import write_rows
 
 
 def main(params, variant, seed):
-    with start(params, several=True) as here:
+    with start(params, several=True) as runtime:
         checkpoints = {target: checkpoint(params, variant, seed, target) for target in params.targets}
-        found = {item[0]: curve(params, here, variant, int(seed), *item) for item in checkpoints.items()}
-        if here.writes:
+        found = {item[0]: curve(params, runtime, variant, int(seed), *item) for item in checkpoints.items()}
+        if runtime.writes:
             with replacing(measured("finetune", variant, seed, ".csv")) as file:
                 write_rows(file, [row for curve, _ in found.values() for row in curve])
             with replacing(measured("finetune", variant, seed, ".npz")) as file, open(file, "wb") as content:
@@ -31,7 +31,7 @@ def checkpoint(params, variant, seed, target):
     return open_checkpoint(params, f"finetune-{key(variant, seed)}-{target}", settings, data)
 
 
-def curve(params, here, variant, seed, target, checkpoint) -> tuple:
+def curve(params, runtime, variant, seed, target, checkpoint) -> tuple:
     """target, step, train_loss (since the row before) and test_error (percent) of each evaluation.
 
     And whether each test image is classified right after the last; None in a process that writes nothing.
@@ -53,15 +53,15 @@ def curve(params, here, variant, seed, target, checkpoint) -> tuple:
     models.replace_heads(model, heads, len(train.classes))
     title = f"fine-tune {variant} seed {seed} on {target}"
     part = (params.targets.index(target), len(params.targets))
-    status = run_status(here, title, course(params, "finetune", variant, seed), target, part)
-    run = training.Training(model, task, training.erm(task), schedule, here, seed, title, status)
+    status = run_status(runtime, title, course(params, "finetune", variant, seed), target, part)
+    run = training.Training(model, task, training.erm(task), schedule, runtime, seed, title, status)
     run.fit(checkpoint)
     kept = ("step", "train_loss")
     rows = [
         {"target": target} | {key: row[key] for key in kept} | {"test_error": 100 - row["val_accuracy"]}
         for row in run.history
     ]
-    return rows, right(run.result, test, here, schedule.batch_size) if here.writes else None
+    return rows, right(run.result, test, runtime, schedule.batch_size) if runtime.writes else None
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from hrrl.train import models
 def main(params):
     seed, baseline, headline = params.seeds[0], params.runs.svm[0], params.headline
     (model, description), (trained, _) = (models.load(model_folder(v, seed)) for v in (baseline, headline))
-    with start(params) as here, replacing(DATA / "gallery") as folder:
+    with start(params) as runtime, replacing(DATA / "gallery") as folder:
         task, targets = sources(params, description["image_size"])
         points = panels.points({v: read_json(selected(v)) for v in params.runs.pretrain}, headline)
         moving = [(point, methods.example_axis(point)) for point in points]
@@ -28,11 +28,11 @@ def main(params):
             "headline": headline,
             "concepts": panels.concepts(folder, task, seed),
             "datasets": panels.datasets(folder, task.test, tests, seed),
-            "moves": panels.moves(folder, model, task, here, moving, seed),
+            "moves": panels.moves(folder, model, task, runtime, moving, seed),
             "neighbours": panels.neighbours(folder, targets, features(params, (baseline, headline), seed), seed),
         }
         if q := weighted(params, headline, seed, task.names):
-            content["weights"] = panels.weights(folder, trained, task, here, q, seed)
+            content["weights"] = panels.weights(folder, trained, task, runtime, q, seed)
         write_json(folder / "gallery.json", content)
 
 

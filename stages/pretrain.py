@@ -26,7 +26,7 @@ def train(params, name: str, seed: int, spec: dict, chosen: tuple, folder, stage
         chosen: as stages.variants.training gives it.
         stage: whose cell it is.
     """
-    with start(params, several=True) as here:
+    with start(params, several=True) as runtime:
         import torch
 
         from hrrl import methods
@@ -41,11 +41,11 @@ def train(params, name: str, seed: int, spec: dict, chosen: tuple, folder, stage
         used = {"pretrain": settings.as_dict(), "variant": spec, "seed": seed}
         data = [dataset_folder(), CONCEPTS / "benchmark.json"]
         checkpoint = open_checkpoint(params, f"{stage}-{key(name, seed)}", used, data)
-        status = run_status(here, title, course(params, stage, name, seed))
+        status = run_status(runtime, title, course(params, stage, name, seed))
         schedule = typed(recipes.Schedule, settings)
-        trained = training.Training(model, task, training.Variant(*axes), schedule, here, seed, title, status)
+        trained = training.Training(model, task, training.Variant(*axes), schedule, runtime, seed, title, status)
         trained.fit(checkpoint)
-        if here.writes:
+        if runtime.writes:
             description = {part: settings[part] for part in ("backbone", "backbone_args", "image_size")}
             description |= {"classes": task.train.classes, "variant": {name: spec}, "seed": seed}
             description |= {"benchmark": params.benchmark, "pretrain": settings.as_dict()}

@@ -16,10 +16,10 @@ from hrrl.transfer.smoothness import losses, smoothness, variance_factors
 def main(params, variant, seed):
     model, description = models.load(model_folder(variant, seed))
     task = benchmark_task(params, description["image_size"])
-    with start(params) as here:
-        hits = measure(params, here, model, task)
-        smooth = smoothness(model, task.test, here)
-        found = losses(model, task.test, here)
+    with start(params) as runtime:
+        hits = measure(params, runtime, model, task)
+        smooth = smoothness(model, task.test, runtime)
+        found = losses(model, task.test, runtime)
     write_json(measured("robustness", variant, seed, ".json"), accuracies(hits, task))
     concepts = task.test_concepts.numpy()
     packed = {f"{step:g}": np.packbits(those) for step, those in hits.items()}
@@ -33,9 +33,9 @@ def save(what, variant, seed, **arrays) -> None:
         np.savez(content, **arrays)
 
 
-def measure(params, here, model, task) -> dict:
+def measure(params, runtime, model, task) -> dict:
     """Step size -> which validation images are classified right; 0 is the first."""
-    return right_when_moved(model, task.test, here, [0.0, *(step for step in params.robustness.steps if step)])
+    return right_when_moved(model, task.test, runtime, [0.0, *(step for step in params.robustness.steps if step)])
 
 
 def accuracies(hits, task) -> dict:

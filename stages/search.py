@@ -24,24 +24,24 @@ def main(params, point, seed):
     folder, (tau, lam) = search_model(point, seed), search.parse(point)
     model, description = models.load(folder)
     [*_, last] = pd.read_csv(folder / "history.csv").to_dict("records")
-    with start(params) as here:
+    with start(params) as runtime:
         task = benchmark_task(params, description["image_size"])
-        on_benchmark = accuracies(measure(params, here, model, task), task)
+        on_benchmark = accuracies(measure(params, runtime, model, task), task)
         targets = {}
         for target in params.targets:
             source = open_data(params, "train", description["image_size"], target)
-            targets[target] = accuracy(params, here, model, source, target)
+            targets[target] = accuracy(params, runtime, model, source, target)
     loss = {name: last[key] for name in task.names if (key := f"loss_{name}") in last}
     found = {"tau": tau, "lam": lam, "seed": int(seed), "targets": targets, "benchmark": last["val_accuracy"]}
     write_json(measured("search", point, seed, ".json"), found | on_benchmark | {"loss": loss})
 
 
-def accuracy(params, here, model, source, target) -> float:
+def accuracy(params, runtime, model, source, target) -> float:
     """Cross-validated accuracy (%) of the best C on features of the target's training part, mean over its draws."""
     settings, y = params.svm, source.labels.numpy()
     draws = svm.draws(y, settings.shots.get(target), settings.draws)
     drawn = np.unique(np.concatenate(draws))
-    x = features(model, source, here, target, drawn)
+    x = features(model, source, runtime, target, drawn)
     with threadpool_limits(params.compute.threads):
         return fmean(
             svm.cross_validate(

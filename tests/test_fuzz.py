@@ -32,7 +32,7 @@ from scipy.io import savemat
 from test_data import PHOTOS, WNIDS, crops, definition, png, save, write_cifar, write_fashion, write_tree, zip_of
 
 import hrrl.data.decode
-from hrrl.data import apart, loading
+from hrrl.data import isolated, loading
 from hrrl.data.decode import check, decode
 from hrrl.data.loading import open_split
 from hrrl.data.manifest import prepare, read_manifest
@@ -105,7 +105,7 @@ def test_a_mutated_image_ends_in_pixels_or_a_line():
             names.append(str(random.choice(list(originals))))
             yield mutated(originals[names[-1]], random)
 
-    for i, answer in enumerate(apart.each(outcome, mutants(), 1)):
+    for i, answer in enumerate(isolated.imap(outcome, mutants(), 1)):
         name = names[i]
         if isinstance(answer, Exception):  # the decoder died, or took too long or too much: caught, as in a run
             assert type(answer) is ValueError, answer
@@ -324,8 +324,8 @@ ENDS |= {hoard: "takes more than 1.0 GB of memory to read"}
 @pytest.mark.parametrize(("function", "message"), ENDS.items())
 def test_what_happens_apart_is_an_error_and_the_next_call_works(monkeypatch, function, message):
     """Items of the same group, of one that waits, and of one that is not yet asked for."""
-    monkeypatch.setattr(apart, "SECONDS", 0.2)
-    answers = list(apart.each(lambda item: function(item) if item == 3 else item, range(20), 2, group=2))
+    monkeypatch.setattr(isolated, "SECONDS", 0.2)
+    answers = list(isolated.imap(lambda item: function(item) if item == 3 else item, range(20), 2, group=2))
     error = answers.pop(3)
     assert answers == [i for i in range(20) if i != 3]
     assert type(error) is ValueError
@@ -334,7 +334,7 @@ def test_what_happens_apart_is_an_error_and_the_next_call_works(monkeypatch, fun
 
 def test_a_reader_that_is_killed_costs_no_file_and_gives_no_other_files_pixels():
     """Half an answer, or none, would be taken for the next one; that the system killed it is no file's fault."""
-    answers = apart.each(lambda item: np.full(100, item, dtype=np.uint8), range(40), 1, group=1)
+    answers = isolated.imap(lambda item: np.full(100, item, dtype=np.uint8), range(40), 1, group=1)
     means = [int(next(answers).mean()) for _ in range(2)]
     [child] = multiprocessing.active_children()
     child.kill()
@@ -343,9 +343,9 @@ def test_a_reader_that_is_killed_costs_no_file_and_gives_no_other_files_pixels()
 
 ENDED = """
 import os, signal
-from hrrl.data import apart
-answers = apart.each(lambda _: os.getpid(), range(100 * apart.GROUP), 2)
-print(*{next(answers) for _ in range(8 * apart.GROUP)}, flush=True)
+from hrrl.data import isolated
+answers = isolated.imap(lambda _: os.getpid(), range(100 * isolated.GROUP), 2)
+print(*{next(answers) for _ in range(8 * isolated.GROUP)}, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -397,7 +397,7 @@ def test_a_full_disk_is_a_line_that_names_the_file_and_loses_nothing(tmp_path, w
             open_split("manifest", given.root, "train", 32)
 
     with pytest.raises(OSError, match=r"File too large: '(manifest|data/cache/\w+\.npy)'"):
-        apart.once(fill)
+        isolated.call(fill)
     assert {file.name: file.read_bytes() for file in Path("manifest").iterdir()} == before
     assert not list(tmp_path.rglob("*.partial"))
     assert not list(tmp_path.rglob("*.npy"))

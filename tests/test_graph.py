@@ -125,7 +125,7 @@ OTHERWISE = [  # what does something else, however little is written otherwise
     *(("def f(a=1): ...", "def f(a=2): ..."), ("def f(*, a=1): ...", "def f(*, a=2): ...")),
     *(("@staticmethod\ndef f(): ...", "def f(): ..."), ("def f():\n    g()\n    h()", "def f():\n    i()\n    h()")),
 ]
-NO_BYTE = {"data/apart", "train/checkpoint", "train/launch", "train/progress"}  # of the rooms that compute
+NO_BYTE = {"data/isolated", "train/checkpoint", "train/launch", "train/progress"}  # of the rooms that compute
 
 
 def test_comments_docstrings_and_layout_are_no_other_code_and_a_number_is(tmp_path):

@@ -8,7 +8,7 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from hrrl.data import apart
+from hrrl.data import isolated
 from hrrl.data.image_folder import ArrayFile, Listed, NotHereError
 from hrrl.data.sources import Paths
 from hrrl.errors import UserError, note
@@ -79,7 +79,7 @@ class Arrays(Listed):
         Raises:
             UserError: the file is damaged or not in the official format.
         """
-        images, labels = self.apart(lambda: self.read(file), file)
+        images, labels = self.read_isolated(lambda: self.read(file), file)
         if (images.dtype, images.ndim) != (np.uint8, 4) or images.shape[1] not in (1, 3) or labels.ndim != 1:
             raise UserError(
                 f"{self.find(file)}: images are {images.dtype} {images.shape}, labels {labels.shape}; "
@@ -87,14 +87,14 @@ class Arrays(Listed):
             )
         return images, labels
 
-    def apart(self, read: Callable[[], T], file: str) -> T:
+    def read_isolated(self, read: Callable[[], T], file: str) -> T:
         """What ``read()`` returns, called in a process of its own.
 
         Raises:
             UserError: names the file where it is damaged, not in the official format, or too large for the memory.
         """
         try:
-            return apart.once(read, self.behind(file))
+            return isolated.call(read, self.behind(file))
         except Exception as error:  # every format's parser has errors of its own
             if isinstance(error, OSError) and error.errno:  # the file system's
                 raise

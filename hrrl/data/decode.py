@@ -1,7 +1,7 @@
 """Image files to pixels. No content takes more memory than LARGEST pixels, or is read by halves.
 
-Decoders are programs in C, and some content ends the process: what is not yet known to be harmless is decoded apart
-(hrrl/data/apart.py).
+Decoders are programs in C, and some content ends the process: what is not yet known to be harmless is decoded in one
+of its own (hrrl/data/isolated.py).
 """
 
 import io

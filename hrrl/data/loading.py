@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from hrrl.common.files import locked, replacing
-from hrrl.data import apart
+from hrrl.data import isolated
 from hrrl.data.array_dataset import Arrays
 from hrrl.data.augment import Augment, augment_batch, crop_boxes
 from hrrl.data.decode import Box, boxed, cut, decode, decode_part, resize
@@ -220,16 +220,16 @@ class Source:
         """
         pixels = self.pixels  # before the processes start, which then share it
         S, lengths = self.image_size, [len(batch) for batch in batches]
-        size = min(max(1, self.workers), 1 + sum(lengths) // apart.GROUP)
-        ahead = 2 * max(lengths, default=0) // apart.GROUP
-        slots = (2 * size + ahead + 1) * apart.GROUP
+        size = min(max(1, self.workers), 1 + sum(lengths) // isolated.GROUP)
+        ahead = 2 * max(lengths, default=0) // isolated.GROUP
+        slots = (2 * size + ahead + 1) * isolated.GROUP
         shared = np.frombuffer(mmap.mmap(-1, slots * 3 * S * S), np.uint8).reshape(slots, 3, S, S)
 
         def fill(task: tuple[int, int]) -> None:
             shared[task[0]] = one(task[1])  # grey ones become three equal channels
 
         tasks = zip(itertools.cycle(range(slots)), (i for batch in batches for i in batch.tolist()), strict=False)
-        with contextlib.closing(apart.each(fill, tasks, size, ahead)) as errors:
+        with contextlib.closing(isolated.imap(fill, tasks, size, ahead)) as errors:
             filled = zip(itertools.cycle(shared), errors, strict=False)
             for batch in batches:
                 images = torch.empty(len(batch), 3, S, S, dtype=torch.uint8, pin_memory=torch.cuda.is_initialized())

@@ -17,7 +17,7 @@ import numpy as np
 
 from hrrl.common.files import replacing, write_json
 from hrrl.common.names import composed, is_wnid
-from hrrl.data import apart
+from hrrl.data import isolated
 from hrrl.data.array_dataset import Arrays
 from hrrl.data.image_folder import ArrayFile, Listed
 from hrrl.data.locate import Definition, locate, warn_of_checksums
@@ -308,7 +308,7 @@ def read_all(
     """
     from tqdm import tqdm
 
-    with contextlib.closing(apart.each(read, paths, processes, group=GROUP)) as answers:
+    with contextlib.closing(isolated.imap(read, paths, processes, group=GROUP)) as answers:
         bar = tqdm(answers, title, len(paths), leave=False, unit="img", mininterval=1)
         for i, answer in enumerate(bar):
             if not isinstance(answer, Exception):
@@ -329,7 +329,7 @@ def _checked(data: Listed, rows: Rows, title: str, skip: bool) -> Rows:
         return len(content), zlib.crc32(content), check(content)
 
     n = len(rows.paths)
-    processes = min(PROCESSES * apart.cores(), 1 + n // CHUNK)
+    processes = min(PROCESSES * isolated.cores(), 1 + n // CHUNK)
     positions, numbers = array("q"), array("q")  # of each image its size, its CRC, and whether it is of one colour
     for i, found in read_all(data, rows.paths, examine, processes, f"checking {title}", skip):
         positions.append(i)

@@ -10,7 +10,7 @@ import numpy as np
 import simplejpeg
 
 from hrrl.common.files import replacing
-from hrrl.data import apart
+from hrrl.data import isolated
 from hrrl.data.array_dataset import Arrays
 from hrrl.data.decode import JPEG, decode, resize
 from hrrl.data.image_folder import Listed
@@ -69,7 +69,7 @@ def _files(data: Listed, listed: dict[str, Rows], side: int, quality: int, skip:
 
     for split, rows in listed.items():
         members = _members(split, data.classes, rows.paths, rows.labels.tolist())
-        for i, content in read_all(data, rows.paths, take, apart.cores(), f"packing {split}", skip):
+        for i, content in read_all(data, rows.paths, take, isolated.cores(), f"packing {split}", skip):
             yield members[i], content
 
 

@@ -79,7 +79,7 @@ def points(variants: dict[str, dict], headline: str) -> list[dict]:
 
 
 def moves(
-    folder: Path, model: Classifier, task: GroupedData, here: Runtime, points: list[tuple], seed: int
+    folder: Path, model: Classifier, task: GroupedData, runtime: Runtime, points: list[tuple], seed: int
 ) -> list[dict]:
     """What each perturbation does to a few validation images: the model moves its own images, as in Fig. 4.
 
@@ -96,14 +96,14 @@ def moves(
         members.setdefault(cell % len(task.names), []).append(cell)
     drawn = [int(random.choice(those)) for those in some(random, list(members.values()), EXAMPLES)]
     chosen = spread(random, cells, drawn, EXAMPLES)
-    here.place(model).eval()
-    x, y = here.images(pixels(task.test, chosen)), task.test.labels[chosen].to(here.device)
+    runtime.place(model).eval()
+    x, y = runtime.images(pixels(task.test, chosen)), task.test.labels[chosen].to(runtime.device)
     shown = [{"class": task.test.classes[c], "rows": []} for c in y.tolist()]
     for p, (point, perturbation) in enumerate([(None, Perturbation()), *points]):
         torch.manual_seed(seed)
-        with here.autocast():
+        with runtime.autocast():
             moved = perturbation(model, x, y).float()
-        for i, (image, seen) in enumerate(zip(shown, _seen(model, here, moved, y), strict=True)):
+        for i, (image, seen) in enumerate(zip(shown, _seen(model, runtime, moved, y), strict=True)):
             difference = (moved[i] - x[i]).cpu()
             factor = _amplification(difference)
             pair = [moved[i].cpu(), 0.5 + factor * difference][: 1 if point is None else 2]
@@ -115,9 +115,9 @@ def moves(
 
 
 @torch.no_grad()
-def _seen(model: Classifier, here: Runtime, x: torch.Tensor, y: torch.Tensor) -> list[dict]:
+def _seen(model: Classifier, runtime: Runtime, x: torch.Tensor, y: torch.Tensor) -> list[dict]:
     """Per image prediction (class), probability (of the prediction) and loss (of y)."""
-    with here.autocast():
+    with runtime.autocast():
         logits = model(x).float()
     probability, prediction = logits.softmax(1).max(1)
     columns = prediction.tolist(), probability.tolist(), F.cross_entropy(logits, y, reduction="none").tolist()
@@ -133,7 +133,9 @@ def _amplification(difference: torch.Tensor) -> float:
     return float(max(step for step in (1, 2, 5) if step * power <= factor) * power)
 
 
-def weights(folder: Path, model: Classifier, task: GroupedData, here: Runtime, q: dict[str, float], seed: int) -> dict:
+def weights(
+    folder: Path, model: Classifier, task: GroupedData, runtime: Runtime, q: dict[str, float], seed: int
+) -> dict:
     """The concepts by the weight of their images, N/N_k q_k, with images of the first and the last.
 
     Args:
@@ -149,10 +151,11 @@ def weights(folder: Path, model: Classifier, task: GroupedData, here: Runtime, q
     rows = sorted(rows, key=lambda row: -row["weight"])
     shown: dict[str, Any] = {"concepts": rows}
     with_images = [name for row in rows if task.names.index(name := row["name"]) in of]
-    here.place(model).eval()
+    runtime.place(model).eval()
     for key, name in (("most", with_images[0]), ("least", with_images[-1])):
         drawn = random.permutation(np.flatnonzero(of == task.names.index(name)))[:CANDIDATES]
-        seen = _seen(model, here, here.images(pixels(task.test, drawn)), task.test.labels[drawn].to(here.device))
+        x, y = runtime.images(pixels(task.test, drawn)), task.test.labels[drawn].to(runtime.device)
+        seen = _seen(model, runtime, x, y)
         losses = np.array([one["loss"] for one in seen])
         worst = drawn[np.argsort(-losses, kind="stable")[:PER_SHEET]]
         picture = _sheet(folder, f"weight-{key}", task.test, worst, f"Images of the concept {name}: ")

@@ -160,8 +160,8 @@ def save(model: Classifier, folder: Path, description: dict[str, Any]) -> None:
     from safetensors.torch import save as as_bytes
 
     folder.mkdir(parents=True, exist_ok=True)
-    apart: Any = {"memory_format": torch.contiguous_format}  # safetensors takes none that share values, as CoaT's do
-    state = {name: value.detach().cpu().clone(**apart) for name, value in model.backbone.state_dict().items()}
+    kept: Any = {"memory_format": torch.contiguous_format}  # safetensors takes none that share values, as CoaT's do
+    state = {name: value.detach().cpu().clone(**kept) for name, value in model.backbone.state_dict().items()}
     (folder / "model.safetensors").write_bytes(as_bytes(state))
     description |= {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()}
     write_json(folder / "model.json", description)

@@ -29,10 +29,10 @@ class Cifar10(Arrays):
         if archive.is_file() and not unpacked:
             self.path, self.members = archive, {}
             names = [*itertools.chain(*self.files.values()), "batches.meta"]
-            self.members = self.apart(lambda: members(archive, names), self.archive)
+            self.members = self.read_isolated(lambda: members(archive, names), self.archive)
             root = archive.parent
         super().__init__(root, train)
-        names = self.apart(lambda: list(self._load("batches.meta")["label_names"]), "batches.meta")
+        names = self.read_isolated(lambda: list(self._load("batches.meta")["label_names"]), "batches.meta")
         self.classes = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
     def find(self, name: str) -> Path | None:

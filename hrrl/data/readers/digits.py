@@ -33,7 +33,7 @@ class Digits(Arrays):
     def find(self, name: str) -> Path | None:
         return Path(name)
 
-    def apart(self, read: Callable[[], T], file: str) -> T:
+    def read_isolated(self, read: Callable[[], T], file: str) -> T:
         """Called here: scikit-learn's own files are as harmless as its code."""
         return read()
 

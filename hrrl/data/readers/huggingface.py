@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hrrl.data import apart
+from hrrl.data import isolated
 from hrrl.data.by_position import ByPosition
 from hrrl.data.image_folder import NotHereError
 from hrrl.data.sources import Folder
@@ -48,7 +48,7 @@ class HuggingFace(ByPosition):
         for split, paths in self._converted[1].items():
             _check_whole(root, split, paths)
         try:  # a damaged file may end its reader
-            self.listed = apart.once(self._listed, self.files)
+            self.listed = isolated.call(self._listed, self.files)
         except Exception as error:  # of arrow, or of the library
             raise UserError(f"{root}: cannot be read ({reason(error)}); expected {self.needs}") from None
         self.cut = len(self.listed) == 1

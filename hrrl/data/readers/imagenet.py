@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hrrl.data import apart
+from hrrl.data import isolated
 from hrrl.data.image_folder import Tree
 from hrrl.data.sources import Paths, is_image, join
 from hrrl.data.unpack import members
@@ -94,7 +94,7 @@ class ImageNet(Tree):
             return files[TRUTH].decode().split(), _synsets(files[META])
 
         try:
-            return apart.once(parse)
+            return isolated.call(parse)
         except Exception as error:  # of tar, gzip or scipy's reader of Matlab files
             raise UserError(f"{self.store}/{path}: cannot be read ({error}); expected the published devkit") from None
 

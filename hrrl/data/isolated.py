@@ -27,7 +27,7 @@ _function: Callable  # of a child: what it calls, and the memory that a call may
 _limit: int
 
 
-def each(
+def imap(
     function: Callable, items: Iterable, size: int, ahead: int = 0, group: int = GROUP
 ) -> Generator[Any, None, None]:
     """``function(item)`` for each item in order; in its place the Exception where it raised one, or died: a ValueError.
@@ -63,7 +63,7 @@ def each(
         executor.shutdown(cancel_futures=True)
 
 
-def once(function: Callable[[], T], files: Iterable[Path] = ()) -> T:
+def call(function: Callable[[], T], files: Iterable[Path] = ()) -> T:
     """What a function without arguments returns or raises, called in a child process.
 
     Args:

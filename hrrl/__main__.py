@@ -7,8 +7,10 @@ from hrrl.errors import UserError, escape_what_stdout_lacks
 
 
 def main() -> None:
-    from hrrl import push, score
-
+    try:
+        from hrrl import push, score
+    except ModuleNotFoundError as error:
+        sys.exit(f"hrrl needs {error.name}: pip install 'hrrl[pipeline]'")
     parser = argparse.ArgumentParser("hrrl", description=__doc__)
     commands = parser.add_subparsers(required=True)
     for module, function in ((score, score.score), (push, push.push)):

@@ -17,6 +17,7 @@ from torch import nn
 
 from hrrl import concepts
 from hrrl.concepts import csv_file
+from hrrl.concepts.hypernyms import find_wnid
 from hrrl.data.loading import open_split
 from hrrl.data.locate import Definition, locate
 from hrrl.data.manifest import Manifest, held_out, prepare
@@ -224,9 +225,11 @@ def _grouped(manifest: Manifest, setting: Any) -> dict[str, str]:
     synsets, known = {}, []
     for name, wnid in zip(manifest.classes, manifest.wnids, strict=True):
         noun = f"{name.lower().replace(' ', '_')}.n.01"
-        with contextlib.suppress(UserError):
+        with contextlib.suppress(UserError):  # of what WordNet does not have
             if wnid is None:
                 synsets[name] = concepts.find_synset(noun).name()
+            else:
+                find_wnid(wnid)
             known.append((name, wnid))
     found = concepts.group_classes([n for n, _ in known], [w for _, w in known], synsets, setting) if known else {}
     return {name: found.get(name, concepts.UNKNOWN) for name in manifest.classes}

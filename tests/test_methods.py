@@ -76,7 +76,8 @@ def test_noise_is_gaussian_and_has_the_size_of_the_perturbation(setting):
         torch.testing.assert_close(found, image + 0.7 * noise / noise.square().sum().sqrt())
 
 
-def test_group_dro_is_algorithm_1_on_group_means():
+def test_group_dro_is_the_authors_exponentiated_gradient_on_group_means():
+    """https://github.com/kohpangwei/group_DRO, loss.py: a group without an image has the loss 0, and its adjustment."""
     counts, eta, C = [80, 15, 5], 0.3, 2.0
     method = GroupDro(counts, eta, C)
     assert method.adaptive
@@ -86,8 +87,8 @@ def test_group_dro_is_algorithm_1_on_group_means():
     for step in range(6):
         losses, groups = rng.exponential(size=10), rng.integers(0, 3 if step % 2 else 2, size=10)
         for k in range(3):
-            if (groups == k).any():
-                q[k] *= np.exp(eta * (losses[groups == k].mean() + C / np.sqrt(counts[k])))
+            mean = losses[groups == k].mean() if (groups == k).any() else 0.0
+            q[k] *= np.exp(eta * (mean + C / np.sqrt(counts[k])))
         q = q / q.sum()
         objective = sum(q[k] * losses[groups == k].mean() for k in range(3) if (groups == k).any())
         weights = method.weights(torch.from_numpy(groups), torch.from_numpy(losses))

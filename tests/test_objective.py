@@ -233,7 +233,7 @@ def test_a_step_is_exact_in_float64_also_of_images_that_are_normalised_outside_o
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 10)).double()
     x, y = torch.rand(4, 3, 8, 8, dtype=torch.float64, requires_grad=True), torch.tensor([1, 0, 3, 9])
-    moved = perturb(model, x, y, tau, mean=0.1, std=std)
+    moved = perturb(model, x, y, tau, mean=std and 0.1, std=std)
     assert not moved.requires_grad
     unit = torch.tensor(std or 1.0, dtype=torch.float64).view(-1, 1, 1)
     g = ((model(x).softmax(1) - torch.nn.functional.one_hot(y, 10)) @ model[1].weight).view_as(x) / unit
@@ -242,3 +242,5 @@ def test_a_step_is_exact_in_float64_also_of_images_that_are_normalised_outside_o
     for wrong in ((0.2, 0.3), (0.2, 0.0, 0.3), -1.0):
         with pytest.raises(ValueError, match="std takes a positive number for each of 3 channels"):
             perturb(model, x, y, 0.5, std=wrong)
+    with pytest.raises(ValueError, match="mean comes without std"):
+        perturb(model, x, y, tau, mean=0.1)

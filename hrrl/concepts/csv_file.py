@@ -42,7 +42,7 @@ def read(path: str | Path) -> Grouping:
     Raises:
         UserError: the file cannot be read so; names the line where it is one.
     """
-    path = Path(os.path.expanduser(path))  # pathlib's own raises where there is no home
+    path = Path(os.path.expanduser(os.path.expandvars(path)))  # pathlib's own raises where there is no home
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             first = file.readline().strip()

@@ -26,7 +26,7 @@ LABELS = ("targets", "labels", "_labels", "y", "_samples", "_flat_character_imag
 
 
 def of(name: str) -> type[Listed]:
-    """A class like those of hrrl/data/kinds, for torchvision's dataset of this name.
+    """A class like those of hrrl/data/readers, for torchvision's dataset of this name.
 
     Raises:
         UserError: torchvision has no such dataset, or none with a split for training and images with labels.

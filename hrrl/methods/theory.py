@@ -78,11 +78,13 @@ def implied_mu(s: Steps, c: float, lam: float = 1.0) -> Steps:
 def regret_bound_in_use(T: Steps, mu: float, lam: float, c: float, s: int) -> Steps:
     """The bound on q's mean regret after T steps for any c and s; at c = c(s) it is that of Theorem 3.
 
-    The proof holds for every c: (mu^2 / (2 lam) (log(T) + 1 - (1 - 1/c) log(s)) + |c - 1| lam s) / T, with T in the
-    place of s as long as T < s. Its least value over c is at c(s), where the terms with s are -beta.
+    The proof holds for every c >= 1: (mu^2 / (2 lam) (log(T) + 1 - (1 - 1/c) log(s)) + |c - 1| lam s) / T, with T in
+    the place of s as long as T < s. Its least value over c is at c(s), where the terms with s are -beta. For c < 1
+    the first s learning rates add up to more: 1/c in the place of 1. Without slow steps (s = 0) c is 1.
     """
-    slow = np.clip(s, 1, T)
-    return (mu**2 / (2 * lam) * (np.log(T) + 1 - (1 - 1 / c) * np.log(slow)) + np.abs(c - 1) * lam * slow) / T
+    c, slow = (c, np.clip(s, 1, T)) if s else (1.0, 1)
+    rates = np.log(T) + max(1, 1 / c) - (1 - 1 / c) * np.log(slow)  # their sum, times lam
+    return (mu**2 / (2 * lam) * rates + np.abs(c - 1) * lam * slow) / T
 
 
 def _steps(s: Steps) -> Steps:

@@ -24,7 +24,7 @@ def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[
             not measured is left out.
         shifts: target -> what differs on it from the benchmark; as the table of the premise has it where None.
     Raises:
-        UserError: there is no runs.csv, or it is none.
+        UserError: there is no runs.csv, or it is none of a run with scores.
     """
     tables = Path(folder, "tables")
     try:
@@ -38,7 +38,8 @@ def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[
     premise, shares = _optional(tables / "premise_targets.csv"), _optional(tables / "target_concepts.csv")
     file = Path(folder, "claims.json")
     rows = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-    scored = list(dict.fromkeys(values.variant[values.measure == "svm"]))
+    if not (scored := list(dict.fromkeys(values.variant[values.measure == "svm"]))):
+        raise UserError(f"{tables / 'runs.csv'}: has no rows of the measure svm; takes those of a run with a report")
     ordered = [*values.variant[values.measure == "benchmark_accuracy"], *values.variant]  # as all tables are
     trained = [name for name in dict.fromkeys(ordered) if not name.startswith(POINT)]
     results = Results(

@@ -90,7 +90,10 @@ def p_value(differences: Numbers, margin: float = 0.0, image_error: float = 0.0)
 
 
 def holm(p_values: Numbers) -> list[float]:
-    """Holm's adjusted p-values (1979), in the given order: of all true hypotheses, one is rejected in 5% of runs."""
+    """Holm's adjusted p-values (1979), in the given order.
+
+    At least one of the true hypotheses is rejected in at most 5% of runs.
+    """
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p)
     adjusted = np.empty(len(p))

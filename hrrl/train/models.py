@@ -52,11 +52,11 @@ def features_of(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
         return model.features(x)
     last: list[torch.Tensor] = []  # input and output of the linear layer that was called last
 
-    def record(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        last[:] = inputs[0], output
+    def record(layer: nn.Module, inputs: tuple[torch.Tensor, ...], named: dict, output: torch.Tensor) -> None:
+        last[:] = *inputs, *named.values(), output
 
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    handles = [layer.register_forward_hook(record) for layer in layers]
+    handles = [layer.register_forward_hook(record, with_kwargs=True) for layer in layers]
     try:
         output = logits_of(model(x))
     finally:
@@ -163,8 +163,8 @@ def save(model: Classifier, folder: Path, description: dict[str, Any]) -> None:
     kept: Any = {"memory_format": torch.contiguous_format}  # safetensors takes none that share values, as CoaT's do
     state = {name: value.detach().cpu().clone(**kept) for name, value in model.backbone.state_dict().items()}
     (folder / "model.safetensors").write_bytes(as_bytes(state))
-    description |= {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()}
-    write_json(folder / "model.json", description)
+    pixels = {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()}
+    write_json(folder / "model.json", description | pixels)
 
 
 def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:

@@ -12,14 +12,14 @@ class GroupDro(GroupWeighting):
     """Group DRO (Sagawa et al. 2020, Alg. 1, as in the authors' code): exponentiated gradient on group mean losses.
 
     The objective of a batch is sum_k q_k (mean loss of concept k); q moves first, then weights the losses. A concept
-    that is absent from the batch is left alone, up to the normalisation of q, and adds nothing.
+    that is absent from the batch counts with a mean loss of 0: as there, it gets its adjustment, too.
 
     q is kept by its logarithms, as eta times a loss overflows an exponential, and a share of 0 would never return.
 
     Args:
         counts: N_k, (K,) training images per concept.
         eta: learning rate of q.
-        adjustment: C of the generalisation adjustment C / sqrt(N_k), added to the group losses.
+        adjustment: C of the generalisation adjustment C / sqrt(N_k), added to all group losses.
     """
 
     adaptive = True
@@ -38,8 +38,8 @@ class GroupDro(GroupWeighting):
             raise TypeError("group DRO weights concepts by their losses")
         sums, m = self._sums(losses, concepts)
         present, _ = self._sums(torch.ones_like(losses), concepts)
-        means = (sums / present + self.adjustment).masked_fill(present == 0, 0.0)
-        self.moved = (self.log_q + self.eta * means).log_softmax(0)
+        means = (sums / present).masked_fill(present == 0, 0.0)
+        self.moved = (self.log_q + self.eta * (means + self.adjustment)).log_softmax(0)
         # The trainer takes the mean over the batch: m / m_k turns it into a mean over each concept.
         return (self.moved.exp() * m / present)[concepts.long()]
 

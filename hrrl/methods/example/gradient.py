@@ -34,17 +34,18 @@ def perturb(
 
     Args:
         model: classifier that takes such images and returns logits (B, C), or an output with a field ``logits``. DDP
-            and torch.compile around it are looked through, so the pass waits for no other process.
+            and torch.compile around it are looked through, so the pass waits for no other process. Its mode and the
+            forward of its layers are others during the pass: no other thread may use it then.
         x: (B, 3, H, W) images in [0, 1], or normalised ones. Keep them in float32, also under autocast: bfloat16 is
             too coarse for the step.
         y: (B,) int64 labels.
         tau: L2 length of the step, in pixel units (an image has 3HW of them, each in [0, 1]).
         mean, std: of the normalisation outside of the model, a number per channel, e.g. (0.229, 0.224, 0.225). The
-            step does not depend on the mean.
+            step does not depend on the mean, which therefore takes ``std`` beside it.
     Returns:
         (B, 3, H, W) images of the dtype of ``x``, detached; not clamped to [0, 1].
     Raises:
-        ValueError: ``tau`` is negative, or ``std`` is not a positive number for each channel.
+        ValueError: ``tau`` is negative; ``std`` is not a positive number for each channel; ``mean`` comes without it.
 
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 10))
     >>> x, y = torch.rand(4, 3, 8, 8), torch.tensor([1, 0, 3, 9])
@@ -54,6 +55,8 @@ def perturb(
     """
     if tau < 0:
         raise ValueError(f"tau is the length of the step and cannot be negative, got {tau}")
+    if mean is not None and std is None:
+        raise ValueError("mean comes without std, which decides the length of the step in pixel units; give both")
     if tau == 0:
         return x.detach()
     gradient = input_gradient(model, x, y)

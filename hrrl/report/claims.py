@@ -14,6 +14,7 @@ from hrrl.transfer import search
 
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 LEVEL = (1 - statistics.CONFIDENCE) / 2  # one-sided, as the intervals are on each side
+GIVEN = {"than": None, "relation": "better", "margin": None, "target": None}  # by a claim that names no other
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,17 @@ def claims(results: Results) -> list[dict]:
     other measures of the same pair, with intervals over seeds. ``p_holm``: corrected over the primary rows, and over
     the others. A claim about the search has ``trend`` and its ``doses`` instead. What one seed does not give is None.
     """
-    primary = [(_trend if "trend" in claim else _claim)(results, claim) for claim in results.claims]
+    named = [GIVEN | claim for claim in results.claims]
+    primary = [(_trend if "trend" in claim else _claim)(results, claim) for claim in named]
     asked = {question for row in primary for question in _questions(row)}
     secondary = []
-    for claim in results.claims:
-        again = claim.get("relation", "better") == "better" and isinstance(claim.get("than"), str)
-        for target in results.targets if again and claim.get("target") else ():
-            [question] = _questions(claim | {"target": target})
+    for claim in named:
+        again = claim["relation"] == "better" and isinstance(claim["than"], str) and claim["target"]
+        for other in [claim | {"target": target} for target in results.targets] if again else ():
+            [question] = _questions(other)
             if question not in asked:  # also not the other way round: it has the same p-value
                 asked.add(question)
-                secondary.append(_claim(results, claim | {"target": target}, primary=False))
+                secondary.append(_claim(results, other, primary=False))
     _correct(primary)
     _correct(secondary)
     for row in secondary:
@@ -86,18 +88,17 @@ def others(than: str | list[str]) -> list[str]:
 
 def _questions(claim: dict) -> list[tuple]:
     """What is compared, whichever side is claimed to be better."""
-    pairs = [frozenset([claim["better"], other]) for other in others(claim["than"])] if claim.get("than") else []
-    return [(pair, claim["endpoint"], claim.get("target")) for pair in pairs]
+    pairs = [frozenset([claim["better"], other]) for other in others(claim["than"] or [])]
+    return [(pair, claim["endpoint"], claim["target"]) for pair in pairs]
 
 
 def _claim(results: Results, claim: dict, primary: bool = True) -> dict:
     """A row of claims.json."""
-    endpoint, relation = ENDPOINTS[claim["endpoint"]], claim.get("relation", "better")
+    endpoint = ENDPOINTS[claim["endpoint"]]
     pairs = [_pair(results, claim, other) for other in others(claim["than"])]
     least = min(pairs, key=lambda pair: _side(pair, endpoint.sign))
-    row = {"claim": claim["name"]} | {key: claim[key] for key in ("source", "better", "than")}
-    row |= {"relation": relation, "margin": claim.get("margin"), "endpoint": claim["endpoint"]}
-    row |= {"target": claim.get("target"), "primary": primary} | least
+    what = ("source", "better", "than", "relation", "margin", "endpoint", "target")
+    row = {"claim": claim["name"]} | {key: claim[key] for key in what} | {"primary": primary} | least
     row["verdict"] = _of_all([pair["verdict"] for pair in pairs])
     row["p"] = None if least["p"] is None else max(pair["p"] for pair in pairs)
     beside = {name: _differences(results, name, None, row["better"], row["compared"]) for name in endpoint.beside}
@@ -110,9 +111,8 @@ def _claim(results: Results, claim: dict, primary: bool = True) -> dict:
 
 def _pair(results: Results, claim: dict, other: str) -> dict:
     """What is claimed to be better against one other."""
-    sign, relation = ENDPOINTS[claim["endpoint"]].sign, claim.get("relation", "better")
-    margin = claim.get("margin") or 0.0
-    differences = _differences(results, claim["endpoint"], claim.get("target"), claim["better"], other)
+    sign, relation, margin = ENDPOINTS[claim["endpoint"]].sign, claim["relation"], claim["margin"] or 0.0
+    differences = _differences(results, claim["endpoint"], claim["target"], claim["better"], other)
     image_error = _image_error(results, claim, other, differences.index)
     mean, of_seeds, error = _mean(differences), statistics.seed_error(differences), image_error or 0.0
     both = statistics.over_seeds(differences, error)
@@ -181,7 +181,7 @@ def _image_error(results: Results, claim: dict, other: str, seeds: Iterable) -> 
 
     Each image's part in the endpoint is averaged over the seeds; the worst concept is each run's own.
     """
-    endpoint, target, better = claim["endpoint"], claim.get("target"), claim["better"]
+    endpoint, target, better = claim["endpoint"], claim["target"], claim["better"]
     parts = [[_parts(results, endpoint, target, name, seed) for name in (better, other)] for seed in seeds]
     differences = [ours - theirs for ours, theirs in parts if ours is not None and theirs is not None]
     if not parts or len(differences) < len(parts):
@@ -200,7 +200,7 @@ def _parts(results: Results, endpoint: str, target: str | None, variant: str, se
         return None
     if endpoint == "augmented":
         sizes = steps_above_floor(results.values, results)
-        return np.mean([moved[size] for size in sizes], axis=0) / len(concepts) if sizes else None
+        return np.mean([moved[size] for size in sizes], axis=0) / len(concepts)
     hits = moved[0.0]
     there = np.unique(concepts)
     worst = min(there, key=lambda concept: hits[concepts == concept].mean())

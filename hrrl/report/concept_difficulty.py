@@ -16,10 +16,7 @@ def concept_losses(results: Results) -> pd.DataFrame:
 
     ``badly``: whether it is above the benchmark's loss, that is the mean of the concepts' losses weighted by q0.
     """
-    losses = [
-        results.runs(f"loss_{name}").get(results.baseline, pd.Series(dtype=float)).mean()
-        for name in results.concept_names
-    ]
+    losses = [results.runs(f"loss_{name}").get(results.baseline, pd.Series()).mean() for name in results.concept_names]
     table = results.concepts[["concept", "q0"]].assign(loss=losses)
     return table.assign(badly=table.loss > _mean(table.q0, table.loss))
 
@@ -63,7 +60,7 @@ def target_weights(results: Results) -> pd.DataFrame:
     for target, shares in _shares(results).items():
         if not moving or concepts.UNKNOWN in shares or _distance(shares, q0) < ALIKE:
             continue
-        weights, accuracies = _on_mix(results, "q_", shares, 1 / q0), _on_mix(results, "accuracy_", shares, 1 + 0 * q0)
+        weights, accuracies = _on_mix(results, "q_", shares, 1 / q0), _on_mix(results, "accuracy_", shares, q0**0)
         for variant in moving:
             differences = (accuracies[variant] - accuracies[results.baseline]).dropna()
             if weights[variant].notna().any() and len(differences):

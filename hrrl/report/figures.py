@@ -90,9 +90,7 @@ def looks(variants: dict[str, dict]) -> Look:
     families: dict[tuple[str, ...], list[str]] = {}
     numbers = {}
     for name, spec in variants.items():
-        methods = [
-            (method, settings) for axis in ("example", "concept") for method, settings in (spec.get(axis) or {}).items()
-        ]
+        methods = [point for axis in ("example", "concept") for point in (spec.get(axis) or {}).items()]
         families.setdefault(tuple(method for method, _ in methods), []).append(name)
         values = (value for _, settings in methods for value in (settings or {}).values())
         numbers[name] = [value for value in values if isinstance(value, int | float)]

@@ -48,8 +48,8 @@ def derived(values: pd.DataFrame, results: "Results") -> pd.DataFrame:
     ``worst_concept``, ``best_concept``, ``mean_concept``, ``concept_gap`` (best minus worst): of a run's accuracies on
     its concepts. ``augmented``: the mean accuracy over the steps that :func:`steps_above_floor` gives.
     """
-    by, names = ["target", "variant", "seed"], sorted({*values.measure}, key=list(values.measure).index)
-    concepts = [m for m in names if m.startswith("accuracy_") and not STEP.fullmatch(m)]
+    by = ["target", "variant", "seed"]
+    concepts = [m for m in values.measure.unique() if m.startswith("accuracy_") and not STEP.fullmatch(m)]
     groups = values[values.measure.isin(concepts)].groupby(by, sort=False).value
     steps = [f"accuracy_step_{size:g}" for size in steps_above_floor(values, results)]
     found = {
@@ -61,7 +61,7 @@ def derived(values: pd.DataFrame, results: "Results") -> pd.DataFrame:
     }
     frames = [series.reset_index().assign(measure=name) for name, series in found.items() if len(series)]
     kept = values[~values.measure.isin(found)]
-    return pd.concat([kept, *frames], ignore_index=True)[COLUMNS] if len(values) else values
+    return pd.concat([kept, *frames], ignore_index=True)[COLUMNS]
 
 
 def steps_above_floor(values: pd.DataFrame, results: "Results") -> list[float]:

@@ -53,7 +53,6 @@ def page(
         params=params,
         pictures=results.gallery and json.loads((gallery / "gallery.json").read_text(encoding="utf-8")),
         members={name: rows.to_dict("records") for name, rows in results.members.groupby("dataset")},
-        baselines={variant: results.labels[variant] for variant in results.compared},
         statistics={"t": {n - 1: round(quantile(UPPER, n), 6) for n in range(TWO, seeds + 1)}, "enough": TWO},
         script=(here / "page.js").read_text(encoding="utf-8"),
         versions=versions(),

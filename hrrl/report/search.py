@@ -29,8 +29,7 @@ def points(results: Results) -> pd.DataFrame:
     ranking = list(search.ranking(_cells(results)))
     table["place"] = [ranking.index(point) for point in names]
     table["chosen"] = table.place == table.groupby("family").place.transform("min")
-    position = {family: i for i, family in enumerate(FAMILIES.values())}
-    return table.sort_values(["family", *POINT], key=lambda c: c.map(position) if c.name == "family" else c)
+    return table.sort_values("family", key=lambda names: names.map([*FAMILIES.values()].index), kind="stable")
 
 
 def _cells(results: Results) -> list[dict]:

@@ -154,7 +154,7 @@ def headline(metrics: dict, variant: str) -> dict:
     the benchmark's images after the largest step of Fig. 4; all are means over seeds. ``claims``: "2/6" where two of
     six claims hold.
     """
-    steps = metrics["robustness"].get(variant, {})
+    steps = metrics["robustness"].get(variant)
     verdicts = [claim["verdict"] for claim in metrics.get("claims", {}).values()]
     found = {
         "svm": {target: scores[variant]["mean"] for target, scores in metrics["svm"].items() if variant in scores},

@@ -35,7 +35,7 @@ def tables(results: Results, decided: list[dict]) -> dict[str, pd.DataFrame]:
     steps = summary.columns(results, summary.step_measures(results, "step size {:g}"))
     accuracies, q = (summary.columns(results, summary.concept_measures(results, name)) for name in ("accuracy_", "q_"))
     shares = results.concepts.assign(q0=results.concepts.q0.map("{:.4f}".format))
-    losses = concept_difficulty.concept_losses(results).dropna(subset=["loss"])
+    losses = concept_difficulty.concept_losses(results).dropna()
     fits = results.svm.assign(method=results.svm.variant.map(results.labels))
     named = {
         "claims": claim_table(results, decided, True),
@@ -179,7 +179,7 @@ def q0(results: Results) -> pd.DataFrame:
         found = {variant: summary.scores(results, "svm", target, base) for variant, base in changes.items()}
         cells = {variant: words.interval(scores[variant]) for variant, scores in found.items() if variant in scores}
         columns |= {target: cells} if cells else {}
-    return _by_method(results, columns if changes else {})
+    return _by_method(results, columns)
 
 
 def suggestions(results: Results) -> pd.DataFrame:

@@ -212,10 +212,9 @@ def _verdict(interval: Interval | None, relation: str, margin: float, sign: int)
     if interval is None:
         return UNDECIDED
     low, high = sorted(sign * bound for bound in interval)
-    if relation == "similar":
-        inside, outside = -margin < low and high < margin, high < -margin or low > margin
-        return HOLDS if inside else FAILS if outside else UNDECIDED
-    return HOLDS if low > -margin else FAILS if high < -margin else UNDECIDED
+    most = margin if relation == "similar" else float("inf")
+    inside, outside = -margin < low and high < most, high < -margin or low > most
+    return HOLDS if inside else FAILS if outside else UNDECIDED
 
 
 def _of_all(verdicts: list[str]) -> str:
@@ -225,8 +224,6 @@ def _of_all(verdicts: list[str]) -> str:
 
 def _correct(rows: list[dict]) -> None:
     """Holm's correction over all rows with a p-value, as ``p_holm``."""
-    tested = [row for row in rows if row["p"] is not None]
+    corrected = iter(statistics.holm([row["p"] for row in rows if row["p"] is not None]))
     for row in rows:
-        row["p_holm"] = None
-    for row, p in zip(tested, statistics.holm([row["p"] for row in tested]), strict=True):
-        row["p_holm"] = p
+        row["p_holm"] = None if row["p"] is None else next(corrected)

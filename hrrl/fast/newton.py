@@ -6,8 +6,9 @@ Hessian where features are few; where they are many, conjugate gradients do with
 matrix of all.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar, cast
 
 import numpy as np
@@ -45,8 +46,8 @@ def newton(
     sign = np.where(labels[:, None] == np.arange(len(counts)), np.float32(1), np.float32(-1))
     w, solutions = np.zeros((x.shape[1], len(counts))), []
     with _Rows(n) as rows:
-        gram = rows.sum(lambda r: x[r].T @ x[r])
-        slope = np.linalg.norm(2 * rows.sum(lambda r: x[r].T @ sign[r]), axis=0)
+        gram = rows.sum(lambda x: x.T @ x, x)
+        slope = np.linalg.norm(2 * rows.sum(lambda x, sign: x.T @ sign, x, sign), axis=0)
         limit = tol * np.minimum(counts, n - counts) / n * slope
         for c in grid:
             w, converged, steps = _newton(x, sign, w, c, gram, c * limit, max_iter, rows)
@@ -73,11 +74,7 @@ def _newton(
     smallest, since = np.full(w.shape[1], np.inf), np.zeros(w.shape[1], dtype=int)  # norm; steps since it was found
     step = 0
     while True:
-
-        def part(r: slice, v: np.ndarray = w[:, live], s: np.ndarray = sign[:, live]) -> tuple[np.ndarray, np.ndarray]:
-            return _gradient(x[r], s[r], v)
-
-        slacks, shares = zip(*rows.map(part), strict=True)
+        slacks, shares = zip(*rows.map(partial(_gradient, w[:, live]), x, sign[:, live]), strict=True)
         slack, gradient = np.concatenate(slacks), w[:, live] - 2 * c * sum(shares)
         norm = np.linalg.norm(gradient, axis=0)
         since[live] = np.where(norm < smallest[live], 0, since[live] + 1)
@@ -92,17 +89,13 @@ def _newton(
         active = slack > 0
         solve = _directly if len(w) <= DIRECT else _iteratively
         d = solve(x, active, -gradient, c, gram, rows).astype(np.float32)
-
-        def product(r: slice, d: np.ndarray = d) -> np.ndarray:
-            return x[r] @ d
-
-        fall = sign[:, live] * np.concatenate(rows.map(product))
+        fall = sign[:, live] * rows.product(x, d)
         t = _step_lengths(w[:, live], d, slack, fall, gradient, c)
         w[:, live] += t * d
         step += 1
 
 
-def _gradient(x: np.ndarray, sign: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _gradient(w: np.ndarray, x: np.ndarray, sign: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(b, K) slack of a block's examples, and their (d, K) share of the loss's negative gradient over 2 C."""
     x = x.astype(np.float64)
     slack = 1 - sign * (x @ w)
@@ -114,10 +107,10 @@ def _directly(
 ) -> np.ndarray:
     """(d, K) Newton steps by each class's own Hessian, ``I + 2 C X_A' X_A`` of its active examples A."""
 
-    def grams(r: slice) -> np.ndarray:
-        return np.stack([x[r][rows].T @ x[r][rows] for rows in active[r].T])
+    def grams(x: np.ndarray, active: np.ndarray) -> np.ndarray:
+        return np.stack([x[mine].T @ x[mine] for mine in active.T])
 
-    steps = np.linalg.solve(np.eye(len(b)) + 2 * c * rows.sum(grams), b.T[:, :, None])
+    steps = np.linalg.solve(np.eye(len(b)) + 2 * c * rows.sum(grams, x, active), b.T[:, :, None])
     return cast(np.ndarray, steps[:, :, 0].T)
 
 
@@ -131,12 +124,12 @@ def _iteratively(
     try:
         factor, lower = cho_factor(np.eye(len(b)) + share * gram)
     except np.linalg.LinAlgError:  # of features that say much the same, float32's rounding may outweigh the identity
-        gram = rows.sum(lambda r: x[r].T.astype(np.float64) @ x[r])
+        gram = rows.sum(lambda x: x.T.astype(np.float64) @ x, x)
         factor, lower = cho_factor(np.eye(len(b)) + share * gram)
 
     def hessian(p: np.ndarray) -> np.ndarray:
         p32 = p.astype(np.float32)
-        return p + 2 * c * rows.sum(lambda r: x[r].T @ (weights[r] * (x[r] @ p32)))
+        return p + 2 * c * rows.sum(lambda x, weights: x.T @ (weights * (x @ p32)), x, weights)
 
     def precondition(r: np.ndarray) -> np.ndarray:
         # cho_solve would check its arguments each time, for longer than this takes on a small target.
@@ -206,10 +199,14 @@ class _Rows:
         self.pool.shutdown()
         self.limit.restore_original_limits()
 
-    def map(self, function: Callable[[slice], T]) -> list[T]:
-        """``function(rows)`` of all blocks."""
-        return list(self.each(function, self.blocks))
+    def map(self, function: Callable[..., T], *arrays: np.ndarray) -> Iterator[T]:
+        """``function`` of each block of the arrays' examples."""
+        return self.each(function, *([array[rows] for rows in self.blocks] for array in arrays))
 
-    def sum(self, function: Callable[[slice], np.ndarray]) -> np.ndarray:
-        """Sum of ``function(rows)`` over all blocks, in float64."""
-        return cast(np.ndarray, sum(part.astype(np.float64) for part in self.each(function, self.blocks)))
+    def product(self, x: np.ndarray, d: np.ndarray) -> np.ndarray:
+        """``x @ d``."""
+        return np.concatenate(list(self.map(lambda x: x @ d, x)))
+
+    def sum(self, function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
+        """Sum of ``function`` over all blocks, in float64."""
+        return cast(np.ndarray, sum(part.astype(np.float64) for part in self.map(function, *arrays)))

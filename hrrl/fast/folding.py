@@ -17,7 +17,6 @@ from weakref import WeakKeyDictionary
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.modules.utils import _pair
 from torch.overrides import TorchFunctionMode
 
 from hrrl.fast.convolution import Conv2d, is_simple, is_tiny, precision, product
@@ -62,17 +61,14 @@ def folded(model: nn.Module, x: torch.Tensor) -> Iterator[None]:
 class _Fold:
     """A convolution that does the work of the layers after it, too: a batch norm, and of a stem the max pooling."""
 
-    conv: nn.Conv2d
-    norm: nn.BatchNorm2d
-
-    def __init__(self, conv: nn.Module, norm: nn.Module, *rest: nn.Module):
-        self.conv, self.norm, self.after = conv, norm, (norm, *rest)  # type: ignore[assignment]
+    def __init__(self, conv: Any, norm: Any, *rest: Any):
+        self.conv, self.norm, self.after = conv, norm, (norm, *rest)
         self.pool = rest[-1] if rest else None
         self.output: torch.Tensor | None = None
         self.waiting: list[nn.Module] = []  # the layers that have yet to be called with the output
 
     def enter(self) -> None:
-        self.conv.forward = self.convolve  # type: ignore[method-assign, assignment]
+        self.conv.forward = self.convolve
         for layer in self.after:
             layer.forward = partial(self.pass_on, layer)
 
@@ -106,12 +102,9 @@ class _Fold:
     def affine(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Scale and shift of the batch norm, for the convolution without its bias."""
         conv, norm = self.conv, self.norm
-        mean, variance = norm.running_mean, norm.running_var
-        assert mean is not None  # by _is_affine
-        assert variance is not None
-        scale = torch.rsqrt(variance + norm.eps)
+        scale = torch.rsqrt(norm.running_var + norm.eps)
         scale = scale if norm.weight is None else scale * norm.weight
-        bias = -mean if conv.bias is None else conv.bias - mean
+        bias = -norm.running_mean if conv.bias is None else conv.bias - norm.running_mean
         return scale, bias * scale if norm.bias is None else torch.addcmul(norm.bias, bias, scale)
 
 
@@ -185,7 +178,7 @@ def _unpool(
 
 
 def _geometry(pool: nn.MaxPool2d) -> tuple[Any, ...]:
-    return _pair(pool.kernel_size), _pair(pool.stride), _pair(pool.padding), _pair(pool.dilation), pool.ceil_mode
+    return pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode
 
 
 # ---------------------------------------------------------------------------------------------- what may be folded
@@ -213,8 +206,7 @@ def _find_chains(model: nn.Module, x: torch.Tensor) -> list[Chain]:
             uses.of[id(output)] = []  # what is there was an earlier tensor's
 
     def follower(layer: nn.Module, kind: Callable[[nn.Module], bool]) -> nn.Module | None:
-        others = (other for other in calls if kind(other) and other is not layer)
-        return next((other for other in others if taken[other] == made[layer]), None)
+        return next((other for other in calls if kind(other) and taken[other] == made[layer]), None)
 
     def alone(chain: Sequence[nn.Module]) -> bool:
         """Whether each layer is called once, and what it makes is used by the next one and by nothing else."""

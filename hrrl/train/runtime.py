@@ -1,7 +1,6 @@
 """Where and how a run computes: device, precision, memory layout, threads, processes."""
 
 import ctypes
-import inspect
 import os
 import shutil
 import signal
@@ -147,11 +146,8 @@ class Runtime:
         net: nn.Module = torch.compile(model) if self.compile else model  # type: ignore[assignment]
         if self.world_size > 1:
             devices = [self.device.index] if self.device.type == "cuda" else None
-            # share_statistics does it; torch 2.13 has another name for leaving it out
-            known = inspect.signature(nn.parallel.DistributedDataParallel).parameters
-            left_out = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-            options: dict[str, Any] = {left_out: False}
-            net = nn.parallel.DistributedDataParallel(net, device_ids=devices, **options)
+            # share_statistics gives buffers out
+            net = nn.parallel.DistributedDataParallel(net, device_ids=devices, forward_sync_buffers=False)
         return net
 
     def share_statistics(self, model: nn.Module) -> None:

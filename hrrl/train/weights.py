@@ -1,7 +1,6 @@
 """Weights to start from: a file, timm's or torchvision's by name, a hub's repository, or a model of this pipeline."""
 
 import hashlib
-import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,10 +72,6 @@ class Weights:
     def sha256(self) -> str:
         return digest(self.path)
 
-    @cached_property
-    def heads(self) -> list[str]:
-        return models.heads(self.backbone, self.args)
-
     def put_into(self, model: models.Classifier, classes: Sequence[str], wnids: Sequence[str | None]) -> int:
         """Loads the weights, with the statistics of batch norm, mean and std; returns how many rows of the head stay.
 
@@ -106,7 +101,8 @@ class Weights:
 
     def _head(self, needed: State) -> list[str]:
         """Of the names of a network's tensors, those of its heads, which have a row for each class."""
-        return [name for name in needed if name.rpartition(".")[0] in self.heads]
+        heads = models.heads(self.backbone, self.args)
+        return [name for name in needed if name.rpartition(".")[0] in heads]
 
     def fitted(self, net: nn.Module) -> State:
         """The state by the names of a network, which may be on the device ``meta``.
@@ -122,9 +118,8 @@ class Weights:
         ordered = self.path.suffix != ".safetensors"  # which sorts its tensors by name
         by_order = _by_order(self.state, needed, head) if ordered else None
         readings = self._readings(head, list(_shapes(body, head)))
-        readings = itertools.chain(readings, [by_order] if self.remap and by_order else [])
         fits = (s for s in readings if not _differences(s, needed if {*head} & {*s} else body, head))
-        found = next(fits, None)
+        found = next(fits, by_order if self.remap else None)
         if found is None:
             problem, remedy = _differences(self.state, needed, head), "use weights of this backbone"
             remedy = f"all fits by order and shape: set {self.key}.remap: true" if by_order else remedy

@@ -111,6 +111,12 @@ def _start(args: argparse.Namespace) -> weights.Weights:
         if (args.weights, args.classes, args.remap, args.args) != ("DEFAULT", None, False, {}):
             raise UserError(f"{args.model}: is a model with its own --weights, --classes and --args; leave them out")
         backbone, settings, given = description["backbone"], description["backbone_args"], {"model": args.model}
+    elif "/" in args.model and not args.model.startswith("timm/"):
+        lacking = described if described.parent.exists() else described.parent
+        raise UserError(
+            f"model: {lacking} does not exist; expected a folder of models/ with its model.json, or a backbone "
+            "such as resnet18 or timm/resnet18"
+        )
     elif (file := Path(args.weights).expanduser()).exists() or ("." in args.weights and "@" not in args.weights):
         given["file"] = str(file.absolute())  # no tag has a dot
     else:

@@ -186,7 +186,8 @@ def test_what_is_wrong_is_said_before_the_first_image_is_judged(images, folder, 
     of_48 = ["--weights", tmp_path / "vit.pth", "--args", json.dumps(vit), "--size", 48]
     wrong = [
         (["resnet19"], "cannot build 'resnet19'"),
-        ([tmp_path / "erm-1"], "cannot build .*erm-1'"),
+        ([tmp_path / "erm-1"], "model: .*/erm-1 does not exist; expected a folder of models/"),
+        ([tmp_path / "lone"], "model: .*/lone/model.json does not exist; expected a folder of models/"),
         ([folder, "--weights", "net.pth"], "its own --weights, --classes and --args; leave them out"),
         (["timm/resnet18", "--weights", "none"], "none"),
         ([folder, "--targets", tmp_path / "typo"], "typo does not exist"),

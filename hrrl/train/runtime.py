@@ -53,7 +53,7 @@ class Compute:
 def _has_bfloat16(device: str) -> bool:
     if device != "cpu" and torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.backends.mkldnn.is_available() and arithmetic.has_bfloat16()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """machine.yaml: how this machine takes part, which changes no result; git leaves it alone (machine.example.yaml)."""
 
 import dataclasses
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -111,18 +112,18 @@ def _problem(key: str, value: object, known: list[str]) -> str | None:
         return f"{params_file.cut(key)}: unknown key; known: {', '.join(known)}"
     if key in TEXTS:
         form, words = TEXTS[key]
-        number = isinstance(value, int) and not isinstance(value, bool) and key in ("time", "memory") and value > 0
+        number = key in ("time", "memory") and _is_number(value, 1, math.inf)
         fits = number or (isinstance(value, str) and bool(re.fullmatch(form, value)))
-        return None if fits else f"{key}: takes {words}, got {params_file.shown(value)}"
-    if key == "gpus":
-        ids = value if isinstance(value, list) else [value]
-        least = 0 if isinstance(value, list) else 1
+    elif key == "gpus":
+        words = "a number from 1, or a list of ids"
+        ids, least = (value, 0) if isinstance(value, list) else ([value], 1)
         fits = bool(ids) and all(_is_number(one, least, 1024) for one in ids) and len(set(ids)) == len(ids)
-        return None if fits else f"gpus: takes a number from 1, or a list of ids, got {params_file.shown(value)}"
-    least, most = NUMBERS[key]
-    fits = _is_number(value, least, most)
-    return None if fits else f"{key}: takes a whole number from {least} to {most}, got {params_file.shown(value)}"
+    else:
+        least, most = NUMBERS[key]
+        words = f"a whole number from {least} to {most}"
+        fits = _is_number(value, least, most)
+    return None if fits else f"{key}: takes {words}, got {params_file.shown(value)}"
 
 
-def _is_number(value: object, least: int, most: int) -> bool:
+def _is_number(value: object, least: int, most: float) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most

@@ -24,22 +24,19 @@ def input_gradient(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.
     """
     if not x.is_floating_point():
         raise TypeError(f"images have a gradient as floats in [0, 1] only, got {x.dtype}; divide by 255 first")
-    with torch.inference_mode(False), torch.enable_grad():
-        return _input_gradient(unwrapped(model), _recordable(x).detach().requires_grad_(), _recordable(y))
+    model = unwrapped(model)
+    with torch.inference_mode(False), torch.enable_grad(), evaluation_mode(model):
+        x, y = _recordable(x).detach().requires_grad_(), _recordable(y)
+        y = y if y.is_floating_point() else y.long()  # PyTorch's loss takes no other integers
+        if is_on():
+            with contextlib.suppress(Changed), folded(model, x):
+                return _summed_loss_gradient(model, x, y)
+        return _summed_loss_gradient(model, x, y)
 
 
 def _recordable(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor itself, or a copy of one that ``torch.inference_mode`` made, of which autograd keeps nothing."""
     return tensor.clone() if tensor.is_inference() else tensor
-
-
-def _input_gradient(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    y = y if y.is_floating_point() else y.long()  # PyTorch's loss takes no other integers
-    with evaluation_mode(model):
-        if is_on():
-            with contextlib.suppress(Changed), folded(model, x):
-                return _summed_loss_gradient(model, x, y)
-        return _summed_loss_gradient(model, x, y)
 
 
 def _summed_loss_gradient(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

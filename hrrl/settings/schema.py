@@ -123,15 +123,14 @@ class Dataset(Section, locate.Definition):
     @classmethod
     def synsets_are_there_and_of_its_classes(cls, given: Any, found: ValidationInfo) -> Any:
         kind, classes = found.data.get("kind", ""), found.data.get("classes")
-        if isinstance(given, str) and given not in (known := synsets.SHIPPED):
-            raise ValueError(f"takes a synset for each class, or one of {', '.join(known)}; got {shown(given)}")
-        if isinstance(given, dict):
-            if not all(isinstance(value, str) for value in given.values()):
-                return given
+        if isinstance(given, str):
+            if given not in (known := synsets.SHIPPED):
+                raise ValueError(f"takes a synset for each class, or one of {', '.join(known)}; got {shown(given)}")
+        elif isinstance(given, dict) and all(isinstance(value, str) for value in given.values()):
             if unknown := [name for name in given if name not in (classes or given)]:
                 raise ValueError(f"{unknown[0]!r} is none of its classes: {', '.join(classes or ())}")
-        elif not isinstance(given, str):
-            return given
+        else:
+            return given  # which its type refuses
         return synsets.of_classes(kind, given, classes)
 
 
@@ -224,7 +223,7 @@ def _point(axis: str, name: str) -> type[Section]:
 
 def _accepted(annotation: Any) -> Any:
     """An annotation of hrrl.methods.constraints as pydantic reads it."""
-    if get_origin(annotation) is UnionType or get_origin(annotation) is Union:
+    if get_origin(annotation) in (UnionType, Union):
         return Union[*map(_accepted, get_args(annotation))]
     if get_origin(annotation) is not Annotated:
         return annotation
@@ -582,14 +581,14 @@ class Params(Section):
     def _references(self) -> Iterator[Use]:
         """Keys of concept distributions: with the target that one is of, or the concepts that it has shares for."""
         known = self._concept_names()
-        for variant, point in ((v, p) for v, p in self.variants.items() if p.spec()["concept"]):
-            [(method, settings)] = point.spec()["concept"].items()
-            for key, value in settings.items():
-                where = f"variants.{variant}.concept.{method}.{key}"
-                if str(value).startswith("target:"):
-                    yield where, [value.removeprefix("target:")], self.targets
-                elif isinstance(value, dict) and known:
-                    yield where, list(value), known
+        for variant, point in self.variants.items():
+            for method, settings in (point.spec()["concept"] or {}).items():
+                for key, value in settings.items():
+                    where = f"variants.{variant}.concept.{method}.{key}"
+                    if str(value).startswith("target:"):
+                        yield where, [value.removeprefix("target:")], self.targets
+                    elif isinstance(value, dict) and known:
+                        yield where, list(value), known
 
     def _concept_names(self) -> list[str]:
         """The names that concepts can have; none where a file or the benchmark's classes decide."""

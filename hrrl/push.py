@@ -39,9 +39,8 @@ def push(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = package(args.model, card, args.to or Path(scratch) / "model")
         if args.to:
-            print(
-                f"{args.repository}: {', '.join(sorted(file.name for file in folder.iterdir()))} in {folder}, not sent"
-            )
+            names = ", ".join(sorted(file.name for file in folder.iterdir()))
+            print(f"{args.repository}: {names} in {folder}, not sent")
             return
         api = HfApi()
         try:

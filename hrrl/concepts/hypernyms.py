@@ -63,9 +63,8 @@ def find_synset(name: str, where: str = "concepts") -> Synset:
             pass
     senses = wordnet.synsets(word, "n")
     if not senses:
-        near = difflib.get_close_matches(
-            word.partition(".")[0].replace(" ", "_"), list(wordnet.all_lemma_names("n")), n=5
-        )
+        written = word.partition(".")[0].replace(" ", "_")
+        near = difflib.get_close_matches(written, list(wordnet.all_lemma_names("n")), n=5)
         senses = [synset for noun in near for synset in wordnet.synsets(noun, "n")[:2]]
     nearest = ", ".join(f"{synset.name()} ({synset.definition()[:40]})" for synset in list(dict.fromkeys(senses))[:6])
     hint = f"the nearest are {nearest}" if senses else "a noun synset has a name such as dog.n.01"

@@ -42,9 +42,8 @@ def ilsvrc12_wnids() -> list[str]:
     timm = importlib.util.find_spec("timm")  # importing it would take seconds
     if timm is None or timm.origin is None:
         raise UserError("the list of ILSVRC12's wnids is timm's: pip install timm")
-    return (
-        Path(timm.origin).with_name("data").joinpath("_info/imagenet_synsets.txt").read_text(encoding="utf-8").split()
-    )
+    file = Path(timm.origin).parent / "data/_info/imagenet_synsets.txt"
+    return file.read_text(encoding="utf-8").split()
 
 
 def usable_name(name: str) -> str:

@@ -104,10 +104,10 @@ def shown(value: Any) -> str:
         return f"a {type(value).__name__} too large to print"
 
 
-def cut(text: str, most: int = 160) -> str:
+def cut(text: str) -> str:
     """The beginning of a text, in one line."""
     text = " ".join(text.split())
-    return text if len(text) <= most else f"{text[:most]}..."
+    return text if len(text) <= 160 else f"{text[:160]}..."
 
 
 def _text(path: Path, like: str) -> str:

@@ -22,6 +22,14 @@ def run(main, *arguments: str) -> None:
         sys.exit(str(error))
 
 
+def say_what_is_missing(kind, error, traceback) -> None:
+    """Shows the error that ends a script: of a library that this Python lacks, as outside of .venv, one line."""
+    if kind is ModuleNotFoundError and not (ROOT / str(error.name).partition(".")[0]).is_dir():
+        print(f"{sys.executable}: {error}; run `make setup`, and then this by .venv/bin/python", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)
+
+
 def be_somebody() -> None:
     """Gives a user of a container, who has no line in /etc/passwd, the name and the home that DVC and torch ask for."""
     if os.path.expanduser("~") == "~":
@@ -43,6 +51,7 @@ def be_in_sh() -> None:
     os.environ["SHELL"] = "/bin/sh"
 
 
+sys.excepthook = say_what_is_missing
 be_somebody()
 be_in_sh()
 be_in_this_clone()

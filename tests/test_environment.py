@@ -173,6 +173,12 @@ def test_a_stage_runs_in_the_projects_environment_whatever_python_comes_first(tm
         assert done.stdout.strip() == str(project / ".venv"), done.stderr[-2000:]
 
 
+def test_a_script_says_in_a_line_which_library_its_python_lacks():
+    done = run(sys.executable, "-S", "-m", "scripts.repro", without=["PYTHONPATH"])
+    assert done.returncode == 1
+    assert re.fullmatch(r".*python.*: No module named 'ruamel'; run `make setup`.*\.venv/bin/python\n", done.stderr)
+
+
 def old_python() -> str:
     """A Python before 3.11 that this machine has."""
     places = os.pathsep.join([*map(str, Path.home().glob(".pyenv/versions/*/bin")), os.environ["PATH"]])

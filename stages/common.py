@@ -25,8 +25,9 @@ def use_project_environment() -> None:
     own may. Stage scripts import this module before any other package.
     """
     ours = [folder / ".venv" for folder in (ROOT, *ROOT.parents) if (folder / "stages/common.py").is_file()]
+    restarted = os.environ.pop(RESTARTED, "")  # of this process alone: those that it starts may have another Python
     for environment in (folder for folder in ours if (folder / "bin/python").exists()):
-        if Path(sys.prefix).resolve() != environment.resolve() and RESTARTED not in os.environ:
+        if Path(sys.prefix).resolve() != environment.resolve() and not restarted:
             os.environ[RESTARTED] = "1"  # once: PYTHONHOME, say, would take each to the same place
             os.environ.pop("PYTHONHOME", None)
             os.execv(environment / "bin/python", [str(environment / "bin/python"), *sys.orig_argv[1:]])

@@ -91,8 +91,16 @@ class ByClass(training.Training):
         return super().step(net, x, y, self.task.concepts[y], m)
 
 
-def stepper(model, concepts: torch.Tensor, variant: training.Variant, lr: float, decay: float, here: runtime.Runtime):
-    """The pipeline's training without data: ``step(model, x, y, m)`` is an iteration; ``concepts`` (C,) of classes."""
+def stepper(net: tuple[str, dict], concepts: torch.Tensor, variant, here: runtime.Runtime, lr=1e-3, decay=1e-4):
+    """The pipeline's training of a new ``model``, without data: ``step(model, x, y, m)`` is an iteration.
+
+    Args:
+        net: the backbone and its arguments.
+        concepts: (C,) those of the classes.
+    """
+    torch.manual_seed(0)
+    backbone, arguments = net
+    model = models.build(backbone, len(concepts), arguments).train()
     sgd = {"lr": lr, "momentum": 0.9, "weight_decay": decay}
     plain = Augment(crop="none", flip=False)
     schedule = recipes.Schedule(epochs=1, milestones=[], batch_size=1, augment=plain, **sgd)
@@ -102,13 +110,11 @@ def stepper(model, concepts: torch.Tensor, variant: training.Variant, lr: float,
 
 def step(net: str, method, here: runtime.Runtime):
     """One step of hrrl's training loop on a fixed batch of random images, as a function without arguments."""
-    size, backbone, arguments = NETS[net]
-    torch.manual_seed(0)
-    model = models.build(backbone, CLASSES, arguments).to(memory_format=here.memory_format).train()
+    size, *of = NETS[net]
+    run = stepper(of, torch.arange(CLASSES) % CONCEPTS, method, here)
     images = torch.randint(256, (BATCH, 3, size, size), dtype=torch.uint8)
     x, y = here.images(images), torch.randint(CLASSES, (BATCH,))
-    run = stepper(model, torch.arange(CLASSES) % CONCEPTS, method, 1e-3, 1e-4, here)
-    return lambda: run.step(model, x, y, BATCH)
+    return lambda: run.step(run.model, x, y, BATCH)
 
 
 def plain_net(backbone: str, classes: int, arguments: dict) -> torch.nn.Module:

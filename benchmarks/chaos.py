@@ -159,14 +159,8 @@ def settle(folder: Path) -> int:
 
 
 def in_folder(folder: Path) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.cwd() == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
+    """Those that work in a folder; of what is over, or another user's, the system does not say it."""
+    return [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(folder)]
 
 
 def hashes(folder: Path) -> dict[str, str]:

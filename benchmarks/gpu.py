@@ -11,7 +11,6 @@ gradient is from float64's.
 
 import argparse
 import copy
-import json
 import re
 import subprocess
 import sys
@@ -26,10 +25,11 @@ import torch.nn.functional as F
 
 from benchmarks import ROOT
 from benchmarks.axes import CONCEPTS, VARIANTS, compute, method, plain_net, stepper
+from hrrl.common.files import write_json
 from hrrl.objective import input_gradient
 from hrrl.train import models, runtime
 
-CLASSES, LR, DECAY = 1000, 1e-3, 1e-4
+CLASSES = 1000
 PATIENCE = 180  # seconds for the suite's tests
 DISTINCT = 4  # batches in the host's memory
 
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     found |= speed(args, settings)
     found["input_gradient_error"] = gradient_errors(args, settings)
     file = args.out / f"gpu-{re.sub('[^a-z0-9]+', '-', found['device'].lower()).strip('-')}.json"
-    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_json(file, found)
     print(file.read_text(encoding="utf-8"))
 
 
@@ -88,11 +88,9 @@ def speed(args, settings) -> dict:
 
 def ours(here: runtime.Runtime, spec: dict, compiled: bool):
     """The pipeline's loop over batches in the host's memory."""
-    torch.manual_seed(0)
     here = replace(here, compile=compiled)
-    model = models.build("resnet18", CLASSES, {})
-    run = stepper(model, torch.arange(CLASSES) % CONCEPTS, method(spec), LR, DECAY, here)
-    net = here.parallel(model.train())
+    run = stepper(("resnet18", {}), torch.arange(CLASSES) % CONCEPTS, method(spec), here)
+    net = here.parallel(run.model)
 
     def loop(batches):
         for batch in here.feed(batches):
@@ -104,7 +102,7 @@ def ours(here: runtime.Runtime, spec: dict, compiled: bool):
 def plain(here: runtime.Runtime):
     """The same, as anyone would write it for a GPU."""
     model = plain_net("resnet18", CLASSES, {}).to(device=here.device, memory_format=torch.channels_last).train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=0.9, weight_decay=DECAY, fused=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4, fused=True)
 
     def loop(batches):
         for x, y, _ in batches:

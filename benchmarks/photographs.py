@@ -21,9 +21,8 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg, read_file
 from torchvision.transforms import v2
 
+from benchmarks.throughput import source
 from hrrl.data.augment import Augment
-from hrrl.data.loading import open_split
-from hrrl.data.manifest import prepare
 from hrrl.data.pack import pack
 from hrrl.settings.schema import Dataset
 
@@ -64,10 +63,7 @@ def contents(given: Path | None) -> list[bytes]:
 
 def ours(root: Path, work: Path):
     """A function from a position and a round to an image, as the workers of training call it."""
-    definition = Dataset(kind="imagefolder", root=str(root))
-    manifest = work / f"manifest-{root.stem}"
-    prepare(definition, "photographs").write(manifest)
-    images = open_split(manifest, str(root), "train", SIZE)
+    images = source(work / f"manifest-{root.stem}", {"kind": "imagefolder", "root": str(root)}, SIZE)
     return lambda i, seed: images.augmented(i, AUGMENT, seed, 0)
 
 

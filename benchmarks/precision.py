@@ -30,22 +30,20 @@ def direction_cosine(rounds: int, net: str, source, steps: int = 300) -> list[fl
 
     The net is trained by el for ``steps`` steps, with the learning rate falling to 0, on the first part of ``source``.
     """
-    _, backbone, arguments = NETS[net]
+    _, *of = NETS[net]
     with runtime.start(compute()) as here:
-        torch.manual_seed(0)
-        model = models.build(backbone, len(source.classes), arguments).to(memory_format=here.memory_format).train()
         el = training.Variant(objective.Gradient(TAU), objective.GroupWeighting([1]))
-        run = stepper(model, torch.zeros(len(source.classes), dtype=torch.long), el, 0.05, 5e-4, here)
+        run = stepper(of, torch.zeros(len(source.classes), dtype=torch.long), el, here, lr=0.05, decay=5e-4)
         epochs = (source.train_batches(BATCH, AUGMENT, 0, epoch) for epoch in count())
         for done, (images, y, m) in enumerate(islice(chain.from_iterable(epochs), steps)):
             run.optimizer.param_groups[0]["lr"] = 0.05 * (1 - done / steps)
-            run.step(model, here.images(images), y, m)
+            run.step(run.model, here.images(images), y, m)
         cosines = []
         for _, (images, y) in zip(range(rounds), source.eval_batches(BATCH), strict=False):
             x = here.images(images)
             with here.autocast():
-                low = objective.perturb(model, x, y, 1.0) - x
-            high = objective.normalised(plain_gradient(model, x, y))
+                low = objective.perturb(run.model, x, y, 1.0) - x
+            high = objective.normalised(plain_gradient(run.model, x, y))
             cosines.append(float((low * high).flatten(1).sum(1).mean()))
     return cosines
 

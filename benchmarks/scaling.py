@@ -12,7 +12,7 @@ import torch
 from benchmarks.alone import measured, taken
 from benchmarks.axes import BATCH, NETS, VARIANTS, compute, method, stepper
 from hrrl.data.augment import Augment, augment_batch
-from hrrl.train import models, runtime
+from hrrl.train import runtime
 
 POINTS = {
     "images": [(n, 11, 100) for n in (8_000, 16_000, 32_000)],
@@ -31,20 +31,18 @@ def results(rounds: int, small: bool) -> dict:
 
 def epoch(n: int, concepts: int, classes: int) -> dict:
     """What an epoch of hrrl takes."""
-    size, backbone, arguments = NETS["quick"]
+    size, *net = NETS["quick"]
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (n, 3, size, size), dtype=np.uint8)
     labels = torch.from_numpy(rng.integers(0, classes, n))
     augment = Augment(crop="padded", padding=2, flip=True)
     with runtime.start(compute(threads=2)) as here:
-        torch.manual_seed(0)
-        model = models.build(backbone, classes, arguments).to(memory_format=here.memory_format).train()
         chosen = method(VARIANTS["hrrl"], concepts)
-        run = stepper(model, torch.arange(classes) % concepts, chosen, 1e-3, 0.0, here)
+        run = stepper(net, torch.arange(classes) % concepts, chosen, here, decay=0.0)
 
         def step(batch):
             x = augment_batch(torch.from_numpy(images[batch]), augment, rng, slice(0, BATCH), BATCH)
-            run.step(model, here.images(x), labels[batch], BATCH)
+            run.step(run.model, here.images(x), labels[batch], BATCH)
 
         for _ in range(3):
             step(np.arange(BATCH))

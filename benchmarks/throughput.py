@@ -147,17 +147,14 @@ def compare(rounds: int, size: int, work: Path) -> dict:
 
 def trainer(images, size: int, here: runtime.Runtime):
     """erm with the default settings: a function that runs some steps and returns their images per second."""
-    torch.manual_seed(0)
-    model = models.build("resnet18", len(images.classes)).to(memory_format=here.memory_format).train()
     crop = "random_resized" if size == 224 else "padded"
     augment = Augment(crop=crop, padding=size // 8, scale=(0.08, 1.0), flip=True)
     concepts, epochs = torch.zeros(len(images.classes), dtype=torch.long), itertools.count()
     erm = training.Variant(objective.Perturbation(), objective.GroupWeighting([1]))
-    run = stepper(model, concepts, erm, 0.01, 1e-4, here)
+    run = stepper(("resnet18", {}), concepts, erm, here, lr=0.01)
 
     def work(x, y):
-        model.train()
-        run.step(model, here.images(x), y, len(y))
+        run.step(run.model, here.images(x), y, len(y))
 
     return lambda: rate(images.train_batches(BATCH[size], augment, 0, next(epochs)), work, size)
 

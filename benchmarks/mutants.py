@@ -17,7 +17,7 @@ import ast
 import contextlib
 import copy
 import gc
-import importlib.abc
+import importlib.machinery
 import importlib.util
 import itertools
 import json
@@ -32,7 +32,7 @@ import time
 import tomllib
 import types
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -219,15 +219,14 @@ def wordy(node: ast.AST) -> bool:
         return True
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return True
-    call = node.exc if isinstance(node, ast.Raise) else node
     if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test):
         return True
     if isinstance(node, (ast.Assign, ast.AnnAssign)):
         target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
         return ast.unparse(target).partition(",")[0].strip("(") in ("label", "off", "columns")
-    return isinstance(node, ast.Raise) or (
-        isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] in WORDS and not call.args
-    )
+    if isinstance(node, ast.Call):
+        return ast.unparse(node.func).rpartition(".")[2] in WORDS and not node.args
+    return isinstance(node, ast.Raise)
 
 
 def at(tree: ast.AST, path: tuple):
@@ -357,22 +356,16 @@ def change_slice(node):
 # ------------------------------------------------------------------------------------------------- running the tests
 
 
-class Changed(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
-    """Imports a module with a mistake in it."""
+class Changed(importlib.machinery.SourceFileLoader):
+    """Finds a module, and imports it with a mistake in it."""
 
     def __init__(self, mutant: Mutant):
-        self.mutant, self.name = mutant, mutant.module.removesuffix(".py").replace("/", ".")
+        name = mutant.module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        super().__init__(name, str(ROOT / mutant.module))
+        self.mutant = mutant
 
     def find_spec(self, name, path=None, target=None):
-        if name == self.name:
-            return importlib.util.spec_from_file_location(name, self.get_filename(name), loader=self)
-        return None
-
-    def get_filename(self, name):
-        return str(ROOT / self.mutant.module)
-
-    def get_data(self, path):
-        return Path(path).read_bytes()
+        return importlib.util.spec_from_loader(name, self) if name == self.name else None
 
     def get_code(self, name):
         return self.mutant.compiled()
@@ -404,35 +397,29 @@ class Loop:
         self.chosen, self.folder, self.found = chosen, folder, []
 
     def pytest_runtestloop(self, session):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        before = used()
         assert self.tried(session, None, 1e6) == PASSED, "the tests fail without any mutant"
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        seconds = used() - before
         for mutant in self.chosen:
             self.found.append(self.tried(session, mutant, limit(seconds)) if mutant.outer else IMPORT)
             (self.folder / "found").write_text(json.dumps([self.found, seconds]), encoding="utf-8")
         return True
 
     def tried(self, session, mutant: Mutant | None, limit: float) -> int:
-        pid = os.fork()
-        if not pid:
+        def work() -> int:
             apart(self.folder, limit)
             if mutant and not put_into_functions(mutant):
-                os._exit(IMPORT)
-            code = FAILED
-            try:
-                for i, (item, following) in enumerate(itertools.zip_longest(session.items, session.items[1:])):
-                    item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-                    if session.testsfailed:
-                        (self.folder / "failed").write_text(str(i), encoding="utf-8")
-                        break
-                else:
-                    code = PASSED
-                if not mutant:
-                    (self.folder / "modules").write_text("\n".join(list(sys.modules)), encoding="utf-8")
-            finally:
-                os._exit(code)
-        code = ended(pid, limit)
+                return IMPORT
+            for i, (item, following) in enumerate(itertools.zip_longest(session.items, session.items[1:])):
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                if session.testsfailed:
+                    (self.folder / "failed").write_text(str(i), encoding="utf-8")
+                    return FAILED
+            if not mutant:
+                (self.folder / "modules").write_text("\n".join(list(sys.modules)), encoding="utf-8")
+            return PASSED
+
+        code = ended(forked(work), limit)
         if (failed := self.folder / "failed").exists():
             session.items.insert(0, session.items.pop(int(failed.read_text(encoding="utf-8"))))
             failed.unlink()
@@ -442,6 +429,22 @@ class Loop:
 def limit(seconds: float) -> float:
     """Seconds of CPU until tests hang, which take so many without a mistake."""
     return 3 * seconds + SECONDS
+
+
+def forked(work: Callable[[], int]) -> int:
+    """The process id of a fork that does some work, and ends with the code that this returns."""
+    if pid := os.fork():
+        return pid
+    code = FAILED
+    try:
+        code = work()
+    finally:
+        os._exit(code)
+
+
+def used() -> float:
+    """The seconds of CPU of all forks that have ended."""
+    return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
 
 def apart(folder: Path, limit: float) -> None:
@@ -481,16 +484,13 @@ def run_pytest(tests: str, folder: Path, plugins: list) -> int:
 
 def passes(tests: str, mutant: Mutant, folder: Path, limit: float) -> bool:
     """Whether the tests pass where the module is imported with the mistake."""
-    pid = os.fork()
-    if not pid:
-        code = FAILED
-        try:
-            apart(folder, limit)
-            sys.meta_path.insert(0, Changed(mutant))
-            code = run_pytest(tests, folder, [])
-        finally:
-            os._exit(code)
-    return ended(pid, limit) == PASSED
+
+    def work() -> int:
+        apart(folder, limit)
+        sys.meta_path.insert(0, Changed(mutant))
+        return run_pytest(tests, folder, [])
+
+    return ended(forked(work), limit) == PASSED
 
 
 def survivors(tests: str, chosen: list[Mutant], show: bool) -> tuple[list[str], float]:
@@ -500,15 +500,7 @@ def survivors(tests: str, chosen: list[Mutant], show: bool) -> tuple[list[str], 
         folder = Path(name)
         if chosen and chosen[0].module.startswith("stages/"):  # whose tests then run that stage alone
             os.environ["HRRL_TESTS_MADE"] = f"{folder}/made{os.pathsep}{Path(chosen[0].module).stem}"
-        pid = os.fork()
-        if not pid:
-            code = FAILED
-            try:
-                sys.path.insert(0, str(ROOT))
-                code = run_pytest(tests, folder, [Loop(chosen, folder)])
-            finally:
-                os._exit(code)
-        os.waitpid(pid, 0)
+        os.waitpid(forked(lambda: run_pytest(tests, folder, [Loop(chosen, folder)])), 0)
         codes, seconds = json.loads((folder / "found").read_text(encoding="utf-8"))
         warm_up((folder / "modules").read_text(encoding="utf-8").split())
         for mutant, code in zip(chosen, codes, strict=True):
@@ -565,19 +557,15 @@ def together() -> float:
     """The seconds of CPU that all these tests take in one process, each once."""
     named = dict.fromkeys(test for tests in TESTS.values() for test in tests.split())
     once = [test for test in named if "::" not in test or test.partition("::")[0] not in named]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = used()
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
-        pid = os.fork()
-        if not pid:
-            code = FAILED
-            try:
-                apart(Path(name), 3600)
-                code = run_pytest(" ".join(once), Path(name), [])
-            finally:
-                os._exit(code)
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == PASSED, "the tests fail without any mutant"
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+        def work() -> int:
+            apart(Path(name), 3600)
+            return run_pytest(" ".join(once), Path(name), [])
+
+        assert ended(forked(work), 3600) == PASSED, "the tests fail without any mutant"
+    return round(used() - before)
 
 
 def write(scores: dict) -> None:
@@ -585,10 +573,11 @@ def write(scores: dict) -> None:
     lines = ["| module | mutants | equivalent | tried | killed | target | tests, CPU s |", "|---" + "|---:" * 6 + "|"]
     for module in filter(scores.get, TESTS):
         score = scores[module]
-        percent = f"{score['percent']:.0f}%" if score["percent"] is not None else ""
-        percent = percent if score["percent"] is None or score["percent"] >= score["target"] else f"**{percent}**"
+        percent = "" if score["percent"] is None else f"{score['percent']:.0f}%"
+        if percent and score["percent"] < score["target"]:
+            percent = f"**{percent}**"
         numbers = (score[key] for key in ("mutants", "equivalent", "tried"))
-        rest = f"{percent} | {score['target']}% | {score.get('seconds', '')}"
+        rest = f"{percent} | {score['target']}% | {score['seconds']}"
         lines.append(f"| {module} | {' | '.join(map(str, numbers))} | {rest} |")
     lines += ["", "Bold: the target is missed. Of a module with more mutants than were tried, a random sample was."]
     if "together" in scores:

@@ -91,14 +91,11 @@ def disturbed(folder: Path, rng: random.Random, longest: float, todo: int, found
     (folder / "dvc.lock").unlink(missing_ok=True)
     kills, failures, pipeline = [], 0, start(folder)
     while True:
-        if len(kills) < todo:
-            try:
-                code = pipeline.wait(rng.uniform(1, longest))
-            except psutil.TimeoutExpired:
-                kills.append(kill(pipeline, rng))
-                continue
-        else:
-            code = pipeline.wait()
+        try:
+            code = pipeline.wait(rng.uniform(1, longest) if len(kills) < todo else None)
+        except psutil.TimeoutExpired:
+            kills.append(kill(pipeline, rng))
+            continue
         found["left_running"] += settle(folder)
         if code == 0 and len(kills) == todo:
             return kills

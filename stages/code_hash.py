@@ -16,20 +16,12 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 # How a stage starts, checks, finds, writes, fails, goes on and says where it is: they change no result.
 NO_RESULT = {
-    *("hrrl/__init__.py", "stages/__init__.py"),
-    *(
-        "hrrl/data/isolated.py",
-        "hrrl/train/checkpoint.py",
-        "hrrl/errors.py",
-        "hrrl/common/files.py",
-        "hrrl/train/launch.py",
-        "hrrl/train/progress.py",
-    ),
     "hrrl/arithmetic.py",  # what it sets stands beside the code
-    *("hrrl/settings/machine.py", "hrrl/settings/schema.py", "hrrl/settings/params_file.py", "hrrl/common/registry.py"),
-    "hrrl/settings/gpus.py",
-    "hrrl/data/readers/__init__.py",
-    *("stages/checkpoints.py", "stages/code_hash.py", "stages/common.py"),
+    *("hrrl/__init__.py", "hrrl/errors.py", "hrrl/common/files.py", "hrrl/common/registry.py"),
+    *("hrrl/data/isolated.py", "hrrl/data/readers/__init__.py"),
+    *("hrrl/settings/gpus.py", "hrrl/settings/machine.py", "hrrl/settings/params_file.py", "hrrl/settings/schema.py"),
+    *("hrrl/train/checkpoint.py", "hrrl/train/launch.py", "hrrl/train/progress.py"),
+    *("stages/__init__.py", "stages/checkpoints.py", "stages/code_hash.py", "stages/common.py"),
     *("stages/paths.py", "stages/place.py", "stages/slurm.py"),
 }
 

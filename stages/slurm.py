@@ -236,15 +236,13 @@ def _followed(job: str, log: Path, begun: Callable[[], None]) -> dict[str, str]:
         if state.get("JobState") in ("RUNNING", "COMPLETING") and not running:
             running = True
             begun()
-        waits = state.get("JobState") in ("PENDING", "SPECIAL_EXIT")
-        text = f"job {job} waits: {state.get('Reason')}" if waits else ""
-        text = "" if text.endswith(": None") else text
-        if text and NEVER.search(text):
-            _ask("scancel", job)
-            raise UserError(f"{text}: SLURM has no such place for it; see machine.yaml")
-        if text and text != said:
-            print(text, flush=True)
-        said = text or said
+        reason = state.get("Reason", "None")
+        if state.get("JobState") in ("PENDING", "SPECIAL_EXIT") and reason not in ("None", said):
+            if NEVER.search(reason):
+                _ask("scancel", job)
+                raise UserError(f"job {job} waits: {reason}: SLURM has no such place for it; see machine.yaml")
+            print(f"job {job} waits: {reason}", flush=True)
+            said = reason
         with open(log, "rb") as file:
             file.seek(shown)
             shown += sys.stdout.buffer.write(file.read())

@@ -21,6 +21,7 @@ import importlib.machinery
 import importlib.util
 import itertools
 import json
+import math
 import os
 import random
 import resource
@@ -394,15 +395,14 @@ class Loop:
     """
 
     def __init__(self, chosen: list[Mutant], folder: Path):
-        self.chosen, self.folder, self.found = chosen, folder, []
+        self.chosen, self.folder = chosen, folder
 
     def pytest_runtestloop(self, session):
         before = used()
         assert self.tried(session, None, 1e6) == PASSED, "the tests fail without any mutant"
         seconds = used() - before
-        for mutant in self.chosen:
-            self.found.append(self.tried(session, mutant, limit(seconds)) if mutant.outer else IMPORT)
-            (self.folder / "found").write_text(json.dumps([self.found, seconds]), encoding="utf-8")
+        found = [self.tried(session, mutant, limit(seconds)) if mutant.outer else IMPORT for mutant in self.chosen]
+        (self.folder / "found").write_text(json.dumps([found, seconds]), encoding="utf-8")
         return True
 
     def tried(self, session, mutant: Mutant | None, limit: float) -> int:
@@ -419,7 +419,7 @@ class Loop:
                 (self.folder / "modules").write_text("\n".join(list(sys.modules)), encoding="utf-8")
             return PASSED
 
-        code = ended(forked(work), limit)
+        code = in_fork(work, limit)
         if (failed := self.folder / "failed").exists():
             session.items.insert(0, session.items.pop(int(failed.read_text(encoding="utf-8"))))
             failed.unlink()
@@ -429,17 +429,6 @@ class Loop:
 def limit(seconds: float) -> float:
     """Seconds of CPU until tests hang, which take so many without a mistake."""
     return 3 * seconds + SECONDS
-
-
-def forked(work: Callable[[], int]) -> int:
-    """The process id of a fork that does some work, and ends with the code that this returns."""
-    if pid := os.fork():
-        return pid
-    code = FAILED
-    try:
-        code = work()
-    finally:
-        os._exit(code)
 
 
 def used() -> float:
@@ -457,8 +446,15 @@ def apart(folder: Path, limit: float) -> None:
     os.dup2(nothing, 2)
 
 
-def ended(pid: int, limit: float) -> int:
-    """The exit code of a fork; one that hangs is killed, and has failed."""
+def in_fork(work: Callable[[], int], limit: float) -> int:
+    """The code that some work ends with in a fork, which its errors end; one that hangs is killed, and has failed."""
+    pid = os.fork()
+    if not pid:
+        code = FAILED
+        try:
+            code = work()
+        finally:
+            os._exit(code)
     deadline = time.monotonic() + 20 * limit
     while time.monotonic() < deadline:
         done, status = os.waitpid(pid, os.WNOHANG)
@@ -490,7 +486,7 @@ def passes(tests: str, mutant: Mutant, folder: Path, limit: float) -> bool:
         sys.meta_path.insert(0, Changed(mutant))
         return run_pytest(tests, folder, [])
 
-    return ended(forked(work), limit) == PASSED
+    return in_fork(work, limit) == PASSED
 
 
 def survivors(tests: str, chosen: list[Mutant], show: bool) -> tuple[list[str], float]:
@@ -500,7 +496,7 @@ def survivors(tests: str, chosen: list[Mutant], show: bool) -> tuple[list[str], 
         folder = Path(name)
         if chosen and chosen[0].module.startswith("stages/"):  # whose tests then run that stage alone
             os.environ["HRRL_TESTS_MADE"] = f"{folder}/made{os.pathsep}{Path(chosen[0].module).stem}"
-        os.waitpid(forked(lambda: run_pytest(tests, folder, [Loop(chosen, folder)])), 0)
+        in_fork(lambda: run_pytest(tests, folder, [Loop(chosen, folder)]), math.inf)
         codes, seconds = json.loads((folder / "found").read_text(encoding="utf-8"))
         warm_up((folder / "modules").read_text(encoding="utf-8").split())
         for mutant, code in zip(chosen, codes, strict=True):
@@ -564,7 +560,7 @@ def together() -> float:
             apart(Path(name), 3600)
             return run_pytest(" ".join(once), Path(name), [])
 
-        assert ended(forked(work), 3600) == PASSED, "the tests fail without any mutant"
+        assert in_fork(work, 3600) == PASSED, "the tests fail without any mutant"
     return round(used() - before)
 
 

@@ -46,13 +46,8 @@ def be_in_this_clone() -> None:
         os.environ.pop(name, None)
 
 
-def be_in_sh() -> None:
-    """Lets DVC call cells by sh: the user's own shell may be nologin, as a service's is, or find another Python."""
-    os.environ["SHELL"] = "/bin/sh"
-
-
 sys.excepthook = say_what_is_missing
 be_somebody()
-be_in_sh()
 be_in_this_clone()
+os.environ["SHELL"] = "/bin/sh"  # by which DVC calls cells: a user's own may be nologin, or find another Python
 escape_what_stdout_lacks()

@@ -25,7 +25,6 @@ PORTABLE = {
 THEIRS = ("ATEN_", "DNNL_", "GOTO_", "KMP_", "MKL_", "NPY_", "OMP_", "ONEDNN_", "OPENBLAS_")  # what they read
 LIBRARIES = ("numpy", "torch")  # that load those that read them
 NEEDED = {"avx2", "fma"}
-BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # any of them; the last is ARM's
 
 
 def use_portable() -> None:
@@ -66,24 +65,15 @@ def cpu_lacks() -> str:
     """Why results on this machine will have other bytes than elsewhere, whatever it is told; "" where they will not."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return f"{sys.platform} on {platform.machine()} is not Linux on x86_64"
-    missing = NEEDED - _flags()
+    missing = NEEDED - set(_cpuinfo("flags").split())
     return f"this CPU has no {' and no '.join(sorted(missing))}" if missing else ""
 
 
 def cpu() -> str:
     """The kind of this machine's CPU, as far as its arithmetic goes: model and widest vectors."""
-    flags = _flags()
+    flags = set(_cpuinfo("flags").split())
     widest = [name for name in ("avx512_bf16", "avx512f", "avx2", "avx") if name in flags]
     return ", ".join([_cpuinfo("model name") or platform.processor() or platform.machine(), *widest[:1]])
-
-
-def has_bfloat16() -> bool:
-    """Whether this machine's CPU has instructions for bfloat16, as far as Linux says so."""
-    return not BFLOAT16.isdisjoint(_flags())
-
-
-def _flags() -> set[str]:
-    return set((_cpuinfo("flags") or _cpuinfo("Features")).split())  # on x86, on ARM
 
 
 def _cpuinfo(key: str) -> str:

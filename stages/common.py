@@ -45,7 +45,10 @@ from hrrl import arithmetic  # noqa: E402
 from hrrl.settings import params_file  # noqa: E402
 from hrrl.train import launch  # noqa: E402
 
-launch.end_with_parent()  # before the imports that take longest: the parent may be killed at any moment
+if "DVC_STAGE" in os.environ or launch.launched():
+    # Or a stage, or torchrun's workers, would train on, while the next `dvc repro` trains the same run. Before the
+    # imports that take longest: the parent may be killed at any moment.
+    launch.end_with_parent()
 
 from hrrl.errors import UserError, escape_what_stdout_lacks  # noqa: E402
 

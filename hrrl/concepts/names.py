@@ -54,7 +54,8 @@ def usable_name(name: str) -> str:
     """
     if not re.fullmatch(r"[\w .,'()&+/-]{1,64}", name):
         raise UserError(f"{name!r} is no name of a concept; it takes up to 64 letters, digits, spaces and _.,'()&+/-")
-    if name in (OTHERS, ENTROPY) or name.lower() in ("na", "n/a", "nan", "null", "none"):
+    taken = name in (OTHERS, ENTROPY) or re.fullmatch(r"step_[0-9.e+-]+", name)  # the latter measures a step size
+    if taken or name.lower() in ("na", "n/a", "nan", "null", "none"):
         raise UserError(f"{name!r} stands for something else in tables; give the concept another name")
     return name
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
 ROOT = Path(__file__).resolve().parents[2]
-IN_CLONE = (ROOT / "dvc.yaml").is_file()  # else the package is installed, and what lies beside it is not ours
+IN_CLONE = (ROOT / "pyproject.toml").is_file()  # else the package is installed, and what lies beside it is not ours
 if os.path.expanduser("~") == "~":  # a user of a container, who has no home: NLTK cannot be imported without
     os.environ["HOME"] = str(Path(tempfile.gettempdir(), f"home-{os.getuid()}"))
 PROJECT = (ROOT / "data" if IN_CLONE else Path.home() / ".cache" / "hrrl") / "wordnet"

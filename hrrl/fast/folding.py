@@ -195,13 +195,13 @@ def _find_chains(model: nn.Module, x: torch.Tensor) -> list[Chain]:
     calls: Counter[nn.Module] = Counter()
     made: dict[nn.Module, int] = {}  # ids of tensors
     taken: dict[nn.Module, int | None] = {}
-    kept: list[torch.Tensor] = []
+    kept: list[Any] = []
     uses = _Uses()
 
     def record(module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         calls[module] += 1 if len(args) == 1 else 2  # who passes its input by name is left as it stands
         made[module], taken[module] = id(output), id(args[0]) if args else None
-        kept.append(output)  # so that no later tensor gets its id
+        kept.append((args, output))  # so that no later tensor gets their ids
         if not args or output is not args[0]:
             uses.of[id(output)] = []  # what is there was an earlier tensor's
 

@@ -154,12 +154,12 @@ def headline(metrics: dict, variant: str) -> dict:
     the benchmark's images after the largest step of Fig. 4; all are means over seeds. ``claims``: "2/6" where two of
     six claims hold.
     """
-    steps = metrics["robustness"].get(variant)
+    svm, benchmark, steps = (metrics.get(part, {}) for part in ("svm", "benchmark", "robustness"))
     verdicts = [claim["verdict"] for claim in metrics.get("claims", {}).values()]
     found = {
-        "svm": {target: scores[variant]["mean"] for target, scores in metrics["svm"].items() if variant in scores},
-        "worst_concept": metrics["benchmark"].get(variant, {}).get("worst_concept", {}).get("mean"),
-        "robust": list(steps.values())[-1]["mean"] if steps else None,
+        "svm": {target: scores[variant]["mean"] for target, scores in svm.items() if variant in scores},
+        "worst_concept": benchmark.get(variant, {}).get("worst_concept", {}).get("mean"),
+        "robust": [*steps[variant].values()][-1]["mean"] if variant in steps else None,
         "claims": f"{verdicts.count(HOLDS)}/{len(verdicts)}" if verdicts else None,
     }
     return {key: value for key, value in found.items() if value not in (None, {})}

@@ -11,7 +11,7 @@ import torch
 VERSION = Path("/proc/driver/nvidia/version")
 DEVICES = Path("/dev")
 INDEX = "https://download.pytorch.org/whl"
-BUILDS = {580: "cu130", 570: "cu128", 525: "cu126", 450: "cu118"}  # driver from which on PyTorch's build runs
+BUILDS = {580: "cu130", 570: "cu128", 525: "cu126"}  # driver from which on PyTorch's build runs
 
 
 def unusable() -> str | None:

@@ -53,11 +53,8 @@ def ranks() -> Ranks:
 
 
 def end_with_parent() -> None:
-    """Lets Linux kill this process when DVC or torchrun ends that started it; does nothing where neither did.
-
-    Otherwise a stage, or torchrun's workers, would train on, while the next ``dvc repro`` trains the same run.
-    """
-    if sys.platform == "linux" and ("DVC_STAGE" in os.environ or launched()):
+    """Asks Linux to kill this process when the one ends that started it."""
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -20,6 +20,7 @@ from hrrl.errors import UserError
 from hrrl.train import gpu, launch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")  # instructions of which one is enough; the last is ARM's
 AGREED = 10  # steps after which several processes ask each other whether one is told to stop
 KEPT = 1 << 30  # bytes: larger tensors, and what is free at the heap's end beyond, are given back
 
@@ -53,7 +54,8 @@ class Compute:
 def _has_bfloat16(device: str) -> bool:
     if device != "cpu" and torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.backends.mkldnn.is_available() and arithmetic.has_bfloat16()
+    able = torch.cpu.get_capabilities()
+    return torch.backends.mkldnn.is_available() and any(able.get(name) for name in BFLOAT16)
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ import torch
 from conftest import ROOT, edit
 from PIL import Image
 from safetensors.torch import load_file
+from test_reporting import of
 
 from hrrl import arithmetic, fast
 from hrrl.data.augment import Augment
@@ -204,6 +205,15 @@ def one_stage_again(folder: Path, made: str, name: str) -> None:
                 stage.main(params, *arguments)
 
 
+@contextlib.contextmanager
+def holding(file: Path, content: bytes):
+    """A file that has this content inside, and its own again afterwards."""
+    before = file.read_bytes()
+    file.write_bytes(content)
+    yield
+    file.write_bytes(before)
+
+
 @pytest.fixture
 def _there(project, monkeypatch):
     monkeypatch.chdir(project)
@@ -303,12 +313,11 @@ def test_training_starts_from_given_weights(capsys):
     settings, _ = variants.training(params, "started")
     assert report.own_training(params, "started", {**settings, "epochs": 4}) == {"epochs": 0}
     described, wnids = paths.dataset_folder() / "dataset.json", [f"n0000000{i}" for i in range(10)]
-    before = described.read_bytes()
-    paths.write_json(described, json.loads(before) | {"wnids": wnids})  # by which the head's classes are known here
     init = {"model": str(folder), "sha256": weights.digest(folder / "model.safetensors"), "classes": wnids}
     paths.write_json(paths.STARTS, {"started": {"init": init, "key": "pretrain.init"}})
-    pretrain.main(params, "started", SEED)
-    described.write_bytes(before)
+    known = json.dumps(paths.read_json(described) | {"wnids": wnids})  # by which the head's classes are known here
+    with holding(described, known.encode()):
+        pretrain.main(params, "started", SEED)
     assert paths.read_json(paths.model_folder("started", SEED) / "model.json")["pretrain"]["epochs"] == 0
     same = [load_file(model / "model.safetensors") for model in (folder, paths.model_folder("started", SEED))]
     assert all(torch.equal(same[0][name], same[1][name]) for name in same[0].keys() | same[1].keys())
@@ -333,10 +342,8 @@ def test_fine_tuning_goes_on_from_nothing_but_its_own_inputs():
     before, model = key(), paths.model_folder("erm", SEED)
     assert key("4")["params"] != before["params"]
     for file in (paths.dataset_folder("odd") / "manifest.csv", model / "model.safetensors", model / "model.json"):
-        content = file.read_bytes()
-        file.write_bytes(content + b" ")
-        assert key()["data"] != before["data"]
-        file.write_bytes(content)
+        with holding(file, file.read_bytes() + b" "):
+            assert key()["data"] != before["data"]
     assert key() == before
     params = read_params()
     for section in ("finetune", "compute", "launch"):
@@ -356,10 +363,8 @@ def test_pretraining_goes_on_from_nothing_but_its_own_inputs(tmp_path, monkeypat
     for seed, spec, lr in ((3, NEITHER, 0.05), (4, NEITHER, 0.05), (3, cvar, 0.05), (3, NEITHER, 0.04)):
         pretrained(tmp_path / "run", seed, spec, epochs=0, lr=lr)
     for file in (paths.dataset_folder() / "dataset.json", paths.CONCEPTS / "benchmark.json"):
-        content = file.read_bytes()
-        file.write_bytes(content + b" ")
-        pretrained(tmp_path / "run", epochs=0)
-        file.write_bytes(content)
+        with holding(file, file.read_bytes() + b" "):
+            pretrained(tmp_path / "run", epochs=0)
     pretrained(tmp_path / "run", epochs=0)
     first, *others, last = keys
     assert last == first
@@ -450,15 +455,21 @@ def test_the_most_iterations_are_those_of_the_settings(max_iter):
     assert found == pytest.approx(validated(model, "odd", max_iter))
 
 
-@pytest.mark.parametrize("variant", RUNS)
-def test_robustness_is_accuracy_on_moved_images_and_of_concepts(variant):
-    found = paths.read_json(paths.measured("robustness", variant, SEED, ".json"))
-    net, (x, y) = model_of(variant), validation_images()
-    x = x.clone()
+def as_a_plain_loop_measures(found: dict, net: reference.Net) -> list[dict]:
+    """Compares accuracies on moved images and of concepts with a plain loop's, of which it returns each step's."""
+    x, y = validation_images()
     rows = [reference.measured(net, reference.moved(net, x, y, step), y, CONCEPTS, NAMES) for step in STEPS]
     assert [row["step_size"] for row in found["steps"]] == STEPS
     assert [row["accuracy"] for row in found["steps"]] == pytest.approx([row["val_accuracy"] for row in rows])
     assert found["concepts"] == pytest.approx({name: rows[0][f"accuracy_{name}"] for name in NAMES})
+    return rows
+
+
+@pytest.mark.parametrize("variant", RUNS)
+def test_robustness_is_accuracy_on_moved_images_and_of_concepts(variant):
+    found = paths.read_json(paths.measured("robustness", variant, SEED, ".json"))
+    net, (x, y) = model_of(variant), validation_images()
+    rows = as_a_plain_loop_measures(found, net)
     assert len({row["val_accuracy"] for row in rows}) == len(STEPS)  # each step moves images, and far enough
     with np.load(paths.measured("robustness", variant, SEED, ".npz")) as kept:
         assert kept["concepts"].tolist() == [CONCEPTS[label] for label in y.tolist()]
@@ -466,7 +477,8 @@ def test_robustness_is_accuracy_on_moved_images_and_of_concepts(variant):
         for step, row in zip(STEPS, rows, strict=True):
             right = np.unpackbits(kept[f"{step:g}"], count=len(y))
             assert 100 * right.mean() == pytest.approx(row["val_accuracy"])
-    losses = torch.nn.functional.cross_entropy(net(x.requires_grad_()), y, reduction="none")
+    x = x.clone().requires_grad_()
+    losses = torch.nn.functional.cross_entropy(net(x), y, reduction="none")
     (gradient,) = torch.autograd.grad(losses.sum(), x)
     with np.load(paths.measured("smoothness", variant, SEED, ".npz")) as kept:
         np.testing.assert_allclose(kept["gradient"], gradient.flatten(1).norm(dim=1), rtol=1e-3, atol=1e-6)
@@ -515,27 +527,27 @@ def test_scores_are_of_each_draw_of_the_training_part(variant, target):
         np.testing.assert_allclose(hits[target], np.mean([score.hits for score in scores], axis=0))
 
 
+def searched(point: str) -> dict:
+    return paths.read_json(paths.measured("search", point, TUNING, ".json"))
+
+
 def best_point() -> tuple[float, float]:
     """tau and lam of the point with both axes that scored best on the training parts."""
     params, scores = read_params(), {}
     for point in params.search.points[1:]:
-        found = paths.read_json(paths.measured("search", point, TUNING, ".json"))
+        found = searched(point)
         scores[found["tau"], found["lam"]] = np.mean(list(found["targets"].values()))
     return max(scores, key=lambda point: (scores[point], -point[0]))
 
 
 @pytest.mark.parametrize("point", POINTS)
 def test_a_point_of_the_search_is_scored_on_training_parts(point):
-    found = paths.read_json(paths.measured("search", point, TUNING, ".json"))
-    net = model_in(paths.search_model(point, TUNING))
+    found, net = searched(point), model_in(paths.search_model(point, TUNING))
     for target in TARGETS:
         assert found["targets"][target] == pytest.approx(validated(net, target))
-    x, y = validation_images()
-    rows = [reference.measured(net, reference.moved(net, x, y, step), y, CONCEPTS, NAMES) for step in STEPS]
-    assert [row["accuracy"] for row in found["steps"]] == pytest.approx([row["val_accuracy"] for row in rows])
-    assert found["concepts"] == pytest.approx({name: rows[0][f"accuracy_{name}"] for name in NAMES})
-    assert found["benchmark"] == pytest.approx(rows[0]["val_accuracy"])
-    assert found["loss"] == pytest.approx({name: rows[0][f"loss_{name}"] for name in NAMES}, rel=1e-3)
+    still, *_ = as_a_plain_loop_measures(found, net)
+    assert found["benchmark"] == pytest.approx(still["val_accuracy"])
+    assert found["loss"] == pytest.approx({name: still[f"loss_{name}"] for name in NAMES}, rel=1e-3)
     assert found["seed"] == TUNING
     assert (found["tau"], found["lam"]) == (POINTS[point].get("tau"), POINTS[point].get("lam"))
 
@@ -546,19 +558,13 @@ def test_the_best_point_on_training_parts_is_selected():
     assert spec["concept"]["hrrl"]["lam"] == 0.5
     params = read_params()
     point = params.search.points[1]
-    assert select.cell(params, point, TUNING) == paths.read_json(paths.measured("search", point, TUNING, ".json"))
+    assert select.cell(params, point, TUNING) == searched(point)
     fewer = select.cell(SimpleNamespace(**params | {"targets": ["large"]}), point, TUNING)
     assert list(fewer["targets"]) == ["large"]
 
 
-def rows_of(frame: pd.DataFrame, **where) -> pd.DataFrame:
-    for key, value in where.items():
-        frame = frame[frame[key] == value]
-    return frame
-
-
 def pairs(frame: pd.DataFrame, key: str, value: str, **where) -> dict:
-    rows = rows_of(frame, **where)
+    rows = of(frame, **where)
     return dict(zip(rows[key], rows[value], strict=True))
 
 
@@ -580,7 +586,7 @@ def test_a_report_gathers_what_the_stages_wrote():
         tuned = found.finetune_correct, paths.measured("finetune", variant, SEED, ".npz")
         for target in TARGETS:
             for i, draw in enumerate(scores[target]["draws"]):
-                [row] = rows_of(found.svm, target=target, variant=variant, seed=SEED, draw=i).to_dict("records")
+                [row] = of(found.svm, target=target, variant=variant, seed=SEED, draw=i).to_dict("records")
                 draw |= {"validation": draw["validation_accuracy"], "converged": all(draw["converged"].values())}
                 assert all(row[key] == draw[key] for key in ("accuracy", "validation", "C", "edge", "converged"))
             for where, file in (hits, tuned):
@@ -591,36 +597,34 @@ def test_a_report_gathers_what_the_stages_wrote():
             (found.finetune, paths.measured("finetune", variant, SEED, ".csv")),
         ):
             expected = pd.read_csv(file)
-            own = rows_of(frame, variant=variant, seed=SEED)[expected.columns]
+            own = of(frame, variant=variant, seed=SEED)[expected.columns]
             np.testing.assert_array_equal(own.to_numpy(), expected.to_numpy())
         robust = paths.read_json(paths.measured("robustness", variant, SEED, ".json"))
         accuracies = pairs(found.robustness, "step_size", "accuracy", variant=variant)
         assert accuracies == {row["step_size"]: row["accuracy"] for row in robust["steps"]}
-        moved, of = found.moved_correct[variant, SEED], np.array(found.validation_concepts)
+        moved, concept = found.moved_correct[variant, SEED], np.array(found.validation_concepts)
         assert {size: 100 * hits.mean() for size, hits in moved.items()} == pytest.approx(accuracies)
         assert pairs(found.concept_accuracy, "concept", "accuracy", variant=variant) == robust["concepts"]
         for k, name in enumerate(NAMES):
-            assert 100 * moved[0.0][of == k].mean() == pytest.approx(robust["concepts"][name])
+            assert 100 * moved[0.0][concept == k].mean() == pytest.approx(robust["concepts"][name])
         with np.load(paths.measured("smoothness", variant, SEED, ".npz")) as kept:
-            rows = rows_of(found.smoothness, variant=variant)
+            rows = of(found.smoothness, variant=variant)
             assert (rows.gradient.tolist(), rows.L.tolist()) == (kept["gradient"].tolist(), kept["L"].tolist())
             factors = dict(zip(NAMES, kept["variance_factors"], strict=True))
             assert pairs(found.variances, "concept", "factor", variant=variant) == factors
     for point, row in zip(params.search.points, found.search.to_dict("records"), strict=True):
-        cell = paths.read_json(paths.measured("search", point, TUNING, ".json"))
+        cell = searched(point)
         assert {target: row[f"accuracy_{target}"] for target in TARGETS} == cell["targets"]
         assert (row["seed"], row["benchmark"]) == (TUNING, cell["benchmark"])
         numbers = {key: row[key] for key in ("tau", "lam") if row[key] == row[key]}
         assert numbers == {key: cell[key] for key in ("tau", "lam") if cell[key] is not None}
-    cell = paths.read_json(paths.measured("search", "tau0.3_lam0.5", TUNING, ".json"))
+    cell = searched("tau0.3_lam0.5")
     accuracies = pairs(found.search_steps, "step_size", "accuracy", tau=0.3)
     assert accuracies == {row["step_size"]: row["accuracy"] for row in cell["steps"]}
     assert pairs(found.search_concepts, "concept", "accuracy", tau=0.3) == cell["concepts"]
     file = paths.measured("svm", "erm", SEED) / "scores.json"
-    written = file.read_text(encoding="utf-8")
-    file.write_text(written.replace('"refit": true', '"refit": false'), encoding="utf-8")
-    assert report.gather(params).svm.groupby("variant").converged.all().to_dict() == {"erm": False, "hrrl": True}
-    file.write_text(written, encoding="utf-8")
+    with holding(file, file.read_bytes().replace(b'"refit": true', b'"refit": false')):
+        assert report.gather(params).svm.groupby("variant").converged.all().to_dict() == {"erm": False, "hrrl": True}
     scored = params.runs | {"svm": ["hrrl"]}
     fewer = report.gather(type(params)(params | {"targets": ["large"], "runs": scored}))
     assert set(fewer.finetune.target) == set(fewer.svm.target) == {"large"}
@@ -637,7 +641,7 @@ def test_runs_of_several_seeds_keep_their_own_numbers(project, tmp_path, monkeyp
         copy(file, file.with_name(file.name.replace(f"{other[variant]}-{SEED}", f"{variant}-4")))
     best, _ = best_point()
     for point in params.search.points:
-        cell = paths.read_json(paths.measured("search", point, TUNING, ".json"))
+        cell = searched(point)
         targets = dict.fromkeys(TARGETS, 0.0 if cell["tau"] == best else 100.0)
         paths.write_json(paths.measured("search", point, 8, ".json"), cell | {"seed": 8, "targets": targets})
     params = type(params)(params | {"seeds": [SEED, 4], "search": params.search | {"seeds": [TUNING, 8]}})
@@ -645,7 +649,7 @@ def test_runs_of_several_seeds_keep_their_own_numbers(project, tmp_path, monkeyp
     frames = (found.svm, found.history, found.finetune, found.robustness, found.concept_accuracy, found.variances)
     for frame in (*frames, found.smoothness):
         for variant in RUNS:
-            runs = rows_of(frame, variant=variant, seed=4), rows_of(frame, variant=other[variant], seed=SEED)
+            runs = of(frame, variant=variant, seed=4), of(frame, variant=other[variant], seed=SEED)
             one, two = (run.drop(columns=["variant", "seed"]).reset_index(drop=True) for run in runs)
             pd.testing.assert_frame_equal(one, two)
             assert len(frame) == 4 * len(one) > 0

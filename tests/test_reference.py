@@ -50,13 +50,24 @@ def smooth() -> nn.Sequential:
 
 
 @pytest.fixture(scope="module")
-def trained() -> nn.Sequential:
-    """A network that tells most digits apart, in training mode."""
+def trained_once() -> nn.Sequential:
     net, (x, y) = smooth(), reference.digits("train", 10)
     loop = reference.Algorithm1(reference.Net(net), COUNTS, CONCEPTS)
     for _ in range(15):
         loop.step(x, y, 0.05)
     return net.train()
+
+
+@pytest.fixture
+def trained(trained_once) -> nn.Sequential:
+    """A network that tells most digits apart, in training mode; the test's own."""
+    return copy.deepcopy(trained_once)
+
+
+@pytest.fixture
+def here():
+    with runtime.start(COMPUTE) as here:
+        yield here
 
 
 def trained_by(chosen, task, folder, seed=3, net=None, status=None, **changes):
@@ -79,52 +90,47 @@ def test_images_are_scikit_learns_digits(task):
     assert GroupedData.by_class(task.train, task.test, torch.tensor(CONCEPTS), NAMES).counts.tolist() == [*COUNTS, 0]
 
 
-def test_evaluation_is_a_plain_loops(task, trained, tmp_path):
+def test_evaluation_is_a_plain_loops(task, trained, here, tmp_path):
     """On the validation images, by concept; the network comes in training mode, as from an epoch, or as it came."""
     x, y = reference.digits("test", 6)
     expected = reference.measured(reference.Net(copy.deepcopy(trained)), x, y, CONCEPTS, NAMES)
     whole = GroupedData.by_class(task.train, task.test, torch.tensor(CONCEPTS), NAMES)  # one concept has no images
-    with runtime.start(COMPUTE) as here:
-        found = evaluate(Classifier(copy.deepcopy(trained)), whole, here, 7)
+    found = evaluate(Classifier(copy.deepcopy(trained)), whole, here, 7)
     assert list(found) == list(expected)
     assert found == pytest.approx(expected, rel=1e-5)
     assert 50 < expected["val_accuracy"] < 100
-    run = trained_by(training.erm(task), task, tmp_path, net=copy.deepcopy(trained), epochs=0)
+    run = trained_by(training.erm(task), task, tmp_path, net=trained, epochs=0)
     [row] = run.history
     assert [row.pop(key) for key in ("epoch", "step", "lr", "train_loss")] == [0, 0, 0, None]
     assert row == pytest.approx(expected, rel=1e-5)
     assert run.trace.arrays()["q"].shape == (0, 3)
 
 
-def test_a_loss_of_one_concept_that_is_not_finite_is_an_error(task, trained, tmp_path):
+def test_a_loss_of_one_concept_that_is_not_finite_is_an_error(task, trained, here, tmp_path):
     net = copy.deepcopy(trained)
     net[4].bias.data[0] = float("nan")
-    with runtime.start(COMPUTE) as here, pytest.raises(FloatingPointError, match="features are not finite"):
+    with pytest.raises(FloatingPointError, match="features are not finite"):
         features(Classifier(net), task.test, here)
-    net = copy.deepcopy(trained)
-    net[-1].bias.data[8] = -float("inf")
-    with runtime.start(COMPUTE) as here, pytest.raises(FloatingPointError, match="held-out images is not finite"):
-        evaluate(Classifier(net), task, here, 60)
-    with runtime.start(COMPUTE) as here, pytest.raises(FloatingPointError, match="outputs on the held-out images"):
-        right(Classifier(net), task.test, here)
+    trained[-1].bias.data[8] = -float("inf")
+    with pytest.raises(FloatingPointError, match="held-out images is not finite"):
+        evaluate(Classifier(trained), task, here, 60)
+    with pytest.raises(FloatingPointError, match="outputs on the held-out images"):
+        right(Classifier(trained), task.test, here)
     with pytest.raises(FloatingPointError, match="test: the training loss of epoch 1 is inf"):
-        trained_by(training.erm(task), task, tmp_path, net=net, epochs=1, batch_size=100)
+        trained_by(training.erm(task), task, tmp_path, net=trained, epochs=1, batch_size=100)
 
 
-def test_of_no_images_none_is_right(trained):
-    nothing = SimpleNamespace(eval_batches=lambda batch_size: iter(()))
-    with runtime.start(COMPUTE) as here:
-        found = right(Classifier(copy.deepcopy(trained)), nothing, here)
+def test_of_no_images_none_is_right(trained, here):
+    found = right(Classifier(trained), SimpleNamespace(eval_batches=lambda batch_size: iter(())), here)
     assert (found.shape, found.dtype) == ((0,), bool)
 
 
-def test_each_process_evaluates_its_own_images(task, trained, monkeypatch):
+def test_each_process_evaluates_its_own_images(task, trained, here, monkeypatch):
     """Parts of three processes, whose sums are the whole's; and of more processes than images."""
-    model = Classifier(copy.deepcopy(trained))
-    with runtime.start(COMPUTE) as here:
-        whole = evaluate(model, task, here, 7)
-        of_three = [dataclasses.replace(here, rank=rank, world_size=3) for rank in range(3)]
-        parts = [evaluate(model, task, one, 7) for one in of_three]
+    model = Classifier(trained)
+    whole = evaluate(model, task, here, 7)
+    of_three = [dataclasses.replace(here, rank=rank, world_size=3) for rank in range(3)]
+    parts = [evaluate(model, task, one, 7) for one in of_three]
     for measure in (f"{measure}_{name}" for measure in ("accuracy", "loss") for name in NAMES[:3]):
         assert sum(part[measure] for part in parts) == pytest.approx(whole[measure])
     assert np.mean([part["val_accuracy"] for part in parts]) == pytest.approx(whole["val_accuracy"])
@@ -165,12 +171,11 @@ def test_networks_run_in_the_precision_of_the_settings(task):
             assert found == pytest.approx(expected.tolist(), rel=1e-5, abs=1e-6)
 
 
-def test_accuracy_on_moved_images_is_a_plain_loops(task, trained):
+def test_accuracy_on_moved_images_is_a_plain_loops(task, trained, here):
     x, y = reference.digits("test", 6)
     net, steps = reference.Net(copy.deepcopy(trained)), [0.0, 0.2, 0.6]
     expected = [reference.measured(net, reference.moved(net, x, y, step), y, CONCEPTS, NAMES) for step in steps]
-    with runtime.start(COMPUTE) as here:
-        hits = right_when_moved(Classifier(copy.deepcopy(trained)), task.test, here, steps)
+    hits = right_when_moved(Classifier(trained), task.test, here, steps)
     assert list(hits) == steps
     concepts = np.array(CONCEPTS)[y.numpy()]
     for those, values in zip(hits.values(), expected, strict=True):
@@ -181,13 +186,12 @@ def test_accuracy_on_moved_images_is_a_plain_loops(task, trained):
     assert accuracies == sorted(set(accuracies), reverse=True)  # each step costs accuracy
 
 
-def test_features_of_rows_are_what_the_last_layer_gets_and_modes_stay(task, trained):
+def test_features_of_rows_are_what_the_last_layer_gets_and_modes_stay(task, trained, here):
     x, y = reference.digits("test", 6)
-    rows, model = np.array([5, 2, 40]), Classifier(copy.deepcopy(trained))
+    rows, model = np.array([5, 2, 40]), Classifier(trained)
     with torch.no_grad():
         expected = copy.deepcopy(trained).eval()[:-1]((x - reference.MEAN) / reference.STD).numpy()
-    with runtime.start(COMPUTE) as here:
-        found = features(model, task.test, here, rows=rows)
+    found = features(model, task.test, here, rows=rows)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected[rows], rtol=1e-4, atol=1e-5)
     assert all(module.training for module in model.modules())
@@ -205,9 +209,7 @@ VARIANTS = {"erm": (None, None), "el": (GRADIENT, None), "cl": (None, HRRL), "hr
 def test_training_is_algorithm_1_written_plainly(task, tmp_path, variant):
     """Three epochs of three steps, over both of q's learning rates and three of SGD's: weights, q and all records."""
     example, concept = VARIANTS[variant]
-    smoothing = (
-        0.1 if variant in ("erm", "hrrl") else None
-    )  # of labels, but not of the loss whose gradient moves images
+    smoothing = 0.1 if variant in ("erm", "hrrl") else None  # of labels, not of the loss whose gradient moves images
     run = trained_by(method(task, example, concept), task, tmp_path, label_smoothing=smoothing)
     net = reference.Net(smooth())
     settings = {"tau": example["gradient"]["tau"]} if example else {}
@@ -355,18 +357,17 @@ def test_resumed_run_has_the_same_trace(task, tmp_path):
         np.testing.assert_array_equal(resumed.trace.arrays()[name], array)
 
 
-def test_smoothness_is_the_largest_eigenvalue_of_a_known_hessian(task, monkeypatch):
+def test_smoothness_is_the_largest_eigenvalue_of_a_known_hessian(task, here, monkeypatch):
     """The Hessian of cross-entropy in x is W' (diag p - p p') W, with p the probabilities."""
     torch.manual_seed(0)
     size = next(task.test.eval_batches(1))[0][0].numel()
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.Linear(size, len(task.test.classes)))  # in training mode
     monkeypatch.setattr("hrrl.transfer.smoothness.IMAGES", 20)
     monkeypatch.setattr("hrrl.transfer.smoothness.BATCH", 8)
-    with runtime.start(COMPUTE) as here:
-        of_all = losses(model, task.test, here)
-        found = smoothness(model.train(), task.test, here, radius=0.01)
-        monkeypatch.setattr("hrrl.transfer.smoothness.ITERATIONS", 2)  # of which the second goes by the first
-        further = smoothness(model, task.test, here)
+    of_all = losses(model, task.test, here)
+    found = smoothness(model.train(), task.test, here, radius=0.01)
+    monkeypatch.setattr("hrrl.transfer.smoothness.ITERATIONS", 2)  # of which the second goes by the first
+    further = smoothness(model, task.test, here)
     rows = np.linspace(0, len(task.test) - 1, 20).astype(int)
     x = torch.cat([here.images(batch) for batch, _ in task.test.eval_batches(64, rows=rows)])
     W, p = model[2].weight.detach().double(), model(x).softmax(1).detach().double()

@@ -97,19 +97,14 @@ def made(variants=VARIANTS, seeds=(0, 1, 2), targets=("lowres", "cifar"), concep
     mus = [(np.nan, 50.0), (np.nan, 100.0), *measured.items()]
     curves = [pd.DataFrame({"variant": name, "mu": mu, "lam": 1.0, "s": s, "h": theory.h(s, mu)}) for name, mu in mus]
     regret = each(each([run for run in runs if run["variant"] == "hrrl"], "c", (10.0, 1.0)), "steps", (1, 10, 100))
+    regret = pd.DataFrame(regret, columns=["variant", "seed", "c", "steps"]).assign(s=100)
     slow = {"variant": "hrrl", "lam": 1.0, "s": 100, "c": 10.0, "mu": 12.0, "mu_run": 14.0, "batches": 20}
     slow |= {"suggested_s": 31, "suggested_c": 3.1, "implied_mu": 65.9}
     none = {"variant": "cl", "lam": 1.0, "s": 0, "c": 10.0, "mu": 1.0, "mu_run": 1.0, "batches": 20}
     shares = [{"target": t, "concept": concept, "share": 1.0} for t, concept in zip(targets, concepts, strict=False)]
     frames |= {
         "curves": pd.concat(curves),
-        "regret": pd.DataFrame(
-            [
-                row | {k: n / row["c"] / row["steps"] for k, n in (("regret", 10), ("bound", 90))} | {"s": 100}
-                for row in regret
-            ],
-            columns=["variant", "seed", "c", "s", "steps", "regret", "bound"],
-        ),
+        "regret": regret.assign(**{name: n / regret.c / regret.steps for name, n in (("regret", 10), ("bound", 90))}),
         "maxima": pd.DataFrame(
             [{"mu": mu, "s": s, "h": theory.h(s, mu), "c": theory.c(s, mu)} for mu, s in ((50.0, 230), (100.0, 1000))]
         ),

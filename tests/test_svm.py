@@ -131,7 +131,7 @@ def test_the_protocol_is_that_of_the_results():
         assert given == {name: expected[name] for name in given}
 
 
-def test_the_fewest_images_that_can_be_split_and_drawn(parts):
+def test_the_fewest_images_that_can_be_split_and_drawn():
     y = np.repeat([4, 7], 3)
     for folds in (2, 3):
         assert len(svm.split(y, folds)) == folds

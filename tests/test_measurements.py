@@ -578,7 +578,7 @@ def test_a_report_gathers_what_the_stages_wrote():
     for change in ({"classes": ["1", "3"]}, {"resolution": 4}, {"train": "train[:5]"}, {"test": "test[:5]"}):
         paths.write_json(paths.resolved("datasets", "part"), whole | change)
         assert report.official_kind(params, "part") == ""  # nothing for the paper's numbers to stand beside
-        assert concepts.is_part("part") == ("resolution" not in change)
+        assert concepts.is_part("part") == ("resolution" not in change)  # its CSV may have lines of other images
     assert found.variants["hrrl"] == paths.read_json(paths.selected("hrrl"))
     for variant in RUNS:
         scores = paths.read_json(paths.measured("svm", variant, SEED) / "scores.json")

@@ -117,8 +117,6 @@ def test_draws_are_of_each_class_and_the_same_each_time(parts):
     drawn = np.array([np.isin(of_class, rows) for rows in svm.draws(y, 20, 300)])
     assert np.abs(drawn.mean(0) - 20 / n).max() < 0.1  # each image as often as any other, and as often beside its next
     assert (drawn[:, 1:] & drawn[:, :-1]).mean() == pytest.approx(20 * 19 / n / (n - 1), abs=0.005)
-    with pytest.raises(UserError, match=r"svm.shots: 200 images of each class, but class \d has"):
-        svm.draws(y, 200, 1)
 
 
 def test_the_protocol_is_that_of_the_results():
@@ -137,7 +135,7 @@ def test_the_fewest_images_that_can_be_split_and_drawn():
         assert len(svm.split(y, folds)) == folds
     assert [len(rows) for rows in svm.draws(y, 3, 2)] == [6, 6]
     assert svm.draws(y, 3, 1)[0].tolist() == list(range(6))
-    with pytest.raises(UserError, match="4 images of each class, but class 7 has 3"):
+    with pytest.raises(UserError, match=r"svm\.shots: 4 images of each class, but class 7 has 3"):
         svm.draws(np.append(y, 4), 4, 1)
     x = [[0.0, 1.0], [0.1, 1.0], [0.2, 0.9], [1.0, 0.0], [1.0, 0.1], [0.9, 0.2]]
     assert svm.cross_validate(x, y.tolist(), [1.0], folds=3).accuracy == 100

@@ -104,7 +104,7 @@ def made(variants=VARIANTS, seeds=(0, 1, 2), targets=("lowres", "cifar"), concep
     shares = [{"target": t, "concept": concept, "share": 1.0} for t, concept in zip(targets, concepts, strict=False)]
     frames |= {
         "curves": pd.concat(curves),
-        "regret": regret.assign(**{name: n / regret.c / regret.steps for name, n in (("regret", 10), ("bound", 90))}),
+        "regret": regret.assign(regret=10 / regret.c / regret.steps, bound=90 / regret.c / regret.steps),
         "maxima": pd.DataFrame(
             [{"mu": mu, "s": s, "h": theory.h(s, mu), "c": theory.c(s, mu)} for mu, s in ((50.0, 230), (100.0, 1000))]
         ),

@@ -1,6 +1,7 @@
 """A dataset of image files as one zip of smaller JPEG files: what training reads is decoded several times as fast."""
 
 import hashlib
+import itertools
 import json
 import zipfile
 from collections.abc import Iterator
@@ -88,8 +89,8 @@ def _members(split: str, classes: list[str], paths: Paths, labels: list[int]) ->
 def _member(split: str, name: str, path: str, taken: set[str]) -> str:
     """``<split>/<class>/<name>.jpg``, with the file's own ending before it where another file is named so."""
     own = PurePosixPath(path.replace("#", "_").encode(errors="replace").decode())  # a zip's names are Unicode
-    names = (f"{join(split, name, stem)}.jpg" for stem in (own.stem, own.name, *map(str, range(len(taken) + 1))))
-    found = next(member for member in names if member not in taken)
+    stems = itertools.chain((own.stem, own.name), map(str, itertools.count()))
+    found = next(member for stem in stems if (member := f"{join(split, name, stem)}.jpg") not in taken)
     taken.add(found)
     return found
 

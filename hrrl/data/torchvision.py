@@ -20,7 +20,6 @@ SPLITS = {
     "OxfordIIITPet": ("trainval", "test"),
     "Places365": ("train-standard", "val"),
 }
-PARTS = {"EMNIST": "split"}  # datasets that are several, and the argument that says which
 NAMES = ("wnids", "classes", "categories")  # where datasets have the names of their classes,
 LABELS = ("targets", "labels", "_labels", "y", "_samples", "_flat_character_images")  # and each image's
 
@@ -36,12 +35,12 @@ def of(name: str) -> type[Listed]:
     name, _, part = name.partition("/")
     found = getattr(datasets, name, None)
     takes: dict[str, Any] = dict(inspect.signature(found).parameters) if inspect.isclass(found) else {}
-    own = {PARTS[name]: part} if name in PARTS else {}
-    if own and part not in (parts := getattr(found, f"{PARTS[name]}s")):
-        parts = ", ".join(f"torchvision/{name}/{part}" for part in parts)
-        raise UserError(f"kind: torchvision/{name}: says not which of its parts; known: {parts}")
+    own = {"split": part} if name == "EMNIST" else {}
     if own:
-        takes = {key: value for key, value in takes.items() if key not in own} | dict.fromkeys(("train", "download"))
+        if part not in datasets.EMNIST.splits:
+            parts = ", ".join(f"torchvision/{name}/{part}" for part in datasets.EMNIST.splits)
+            raise UserError(f"kind: torchvision/{name}: says not which of its parts; known: {parts}")
+        takes = dict.fromkeys(("root", "train", "download"))
     elif part:
         raise UserError(f"kind: torchvision/{name}/{part}: {name} has no parts; write torchvision/{name}")
     wanted = [key for key, value in takes.items() if key != "root" and value and _is_needed(value)]
@@ -96,7 +95,8 @@ class _Library(ByPosition):
             left.extend([path] * (shown and not is_image(path)))
             return shown and is_image(path)
 
-        ours = {"loader": _content, "is_valid_file": is_valid}  # the latter of ImageFolder, which takes any folder
+        # An image is its file, which is decoded as all others are; ImageFolder takes any folder, and any file.
+        ours = {"loader": lambda path: Path(path).read_bytes(), "is_valid_file": is_valid}
         taken = {key: value for key, value in ours.items() if key in self.takes}
         found = self.dataset(self.root, **taken, **self._which(split))
         if left:
@@ -127,8 +127,3 @@ class _Library(ByPosition):
             return image[0]
         pixels = image[0].convert("RGB")
         return b"P6 %d %d 255\n" % pixels.size + pixels.tobytes()
-
-
-def _content(path: str | Path) -> bytes:
-    """What a dataset takes for an image: its file, which is decoded as all others are."""
-    return Path(path).read_bytes()

@@ -1,7 +1,7 @@
 """scikit-learn's handwritten digits."""
 
 import hashlib
-import importlib.util
+import importlib.metadata
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar
@@ -38,10 +38,9 @@ class Digits(Arrays):
         return read()
 
     def read(self, file: str) -> tuple[np.ndarray, np.ndarray]:
-        package = importlib.util.find_spec("sklearn")  # importing it takes seconds
-        if package is None or package.origin is None:
-            raise ModuleNotFoundError("scikit-learn is not installed", name="sklearn")
-        table = np.loadtxt(Path(package.origin).parent / "datasets/data/digits.csv.gz", np.int64, delimiter=",")
+        package = importlib.metadata.distribution("scikit-learn")  # importing it takes seconds
+        published = package.locate_file("sklearn/datasets/data/digits.csv.gz")
+        table = np.loadtxt(str(published), np.int64, delimiter=",")
         pixels, target = table[:, :-1].reshape(-1, 1, 8, 8), table[:, -1]
         late = ranks(target) * 3 >= np.bincount(target)[target] * 2
         part = late == (file == "digits-test")

@@ -75,10 +75,9 @@ class ByPosition(Listed):
         return self.opened[split]
 
     def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
-        numbers, number_of_each = np.unique(np.array(self.labels(split), int), return_inverse=True)
-        position = {name: i for i, name in enumerate(self.classes)}
-        found = {y: position.get(name, -1) for y, name in self._named(split, numbers.tolist()).items()}
-        labels = np.array([found.get(y, -1) for y in numbers.tolist()], int)[number_of_each]
+        numbers, position = self.labels(split), {name: i for i, name in enumerate(self.classes)}
+        found = {y: position.get(name, -1) for y, name in self._named(split, set(numbers)).items()}
+        labels = np.array([found.get(y, -1) for y in numbers], int)
         positions = np.flatnonzero(labels >= 0)
         if left := len(labels) - len(positions):
             note(f"{self}: {split}: left out {left} images of no class, or of one that train does not have")

@@ -1,6 +1,7 @@
 """Work on files from elsewhere in child processes: a crash, a hang or a run on the memory is an error like others."""
 
 import faulthandler
+import functools
 import itertools
 import multiprocessing
 import os
@@ -40,9 +41,9 @@ def imap(
         ahead: groups that are done or in work beside two for each process.
         group: items that go to a process at a time.
     """
-    how: Any = {"mp_context": FORK, "initializer": _prepare, "initargs": (function, MEMORY)}
+    pool = functools.partial(ProcessPoolExecutor, size, FORK, _prepare, (function, MEMORY))
     left, groups, futures = iter(items), deque[list](), deque[Future]()
-    executor = ProcessPoolExecutor(size, **how)
+    executor = pool()
     try:
         while True:
             while len(groups) <= 2 * size + ahead and (some := [*itertools.islice(left, group)]):
@@ -56,7 +57,7 @@ def imap(
             except (BrokenProcessPool, MemoryError):  # the latter from an answer too large to send
                 executor.shutdown(cancel_futures=True)
                 answers = [_alone(function, item, MEMORY) for item in groups[0]]
-                executor, futures = ProcessPoolExecutor(size, **how), deque()
+                executor, futures = pool(), deque()
             groups.popleft()
             yield from answers
     finally:

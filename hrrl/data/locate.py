@@ -63,9 +63,9 @@ def warn_of_checksums(data: Arrays, files: list[ArrayFile], key: str) -> None:
     if any(data.root.is_relative_to(place) for place in SYSTEM):
         return
     published = data.checksums()
-    for name, md5 in ((file["name"], file["md5"]) for file in files):
-        if published.get(name, md5) != md5:
-            note(f"{key}: {data.root / name} is not the published file (its MD5 differs); reading it as it is")
+    for file in files:
+        if published.get(file["name"], file["md5"]) != file["md5"]:
+            note(f"{key}: {data.root / file['name']} is not the published file (its MD5 differs); reading it as it is")
 
 
 def given_root(kind: type[Listed], root: str | None, where: str) -> Path | None:

@@ -97,9 +97,9 @@ class Manifest:
         with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             file.write("path,label,split,bytes,crc\n")
             for split, rows in self.splits.items():
-                for i, label, size, crc in zip(range(len(rows.paths)), rows.labels, rows.bytes, rows.crcs, strict=True):
-                    known = ("" if value == UNKNOWN else value for value in (size, crc))
-                    file.write(",".join(map(str, (_quoted(rows.paths[i]), label, split, *known))) + "\n")
+                for image, label, *known in zip(rows.paths, rows.labels, rows.bytes, rows.crcs, strict=True):
+                    size, crc = ("" if value == UNKNOWN else value for value in known)
+                    file.write(f"{_quoted(image)},{label},{split},{size},{crc}\n")
 
 
 def _quoted(path: str) -> str:

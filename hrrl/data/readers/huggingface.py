@@ -123,13 +123,12 @@ def _check_whole(root: Path, split: str, files: list[Path]) -> None:
     Raises:
         UserError: they are of several datasets, or one is cut off where the library takes it for whole.
     """
+    one, other = (path.relative_to(root) for path in (files[0], files[-1]))
     if len({path.parent for path in files}) > 1:
-        one, other = (path.relative_to(root) for path in (files[0], files[-1]))
         raise UserError(f"{root}: {one} and {other} are both of {split}; take the folder of one dataset as root")
     parts = {int(found[1]) for path in files if (found := OF.search(path.stem))}
     whole = max(parts, default=len(files))
     if len(files) > whole or len(parts) > 1:
-        one, other = (path.relative_to(root) for path in (files[0], files[-1]))
         raise UserError(
             f"{root}: {split} has {len(files)} files, such as {one} and {other}, whose names say {whole}; take away "
             "those of another dataset or of an earlier version"

@@ -62,11 +62,10 @@ class ImageNet(Tree):
             # The devkit's own list counts by ILSVRC2012_ID: of no use without meta.mat.
             names_here = [n for n in self.store.names(place) if n != TRUTH and not is_image(n)]
             for pattern in ("LOC_val_solution.csv", "*val*.txt", "*_labels*.txt"):
-                if not (texts := fnmatch.filter(names_here, pattern)):
-                    continue
-                where = join(place, texts[0])
-                lines = [_ground_truth_line(line) for line in self.text(where).splitlines()]
-                return self._match(where, [line for line in lines if line], names)
+                if texts := fnmatch.filter(names_here, pattern):
+                    where = join(place, texts[0])
+                    lines = map(_ground_truth_line, self.text(where).splitlines())
+                    return self._match(where, [line for line in lines if line], names)
         raise UserError(
             f"{self.store}/{folder}: images without class folders and no ground truth; expected {self.needs}"
         )

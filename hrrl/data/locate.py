@@ -43,7 +43,7 @@ def locate(definition: Definition, where: str) -> Listed:
     if kind.rootless:
         return kind(Path("."), train)
     raw = RAW / definition.kind
-    names = dict.fromkeys([definition.kind, definition.kind.replace("_", "-")])
+    names = definition.kind, definition.kind.replace("_", "-")
     places = [] if root else [*(system / name for system in SYSTEM for name in names), raw]
     for place in places:
         with contextlib.suppress(NotHereError):

@@ -115,10 +115,10 @@ class _Library(ByPosition):
         """
         found = self.split(split)
         try:
-            lists = [labels for name in LABELS if (labels := getattr(found, name, None)) is not None]
-            if not lists or getattr(lists[0], "ndim", 1) != 1:
-                lists = [[found[i][1] for i in range(len(found))]]
-            return [int(label[1] if isinstance(label, tuple) else label) for label in lists[0]]
+            labels = next((of for name in LABELS if (of := getattr(found, name, None)) is not None), None)
+            if labels is None or getattr(labels, "ndim", 1) != 1:
+                labels = [found[i][1] for i in range(len(found))]
+            return [int(label[1] if isinstance(label, tuple) else label) for label in labels]
         except Exception as error:  # each has targets of its own
             raise UserError(f"{self}: its images have no classes ({type(error).__name__}: {reason(error)})") from None
 

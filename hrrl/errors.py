@@ -27,9 +27,9 @@ def note(message: str) -> None:
 
 
 def escape_what_stdout_lacks() -> None:
-    """Lets this program print names and symbols that the locale's encoding lacks: as escapes, which stderr has anyway.
+    """Lets this program print what the locale's encoding lacks as escapes, which stderr has anyway.
 
-    And each line at once, for who reads a log; nothing, where stdout is closed. For programs of ours; a caller's own
+    Also flushes each line, for who reads a log. Does nothing if stdout is closed. For programs of ours; a caller's own
     program keeps its stdout as it is.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):

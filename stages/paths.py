@@ -36,7 +36,7 @@ def measured_speed(params, variant: str, seed) -> Path:
 
 
 def course(params, stage: str, variant: str, seed) -> Path:
-    """Where a cell that trains keeps its course while it goes."""
+    """Progress files of a cell that trains."""
     return WORK / "course" / params.name / f"{stage}@{key(variant, seed)}"
 
 

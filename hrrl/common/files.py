@@ -49,9 +49,10 @@ def replacing(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: Path, waits: Callable[[], None] = lambda: None) -> Iterator[int]:
-    """Holds a lock that other processes on this machine wait for; it goes with the process. None, where there are none.
+    """Holds an exclusive lock on this machine; no lock where the file system has none.
 
-    Yields the number of its open file: it is held as long as a process has it. ``waits`` is told that another holds it.
+    Yields the descriptor of its open file: the lock is held as long as a process has that. ``waits`` is called where
+    another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:

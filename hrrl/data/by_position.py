@@ -11,7 +11,7 @@ from hrrl.data.image_folder import Listed, NotHereError
 from hrrl.data.sources import HIDDEN, Paths
 from hrrl.errors import UserError, note, reason
 
-EVERY = 5  # of a dataset without a split of its own, one image of so many of a class is test
+EVERY = 5  # without a published split, every so many-th image of a class is test
 
 
 class ByPosition(Listed):

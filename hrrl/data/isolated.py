@@ -1,4 +1,4 @@
-"""Work on files from elsewhere in child processes: a crash, a hang or a run on the memory is an error like others."""
+"""Calls in child processes, for files from elsewhere: a crash, a hang or too much memory is an error like others."""
 
 import faulthandler
 import functools
@@ -31,14 +31,14 @@ _limit: int
 def imap(
     function: Callable, items: Iterable, size: int, ahead: int = 0, group: int = GROUP
 ) -> Generator[Any, None, None]:
-    """``function(item)`` for each item in order; in its place the Exception where it raised one, or died: a ValueError.
+    """Yields ``function(item)`` for each item in order; the exception where it raised one, a ValueError where it died.
 
-    It is called in forked processes, so that it may be any function; where one dies, others take their place.
+    It is called in forked processes, so that it may be any function; others take the place of those that died.
 
     Args:
         function: what it returns or raises is pickled.
         size: number of processes, which end with the iterator.
-        ahead: groups that are done or in work beside two for each process.
+        ahead: groups in flight beyond two for each process.
         group: items that go to a process at a time.
     """
     pool = functools.partial(ProcessPoolExecutor, size, FORK, _prepare, (function, MEMORY))
@@ -84,7 +84,7 @@ def cores() -> int:
 
 
 def _alone(function: Callable, item: Any, memory: int) -> Any:
-    """The answer to one item, by a process of its own; in its place how the process ended, where it gave none."""
+    """The answer to one item by a process of its own, or an error that says how this died."""
     received, sent = FORK.Pipe(duplex=False)
 
     def run() -> None:

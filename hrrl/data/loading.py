@@ -30,7 +30,7 @@ from hrrl.errors import UserError, reason
 SMALL = 64  # pixels up to which images are held in memory at the network's size
 CACHE = Path("data/cache")
 FORMAT = 2  # of the cached pixels: raise it when decoding or resizing changes
-LONGEST = 32  # short sides that a long side may have; what is outside of so much of the centre is left out
+LONGEST = 32  # the largest ratio of the sides; of longer images the centre is taken
 CHUNK = 1024  # images that are decoded for one write to the disk
 ORDER, BATCH, IMAGE = range(3)  # what a random stream is for
 

@@ -25,7 +25,7 @@ from hrrl.data.sources import Paths
 from hrrl.errors import UserError, note, printable, reason
 
 T = TypeVar("T")
-CHUNK = 4096  # files that another process is worth its start for
+CHUNK = 4096  # files for a process, before another one pays off
 GROUP = 128  # files that go to a process at a time
 PROCESSES = 2  # that check files, for each core: they wait for the disk as well
 SPLITS = ("train", "test")

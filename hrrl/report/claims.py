@@ -55,8 +55,8 @@ def claims(results: Results) -> list[dict]:
     """The content of claims.json: each claim on its primary endpoint, then the same comparisons on other targets.
 
     ``claim``, ``source``, ``better``, ``than``, ``relation``, ``margin``, ``endpoint``, ``target``, ``primary``: what
-    is claimed. ``pairs``: ``better`` against each of ``than``; what decides, the one that is the least on the claimed
-    side, is repeated in the row itself: ``compared``, ``difference`` of the endpoint's means, ``ci95_seeds``,
+    is claimed. ``pairs``: ``better`` against each of ``than``; the least favourable one decides, and its numbers are
+    repeated in the row: ``compared``, ``difference`` of the endpoint's means, ``ci95_seeds``,
     ``ci95_test`` (over test images, where it is known which are right), ``ci95`` of both together, ``p``,
     ``detectable``, the difference that would be found in 80% of such runs, ``verdict``. ``beside``: differences of
     other measures of the same pair, with intervals over seeds. ``p_holm``: corrected over the primary rows, and over

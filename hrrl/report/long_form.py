@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 COLUMNS = ["measure", "target", "variant", "seed", "value"]
 STEP = re.compile(r"accuracy_step_([0-9.e+-]+)")  # the measure of a step size
 POINT = "search:"  # before the name of a point of the search, in the place of a variant's
-LEFT = 0.2  # of the baseline's accuracy above chance: what a step must leave of it to be above the floor,
-AT_LEAST = 0.05  # and of the way from chance to 100%, which a network at chance does not come by noise
+LEFT = 0.2  # a step is above the floor where the baseline keeps more than this share of its accuracy above chance,
+AT_LEAST = 0.05  # and is this share of the way from chance to 100%, which noise alone does not reach
 
 
 def long_form(results: "Results") -> pd.DataFrame:

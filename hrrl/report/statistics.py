@@ -19,7 +19,7 @@ FEW = 5  # seeds: with fewer, an interval is right but so wide that a reader is 
 
 
 def spread(values: Numbers) -> dict:
-    """{"mean", "std"} of single runs; std is the sample standard deviation, which a single run has not."""
+    """{"mean", "std"} of single runs; std is the sample standard deviation, which needs two runs."""
     values = np.asarray(values, dtype=float)
     std = {"std": float(values.std(ddof=1))} if len(values) > 1 else {}
     return {"mean": float(values.mean()), **std}

@@ -59,7 +59,7 @@ def take(count: int = 1, stage: str = "") -> list[str]:
 
 
 def _try(folder: Path, ids: list[str], count: int) -> dict[str, int]:
-    """id -> the open lock file, of ``count`` GPUs or of none: who holds one and waits for another would block both."""
+    """id -> the open lock file, of ``count`` GPUs or of none: holding some while waiting for others could deadlock."""
     if not folder.exists():
         folder.mkdir(exist_ok=True)
         folder.chmod(0o1777)  # everybody's, as the GPUs are

@@ -87,7 +87,7 @@ def join(launch: Launch, place: Any) -> None:
 def fail(message: str, expected: bool = True) -> NoReturn:
     """Ends this process with status 1 and a message on stderr.
 
-    Under torchrun it goes there: of several that fail, the one to show is the user's to mend (``expected``).
+    Under torchrun the message goes to its error file; of several, an ``expected`` one, the user's to mend, is shown.
     """
     if not (launched() and REPORT in os.environ):
         sys.exit(message)

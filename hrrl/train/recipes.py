@@ -47,7 +47,7 @@ class Schedule(Recipe):
 def optimizer(model: nn.Module, schedule: Recipe) -> torch.optim.Optimizer:
     """SGD with momentum on all parameters of a classifier; or AdamW by timm's factory.
 
-    That one decays neither biases and norms nor what the backbone itself excepts, such as positions of a transformer.
+    AdamW does not decay biases, norms, and what the backbone itself excludes, such as positions of a transformer.
     """
     settings: dict[str, Any] = {"lr": schedule.lr, "weight_decay": schedule.weight_decay, "fused": True}
     if schedule.optimizer in (None, "sgd"):
@@ -58,7 +58,7 @@ def optimizer(model: nn.Module, schedule: Recipe) -> torch.optim.Optimizer:
 
 
 def learning_rate(optimizer: torch.optim.Optimizer, schedule: Schedule, steps: int) -> Callable[[int], None]:
-    """Sets the learning rate of a step, which it is given before, counted from 0 over the whole run.
+    """A function that sets the learning rate for a step, counted from 0 over the whole run; call it before the step.
 
     A function of the step alone, so that a run can resume anywhere: by epochs, divided by 10 after milestones; or by
     timm's factory and steps, where the schedule is ``cosine`` (to 0 at the end) or begins with ``warmup`` epochs in

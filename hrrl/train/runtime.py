@@ -21,7 +21,7 @@ from hrrl.train import gpu, launch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")  # instructions of which one is enough; the last is ARM's
-AGREED = 10  # steps after which several processes ask each other whether one is told to stop
+AGREED = 10  # steps between two exchanges of several processes on whether one is asked to stop
 KEPT = 1 << 30  # bytes: larger tensors, and what is free at the heap's end beyond, are given back
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -44,10 +44,7 @@ class Compute:
     threads: int  # of one process, on the CPU
 
     def precision_in_use(self) -> str:
-        """ "float32" in the place of "bfloat16" where this machine has no instructions for it: PyTorch imitates them.
-
-        At a fraction of float32's speed.
-        """
+        """The precision, but float32 where bfloat16 would be emulated, at a fraction of float32's speed."""
         return "float32" if self.precision == "bfloat16" and not _has_bfloat16(self.device) else self.precision
 
 

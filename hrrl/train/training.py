@@ -64,7 +64,7 @@ class Training:
         self.smoothing = self.schedule.label_smoothing or 0.0
         half = self.runtime.precision == torch.float16
         self.scaler = torch.amp.GradScaler(self.runtime.device.type, enabled=half)
-        # Or what lies in memory would be the momentum after a first step that overflows.
+        # Otherwise the momentum is uninitialised memory if the first step overflows.
         if self.scaler.is_enabled() and isinstance(self.optimizer, torch.optim.SGD):
             for parameter in self.model.parameters():
                 self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)

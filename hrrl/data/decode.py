@@ -22,7 +22,7 @@ JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "PPM", "TIFF", "WEBP")  # Pillow has others, which run programs
 LARGEST = 100_000_000  # pixels: more is no photograph but an attack on the memory
 BITS_PER_SAMPLE, LARGEST_VALUE, SAMPLE_FORMAT, LARGEST_NUMBER = 258, 281, 339, 341  # tags of TIFF
-DARK = 16  # an image of more than 8 bits whose highest value is below such a part of white is refused as black
+DARK = 16  # an image of more than 8 bits is refused as black where its highest value is below white / DARK
 ROWS = 256  # of an image that are converted to RGB at a time
 
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # profiles and notes of more than 1 MB are no damage

@@ -290,7 +290,7 @@ def _end(cell: str, job: str) -> tuple[int, int] | None:
 
 
 def _ask(*command: str, **options) -> subprocess.CompletedProcess:
-    """Runs a command of SLURM without the variables, of the user and the head's own job, that would change its answer."""
+    """Runs a command of SLURM without the variables of the user and the head's own job that would change its answer."""
     told = ("HRRL_LOGS", "HRRL_RUN", "HRRL_BEGAN")  # of processes here
     given = {name: value for name, value in os.environ.items() if name not in told and not OTHERS.match(name)}
     try:

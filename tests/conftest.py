@@ -35,6 +35,7 @@ from scripts import ROOT  # which forgets a git hook's repository: tests would c
 BIN = Path(sys.executable).parent
 PATIENCE = 1800  # seconds until a command hangs: no machine is so slow
 OUTPUT = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}  # of a process, together
+ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}  # a locale that has no other letters
 
 PADDED = Augment(crop="padded", padding=1, flip=False)
 SCHEDULE = Schedule(epochs=2, batch_size=30, lr=0.05, milestones=[1], momentum=0.9, weight_decay=1e-4, augment=PADDED)
@@ -92,9 +93,10 @@ def method(task, example=None, concept=None) -> training.Variant:
 
 
 def point(axis: str, name: str, **settings) -> dict:
-    """A point with defaults, and small numbers where there are none."""
-    needed = [argument for argument in methods.arguments(axis, name) if argument.default is argument.empty]
-    return {name: {argument.name: 0.3 for argument in needed} | settings}
+    """A point with defaults, and small numbers where there are none; of several steps two, which take time."""
+    arguments = methods.arguments(axis, name)
+    needed = [argument.name for argument in arguments if argument.default is argument.empty]
+    return {name: dict.fromkeys(needed, 0.3) | {a.name: 2 for a in arguments if a.name == "steps"} | settings}
 
 
 def fit(task, folder, chosen, model=None, schedule=SCHEDULE, compute=COMPUTE, seed=0, status=None) -> training.Training:
@@ -105,9 +107,29 @@ def fit(task, folder, chosen, model=None, schedule=SCHEDULE, compute=COMPUTE, se
     return run
 
 
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """In a folder of its own: data/cache and data/raw are relative to the project's."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def task(tmp_path_factory):
     return digits_task(tmp_path_factory.mktemp("digits") / "manifest")
+
+
+def run(*command, folder=ROOT, without=(), **environment) -> subprocess.CompletedProcess:
+    """A command in a folder, with more variables in its environment and without some."""
+    given = {key: value for key, value in os.environ.items() if key not in without} | environment
+    text = {"encoding": "utf-8", "errors": "replace"}
+    return subprocess.run(command, cwd=folder, env=given, capture_output=True, timeout=PATIENCE, **text)
+
+
+def python(*arguments, **options) -> str:
+    """What python prints that knows the project."""
+    done = run(sys.executable, *arguments, **{"PYTHONPATH": str(ROOT)} | options)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return done.stdout + done.stderr
 
 
 def call(folder, *command, ok=True) -> str:
@@ -118,6 +140,22 @@ def call(folder, *command, ok=True) -> str:
     done = subprocess.run(command, cwd=folder, env=environment, timeout=PATIENCE, **OUTPUT)
     assert (done.returncode == 0) == ok, done.stdout[-3000:]
     return done.stdout
+
+
+@contextlib.contextmanager
+def ending(run: subprocess.Popen):
+    """A process, and its end whatever happens meanwhile."""
+    with run:
+        try:
+            yield run
+        finally:
+            run.kill()
+
+
+def script(path: Path, text: str) -> None:
+    """Writes a program of the shell."""
+    path.write_text(f"#!/bin/sh\n{text}", encoding="utf-8")
+    path.chmod(0o755)
 
 
 def wait_for(condition, seconds: float = 60):
@@ -142,16 +180,23 @@ def committed(file: str) -> str:
     return shown.stdout or pytest.skip(f"no git, or no {file} in the last commit")
 
 
+def set_key(content, key: str, value) -> None:
+    """Sets the dotted key in nested dicts, or deletes it where the value is None."""
+    *path, last = key.split(".")
+    for part in path:
+        content = content[part]
+    if value is None:
+        del content[last]
+    else:
+        content[last] = value
+
+
 def edit(folder, **changes) -> None:
     """Sets dotted keys of params.yaml."""
     yaml, path = YAML(), folder / "params.yaml"
     content = yaml.load(path.read_text())
     for key, value in changes.items():
-        section = content
-        *parts, last = key.split("__")
-        for part in parts:
-            section = section[part]
-        section[last] = value
+        set_key(content, key.replace("__", "."), value)
     yaml.dump(content, path)
 
 

@@ -14,32 +14,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import PATIENCE, call
+from conftest import ASCII, ROOT, call, python, run, script
 from test_data import write_tree
 from test_reporting import figures, made
 
 from scripts.overview import MINUTE, View
 
-ROOT = Path(__file__).parent.parent
-ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 OURS = ("hrrl", "stages", "scripts", "benchmarks")
 HAVE_IT_AT = {"read_text": 0, "write_text": 1}  # the position of the encoding
 DRAW = "import sys, hrrl.report; sys.path.append('tests'); from test_reporting import figures, made; "
 DRAW += "figures(made(), sys.argv[1])"
-
-
-def run(*command, folder=ROOT, without=(), **environment) -> subprocess.CompletedProcess:
-    """A command in a folder, with more variables in its environment and without some."""
-    given = {key: value for key, value in os.environ.items() if key not in without} | environment
-    text = {"encoding": "utf-8", "errors": "replace"}
-    return subprocess.run(command, cwd=folder, env=given, capture_output=True, timeout=PATIENCE, **text)
-
-
-def python(*arguments, **options) -> str:
-    """What python prints that knows the project."""
-    done = run(sys.executable, *arguments, **{"PYTHONPATH": str(ROOT)} | options)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    return done.stdout + done.stderr
 
 
 def make_repository(folder) -> None:
@@ -227,9 +211,8 @@ def test_a_clone_with_crlf_has_the_same_bytes(tmp_path):
     if run("git", "rev-parse").returncode:
         pytest.skip("this is no clone")
     assert run("git", "clone", "--quiet", "-c", "core.autocrlf=true", ROOT, tmp_path / "windows").returncode == 0
-    endings = [
-        line.split() for line in run("git", "ls-files", "--eol", folder=tmp_path / "windows").stdout.splitlines()
-    ]
+    listed = run("git", "ls-files", "--eol", folder=tmp_path / "windows").stdout
+    endings = [line.split() for line in listed.splitlines()]
     assert len(endings) > 100
     assert [line for line in endings if line[0].removeprefix("i/") != line[1].removeprefix("w/")] == []
 
@@ -264,10 +247,7 @@ def test_what_git_can_tell(case, tmp_path):
 
 def test_make_passes_on_what_its_command_line_says_alone(tmp_path):
     """SUSE exports a CPU; modules of clusters, and ROS, a PYTHONPATH with another Python's packages."""
-    (tmp_path / "python").write_text(
-        '#!/bin/sh\necho "$@ <$PYTHONPATH$PYTHONSAFEPATH$PYTHONHOME$PYTHONWARNINGS>"\n', "utf-8"
-    )
-    (tmp_path / "python").chmod(0o755)
+    script(tmp_path / "python", 'echo "$@ <$PYTHONPATH$PYTHONSAFEPATH$PYTHONHOME$PYTHONWARNINGS>"\n')
     given = {"CPU": "x86_64", "N": "7", "RUN": "tests", "PYTHONPATH": "/x", "PYTHONSAFEPATH": "1", "PYTHONHOME": "/x"}
     given |= {"JOBS": "max"}  # as npm packages have it
     given["PYTHONWARNINGS"] = "error"  # which ends DVC at what its libraries warn of

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import BIN, OUTPUT, PATIENCE, call, edit, outdated, wait_for
+from conftest import BIN, OUTPUT, PATIENCE, call, edit, ending, outdated, wait_for
 from ruamel.yaml import YAML
 
 # A shell's background ignores Ctrl-C, and so does all that is started in it.
@@ -30,14 +30,10 @@ def processes(folder: Path, words: bytes = b"") -> list[str]:
     return found
 
 
-@contextlib.contextmanager
-def started(folder, *command, **options):
-    """A command in the clone, and its end whatever happens meanwhile."""
-    with subprocess.Popen(command, cwd=folder, **OUTPUT | options) as run:
-        try:
-            yield run
-        finally:
-            run.kill()
+def side_by_side(*commands: tuple[Path, list]) -> tuple[list[str], list[int]]:
+    """What commands in folders print and end with."""
+    runs = [subprocess.Popen(command, cwd=folder, **OUTPUT) for folder, command in commands]
+    return [run.communicate(timeout=PATIENCE)[0] for run in runs], [run.returncode for run in runs]
 
 
 # Each stage with a file system of its own in one of its folders.
@@ -101,7 +97,7 @@ def test_a_stopped_or_killed_run_leaves_nothing_running_and_two_at_once_take_tur
     checkpoints = restored / ".work/checkpoints/smoke"
     for end, words, status in ((signal.SIGINT, "`make repro` goes on from here", 130), (signal.SIGKILL, "", -9)):
         shutil.rmtree(checkpoints, ignore_errors=True)
-        with started(restored, *REPRO) as run:
+        with ending(subprocess.Popen(REPRO, cwd=restored, **OUTPUT)) as run:
             wait_for(lambda: list(checkpoints.glob("finetune-*/epoch-*.pt")), 900)
             run.send_signal(end)
             printed = run.communicate(timeout=PATIENCE)[0]
@@ -111,12 +107,12 @@ def test_a_stopped_or_killed_run_leaves_nothing_running_and_two_at_once_take_tur
         assert list(checkpoints.glob("finetune-*/epoch-*.pt"))
         assert wait_for(lambda: processes(restored) == [], 60)
     whole, reported = ((restored / file).read_text() for file in ("dvc.lock", "reports/tables/runs.csv"))
-    runs = [subprocess.Popen(REPRO, cwd=restored, **OUTPUT) for _ in range(2)]
-    printed = sorted((run.communicate(timeout=PATIENCE)[0] for run in runs), key=len)
-    assert [run.returncode for run in runs] == [0, 0], printed
-    assert "Waiting for another" in printed[0]
-    assert "Nothing to do" in printed[0]
-    assert "Nothing to do" not in printed[1]
+    printed, ends = side_by_side(*[(restored, REPRO)] * 2)
+    assert ends == [0, 0], printed
+    second, first = sorted(printed, key=len)
+    assert "Waiting for another" in second
+    assert "Nothing to do" in second
+    assert "Nothing to do" not in first
     assert cells_of((restored / "dvc.lock").read_text()) == cells_of(whole) - {"finetune@hrrl-0"}
     logs = [file.read_text() for file in (restored / ".work/logs/smoke").glob("finetune@*.log")]
     assert any("going on after epoch" in log for log in logs)
@@ -129,9 +125,8 @@ def test_two_clones_share_one_cache(restored, tmp_path):
     (restored / ".dvc/config.local").write_text(f"[cache]\n    dir = {cache}\n")
     shutil.copytree(restored, other, symlinks=True)
     command = [BIN / "dvc", "repro", "--force", "--single-item", "card"]
-    runs = [subprocess.Popen(command, cwd=folder, **OUTPUT) for folder in (restored, other)]
-    printed = [run.communicate(timeout=PATIENCE)[0] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], printed
+    printed, ends = side_by_side((restored, command), (other, command))
+    assert ends == [0, 0], printed
     made = "reports/cards/erm-0/README.md"
     assert (restored / made).read_bytes() == (other / made).read_bytes()
 
@@ -144,7 +139,8 @@ def test_killed_dvc_leaves_nothing_running_and_goes_on(restored):
     shutil.rmtree(checkpoints, ignore_errors=True)
     shutil.rmtree(restored / "data/cache")  # one process fills it anew, and what it imports for that is its own affair
     command = [BIN / "dvc", "repro", "--force", "--single-item"]
-    with started(restored, *command, "resolve", stage, env=os.environ | {"SHELL": "/bin/bash"}) as dvc:
+    shell = os.environ | {"SHELL": "/bin/bash"}
+    with ending(subprocess.Popen([*command, "resolve", stage], cwd=restored, env=shell, **OUTPUT)) as dvc:
         wait_for(lambda: list(checkpoints.glob("epoch-*.pt")), 900)
         running = processes(restored, b"stages.")
         dvc.kill()
@@ -165,16 +161,12 @@ def test_two_nodes_train_one_model(restored, tmp_path):
     shutil.copytree(restored, other, symlinks=True)
     for rank, node in enumerate((restored, other)):
         (node / "machine.yaml").write_text(f"node_rank: {rank}\nmaster_port: {port}\n")
-
-    def run(*commands: list) -> list[str]:
-        both = zip(commands, (restored, other), strict=True)
-        runs = [subprocess.Popen(command, cwd=node, **OUTPUT) for command, node in both]
-        return [run.communicate(timeout=PATIENCE)[0] for run in runs]
-
     stage = [BIN / "python", "-m", "stages.pretrain"]
     differ = (["env", f"DVC_STAGE=pretrain@{variant}-0", *stage] for variant in ("hrrl", "erm"))
-    assert "params and code of process 1 differ from the first one's" in run(*differ)[1]
-    run(*[[BIN / "dvc", "repro", "--force", "--single-item", "pretrain@hrrl-0"]] * 2)
+    (_, said), _ = side_by_side(*zip((restored, other), differ, strict=True))
+    assert "params and code of process 1 differ from the first one's" in said
+    train = [BIN / "dvc", "repro", "--force", "--single-item", "pretrain@hrrl-0"]
+    side_by_side((restored, train), (other, train))
     for file in ("model.safetensors", "history.csv"):
         model = Path("models/hrrl-0", file)
         assert (other / model).read_bytes() == (restored / model).read_bytes()

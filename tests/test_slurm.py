@@ -3,6 +3,7 @@ training of the smoke preset. Without Debian's slurm-wlm and munge, or without r
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -10,14 +11,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
 from stages import place
 
 import pytest
-from conftest import BIN, OUTPUT, ROOT, call, edit, outdated, wait_for
+from conftest import BIN, OUTPUT, ROOT, call, edit, ending, outdated, script, wait_for
 
 PARAMS = """
 compute: {arithmetic: native, device: auto, threads: 1}
@@ -88,19 +88,41 @@ def start(project: Path, cell: str, **environment) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-m", f"stages.{stage}"], cwd=project, env=variables, **OUTPUT)
 
 
-@contextmanager
 def started(*args, **environment):
-    """A cell, and its end whatever happens meanwhile."""
-    with start(*args, **environment) as run:
-        try:
-            yield run
-        finally:
-            run.kill()
+    return ending(start(*args, **environment))
+
+
+def said(*args, ok=True, **environment) -> str:
+    """What a cell says until its end."""
+    with started(*args, **environment) as run:
+        out = run.communicate(timeout=300)[0]
+    assert (run.returncode == 0) == ok, out
+    return out
+
+
+def let(project: Path, do: str) -> None:
+    """The cells of variant a wait, fail, die, or ("") nothing of it."""
+    (project / "in/a.txt").write_text(do, encoding="utf-8")
+
+
+def set_constant(project: Path, name: str, value: str) -> None:
+    """In the project's stages/slurm.py."""
+    code = project / "stages/slurm.py"
+    text, found = re.subn(rf"^{name} = .*$", f"{name} = {value}", code.read_text(), flags=re.MULTILINE)
+    assert found == 1
+    code.write_text(text)
 
 
 def ran(project: Path, cell: str) -> list[list[str]]:
     """What each run of a cell noted: GPUs, begin, end."""
     return [line.split() for line in (project / "out" / cell).read_text().splitlines()]
+
+
+def turns(spans, gpu: str) -> list[tuple]:
+    """(begin, end) of what ran on a GPU, one after the other."""
+    own = sorted((float(began), float(ended)) for used, began, ended in spans if used == gpu)
+    assert all(earlier[1] <= later[0] for earlier, later in pairwise(own))
+    return own
 
 
 def machine(project: Path, **settings) -> None:
@@ -115,32 +137,28 @@ def test_two_cells_never_share_a_gpu_and_those_without_a_network_take_none(proje
     spans = {cell: ran(project, cell)[0] for cell in cells}
     assert spans.pop("svm@a-0")[0] == "1"  # as it was
     assert {gpu for gpu, *_ in spans.values()} == {"3", "5"}
-    for gpu in ("3", "5"):
-        own = sorted((float(began), float(ended)) for used, began, ended in spans.values() if used == gpu)
-        assert all(earlier[1] <= later[0] for earlier, later in pairwise(own))
+    assert all(turns(spans.values(), gpu) for gpu in ("3", "5"))
 
 
 def test_a_cell_takes_as_many_gpus_as_it_has_processes_and_says_where_there_are_fewer(project):
     machine(project, gpus=3)
     processes = PARAMS.replace("nproc: 1", "nproc: 2")
     (project / "params.yaml").write_text(processes, encoding="utf-8")
-    with started(project, "pretrain@a-0") as run:
-        assert run.wait() == 0
+    said(project, "pretrain@a-0")
     assert ran(project, "pretrain@a-0")[0][0] == "0,1"
     (project / "machine.yaml").unlink()
     listed = "GPU 0: NVIDIA A100\n  MIG 1g.5gb Device 0: (UUID: MIG-1)\nGPU 1: NVIDIA A100\n"
-    (project / "nvidia-smi").write_text(f"#!/bin/sh\nprintf '{listed}'\n", encoding="utf-8")
-    (project / "nvidia-smi").chmod(0o755)
+    script(project / "nvidia-smi", f"printf '{listed}'\n")
     (project / "params.yaml").write_text(PARAMS.replace("nproc: 1", "nproc: 3"), encoding="utf-8")
-    with started(project, "pretrain@a-0", PATH=f"{project}{os.pathsep}{os.environ['PATH']}") as run:
-        assert run.communicate()[0] == "launch.nproc: takes at most 2, one for each GPU (0, 1); got 3\n"
+    out = said(project, "pretrain@a-0", ok=False, PATH=f"{project}{os.pathsep}{os.environ['PATH']}")
+    assert out == "launch.nproc: takes at most 2, one for each GPU (0, 1); got 3\n"
     (project / "params.yaml").write_text(processes, encoding="utf-8")
     machine(project, gpus=3, stages={"pretrain": {"gpus": [7]}})
-    with started(project, "pretrain@a-0") as run:
-        assert run.communicate()[0] == "launch.nproc: takes at most 1, one for each GPU (7); got 2\n"
+    out = said(project, "pretrain@a-0", ok=False)
+    assert out == "launch.nproc: takes at most 1, one for each GPU (7); got 2\n"
     machine(project, stages={"pretrian": {"gpus": [7]}})
-    with started(project, "pretrain@a-0") as run:
-        assert "machine.yaml: stages.pretrian: no stage; known: pretrain, svm" in run.communicate()[0]
+    out = said(project, "pretrain@a-0", ok=False)
+    assert "machine.yaml: stages.pretrian: no stage; known: pretrain, svm" in out
     params = {"launch": {"nnodes": 2, "nproc": 4}, "compute": {"arithmetic": "native", "device": "auto"}}
     shapes = [place.shape(stage, params) for stage in ("pretrain", "features", "svm", "preflight")]
     assert shapes == [(2, 4), (1, 1), (1, 0), (1, 4)]
@@ -152,15 +170,14 @@ def test_a_cell_takes_as_many_gpus_as_it_has_processes_and_says_where_there_are_
     machine(project, gpus=3)
     (project / "tmp/hrrl-gpus").rename(project / "locks")
     (project / "tmp/hrrl-gpus").touch()
-    with started(project, "pretrain@a-0") as run:
-        assert run.communicate()[0] == f"[Errno 20] Not a directory: '{project}/tmp/hrrl-gpus/door'\n"
+    out = said(project, "pretrain@a-0", ok=False)
+    assert out == f"[Errno 20] Not a directory: '{project}/tmp/hrrl-gpus/door'\n"
 
 
 def test_a_cell_writes_its_log_and_its_note_whatever_other_launchers_export(project):
     logs, others = project / "logs", {"RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"}
     logs.mkdir()
-    with start(project, "pretrain@a-0", HRRL_LOGS=str(logs), HRRL_RUN=str(os.getpid()), **others) as run:
-        assert run.communicate()[0] == ""
+    assert said(project, "pretrain@a-0", HRRL_LOGS=str(logs), HRRL_RUN=str(os.getpid()), **others) == ""
     assert (logs / "pretrain@a-0.log").read_text() == "hello from pretrain@a-0\n"
     assert json.loads((logs / "pretrain@a-0.json").read_text())["status"] == 0
 
@@ -182,11 +199,10 @@ def test_a_link_in_the_place_of_a_folder_of_outputs_is_refused_before_a_cell_com
     """By DVC, with git, only afterwards."""
     (project / "big").mkdir()
     (project / "out").symlink_to("big")
-    for repository, said in ((False, "hello from"), (True, "out: is a link, and DVC takes no outputs behind one")):
-        if repository:
-            (project / ".git").mkdir()
-        with started(project, "pretrain@a-0") as run:
-            assert run.communicate()[0].startswith(said)
+    said(project, "pretrain@a-0")
+    (project / ".git").mkdir()
+    refusal = "out: is a link, and DVC takes no outputs behind one"
+    assert said(project, "pretrain@a-0", ok=False).startswith(refusal)
     assert len(ran(project, "pretrain@a-0")) == 1
 
 
@@ -200,17 +216,16 @@ def test_a_link_in_the_place_of_a_folder_of_outputs_is_refused_before_a_cell_com
 )
 def test_a_cell_waits_for_no_gpu_that_is_hidden_or_another_jobs(project, first, second, shown):
     """A cluster may show each job's GPU as its number 0."""
-    (project / "in/a.txt").write_text("wait", encoding="utf-8")
+    let(project, "wait")
     with started(project, "pretrain@a-0", **first):
         wait_for((project / "out/pretrain@a-0").exists)
-        with started(project, "pretrain@b-0", **second) as run:
-            assert run.communicate(timeout=60)[0] == "hello from pretrain@b-0\n"
+        assert said(project, "pretrain@b-0", **second) == "hello from pretrain@b-0\n"
     assert ran(project, "pretrain@b-0")[0][0] == shown
 
 
 def test_a_killed_cell_gives_its_gpu_back(project):
     machine(project, gpus=1)
-    (project / "in/a.txt").write_text("wait", encoding="utf-8")
+    let(project, "wait")
     with started(project, "pretrain@a-0") as first:
         wait_for((project / "out/pretrain@a-0").exists)
         with started(project, "pretrain@b-0") as second:
@@ -257,7 +272,7 @@ StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
-SchedulerParameters=batch_sched_delay=0
+SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 Gres=gpu:2 State=UNKNOWN
 PreemptType=preempt/partition_prio
 PreemptMode=CANCEL
@@ -307,24 +322,19 @@ def test_cells_wait_for_two_slots_each_with_a_gpu_of_its_own(project, slurm):
     assert any("waits: Resources" in text or "waits: Priority" in text for text in printed)
     spans = [ran(project, cell) for cell in cells]
     assert [len(span) for span in spans] == [1] * 6  # no cell twice
-    for gpu in ("0", "1"):
-        own = sorted((float(began), float(ended)) for [[used, began, ended]] in spans if used == gpu)
-        assert len(own) > 1
-        assert all(earlier[1] <= later[0] for earlier, later in pairwise(own))
+    assert all(len(turns([one for [one] in spans], gpu)) > 1 for gpu in ("0", "1"))
 
 
 def test_a_job_is_told_its_cell_whatever_the_user_wants_of_slurms_commands(project, slurm):
     machine(project, engine="slurm")
     wishes = {"SBATCH_EXPORT": "NONE", "SQUEUE_STATES": "all", "SBATCH_ARRAY_INX": "0-1"}
     for _ in range(2):  # the second is not told that the first one's job has it
-        with started(project, "pretrain@a-0", **wishes) as run:
-            out = run.communicate()[0]
-        assert run.returncode == 0, out
+        said(project, "pretrain@a-0", **wishes)
     assert len(ran(project, "pretrain@a-0")) == 2
 
 
 # A cluster's own sbatch: the first answer gets lost, others come after a banner.
-SBATCH = """#!/bin/sh
+SBATCH = """
 echo "Welcome to cluster 3"
 [ -e told ] && exec {sbatch} "$@"
 touch told
@@ -336,19 +346,16 @@ exit 1
 
 def test_a_job_is_taken_once_whatever_sbatch_answers(project, slurm):
     machine(project, engine="slurm")
-    code = project / "stages/slurm.py"
-    code.write_text(code.read_text().replace("FULL_QUEUE = 30.0", "FULL_QUEUE = 1.0"), encoding="utf-8")
-    (project / "sbatch").write_text(SBATCH.format(sbatch=shutil.which("sbatch")), encoding="utf-8")
-    (project / "sbatch").chmod(0o755)
+    set_constant(project, "FULL_QUEUE", "1.0")
+    script(project / "sbatch", SBATCH.format(sbatch=shutil.which("sbatch")))
     path = f"{project}{os.pathsep}{os.environ['PATH']}"
-    (project / "in/a.txt").write_text("wait", encoding="utf-8")
+    let(project, "wait")
     with started(project, "pretrain@a-0", PATH=path) as run:
         assert run.stdout.readline().startswith("waits until SLURM takes the job: Batch job submission failed: Socket")
         time.sleep(2)
         (project / "go").touch()
         assert run.wait(60) == 0
-    with started(project, "pretrain@a-1", PATH=path) as run:
-        assert run.communicate(timeout=60)[0] == "hello from pretrain@a-1\n"
+    assert said(project, "pretrain@a-1", PATH=path) == "hello from pretrain@a-1\n"
     assert [len(ran(project, f"pretrain@a-{seed}")) for seed in range(2)] == [1, 1]
 
 
@@ -356,7 +363,7 @@ def test_a_clone_cancels_the_jobs_of_dvcs_copies_of_it_too(project, slurm):
     copy = project / ".dvc/tmp/exps/tmpabc"
     shutil.copytree(project, copy, ignore=shutil.ignore_patterns(".dvc"))
     machine(copy, engine="slurm")
-    (copy / "in/a.txt").write_text("wait", encoding="utf-8")
+    let(copy, "wait")
     with started(copy, "pretrain@a-0") as run:
         wait_for(queue)
         other = ["sbatch", "--parsable", "--hold", "--job-name=hrrl-pretrain@a-0", "--output=/dev/null", "--wrap=true"]
@@ -368,37 +375,29 @@ def test_a_clone_cancels_the_jobs_of_dvcs_copies_of_it_too(project, slurm):
 
 
 def test_what_goes_wrong_is_a_line(project, slurm):
-    def said(cell: str, **settings) -> str:
+    def line(do: str = "", **settings) -> str:
         machine(project, engine="slurm", **settings)
-        with started(project, cell, SBATCH_WAIT="1", SBATCH_ERROR="/dev/null") as run:
-            out = run.communicate()[0]
-        assert run.returncode == 1
+        let(project, do)
+        out = said(project, "pretrain@a-0", ok=False, SBATCH_WAIT="1", SBATCH_ERROR="/dev/null")
         assert "Traceback" not in out
         return out.splitlines()[-1]
 
-    assert "SLURM refuses the job (invalid partition specified: none" in said("pretrain@a-0", partition="none")
-    assert "PartitionConfig: SLURM has no such place for it" in said("pretrain@a-0", cpus=64)
-    assert "Invalid feature specification" in said("pretrain@a-0", constraint="h900")
-    assert "Memory specification can not be satisfied" in said("pretrain@a-0", memory="900T")
-    (project / "in/a.txt").write_text("fail", encoding="utf-8")
-    assert "with status 1; what it said stands above" in said("pretrain@a-0")
+    assert "SLURM refuses the job (invalid partition specified: none" in line(partition="none")
+    assert "PartitionConfig: SLURM has no such place for it" in line(cpus=64)
+    assert "Invalid feature specification" in line(constraint="h900")
+    assert "Memory specification can not be satisfied" in line(memory="900T")
+    assert "with status 1; what it said stands above" in line("fail")
     assert "the disk is full" in (project / ".work/jobs/pretrain@a-0.out").read_text()
-    (project / "in/a.txt").write_text("die", encoding="utf-8")
-    assert "without a word" in said("pretrain@a-0")
+    assert "without a word" in line("die")
     assert (project / "out/pretrain@a-0").read_text().count("\n") == 0  # neither is tried again
-    out = subprocess.run(
-        [sys.executable, "-m", "stages.slurm", "cancel"],
-        cwd=project,
-        env=os.environ | {"SLURM_CONF": os.devnull},
-        **OUTPUT,
-    )
-    assert (out.returncode, out.stdout.count("\n")) == (1, 1)
-    assert out.stdout.startswith("no job is cancelled")
+    out = call(project, "env", f"SLURM_CONF={os.devnull}", "python", "-m", "stages.slurm", "cancel", ok=False)
+    assert out.startswith("no job is cancelled")
+    assert out.count("\n") == 1
 
 
 def test_a_cancelled_job_is_a_line_and_one_whose_head_was_killed_is_found(project, slurm):
     machine(project, engine="slurm", time="1-02:00", account="lab")
-    (project / "in/a.txt").write_text("wait", encoding="utf-8")
+    let(project, "wait")
     with started(project, "pretrain@a-0") as head:
         wait_for((project / "out/pretrain@a-0").exists)
         [[job, _]] = queue()
@@ -413,11 +412,10 @@ def test_a_cancelled_job_is_a_line_and_one_whose_head_was_killed_is_found(projec
     with started(project, "pretrain@a-0") as head:
         [[job, _]] = wait_for(queue)
         head.kill()
-    (project / "in/a.txt").write_text("", encoding="utf-8")  # other inputs: that job is none for them
-    with started(project, "pretrain@a-0") as head:
-        assert head.wait(60) == 0
+    let(project, "")  # other inputs: that job is none for them
+    said(project, "pretrain@a-0")
     assert queue() == []
-    (project / "in/a.txt").write_text("wait", encoding="utf-8")
+    let(project, "wait")
     with started(project, "pretrain@a-0") as head:
         wait_for(lambda: queue() and queue()[0][1] == "RUNNING")
         subprocess.run(["scancel", "--me"], check=True)
@@ -427,21 +425,21 @@ def test_a_cancelled_job_is_a_line_and_one_whose_head_was_killed_is_found(projec
 def test_what_a_job_wrote_counts_for_the_inputs_that_it_read_alone(project, slurm):
     """Nobody waits for it, and what it reads changes before it begins anew, or meanwhile; or its outputs do."""
     machine(project, engine="slurm")
-    code, inputs, out = project / "stages/slurm.py", project / "in/a.txt", project / "out/pretrain@a-0"
-    code.write_text(code.read_text().replace("LATE = 60.0", "LATE = 0.0"), encoding="utf-8")
+    set_constant(project, "LATE", "0.0")
+    out = project / "out/pretrain@a-0"
     record, end = (project / f".work/jobs/pretrain@a-0.{name}" for name in ("json", "end"))
 
     def taken() -> str:
         return call(project, "python", "-c", "from stages import slurm; print(*slurm.finished())").strip()
 
     for change in ("before", "meanwhile", None):
-        inputs.write_text("wait", encoding="utf-8")
+        let(project, "wait")
         out.unlink(missing_ok=True)
         with started(project, "pretrain@a-0") as head:
             wait_for(lambda: out.exists() and record.exists())
             head.kill()
         if change:
-            inputs.write_text("", encoding="utf-8")
+            let(project, "")
         if change == "before":
             subprocess.run(["scontrol", "requeue", queue()[0][0]], check=True)
         else:
@@ -450,7 +448,7 @@ def test_what_a_job_wrote_counts_for_the_inputs_that_it_read_alone(project, slur
         (project / "go").unlink(missing_ok=True)
         noted = record.read_text()
         assert out.read_text().count(".") == (1 if change == "before" else 2)
-        inputs.write_text("wait", encoding="utf-8")
+        let(project, "wait")
         assert taken() == ("" if change else "pretrain@a-0")
         end.unlink() if change else record.write_text(noted)
     out.write_text("of another revision", encoding="utf-8")
@@ -459,23 +457,21 @@ def test_what_a_job_wrote_counts_for_the_inputs_that_it_read_alone(project, slur
 
 def test_a_cell_that_runs_elsewhere_ends_the_job_that_it_has(project, slurm):
     machine(project, engine="slurm")
-    (project / "in/a.txt").write_text("wait", encoding="utf-8")
+    let(project, "wait")
     with started(project, "pretrain@a-0") as head:
         wait_for((project / ".work/jobs/pretrain@a-0.json").exists)
         head.kill()
     machine(project)
     (project / "go").touch()
-    with started(project, "pretrain@a-0") as run:
-        assert run.communicate(timeout=60)[0] == "hello from pretrain@a-0\n"
+    assert said(project, "pretrain@a-0") == "hello from pretrain@a-0\n"
     assert queue() == []
 
 
 def test_a_job_that_loses_its_place_takes_another_turn(project, slurm):
     """By SIGUSR2, which SLURM sends before the time limit, where a step is saved; preempted; its node lost; held."""
     machine(project, engine="slurm")
-    code = project / "stages/slurm.py"
-    code.write_text(code.read_text().replace("PAUSES = (0.5, 10.0)", "PAUSES = (0.5, 0.5)"), encoding="utf-8")
-    (project / "in/a.txt").write_text("wait", encoding="utf-8")
+    set_constant(project, "PAUSES", "(0.5, 0.5)")
+    let(project, "wait")
     began = project / "out/pretrain@a-0"
 
     def command(*words: str) -> None:

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import torch
 import training_program
-from conftest import COMPUTE, PATIENCE, SCHEDULE, fit, method, network, wait_for
+from conftest import COMPUTE, PATIENCE, SCHEDULE, fit, method, network, script, wait_for
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_program import GRADIENT, HRRL, Told, program
 
@@ -331,9 +331,7 @@ def test_a_gpu_that_torch_cannot_use_is_an_error(tmp_path, monkeypatch, driver, 
     runtime.check(compute, 1, 1)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     (tmp_path / "nvidia0").unlink()
-    smi = tmp_path / "nvidia-smi"
-    smi.write_text(f"#!/bin/sh\necho {driver}\n")
-    smi.chmod(0o755)
+    script(tmp_path / "nvidia-smi", f"echo {driver}\n")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match=f"driver {driver}"):
         runtime.check(compute, 1, 1)

@@ -15,15 +15,9 @@ each_point = pytest.mark.parametrize(("axis", "name"), POINTS)
 off_points = pytest.mark.parametrize(("axis", "name"), [p for p in POINTS if methods.find(*p).off is not None])
 
 
-def short(axis: str, name: str, **settings) -> dict:
-    """A point of two steps, where it takes several."""
-    several = "steps" in [argument.name for argument in methods.arguments(axis, name)]
-    return point(axis, name, **({"steps": 2} if several else {}) | settings)
-
-
 @each_point
 def test_the_same_seed_gives_the_same_bytes_also_when_resumed(task, tmp_path, axis, name):
-    variant = {axis: short(axis, name)}
+    variant = {axis: point(axis, name)}
     whole, history, _ = train(task, tmp_path / "whole", **variant)
     train(task, tmp_path / "cut", **variant, schedule=replace(SCHEDULE, epochs=1))
     resumed, history_resumed, _ = train(task, tmp_path / "cut", **variant)
@@ -38,7 +32,7 @@ def erm(task, tmp_path_factory):
 
 @off_points
 def test_switched_off_it_is_erm_to_the_bit(task, erm, tmp_path, axis, name):
-    off, _, _ = train(task, tmp_path, **{axis: short(axis, name, **methods.find(axis, name).off)})
+    off, _, _ = train(task, tmp_path, **{axis: point(axis, name, **methods.find(axis, name).off)})
     assert equal(erm, off)
 
 

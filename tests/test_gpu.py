@@ -1,18 +1,15 @@
 """On a GPU: nothing waits in a step, and what is computed is the CPU's up to rounding."""
 
-import contextlib
 import copy
 from dataclasses import replace
 
 import pytest
 import torch
-from conftest import COMPUTE, SCHEDULE, digits_task, method, network
-from test_contract import point
+from conftest import COMPUTE, digits_task, fit, method, network, point
 from test_waits import COMBINATIONS, chosen, stepper
 
 from hrrl.objective import ConceptDistribution, input_gradient
-from hrrl.train import runtime, training
-from hrrl.train.checkpoint import Checkpoint
+from hrrl.train import runtime
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -34,10 +31,8 @@ def test_no_step_waits_for_the_gpu(gpu, example, concept):
 
 
 def test_batches_are_fed_whole_and_in_order(gpu):
-    batches = [
-        (torch.full((4, 1, 224, 224), i, dtype=torch.uint8).expand(-1, 3, -1, -1), torch.full((4,), i), i)
-        for i in range(50)
-    ]
+    images = [torch.full((4, 1, 224, 224), i, dtype=torch.uint8).expand(-1, 3, -1, -1) for i in range(50)]
+    batches = [(x, torch.full((4,), i), i) for i, x in enumerate(images)]
     for number, (x, y, i) in enumerate(gpu.feed(batches)):
         torch.mm(*torch.rand(2, 2048, 2048, device=gpu.device))  # the copies are ahead of what is computed
         assert number == i
@@ -56,14 +51,12 @@ def test_the_input_gradient_is_exact(gpu):
     assert error.max() < 1e-4
 
 
-def test_a_run_is_the_cpus_up_to_rounding(gpu, tmp_path):
+def test_a_run_is_the_cpus_up_to_rounding(tmp_path):
     task, ends = digits_task(tmp_path / "manifest"), []
-    for name, compute in (("gpu", gpu), ("cpu", None)):
-        with runtime.start(COMPUTE) if compute is None else contextlib.nullcontext(gpu) as here:
-            variant = method(task, point("example", "gradient"), point("concept", "hrrl"))
-            run = training.Training(network(), task, variant, SCHEDULE, here, 0, "test")
-            run.fit(Checkpoint(tmp_path / name, {"params": "p"}))
-            ends.append((run.history[0]["train_loss"], run.trace.arrays()["q"][:3].tolist()))
+    for device in ("cuda", "cpu"):
+        variant = method(task, point("example", "gradient"), point("concept", "hrrl"))
+        run = fit(task, tmp_path / device, variant, compute=replace(COMPUTE, device=device))
+        ends.append((run.history[0]["train_loss"], run.trace.arrays()["q"][:3].tolist()))
     assert ends[0][0] == pytest.approx(ends[1][0], rel=1e-2)
     assert ends[0][1] == [pytest.approx(q, abs=1e-3) for q in ends[1][1]]
 

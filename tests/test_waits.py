@@ -8,8 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import COMPUTE, SCHEDULE, method
-from test_contract import short
+from conftest import COMPUTE, SCHEDULE, method, point
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.profiler import ProfilerActivity, profile
@@ -87,7 +86,7 @@ def stepper(here, chosen):
 
 
 def chosen(example, concept) -> training.Variant:
-    return method(TASK, example and short("example", example), concept and short("concept", concept))
+    return method(TASK, example and point("example", example), concept and point("concept", concept))
 
 
 def on_meta(variant) -> list:

@@ -1,6 +1,5 @@
 """DVC as its users know it: its command, its documented settings, and nothing of it replaced or written to."""
 
-import ast
 import base64
 import hashlib
 import json
@@ -15,37 +14,28 @@ from stages import paths
 import pytest
 from conftest import BIN, ROOT, call, committed, edit
 from ruamel.yaml import YAML
+from test_rooms import imported
 
 from scripts import cells, verify
 from scripts.compare import flat, override
 from scripts.keep import ALWAYS
 from scripts.schedule import Schedule
 
-SOURCES = [
-    file for folder in ("hrrl", "stages", "scripts", "benchmarks", "tests") for file in ROOT.glob(f"{folder}/**/*.py")
-]
+OURS = [file for folder in ("hrrl", "stages", "scripts") for file in (ROOT / folder).rglob("*.py")]
 
 
 def test_nothing_of_ours_imports_dvc_but_its_api():
-    found = set()
-    for file in SOURCES:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    others = [file for folder in ("benchmarks", "tests") for file in (ROOT / folder).rglob("*.py")]
+    found = set().union(*map(imported, [*OURS, *others]))
     assert {name for name in found if name.split(".")[0] in ("dvc", "dvc_data", "dvc_objects")} <= {"dvc.api"}
 
 
 def test_nothing_of_ours_writes_where_dvc_keeps_its_own():
     """Of DVC's lock and its table of locks the advice is read off; benchmarks/chaos.py does as it says."""
     inner = re.compile(r"\.dvc/(?:tmp|cache)[\w/]*|site_cache\w*")
-    used = {}
-    for file in SOURCES:
-        if found := set(inner.findall(file.read_text(encoding="utf-8"))):
-            used[str(file.relative_to(ROOT))] = found
-    ours = {name: found for name, found in used.items() if name.startswith(("hrrl", "stages", "scripts"))}
-    assert ours == {"scripts/cells.py": {".dvc/tmp/lock", ".dvc/tmp/rwlock"}}
+    used = {str(file.relative_to(ROOT)): set(inner.findall(file.read_text(encoding="utf-8"))) for file in OURS}
+    used = {name: found for name, found in used.items() if found}
+    assert used == {"scripts/cells.py": {".dvc/tmp/lock", ".dvc/tmp/rwlock"}}
 
 
 def test_the_dvc_command_is_pips():
@@ -75,11 +65,8 @@ def test_what_reads_outputs_follows_however_deep():
 
 def test_make_verify_takes_what_a_cell_needs_and_what_the_search_chose_as_it_is():
     needs = {"resolve": set(), "search@lam1-9": {"resolve"}, "select@hrrl": {"search@lam1-9"}}
-    needs |= {
-        "pretrain@hrrl-0": {"resolve", "select@hrrl"},
-        "svm@hrrl-0": {"pretrain@hrrl-0"},
-        "report": {"svm@hrrl-0"},
-    }
+    needs |= {"pretrain@hrrl-0": {"resolve", "select@hrrl"}}
+    needs |= {"svm@hrrl-0": {"pretrain@hrrl-0"}, "report": {"svm@hrrl-0"}}
     assert verify.needed(needs, ["svm@hrrl-0"]) == ["resolve", "pretrain@hrrl-0", "svm@hrrl-0"]
     assert verify.needed(needs, ["select@hrrl"]) == ["resolve", "search@lam1-9", "select@hrrl"]
     assert sorted(verify.at_random(needs, 9)) == ["pretrain@hrrl-0", "svm@hrrl-0"]
@@ -111,10 +98,8 @@ def test_a_call_takes_its_share_of_some_seconds_and_a_stage_as_many_calls_as_mac
     usual = {"quick": {"features": 60.0, "svm": 1.0}, "other": {"svm": 60.0}}
     Path("benchmarks/results.json").write_text(json.dumps({"cells": usual}), encoding="utf-8")
     schedule, cell = Schedule("quick", 2, 0), "features@a-0"
-    schedule.forced, schedule.needs = (
-        set(),
-        {f"{stage}@a-{i}": set() for stage in ("features", "svm") for i in range(6)},
-    )
+    schedule.forced = set()
+    schedule.needs = {f"{stage}@a-{i}": set() for stage in ("features", "svm") for i in range(6)}
     schedule.needs["svm@a-5"] = {cell}
     schedule.status = dict.fromkeys(schedule.needs, "later")
     assert schedule.batch(schedule.ready()) == [cell]

@@ -79,12 +79,22 @@ def test_same_gradient_in_each_precision(name):
     assert fast >= slow - 0.005
 
 
+def equal_in_float64(found, expected, *inputs: list) -> None:
+    """Two outputs, and the gradients of each with respect to inputs of its own."""
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    direction = torch.randn_like(found)
+    gradients = [torch.autograd.grad(y, of, direction) for y, of in zip((found, expected), inputs, strict=True)]
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
+
+
+CONVOLUTION = ("kernel", "stride", "padding", "size")
+TINY = [(3, 1, 1, (1, 1)), (3, 1, 1, (2, 2)), (3, 2, 1, (2, 2)), (3, 1, 1, (3, 3)), (3, 2, 1, (3, 2))]
+TINY += [(5, 1, 0, (5, 5))]
+LARGER = [(7, 2, 3, (28, 28)), (7, 2, 3, (33, 32)), (3, 2, 1, (9, 8)), (4, 4, 0, (18, 19)), (3, 2, 0, (8, 8))]
+
+
 @pytest.mark.parametrize("channels", [3, 6])
-@pytest.mark.parametrize(("kernel", "stride", "padding", "size"), [
-    (3, 1, 1, (1, 1)), (3, 1, 1, (2, 2)), (3, 2, 1, (2, 2)), (3, 1, 1, (3, 3)), (3, 2, 1, (3, 2)), (5, 1, 0, (5, 5)),
-    (7, 2, 3, (28, 28)), (7, 2, 3, (33, 32)), (3, 2, 1, (9, 8)), (4, 4, 0, (18, 19)),
-    (3, 2, 0, (8, 8)), (5, 3, 4, (9, 7)),
-])  # fmt: skip
+@pytest.mark.parametrize(CONVOLUTION, [*TINY, *LARGER, (5, 3, 4, (9, 7))])
 def test_special_convolutions_in_float64(channels, kernel, stride, padding, size):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(channels, 5, kernel, stride, padding), nn.BatchNorm2d(5)).double().eval()
@@ -94,10 +104,7 @@ def test_special_convolutions_in_float64(channels, kernel, stride, padding, size
     expected = model(x)
     with folding.folded(model, x):
         output = model(x)
-    assert torch.allclose(output, expected, rtol=1e-12, atol=1e-12)
-    direction = torch.randn_like(output)
-    gradients = [torch.autograd.grad(result, x, direction)[0] for result in (output, expected)]
-    assert torch.allclose(*gradients, rtol=1e-12, atol=1e-12)
+    equal_in_float64(output, expected, [x], [x])
 
 
 class Odd(nn.Module):
@@ -250,10 +257,7 @@ def test_a_sure_predictions_gradient_survives_float16():
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(("kernel", "stride", "padding", "size"), [
-    (3, 1, 1, (1, 1)), (3, 1, 1, (2, 2)), (3, 2, 1, (2, 2)), (3, 1, 1, (3, 3)), (3, 2, 1, (3, 2)),
-    (5, 1, 0, (5, 5)), (7, 2, 3, (6, 7)), ((3, 5), (2, 1), (1, 0), (2, 6)),
-])  # fmt: skip
+@pytest.mark.parametrize(CONVOLUTION, [*TINY, (7, 2, 3, (6, 7)), ((3, 5), (2, 1), (1, 0), (2, 6))])
 def test_equals_the_plain_convolution(kernel, stride, padding, size, bias):
     torch.manual_seed(0)
     plain = nn.Conv2d(3, 5, kernel, stride, padding, bias=bias).double()
@@ -261,14 +265,7 @@ def test_equals_the_plain_convolution(kernel, stride, padding, size, bias):
     fast.load_state_dict(plain.state_dict())
     x = torch.randn(4, 3, *size, dtype=torch.float64, requires_grad=True)
     assert is_tiny(fast, x)
-    outputs = [layer(x) for layer in (plain, fast)]
-    direction = torch.randn_like(outputs[0])
-    gradients = [
-        torch.autograd.grad(y, [x, *layer.parameters()], direction)
-        for y, layer in zip(outputs, (plain, fast), strict=True)
-    ]
-    assert all(torch.allclose(a, b, rtol=1e-12, atol=1e-12) for a, b in zip(*gradients, strict=True))
-    assert torch.allclose(*outputs, rtol=1e-12, atol=1e-12)
+    equal_in_float64(fast(x), plain(x), [x, *fast.parameters()], [x, *plain.parameters()])
 
 
 def test_other_convolutions_are_left_alone():

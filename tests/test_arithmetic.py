@@ -7,7 +7,7 @@ import subprocess
 import sys
 import warnings
 
-from conftest import PATIENCE, ROOT
+from conftest import PATIENCE, ROOT, run
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
@@ -49,8 +49,7 @@ def test_every_computation_has_the_same_bytes_on_another_cpu_and_in_other_surrou
 
 def test_portable_arithmetic_is_refused_once_the_libraries_are_loaded():
     program = "import numpy; from hrrl import arithmetic; arithmetic.use_portable()"
-    env = {name: value for name, value in os.environ.items() if name not in arithmetic.PORTABLE}
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=env, capture_output=True, text=True)
+    done = run(sys.executable, "-c", program, without=arithmetic.PORTABLE)
     if not arithmetic.cpu_lacks():
         assert done.returncode
         assert "numpy is loaded and has chosen its arithmetic by this CPU" in done.stderr.splitlines()[-1]

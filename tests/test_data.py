@@ -38,9 +38,7 @@ PADDED = Augment(crop="padded", padding=4, flip=True)
 RESIZED = Augment(crop="random_resized", scale=(0.08, 1.0), flip=True)
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # data/cache and data/raw are relative to the project's folder
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def definition(kind, root=None, **settings):

@@ -42,9 +42,7 @@ SECONDS = float(os.environ.get("FUZZ", 0))  # of each test; 0 for a few rounds
 GIGABYTE = 2**20  # in the units of ru_maxrss
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def rounds(number: int):

@@ -6,8 +6,6 @@ import io
 import itertools
 import os
 import re
-import subprocess
-import sys
 import tarfile
 import unicodedata
 import zipfile
@@ -17,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas
 import pytest
-from conftest import ROOT, refused
+from conftest import ASCII, python, refused
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from test_data import WNIDS, crops, definition, idx, png, write_tree
@@ -30,8 +28,8 @@ from hrrl.errors import UserError
 from hrrl.settings.params_file import read
 from hrrl.settings.schema import Dataset
 
+pytestmark = pytest.mark.usefixtures("elsewhere")
 COMPOSED, APART = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
-ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 
 
 def image(path, color=None, kind=None) -> None:
@@ -47,9 +45,13 @@ def tree(root, classes=("cat", "dog"), splits=("train", "val"), images=3):
     return root
 
 
-def listed(root, kind="imagefolder", **definition) -> dict[str, list]:
-    """Classes, and paths of each split, of what is listed and then read at 8 x 8."""
-    manifest = prepare(Dataset(kind=kind, root=str(root), **definition), "mine")
+def manifest_of(root, kind="imagefolder", **definition):
+    return prepare(Dataset(kind=kind, root=str(root), **definition), "mine")
+
+
+def listed(*args, **definition) -> dict[str, list]:
+    """Classes, and paths of each split."""
+    manifest = manifest_of(*args, **definition)
     return {"classes": manifest.classes} | {split: list(rows.paths) for split, rows in manifest.splits.items()}
 
 
@@ -86,7 +88,7 @@ def test_tiny_imagenet_as_published(tmp_path):
         image(tmp_path / "val/images" / f"val_{i}.JPEG")
     lines = "".join(f"val_{i}.JPEG\t{wnids[i < 1]}\t0\t0\t62\t62\n" for i in range(4))
     (tmp_path / "val/val_annotations.txt").write_text(lines, "utf-8")
-    manifest = prepare(Dataset(kind="imagenet", root=str(tmp_path)), "tiny")
+    manifest = manifest_of(tmp_path, "imagenet")
     found = zip(manifest.splits["test"].paths, manifest.labels("test").tolist(), strict=True)
     assert sorted(found) == [(f"val/images/val_{i}.JPEG", int(i < 1)) for i in range(4)]
     with pytest.raises(UserError, match=r"val: no folder of a class .* kind: imagenet reads val_annotations.txt"):
@@ -120,9 +122,7 @@ def test_names_of_files_do_not_depend_on_the_locale(tmp_path):
         f"from hrrl.data.loading import open_split; root = {str(root)!a};"
         "prepare(Definition(kind='imagefolder', root=root), 'm').write('m'); open_split('m', root, 'test', 8)"
     )
-    given = os.environ | {"PYTHONPATH": str(ROOT)} | ASCII
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=given, capture_output=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    python("-c", program, folder=tmp_path, **ASCII)
     prepare(Dataset(kind="imagefolder", root=str(root)), "m").write(tmp_path / "here")
     assert read_manifest(tmp_path / "m").splits["train"].paths[0] == f"train/{COMPOSED}/0.png"
     assert (tmp_path / "m/manifest.csv").read_bytes() == (tmp_path / "here/manifest.csv").read_bytes()
@@ -196,7 +196,7 @@ LIBRARY = CUT | {
 @pytest.mark.parametrize("name", LIBRARY)
 def test_torchvisions_datasets_with_and_without_a_split(tmp_path, capsys, name):
     LIBRARY[name](tmp_path)
-    manifest = prepare(Dataset(kind=f"torchvision/{name}", root=str(tmp_path)), "mine")
+    manifest = manifest_of(tmp_path, f"torchvision/{name}")
     counts = [np.bincount(manifest.labels(split)).tolist() for split in ("train", "test")]
     classes = 2 if name == "RenderedSST2" else 3
     assert counts == ([[4] * 3, [1] * 3] if name in CUT else [[3] * classes, [2] * classes])
@@ -294,7 +294,6 @@ def write_shards(folder: Path, name: str, images: list[bytes], labels: list[int]
 @pytest.fixture
 def datasets(monkeypatch, tmp_path):
     found = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed: hrrl[huggingface]")
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(found.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     return found
 
@@ -342,7 +341,7 @@ def test_a_dataset_of_hugging_face_is_the_tree_that_it_was_made_from(tmp_path, m
             pandas.DataFrame({"img": content, "label": [WNIDS[y] for y in of]}).to_parquet(root / name)
     else:
         saved(labels, images=images, names=WNIDS[:2])
-    manifest = prepare(Dataset(kind="huggingface", root=str(root)), "mine")
+    manifest = manifest_of(root, "huggingface")
     assert manifest.classes == (["0", "1"] if how == "webdataset" else WNIDS[:2])
     assert manifest.wnids == ([None, None] if how == "webdataset" else WNIDS[:2])
     assert list(manifest.splits["test"].paths) == [f"test#{i}" for i in ((2, 5) if how == "one split" else range(6))]
@@ -370,11 +369,11 @@ def test_a_damaged_dataset_of_hugging_face_is_named(tmp_path, datasets):
 
 def test_parquet_files_are_of_the_split_that_their_folder_or_name_says(saved, datasets, tmp_path):
     root = saved({"train/part-00000-ab.parquet": [0, 1, 1], "test/0000.parquet": [0, 1]})
-    manifest = prepare(Dataset(kind="huggingface", root=str(root)), "mine")
+    manifest = manifest_of(root, "huggingface")
     assert [np.bincount(manifest.labels(split)).tolist() for split in ("train", "test")] == [[1, 2], [1, 1]]
     root.rename(tmp_path / "before")
     root = saved({"learn.parquet": [2, 10, 1], "judge.parquet": [10, 1]}, datasets.Value("int64"))
-    manifest = prepare(Dataset(kind="huggingface", root=str(root), train="learn", test="judge"), "mine")
+    manifest = manifest_of(root, "huggingface", train="learn", test="judge")
     assert manifest.classes == ["1", "2", "10"]  # as numbers
     assert [manifest.labels(split).tolist() for split in ("train", "test")] == [[1, 2, 0], [2, 0]]
 
@@ -394,7 +393,7 @@ def test_hidden_files_and_folders_beside_class_folders_without_a_split_are_left_
         (tmp_path / "folder/a" / name).write_bytes(b"?")
     image(tmp_path / "folder/a/.ipynb_checkpoints/0-checkpoint.png")
     (tmp_path / "folder/a/1.png").write_bytes(deep := encoded(ramp(65535, "u2"), "PNG"))
-    found = prepare(Dataset(kind="torchvision/ImageFolder", root=str(tmp_path / "folder")), "mine")
+    found = manifest_of(tmp_path / "folder", "torchvision/ImageFolder")
     assert (found.classes, list(found.splits["test"].paths)) == (["a"], ["test#9"])
     train = found.splits["train"]
     assert (len(train.paths), train.crcs[1]) == (4, zlib.crc32(deep))  # whose 16 bits are kept
@@ -404,7 +403,7 @@ def test_hidden_files_and_folders_beside_class_folders_without_a_split_are_left_
 def test_each_split_counts_its_classes_in_its_own_way(saved):
     saved({"train-0.parquet": [0, 1, 1]}, names=["a", "b"])
     root = saved({"test-0.parquet": [0, 2, 1, 1]}, names=["b", "x", "a"])
-    manifest = prepare(Dataset(kind="huggingface", root=str(root)), "mine")
+    manifest = manifest_of(root, "huggingface")
     assert [manifest.labels(split).tolist() for split in ("train", "test")] == [[0, 1, 1], [1, 0]]
     manifest.write("manifest")
     saved({"test-0.parquet": [2, 0, 1, 1]}, names=["b", "x", "a"])
@@ -498,8 +497,7 @@ CLASSES = ["; touch pwned", "$(touch pwned)", "`touch pwned`", "<script>alert(1)
 CLASSES += ['a"b,c', "ä b", "Zoo"]
 
 
-def test_class_folders_may_have_any_printable_name(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_class_folders_may_have_any_printable_name(tmp_path):
     tree(tmp_path / "images", [unicodedata.normalize("NFD", name) for name in CLASSES])  # as macOS writes accents
     image(tmp_path / "images/train/-rf/$(touch pwned).png")
     given = definition("imagefolder", tmp_path / "images")
@@ -523,5 +521,5 @@ def test_class_folders_may_have_any_printable_name(tmp_path, monkeypatch):
 def test_a_class_folder_that_no_line_can_show_is_named(tmp_path, name):
     tree(tmp_path, ["a", name])
     with pytest.raises(UserError, match="holds a character that no line can show; rename its folder") as error:
-        prepare(definition("imagefolder", tmp_path), "mine")
+        manifest_of(tmp_path)
     assert str(error.value).isprintable()

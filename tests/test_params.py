@@ -8,7 +8,7 @@ from stages import resolve
 from stages.common import Settings, put
 
 import pytest
-from conftest import ROOT, call, committed, refused
+from conftest import ROOT, call, committed, refused, set_key
 from ruamel.yaml import YAML
 
 from hrrl.errors import UserError
@@ -92,17 +92,6 @@ def test_paper_preset_is_section_4():
     assert [params.datasets[target].kind for target in params.targets] == ["cifar10", "sop", "svhn"]
 
 
-def change(content, key, value):
-    """Sets the dotted key in nested dicts, or deletes it where the value is None."""
-    *path, last = key.split(".")
-    for part in path:
-        content = content[part]
-    if value is None:
-        del content[last]
-    else:
-        content[last] = value
-
-
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
@@ -174,7 +163,7 @@ def change(content, key, value):
 def test_mistakes_are_named(tmp_path, key, value, message):
     yaml = YAML(typ="safe")
     content = yaml.load((ROOT / "presets/quick.yaml").read_text(encoding="utf-8"))
-    change(content, key, value)
+    set_key(content, key, value)
     path = tmp_path / "params.yaml"
     yaml.dump(content, path)
     with refused(message):
@@ -221,7 +210,7 @@ def test_few_seeds_are_said_to_be_few(seeds, said, capsys):
 def test_what_is_not_there_is_named(changes, message):
     content = SMOKE.as_dict()
     for key, value in changes.items():
-        change(content, key, value)
+        set_key(content, key, value)
     with refused(message):
         preflight.check(Params.model_validate(content))
 

@@ -1,9 +1,7 @@
 """Weights to start from: which files are taken, what of them stays, and what each wrong one is told in a line."""
 
 import json
-import os
 import re
-import subprocess
 import sys
 
 from stages import resolve
@@ -11,7 +9,7 @@ from stages import resolve
 import pytest
 import timm
 import torch
-from conftest import ROOT, SCHEDULE, fit, method, refused
+from conftest import ROOT, SCHEDULE, fit, method, refused, run
 from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
 from test_training import equal
@@ -294,8 +292,8 @@ def test_a_name_without_a_network_is_a_line(tmp_path):
     )
     away = {name: str(tmp_path) for name in ("HF_HOME", "TORCH_HOME")}
     away |= {"HF_HUB_OFFLINE": "1", "https_proxy": "http://127.0.0.1:9"}
-    done = subprocess.run([sys.executable, "-c", program], env=os.environ | away, cwd=ROOT, capture_output=True)
-    lines = done.stdout.decode().splitlines()
+    done = run(sys.executable, "-c", program, **away)
+    lines = done.stdout.splitlines()
     assert len(lines) == 3, done
     for line in lines:
         assert "is not on this machine and cannot be fetched" in line

@@ -167,9 +167,9 @@ def wait_for(condition, seconds: float = 60):
 
 
 @contextlib.contextmanager
-def refused(message: str, error=UserError):
+def refused(message: str):
     """What is done inside ends in an error of one line, in which this regular expression is found."""
-    with pytest.raises(error, match=message) as found:
+    with pytest.raises(UserError, match=message) as found:
         yield found
     assert "\n" not in str(found.value)
 

@@ -103,9 +103,9 @@ def png(width, height, depth, rows):
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
-def sources(given, size, workers=0, folder="manifest"):
+def sources(given, size, folder="manifest"):
     prepare(given, "given").write(folder)
-    return [open_split(folder, given.root, split, size, workers) for split in ("train", "test")]
+    return [open_split(folder, given.root, split, size) for split in ("train", "test")]
 
 
 def everything(source):

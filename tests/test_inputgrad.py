@@ -31,20 +31,20 @@ def plain_gradient(model, x, y):
     return torch.autograd.grad(F.cross_entropy(logits, y, reduction="sum"), x)[0]
 
 
-def batch(size, n=4, classes=4, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    x = F.interpolate(torch.rand(n, 3, 7, 7, generator=generator), size, mode="bilinear")
-    return x.contiguous(memory_format=torch.channels_last), torch.randint(classes, (n,), generator=generator)
+def batch(size):
+    generator = torch.Generator().manual_seed(0)
+    x = F.interpolate(torch.rand(4, 3, 7, 7, generator=generator), size, mode="bilinear")
+    return x.contiguous(memory_format=torch.channels_last), torch.randint(4, (4,), generator=generator)
 
 
-def with_statistics(model, x, y, steps=4):
+def with_statistics(model, x, y):
     """A few steps of training, so that batch norms hold statistics and affine parameters of their own.
 
     The labels move on with each step: a net that knows its few images by heart has no gradient left.
     """
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     model.train()
-    for step in range(steps):
+    for step in range(4):
         optimizer.zero_grad()
         F.cross_entropy(model(x), y.roll(step)).backward()
         optimizer.step()
@@ -153,7 +153,7 @@ def test_a_stem_that_skips_its_pooling(inplace):
 def test_unusual_structures_are_computed_as_they_stand():
     torch.manual_seed(0)
     x, y = batch(8)
-    model = with_statistics(Odd(), x, y, 3)
+    model = with_statistics(Odd(), x, y)
     for choice in (0, 1, 1, 0):
         model.choice = choice  # another norm than at the first pass
         fast = input_gradient(model, x, y)
@@ -162,8 +162,8 @@ def test_unusual_structures_are_computed_as_they_stand():
     hook = model.first.register_forward_hook(lambda module, inputs, output: output + 1)
     assert torch.allclose(input_gradient(model, x, y), plain_gradient(model, x, y), rtol=1e-4, atol=1e-7)
     hook.remove()
-    name, args, size = NETS["quick"]
-    model, seen = with_statistics(models.build(name, 4, args), *(of := batch(size))).eval(), []
+    model, *of = network("quick")
+    model, seen = model.eval(), []
     input_gradient(model, *of)
     conv = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
     conv.register_forward_hook(lambda module, inputs, output: seen.append(output.detach()))  # once all is known of it

@@ -1,5 +1,6 @@
 """What a run leaves for others: model cards, and models that can be fetched from the repository."""
 
+import csv
 import json
 import re
 import shutil
@@ -18,9 +19,7 @@ MODEL, CARD = "models/hrrl-0", "reports/cards/hrrl-0/README.md"
 def test_a_model_card_has_what_the_run_measured_and_loads_the_weights_as_it_stands(clone, monkeypatch):
     folder = clone / MODEL
     card = ModelCard.load(clone / CARD)
-    *_, last = (folder / "history.csv").read_text().splitlines()
-    columns = (folder / "history.csv").read_text().splitlines()[0].split(",")
-    measured = dict(zip(columns, last.split(","), strict=True))
+    *_, measured = csv.DictReader((folder / "history.csv").read_text().splitlines())
     [result] = card.data.eval_results
     assert result.metric_value == round(float(measured["val_accuracy"]), 2)
     assert f"| garment | {float(measured['accuracy_garment']):.2f} |" in card.text

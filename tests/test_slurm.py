@@ -89,6 +89,7 @@ def start(project: Path, cell: str, **environment) -> subprocess.Popen:
 
 
 def started(*args, **environment):
+    """A cell, which is killed where it has not ended."""
     return ending(start(*args, **environment))
 
 
@@ -398,20 +399,18 @@ def test_what_goes_wrong_is_a_line(project, slurm):
 def test_a_cancelled_job_is_a_line_and_one_whose_head_was_killed_is_found(project, slurm):
     machine(project, engine="slurm", time="1-02:00", account="lab")
     let(project, "wait")
-    with started(project, "pretrain@a-0") as head:
+    with started(project, "pretrain@a-0"):  # and killed
         wait_for((project / "out/pretrain@a-0").exists)
         [[job, _]] = queue()
         assert call(project, "squeue", "-ho", "%l %a").split() == ["1-02:00:00", "lab"]
-        head.kill()
     with started(project, "pretrain@a-0") as head:
         assert head.stdout.readline() == f"job {job} has it already\n"
         (project / "go").touch()
         assert head.wait(60) == 0
     assert len(ran(project, "pretrain@a-0")) == 1
     (project / "go").unlink()
-    with started(project, "pretrain@a-0") as head:
+    with started(project, "pretrain@a-0"):  # and killed
         [[job, _]] = wait_for(queue)
-        head.kill()
     let(project, "")  # other inputs: that job is none for them
     said(project, "pretrain@a-0")
     assert queue() == []
@@ -435,9 +434,8 @@ def test_what_a_job_wrote_counts_for_the_inputs_that_it_read_alone(project, slur
     for change in ("before", "meanwhile", None):
         let(project, "wait")
         out.unlink(missing_ok=True)
-        with started(project, "pretrain@a-0") as head:
+        with started(project, "pretrain@a-0"):  # and killed
             wait_for(lambda: out.exists() and record.exists())
-            head.kill()
         if change:
             let(project, "")
         if change == "before":
@@ -458,9 +456,8 @@ def test_what_a_job_wrote_counts_for_the_inputs_that_it_read_alone(project, slur
 def test_a_cell_that_runs_elsewhere_ends_the_job_that_it_has(project, slurm):
     machine(project, engine="slurm")
     let(project, "wait")
-    with started(project, "pretrain@a-0") as head:
+    with started(project, "pretrain@a-0"):  # and killed
         wait_for((project / ".work/jobs/pretrain@a-0.json").exists)
-        head.kill()
     machine(project)
     (project / "go").touch()
     assert said(project, "pretrain@a-0") == "hello from pretrain@a-0\n"

@@ -143,9 +143,9 @@ def plain_step(net: str, attack):
     return run
 
 
-def method(spec: dict, concepts: int = CONCEPTS) -> training.Variant:
+def method(spec: dict, concepts: int = CONCEPTS) -> training.Axes:
     counts = torch.full((concepts,), 100)
-    return training.Variant(methods.example_axis(spec["example"]), methods.concept_axis(spec["concept"], counts))
+    return training.Axes(methods.example_axis(spec["example"]), methods.concept_axis(spec["concept"], counts))
 
 
 def costs(rounds: int, net: str, threads: int | None = None, attacks: bool = False) -> tuple[dict, dict]:
@@ -155,7 +155,7 @@ def costs(rounds: int, net: str, threads: int | None = None, attacks: bool = Fal
         flops = _flops(net)
         if attacks:
             for name, attack in (("pgd3", pgd3), ("wrm15", wrm15)):
-                plain = training.Variant(attack, method(VARIANTS["erm"]).concept)
+                plain = training.Axes(attack, method(VARIANTS["erm"]).concept)
                 runs[f"{name}_same_precision"] = step(net, plain, here)
                 runs[name] = plain_step(net, attack)
         a, b = torch.rand(2, 2048, 2048, dtype=here.precision)

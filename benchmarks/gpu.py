@@ -152,7 +152,7 @@ def gradient_errors(args, settings) -> dict[str, float]:
         precision = name if name == "bfloat16" else "float32"
         with runtime.start(settings.model_copy(update={"precision": precision} | changes)) as here:
             torch.manual_seed(0)
-            model = here.place(models.build("resnet18", CLASSES, {})).eval()
+            model = here.to_device(models.build("resnet18", CLASSES, {})).eval()
             x = torch.rand(min(args.batch, 16), 3, args.size, args.size).to(here.device)
             y = torch.arange(len(x), device=here.device)
             exact = input_gradient(copy.deepcopy(model).double(), x.double(), y)

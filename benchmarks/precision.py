@@ -32,7 +32,7 @@ def direction_cosine(rounds: int, net: str, source, steps: int = 300) -> list[fl
     """
     _, *of = NETS[net]
     with runtime.start(compute()) as here:
-        el = training.Variant(objective.Gradient(TAU), objective.GroupWeighting([1]))
+        el = training.Axes(objective.Gradient(TAU), objective.GroupWeighting([1]))
         run = stepper(of, torch.zeros(len(source.classes), dtype=torch.long), el, here, lr=0.05, decay=5e-4)
         epochs = (source.train_batches(BATCH, AUGMENT, 0, epoch) for epoch in count())
         for done, (images, y, m) in enumerate(islice(chain.from_iterable(epochs), steps)):

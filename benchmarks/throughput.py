@@ -150,7 +150,7 @@ def trainer(images, size: int, here: runtime.Runtime):
     crop = "random_resized" if size == 224 else "padded"
     augment = Augment(crop=crop, padding=size // 8, scale=(0.08, 1.0), flip=True)
     concepts, epochs = torch.zeros(len(images.classes), dtype=torch.long), itertools.count()
-    erm = training.Variant(objective.Perturbation(), objective.GroupWeighting([1]))
+    erm = training.Axes(objective.Perturbation(), objective.GroupWeighting([1]))
     run = stepper(("resnet18", {}), concepts, erm, here, lr=0.01)
 
     def work(x, y):

@@ -10,7 +10,7 @@ def main() -> None:
     try:
         from hrrl import push, score
     except ModuleNotFoundError as error:
-        sys.exit(f"hrrl needs {error.name}: pip install 'hrrl[pipeline]'")
+        sys.exit(f"hrrl needs {(error.name or '').partition('.')[0]}: pip install 'hrrl[pipeline]'")
     parser = argparse.ArgumentParser("hrrl", description=__doc__)
     commands = parser.add_subparsers(required=True)
     for module, function in ((score, score.score), (push, push.push)):

@@ -10,7 +10,7 @@ from hrrl.common.files import write_json
 from hrrl.data.loading import SMALL
 from hrrl.errors import UserError
 from hrrl.train import models
-from hrrl.train.weights import said_of
+from hrrl.train.weights import described
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +58,7 @@ def package(model: Path, card: Path, folder: Path) -> Path:
         raise UserError(f"{model}: holds no model.json; expected a folder of models/")
     if not card.is_file():
         raise UserError(f"{card}: no such card; run the stage `card`, or name one by --card")
-    said_of(model / "model.json", "backbone", "backbone_args", "classes", "image_size", "mean", "std")
+    described(model / "model.json", "backbone", "backbone_args", "classes", "image_size", "mean", "std")
     _, description = models.load(model)
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("model.safetensors", "model.json"):

@@ -25,7 +25,7 @@ from hrrl.errors import UserError
 from hrrl.train import models, runtime, weights
 from hrrl.transfer import svm
 from hrrl.transfer.features import features
-from hrrl.transfer.robustness import right_when_moved
+from hrrl.transfer.robustness import correct_when_moved
 
 NEIGHBOURS = 20
 SIZE = 224  # pixels, of a model that does not say what it was trained on
@@ -107,7 +107,7 @@ def _start(args: argparse.Namespace) -> weights.Weights:
     backbone, settings = args.model, args.args
     given: Any = {"classes": _classes(args.classes), "remap": args.remap}
     if (described := Path(args.model) / "model.json").is_file():
-        description = weights.said_of(described, "backbone", "backbone_args")
+        description = weights.described(described, "backbone", "backbone_args")
         if (args.weights, args.classes, args.remap, args.args) != ("DEFAULT", None, False, {}):
             raise UserError(f"{args.model}: is a model with its own --weights, --classes and --args; leave them out")
         backbone, settings, given = description["backbone"], description["backbone_args"], {"model": args.model}
@@ -187,8 +187,8 @@ def _by_head(args: Any, model: Any, manifest: Manifest, test: Any, here: Any, cl
         print("judged: its own head")
     else:
         print(f"judged: a linear SVM in the place of its head, which lacks\n        some of the {len(names)} classes")
-        model = Judged(model, classifier)
-    hits = right_when_moved(model, test, here, [0.0, *args.steps])
+        model = SvmHead(model, classifier)
+    hits = correct_when_moved(model, test, here, [0.0, *args.steps])
     rows = {name: (_percent(hits[0.0][of == name]), int((of == name).sum())) for name in dict.fromkeys(of)}
     print(f"{'all':20} {_percent(hits[0.0]):11.2f}% of {len(of):,} images")
     for name, (accuracy, images) in sorted(rows.items(), key=lambda row: row[1]):
@@ -199,7 +199,7 @@ def _by_head(args: Any, model: Any, manifest: Manifest, test: Any, here: Any, cl
         print(f"{f'moved by {step:g}':20} {_percent(hits[step]):11.2f}%")
 
 
-class Judged(nn.Module):
+class SvmHead(nn.Module):
     """A linear classifier, with its scaler, on a network's features: in the place of all that makes logits of them."""
 
     def __init__(self, model: models.Classifier, classifier: svm.LinearClassifier):

@@ -7,7 +7,7 @@ from stages.common import ROOT, typed
 from stages.paths import WORK
 
 FINDS = (  # of hrrl/data: what finds and lists images
-    *("array_dataset.py", "by_position.py", "image_folder.py", "locate.py", "manifest.py", "readers", "sources.py"),
+    *("array_dataset.py", "indexed_dataset.py", "image_folder.py", "locate.py", "manifest.py", "readers", "sources.py"),
     *("synsets.py", "torchvision.py", "unpack.py"),
 )
 

@@ -15,7 +15,7 @@ def main(params, variant, seed):
     with start(params, several=True) as runtime:
         checkpoints = {target: checkpoint(params, variant, seed, target) for target in params.targets}
         found = {item[0]: curve(params, runtime, variant, int(seed), *item) for item in checkpoints.items()}
-        if runtime.writes:
+        if runtime.is_writer:
             with replacing(measured("finetune", variant, seed, ".csv")) as file:
                 write_rows(file, [row for curve, _ in found.values() for row in curve])
             with replacing(measured("finetune", variant, seed, ".npz")) as file, open(file, "wb") as content:
@@ -40,13 +40,13 @@ def curve(params, runtime, variant, seed, target, checkpoint) -> tuple:
 
     from hrrl.train import models, training
     from hrrl.train.evaluation import GroupedData
-    from hrrl.train.fixed_step_batches import RoundSchedule, in_rounds
+    from hrrl.train.fixed_step_batches import FixedStepSchedule, in_fixed_steps
     from hrrl.train.progress import run_status
-    from hrrl.transfer.robustness import right
+    from hrrl.transfer.robustness import correct
 
     model, description = models.load(model_folder(variant, seed))
     train, test = (open_data(params, split, description["image_size"], target) for split in ("train", "test"))
-    schedule, train = in_rounds(typed(RoundSchedule, params.finetune), train)
+    schedule, train = in_fixed_steps(typed(FixedStepSchedule, params.finetune), train)
     task = GroupedData.by_class(train, test, torch.zeros(len(train.classes), dtype=torch.long), ["all"])
     heads = models.heads(description["backbone"], description["backbone_args"])
     torch.manual_seed(seed)
@@ -61,7 +61,7 @@ def curve(params, runtime, variant, seed, target, checkpoint) -> tuple:
         {"target": target} | {key: row[key] for key in kept} | {"test_error": 100 - row["val_accuracy"]}
         for row in run.history
     ]
-    return rows, right(run.result, test, runtime, schedule.batch_size) if runtime.writes else None
+    return rows, correct(run.result, test, runtime, schedule.batch_size) if runtime.is_writer else None
 
 
 if __name__ == "__main__":

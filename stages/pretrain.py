@@ -43,9 +43,9 @@ def train(params, name: str, seed: int, spec: dict, chosen: tuple, folder, stage
         checkpoint = open_checkpoint(params, f"{stage}-{key(name, seed)}", used, data)
         status = run_status(runtime, title, course(params, stage, name, seed))
         schedule = typed(recipes.Schedule, settings)
-        trained = training.Training(model, task, training.Variant(*axes), schedule, runtime, seed, title, status)
+        trained = training.Training(model, task, training.Axes(*axes), schedule, runtime, seed, title, status)
         trained.fit(checkpoint)
-        if runtime.writes:
+        if runtime.is_writer:
             description = {part: settings[part] for part in ("backbone", "backbone_args", "image_size")}
             description |= {"classes": task.train.classes, "variant": {name: spec}, "seed": seed}
             description |= {"benchmark": params.benchmark, "pretrain": settings.as_dict()}

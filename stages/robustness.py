@@ -9,7 +9,7 @@ import numpy as np
 
 from hrrl.common.files import replacing
 from hrrl.train import models
-from hrrl.transfer.robustness import right_when_moved
+from hrrl.transfer.robustness import correct_when_moved
 from hrrl.transfer.smoothness import losses, smoothness, variance_factors
 
 
@@ -35,7 +35,7 @@ def save(what, variant, seed, **arrays) -> None:
 
 def measure(params, runtime, model, task) -> dict:
     """Step size -> which validation images are classified right; 0 is the first."""
-    return right_when_moved(model, task.test, runtime, [0.0, *(step for step in params.robustness.steps if step)])
+    return correct_when_moved(model, task.test, runtime, [0.0, *(step for step in params.robustness.steps if step)])
 
 
 def accuracies(hits, task) -> dict:

@@ -65,7 +65,7 @@ def point(axis: str, name: str) -> dict:
 def steps(here, x, y, example=None, concept=None) -> list:
     """Two steps of Algorithm 1: parameters, losses and q afterwards."""
     torch.manual_seed(1)
-    model, concepts = here.place(network()), CONCEPTS[y]
+    model, concepts = here.to_device(network()), CONCEPTS[y]
     move = methods.example_axis(example)
     weighting = methods.concept_axis(concept, torch.bincount(concepts))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, fused=True)
@@ -127,7 +127,7 @@ def main(folder: str) -> None:
         for axis in methods.AXES:
             for name in methods.names(axis):
                 found[f"{axis} {name}"] = digest(*steps(here, x, y, **{axis: point(axis, name)}))
-        features, labels = extract_features(here.place(network()), [(x, y)])
+        features, labels = extract_features(here.to_device(network()), [(x, y)])
     found |= {"features": digest(features), "svm": digest(*classifier(features, labels))}
     v = torch.from_numpy(np.random.default_rng(1).normal(size=50))
     found |= {"simplex": digest(project_simplex(v)), "numbers": digest(*numbers()), "figure": digest(figure())}

@@ -88,8 +88,8 @@ def network(seed: int = 0):
     return models.build("timm/resnet18", 10, {"channels": [8, 8, 16, 16]})
 
 
-def method(task, example=None, concept=None) -> training.Variant:
-    return training.Variant(methods.example_axis(example), methods.concept_axis(concept, task.counts))
+def method(task, example=None, concept=None) -> training.Axes:
+    return training.Axes(methods.example_axis(example), methods.concept_axis(concept, task.counts))
 
 
 def point(axis: str, name: str, **settings) -> dict:

@@ -110,10 +110,11 @@ def test_only_concepts_with_classes_are_trained_on():
     assert (names, ids) == (["bird", "dog", "others"], [2, 0, 1])
 
 
-def test_csv(tmp_path):
+def test_csv(tmp_path, monkeypatch):
     file = tmp_path / "concepts.csv"
     file.write_text("class,concept\nBag,thing\nn02088364,others\n\nCoat,garment\n")
-    setting = {"csv": str(file)}
+    monkeypatch.setenv("LISTS", str(tmp_path))
+    setting = {"csv": "$LISTS/concepts.csv"}
     mapping = concepts.group_classes(["Coat", "beagle", "Bag"], [None, "n02088364", None], {}, setting)
     assert mapping == {"Coat": "garment", "beagle": "others", "Bag": "thing"}
     assert concepts.concept_order(setting) == ["thing", "garment", "others"]

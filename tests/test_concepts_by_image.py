@@ -28,7 +28,10 @@ from scripts import relist
 CAFE = unicodedata.normalize("NFD", "train/café/1.jpg")  # as macOS names a file
 IMAGES = {"train": ["train/a/1.jpg", "train/b/2.jpg", CAFE], "test": ["val/a/3.jpg"]}
 CONCEPTS = ["land", "water", "land", "water"]
-NO_NAMES, TAKEN = ["<script>", "$x$", "a|b", "`id`", "{{ x }}", "x" * 65, "l@nd", "a\\b"], ["entropy", "NaN"]
+NO_NAMES, TAKEN = (
+    ["<script>", "$x$", "a|b", "`id`", "{{ x }}", "x" * 65, "l@nd", "a\\b"],
+    ["entropy", "NaN", "step_0.5"],
+)
 LINES = "train/a/1.jpg,land\ntrain/b/2.jpg,water\ntrain/café/1.jpg,land\nval/a/3.jpg,water\n"
 
 
@@ -115,7 +118,7 @@ def test_equal_concepts_by_image_and_by_class_train_the_same_bits(task, tmp_path
     one, two = (fit(data, tmp_path / str(i), method(data, None, concept)) for i, data in enumerate((task, by_image)))
     assert one.history == two.history
     assert equal(one.model.state_dict(), two.model.state_dict())
-    assert torch.equal(one.variant.concept.q, two.variant.concept.q)
+    assert torch.equal(one.axes.concept.q, two.axes.concept.q)
 
 
 def test_a_class_may_be_in_several_concepts(task, tmp_path):
@@ -124,7 +127,7 @@ def test_a_class_may_be_in_several_concepts(task, tmp_path):
     run = fit(mine, tmp_path, method(mine, None, {"hrrl": {"lam": 0.05, "c": 1.0, "s": 0}}))
     assert mine.counts.tolist() == [int((mine.train_concepts == k).sum()) for k in range(4)]
     assert min(mine.counts) > 0
-    assert run.variant.concept.t == run.history[-1]["step"]
+    assert run.axes.concept.t == run.history[-1]["step"]
     moved = torch.tensor([run.history[-1][f"q_{name}"] for name in mine.names], dtype=torch.float64)
     assert not torch.allclose(moved, mine.counts.double() / mine.counts.sum())
     x, y = (torch.cat(part) for part in zip(*mine.test.eval_batches(100), strict=True))

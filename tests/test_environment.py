@@ -76,7 +76,7 @@ import torch
 
 with runtime.start(COMPUTE) as here:
     sum_ = all_reduce(torch.ones(1)).item()
-    print(f"<{here.rank} of {here.world_size}, writes {here.writes}, sum {sum_:g}>", flush=True)
+    print(f"<{here.rank} of {here.world_size}, writes {here.is_writer}, sum {sum_:g}>", flush=True)
     if here.rank == here.world_size - 1:
         launch.fail("the reason")
 """

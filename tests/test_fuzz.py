@@ -323,7 +323,7 @@ ENDS |= {hoard: "takes more than 1.0 GB of memory to read"}
 def test_what_happens_apart_is_an_error_and_the_next_call_works(monkeypatch, function, message):
     """Items of the same group, of one that waits, and of one that is not yet asked for."""
     monkeypatch.setattr(isolated, "SECONDS", 0.2)
-    answers = list(isolated.imap(lambda item: function(item) if item == 3 else item, range(20), 2, group=2))
+    answers = list(isolated.imap(lambda item: function(item) if item == 3 else item, range(20), 2, chunk=2))
     error = answers.pop(3)
     assert answers == [i for i in range(20) if i != 3]
     assert type(error) is ValueError
@@ -332,7 +332,7 @@ def test_what_happens_apart_is_an_error_and_the_next_call_works(monkeypatch, fun
 
 def test_a_reader_that_is_killed_costs_no_file_and_gives_no_other_files_pixels():
     """Half an answer, or none, would be taken for the next one; that the system killed it is no file's fault."""
-    answers = isolated.imap(lambda item: np.full(100, item, dtype=np.uint8), range(40), 1, group=1)
+    answers = isolated.imap(lambda item: np.full(100, item, dtype=np.uint8), range(40), 1, chunk=1)
     means = [int(next(answers).mean()) for _ in range(2)]
     [child] = multiprocessing.active_children()
     child.kill()
@@ -342,8 +342,8 @@ def test_a_reader_that_is_killed_costs_no_file_and_gives_no_other_files_pixels()
 ENDED = """
 import os, signal
 from hrrl.data import isolated
-answers = isolated.imap(lambda _: os.getpid(), range(100 * isolated.GROUP), 2)
-print(*{next(answers) for _ in range(8 * isolated.GROUP)}, flush=True)
+answers = isolated.imap(lambda _: os.getpid(), range(100 * isolated.CHUNK), 2)
+print(*{next(answers) for _ in range(8 * isolated.CHUNK)}, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 

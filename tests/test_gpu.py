@@ -46,7 +46,7 @@ def test_the_input_gradient_is_exact(gpu):
     torch.manual_seed(0)
     net, x, y = network().eval(), torch.rand(8, 3, 64, 64), torch.arange(8)
     exact = input_gradient(copy.deepcopy(net).double(), x.double(), y)
-    found = input_gradient(gpu.place(net), x.to(gpu.device), y.to(gpu.device)).cpu().double()
+    found = input_gradient(gpu.to_device(net), x.to(gpu.device), y.to(gpu.device)).cpu().double()
     error = (found - exact).flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)
     assert error.max() < 1e-4
 

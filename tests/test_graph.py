@@ -107,7 +107,7 @@ def code_in(path: Path) -> set[str]:
 
 def through_manifest(file: str, deps: list[str]) -> bool:
     """A kind's reader decides pixels through the manifest, which has the hash of what it reads."""
-    places = ("readers/", "torchvision.py", "array_dataset.py", "by_position.py")
+    places = ("readers/", "torchvision.py", "array_dataset.py", "indexed_dataset.py")
     kind = file.startswith(tuple(f"hrrl/data/{place}" for place in places))
     return kind and any(dep.startswith(("data/benchmark", "data/targets")) for dep in deps)
 

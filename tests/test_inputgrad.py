@@ -107,6 +107,16 @@ def test_special_convolutions_in_float64(channels, kernel, stride, padding, size
     equal_in_float64(output, expected, [x], [x])
 
 
+def test_a_network_that_joins_tensors_is_folded():
+    """What torch.cat made is gone when a later layer's output is: that could have its id."""
+    torch.manual_seed(0)
+    model, x = get_model("densenet121", num_classes=4).eval(), torch.rand(2, 3, 32, 32)
+    with folding.folded(model, x):
+        found = model(x)
+    assert len(folding._chains[model]) == 59  # of 120 convolutions: the others' norms come before them
+    torch.testing.assert_close(found, model(x), rtol=1e-4, atol=1e-5)
+
+
 class Odd(nn.Module):
     """Folding would be wrong in each of its parts: outputs used twice, a choice of norms, layers called twice."""
 

@@ -41,8 +41,11 @@ try:
     hrrl.svm_score
 except ImportError as error:
     assert "hrrl[svm]" in str(error), error
+from hrrl.__main__ import main
+main()
 """
-    subprocess.run([sys.executable, "-c", program], check=True)
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (said.returncode, said.stderr) == (1, "hrrl needs sklearn: pip install 'hrrl[pipeline]'\n")
     assert len(hrrl.__all__) <= 10
     assert set(hrrl.__all__) == set(hrrl._PLACES) <= set(dir(hrrl))
     assert all(getattr(hrrl, name).__doc__ for name in hrrl.__all__)
@@ -106,6 +109,11 @@ class Cast(Named):
         return self.net(x).double()
 
 
+class ByKeyword(Named):
+    def forward(self, x):
+        return self.net.fc(input=self.net.global_pool(self.net.forward_features(x)))
+
+
 def compiled(net):
     return torch.compile(net, backend="eager")
 
@@ -116,7 +124,7 @@ def checkpointed(net):
     return net
 
 
-@pytest.mark.parametrize("wrap", [Named, Cast, compiled, nn.DataParallel, checkpointed])
+@pytest.mark.parametrize("wrap", [Named, Cast, ByKeyword, compiled, nn.DataParallel, checkpointed])
 def test_wrapped_models_are_the_model(resnet, batch, wrap):
     x, y = batch
     net = wrap(resnet)

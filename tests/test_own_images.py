@@ -323,7 +323,7 @@ def saved(tmp_path, datasets):
 
 @pytest.mark.parametrize("how", ["split", "one split", "parquet", "parquet of other programs", "webdataset"])
 def test_a_dataset_of_hugging_face_is_the_tree_that_it_was_made_from(tmp_path, monkeypatch, saved, how):
-    monkeypatch.setattr("hrrl.data.by_position.EVERY", 3)  # three images of a class here
+    monkeypatch.setattr("hrrl.data.indexed_dataset.EVERY", 3)  # three images of a class here
     write_tree(tmp_path / "tree", WNIDS[:2], train=3, val=3, held_out="test")
     root, images, labels = tmp_path / "saved", {}, {}
     for split in ["train"] if how == "one split" else ["train", "test"]:

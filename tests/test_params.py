@@ -1,5 +1,6 @@
 """params.yaml and machine.yaml: presets load, every mistake is one line with its key, and so is what is not there."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -170,6 +171,15 @@ def test_mistakes_are_named(tmp_path, key, value, message):
         load(path)
 
 
+def test_a_warmup_is_shorter_than_a_variants_own_epochs():
+    content = params_file.read(ROOT / "presets/quick.yaml")
+    set_key(content, "pretrain.warmup", 2)
+    for epochs, fits in ((3, True), (2, False)):
+        set_key(content, "variants.cl.epochs", epochs)
+        with contextlib.nullcontext() if fits else pytest.raises(ValueError, match="cl: a warmup of 2 takes"):
+            Params.model_validate(content)
+
+
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="no such file; copy one of presets"):
         load(tmp_path / "none.yaml")
@@ -184,7 +194,7 @@ def test_few_seeds_are_said_to_be_few(seeds, said, capsys):
     found = capsys.readouterr().err
     assert said in found
     assert bool(said) == ("seeds:" in found)
-    assert preflight.FEW == statistics.FEW
+    assert preflight.ADVISED_SEEDS == statistics.ADVISED_SEEDS
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from test_training import equal
 from training_program import Told
 
 from hrrl.train import models, recipes, runtime, training
-from hrrl.train.fixed_step_batches import Rounds, RoundSchedule, in_rounds
+from hrrl.train.fixed_step_batches import FixedStepBatches, FixedStepSchedule, in_fixed_steps
 from hrrl.train.progress import Callback
 
 RECIPE = {"optimizer": "adamw", "schedule": "cosine", "warmup": 1, "label_smoothing": 0.1, "ema": 0.8, "lr": 0.002}
@@ -101,12 +101,12 @@ def test_a_recipe_resumes_with_the_same_bytes_and_trains(task, tmp_path):
 
 
 def test_rounds_keep_the_recipe(task):
-    given = RoundSchedule(**vars(SCHEDULE) | RECIPE | ROUNDS)
-    turned, _ = in_rounds(given, task.train)
+    given = FixedStepSchedule(**vars(SCHEDULE) | RECIPE | ROUNDS)
+    turned, _ = in_fixed_steps(given, task.train)
     of_both = {field.name for field in fields(recipes.Recipe)} - {"warmup", "milestones"}
     assert {name: getattr(turned, name) for name in of_both} == {name: getattr(given, name) for name in of_both}
     assert (turned.warmup, turned.epochs) == (1, 2)
-    assert in_rounds(replace(given, warmup=3), task.train)[0].warmup == 3 / 4
+    assert in_fixed_steps(replace(given, warmup=3), task.train)[0].warmup == 3 / 4
 
 
 def take(source, epochs: range, *process: int) -> list:
@@ -118,7 +118,7 @@ def take(source, epochs: range, *process: int) -> list:
 def test_rounds_are_the_epochs_cut_anew(task, every):
     """An epoch has 3 batches: rounds within one, of one, and over several of them. In the second of three processes."""
     expected = take(task.train, range(7), 1, 3)
-    found = take(Rounds(task.train, every), range(21 // every), 1, 3)
+    found = take(FixedStepBatches(task.train, every), range(21 // every), 1, 3)
     assert len(found) == 21 // every * every
     for (x, rows, m), (x0, rows0, m0) in zip(found, expected, strict=False):
         assert torch.equal(x, x0)
@@ -133,7 +133,7 @@ def test_training_in_rounds_is_training_in_epochs(task, tmp_path):
     for every, changes in rounds.items():
         schedule, train = SCHEDULE, task.train
         if changes:
-            schedule, train = in_rounds(RoundSchedule(**vars(SCHEDULE) | changes), task.train)
+            schedule, train = in_fixed_steps(FixedStepSchedule(**vars(SCHEDULE) | changes), task.train)
         model, chosen = network(), replace(task, train=train)
         run = fit(chosen, tmp_path / str(every), training.erm(chosen), model, schedule)
         states[every] = model.state_dict()
@@ -148,7 +148,7 @@ def test_training_in_rounds_is_training_in_epochs(task, tmp_path):
 def test_several_epochs_are_one_round(task):
     """Four epochs of three steps, evaluated after every second one; the learning rate falls where it did."""
     changes = {"epochs": 4, "steps": None, "eval_every": 2, "milestones": [2]}
-    schedule, train = in_rounds(RoundSchedule(**vars(SCHEDULE) | changes), task.train)
+    schedule, train = in_fixed_steps(FixedStepSchedule(**vars(SCHEDULE) | changes), task.train)
     assert (schedule.epochs, schedule.milestones, train.steps(schedule.batch_size)) == (2, [1], 6)
     found, expected = take(train, range(2)), take(task.train, range(4))
     assert all(torch.equal(x, x0) for (x, _, _), (x0, _, _) in zip(found, expected, strict=True))

@@ -15,7 +15,7 @@ from training_program import Told
 
 from hrrl.data.augment import Augment
 from hrrl.methods.interfaces import GroupWeighting, Perturbation
-from hrrl.methods.q_history import Trace
+from hrrl.methods.q_history import QHistory
 from hrrl.methods.regret import replay
 from hrrl.train import recipes, runtime, training
 from hrrl.train.checkpoint import Checkpoint
@@ -23,7 +23,7 @@ from hrrl.train.evaluation import GroupedData, evaluate
 from hrrl.train.models import Classifier
 from hrrl.transfer.extraction import extract_features
 from hrrl.transfer.features import features
-from hrrl.transfer.robustness import right, right_when_moved
+from hrrl.transfer.robustness import correct, correct_when_moved
 from hrrl.transfer.smoothness import losses, smoothness, variance_factors
 
 CONCEPTS, NAMES = [0, 0, 0, 0, 1, 0, 1, 1, 2, 0], ["many", "some", "few", "none"]
@@ -115,13 +115,13 @@ def test_a_loss_of_one_concept_that_is_not_finite_is_an_error(task, trained, her
     with pytest.raises(FloatingPointError, match="held-out images is not finite"):
         evaluate(Classifier(trained), task, here, 60)
     with pytest.raises(FloatingPointError, match="outputs on the held-out images"):
-        right(Classifier(trained), task.test, here)
+        correct(Classifier(trained), task.test, here)
     with pytest.raises(FloatingPointError, match="test: the training loss of epoch 1 is inf"):
         trained_by(training.erm(task), task, tmp_path, net=trained, epochs=1, batch_size=100)
 
 
 def test_of_no_images_none_is_right(trained, here):
-    found = right(Classifier(trained), SimpleNamespace(eval_batches=lambda batch_size: iter(())), here)
+    found = correct(Classifier(trained), SimpleNamespace(eval_batches=lambda batch_size: iter(())), here)
     assert (found.shape, found.dtype) == ((0,), bool)
 
 
@@ -151,7 +151,7 @@ def test_networks_run_in_the_precision_of_the_settings(task):
         for measure, expected in {
             lambda: run.step(model, *batch): torch.float16,
             lambda: evaluate(model, task, here, 60): torch.float16,
-            lambda: right_when_moved(model, task.test, here, [0.1]): torch.float16,
+            lambda: correct_when_moved(model, task.test, here, [0.1]): torch.float16,
             lambda: features(model, task.test, here): torch.float16,
             lambda: losses(model, task.test, here): torch.float16,
             lambda: smoothness(model, task.test, here): torch.float32,
@@ -175,7 +175,7 @@ def test_accuracy_on_moved_images_is_a_plain_loops(task, trained, here):
     x, y = reference.digits("test", 6)
     net, steps = reference.Net(copy.deepcopy(trained)), [0.0, 0.2, 0.6]
     expected = [reference.measured(net, reference.moved(net, x, y, step), y, CONCEPTS, NAMES) for step in steps]
-    hits = right_when_moved(Classifier(trained), task.test, here, steps)
+    hits = correct_when_moved(Classifier(trained), task.test, here, steps)
     assert list(hits) == steps
     concepts = np.array(CONCEPTS)[y.numpy()]
     for those, values in zip(hits.values(), expected, strict=True):
@@ -292,7 +292,7 @@ def test_a_weighting_gets_each_steps_own_losses_once_and_without_their_graph(tas
             assert torch.equal(before[1], losses)
             super().update(losses, concepts)
 
-    chosen = training.Variant(Perturbation(), Kept(task.counts))
+    chosen = training.Axes(Perturbation(), Kept(task.counts))
     run = trained_by(chosen, task, tmp_path)
     assert len(chosen.concept.calls) == chosen.concept.t == 9
     assert len({tuple(losses.tolist()) for _, losses in chosen.concept.calls}) == 9
@@ -313,7 +313,7 @@ def test_a_perturbations_draws_follow_from_the_seed_and_are_each_steps_own(task,
     def drawn(seed, folder) -> list[float]:
         torch.manual_seed(folder)  # what was drawn before decides nothing
         found = Draws()
-        trained_by(training.Variant(found, GroupWeighting(task.counts)), task, tmp_path / str(folder), seed)
+        trained_by(training.Axes(found, GroupWeighting(task.counts)), task, tmp_path / str(folder), seed)
         return found.numbers
 
     first, again, other = drawn(0, 1), drawn(0, 2), drawn(1, 3)
@@ -327,7 +327,7 @@ def test_each_process_draws_noise_of_its_own(task, tmp_path):
         with runtime.start(COMPUTE) as here:
             torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
             one = dataclasses.replace(here, rank=rank, world_size=2)
-            chosen = training.Variant(Draws(), GroupWeighting(task.counts))
+            chosen = training.Axes(Draws(), GroupWeighting(task.counts))
             run = training.Training(Classifier(smooth()), task, chosen, SCHEDULE, one, 3, "test")
             run._epoch(run.model, 0, Checkpoint(tmp_path, {"params": "p"}))
             drawn.append(chosen.example.numbers[-1])
@@ -341,7 +341,7 @@ def test_q_follows_from_the_trace_to_the_bit(task, tmp_path):
 
 
 def test_an_epoch_without_a_step_has_rows_of_none(task):
-    trace = Trace(method(task, concept=HRRL).concept)
+    trace = QHistory(method(task, concept=HRRL).concept)
     assert trace.close_epoch() == {}
     assert {(array.shape, array.dtype) for array in trace.arrays().values()} == {((0, 3), np.dtype(float))}
 

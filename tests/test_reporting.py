@@ -781,6 +781,21 @@ def test_methods_keep_their_names_where_runs_svm_has_another_order(tmp_path):
     assert (found.compared, found.labels) == (order, results.labels)
 
 
+def test_what_a_run_has_not_measured_is_left_out(tmp_path):
+    """All of it, the robustness, the losses per concept; and no score is no run."""
+    report.write(nothing(), tmp_path / "nothing")
+    results = made()
+    results.history = results.history.drop(columns=[name for name in results.history if name.startswith("loss_")])
+    results.robustness = results.robustness[:0]
+    report.write(results, tmp_path / "fewer")
+    assert "premise_concepts" not in tables(results)
+    assert "robust" not in json.loads((tmp_path / "fewer/headline.json").read_text(encoding="utf-8"))
+    runs = pd.read_csv(tmp_path / "fewer/tables/runs.csv")
+    runs[runs.measure != "svm"].to_csv(tmp_path / "fewer/tables/runs.csv", index=False)
+    with pytest.raises(UserError, match="has no rows of the measure svm"):
+        recorded(tmp_path / "fewer")
+
+
 def test_a_page_shows_the_new_verdicts_and_keeps_the_rest(anew, written):
     old, new = ((where / "report.html").read_text(encoding="utf-8") for where in (written, anew[-1]))
     assert "computed anew from tables/runs.csv" in new

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from sklearn.svm import LinearSVC
 from hrrl.__main__ import main
 from hrrl.errors import UserError
 from hrrl.push import config, package
-from hrrl.score import Judged
+from hrrl.score import SvmHead, _grouped
 from hrrl.train import models, weights
 from hrrl.transfer import svm
 from hrrl.transfer.extraction import extract_features
@@ -101,6 +102,13 @@ def test_a_model_that_knows_the_classes_is_judged_by_its_own_head(images, folder
     assert shown(said, r"worst concept: \w+,") == pytest.approx(min(accuracy.values()), abs=0.01)
     moved = model(reference.moved(model, pixels, torch.tensor(y), 2.0)).argmax(1).numpy() == y
     assert shown(said, "moved by 2") == pytest.approx(100 * moved.mean(), abs=0.01)
+
+
+def test_a_wnid_or_name_that_wordnet_lacks_is_of_unknown_concept():
+    manifest = SimpleNamespace(classes=["dog", "zzz", "n99999999", "n03417042"], wnids=[None, None, "n99999999", None])
+    manifest.wnids[3] = manifest.classes[3]
+    found = {"dog": "dog", "zzz": "unknown", "n99999999": "unknown", "n03417042": "vehicle"}
+    assert _grouped(manifest, "table1") == found
 
 
 def test_a_file_gives_the_concepts_of_images(images, folder, hrrl, tmp_path, monkeypatch):
@@ -249,7 +257,7 @@ def test_an_svm_decides_on_features_whatever_the_head(name):
     x, y = torch.rand(30, 3, 32, 32), torch.arange(30) % 3
     found, _ = extract_features(model, [(x, y)])  # of which test_library.py says what they are
     (classifier,) = svm.fit(found, y.numpy(), [1.0])
-    assert (Judged(model, classifier)(x).argmax(1).numpy() == classifier.predict(found)).all()
+    assert (SvmHead(model, classifier)(x).argmax(1).numpy() == classifier.predict(found)).all()
 
 
 def test_what_is_pushed_is_what_timm_loads(folder, tmp_path, hrrl, capsys):

@@ -85,7 +85,7 @@ def stepper(here, chosen):
     return step
 
 
-def chosen(example, concept) -> training.Variant:
+def chosen(example, concept) -> training.Axes:
     return method(TASK, example and point("example", example), concept and point("concept", concept))
 
 
@@ -115,7 +115,7 @@ def test_a_step_stays_on_the_device_and_reads_no_value(example, concept):
 
 
 def test_a_method_that_reads_a_value_is_found():
-    reading = training.Variant(methods.example_axis(None), Reading(TASK.counts))
+    reading = training.Axes(methods.example_axis(None), Reading(TASK.counts))
     assert "aten::_local_scalar_dense" in reads(reading)
     with pytest.raises(RuntimeError, match="meta"):
         on_meta(reading)

@@ -36,7 +36,7 @@ class Told(Callback):
             os.kill(os.getpid(), signal.SIGUSR2)
         elif self.here.rank == 1:
             os.kill(os.getppid(), signal.SIGUSR2)
-            while not self.here.told.is_set():
+            while not self.here.stop_asked.is_set():
                 time.sleep(0.01)
 
 

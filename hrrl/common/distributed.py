@@ -1,13 +1,17 @@
 """Sums over the processes of a run: each holds its part of a batch."""
 
+from collections.abc import Callable
+
 import torch
 import torch.distributed as dist
 
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
-def indices(concepts: torch.Tensor, K: int) -> torch.Tensor:
-    """Concepts as (b,) int64 indices; on a GPU, where a look at them is a wait, CUDA itself refuses what is none.
+def by_concept(take: Callable[[torch.Tensor], torch.Tensor], concepts: torch.Tensor, K: int) -> torch.Tensor:
+    """What ``take`` gives for the concepts as (b,) int64 indices, and itself refuses others than 0 to K - 1.
+
+    So does ``index_select``, on a GPU where nothing waits for it, too: CUDA says so there.
 
     Raises:
         TypeError: they are no integers.
@@ -15,12 +19,14 @@ def indices(concepts: torch.Tensor, K: int) -> torch.Tensor:
     """
     if concepts.dtype not in INTEGERS:
         raise TypeError(f"concepts are indices from 0 to {K - 1}, of an integer type; got {concepts.dtype}")
-    if concepts.device.type == "cpu" and concepts.numel():
+    try:
+        return take(concepts.long())
+    except IndexError:
         low, high = map(int, concepts.aminmax())
-        if low < 0 or high >= K:
-            found = low if low < 0 else high
-            raise IndexError(f"a concept is {found}; expected 0 to {K - 1}, the {K} of counts")
-    return concepts.long()
+        if low >= 0 and high < K:
+            raise
+        found = low if low < 0 else high
+        raise IndexError(f"a concept is {found}; expected 0 to {K - 1}, the {K} of counts") from None
 
 
 def concept_sums(losses: torch.Tensor, concepts: torch.Tensor, K: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -32,7 +38,7 @@ def concept_sums(losses: torch.Tensor, concepts: torch.Tensor, K: int) -> tuple[
 def batch_sums(losses: torch.Tensor, concepts: torch.Tensor, K: int) -> torch.Tensor:
     """(K + 1,) float64 where the losses are: their sums per concept, and last their number; of this process alone."""
     sums = torch.zeros(K + 1, dtype=torch.float64, device=losses.device)
-    sums[:K].index_add_(0, indices(concepts, K), losses.detach().double())
+    by_concept(lambda where: sums[:K].index_add_(0, where, losses.detach().double()), concepts, K)
     sums[K].fill_(len(losses))
     return sums
 

@@ -9,7 +9,7 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from hrrl.data import isolated
-from hrrl.data.image_folder import ArrayFile, Listed, NotHereError
+from hrrl.data.image_folder import ArrayFile, DatasetReader, NotHereError
 from hrrl.data.sources import Paths
 from hrrl.errors import UserError, note
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 DIGITS = [str(digit) for digit in range(10)]
 
 
-class Arrays(Listed):
+class Arrays(DatasetReader):
     """Common to these datasets: images and labels come file by file, and an image is ``<file>#<position>``.
 
     A subclass says which files a split has (``files``), and reads one (``read``).

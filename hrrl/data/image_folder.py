@@ -21,7 +21,7 @@ class ArrayFile(TypedDict):
     md5: str
 
 
-class Listed:
+class DatasetReader:
     """A dataset that was found: of image files, or :class:`hrrl.data.array_dataset.Arrays`.
 
     One that can be downloaded has ``download(folder)`` as well.
@@ -59,7 +59,7 @@ class NotHereError(LookupError):
     """A place does not hold the dataset in its official layout; says what is missing."""
 
 
-class Tree(Listed):
+class Tree(DatasetReader):
     """Image files in folders of classes, in a folder or a zip."""
 
     needs = "folders train/<class>/* and val/<class>/* (or test/<class>/*), or a zip of them"

@@ -22,14 +22,14 @@ T = TypeVar("T")
 FORK = multiprocessing.get_context("fork")
 MEMORY = 2**30  # bytes that a call may take beyond what its process had
 SECONDS = 60  # of the processor that a call may take: waiting for a disk does not count
-GROUP = 32  # items that go to a process at a time
+CHUNK = 32  # items that go to a process at a time
 
 _function: Callable  # of a child: what it calls, and the memory that a call may take
 _limit: int
 
 
 def imap(
-    function: Callable, items: Iterable, size: int, ahead: int = 0, group: int = GROUP
+    function: Callable, items: Iterable, size: int, ahead: int = 0, chunk: int = CHUNK
 ) -> Generator[Any, None, None]:
     """Yields ``function(item)`` for each item in order; the exception where it raised one, a ValueError where it died.
 
@@ -38,27 +38,27 @@ def imap(
     Args:
         function: what it returns or raises is pickled.
         size: number of processes, which end with the iterator.
-        ahead: groups in flight beyond two for each process.
-        group: items that go to a process at a time.
+        ahead: chunks in flight beyond two for each process.
+        chunk: items that go to a process at a time.
     """
     pool = functools.partial(ProcessPoolExecutor, size, FORK, _prepare, (function, MEMORY))
-    left, groups, futures = iter(items), deque[list](), deque[Future]()
+    left, chunks, futures = iter(items), deque[list](), deque[Future]()
     executor = pool()
     try:
         while True:
-            while len(groups) <= 2 * size + ahead and (some := [*itertools.islice(left, group)]):
-                groups.append(some)
-            if not groups:
+            while len(chunks) <= 2 * size + ahead and (some := [*itertools.islice(left, chunk)]):
+                chunks.append(some)
+            if not chunks:
                 return
             try:
-                for some in itertools.islice(groups, len(futures), None):
+                for some in itertools.islice(chunks, len(futures), None):
                     futures.append(executor.submit(_answers, some))
                 answers = futures.popleft().result()
             except (BrokenProcessPool, MemoryError):  # the latter from an answer too large to send
                 executor.shutdown(cancel_futures=True)
-                answers = [_alone(function, item, MEMORY) for item in groups[0]]
+                answers = [_alone(function, item, MEMORY) for item in chunks[0]]
                 executor, futures = pool(), deque()
-            groups.popleft()
+            chunks.popleft()
             yield from answers
     finally:
         executor.shutdown(cancel_futures=True)

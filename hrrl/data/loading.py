@@ -22,7 +22,7 @@ from hrrl.data import isolated
 from hrrl.data.array_dataset import Arrays
 from hrrl.data.augment import Augment, augment_batch, crop_boxes
 from hrrl.data.decode import Box, boxed, cut, decode, decode_part, resize
-from hrrl.data.image_folder import Listed
+from hrrl.data.image_folder import DatasetReader
 from hrrl.data.locate import Definition, locate
 from hrrl.data.manifest import Manifest, Rows, read_manifest
 from hrrl.errors import UserError, reason
@@ -50,11 +50,11 @@ def open_split(folder: str | Path, root: str | None, split: str, image_size: int
     """
     manifest = read_manifest(folder)
     definition = Definition(kind=manifest.kind, root=root, train=manifest.train)
-    kind = Small if image_size <= SMALL else Source
+    kind = CachedSource if image_size <= SMALL else Source
     return kind(manifest, split, functools.partial(locate, definition, f"{folder}: root"), image_size, workers)
 
 
-class Files:
+class ImageFiles:
     """Images that are files, decoded when they are asked for."""
 
     def __init__(self, store: Any, rows: Rows):
@@ -74,7 +74,7 @@ class Files:
         return decode_part(data, box) if box else decode(data)
 
 
-class Positions:
+class ImageArrays:
     """Images of array files, in memory: (n, C, H, W) uint8."""
 
     def __init__(self, store: Arrays, images: torch.Tensor):
@@ -92,7 +92,9 @@ class Source:
         labels: (N,) int64.
     """
 
-    def __init__(self, manifest: Manifest, split: str, find: Callable[[], Listed], image_size: int, workers: int):
+    def __init__(
+        self, manifest: Manifest, split: str, find: Callable[[], DatasetReader], image_size: int, workers: int
+    ):
         self.manifest, self.split, self.find = manifest, split, find
         self.rows, self.classes = manifest.splits[split], manifest.classes
         self.labels = torch.from_numpy(self.rows.labels.copy())
@@ -155,15 +157,15 @@ class Source:
             yield x, self.labels[batch]
 
     @functools.cached_property
-    def pixels(self) -> Files | Positions:
+    def pixels(self) -> ImageFiles | ImageArrays:
         """What the images are read from; found when the first is."""
         data = self.find()
         if not isinstance(data, Arrays):
-            return Files(data.store, self.rows)
+            return ImageFiles(data.store, self.rows)
         for source in data.sources(self.rows.paths):
             if source not in self.manifest.files:
                 raise UserError(f"{data}: {source['name']} is not the file that was listed; run `make relist`")
-        return Positions(data, torch.from_numpy(np.concatenate([*data.parts(self.rows.paths)])))
+        return ImageArrays(data, torch.from_numpy(np.concatenate([*data.parts(self.rows.paths)])))
 
     def _augmented(
         self, batches: Batches, part: np.ndarray, augment: Augment, seed: int, epoch: int
@@ -220,9 +222,9 @@ class Source:
         """
         pixels = self.pixels  # before the processes start, which then share it
         S, lengths = self.image_size, [len(batch) for batch in batches]
-        size = min(max(1, self.workers), 1 + sum(lengths) // isolated.GROUP)
-        ahead = 2 * max(lengths, default=0) // isolated.GROUP
-        slots = (2 * size + ahead + 1) * isolated.GROUP
+        size = min(max(1, self.workers), 1 + sum(lengths) // isolated.CHUNK)
+        ahead = 2 * max(lengths, default=0) // isolated.CHUNK
+        slots = (2 * size + ahead + 1) * isolated.CHUNK
         shared = np.frombuffer(mmap.mmap(-1, slots * 3 * S * S), np.uint8).reshape(slots, 3, S, S)
 
         def fill(task: tuple[int, int]) -> None:
@@ -243,7 +245,7 @@ class Source:
                 yield images
 
 
-class Small(Source):
+class CachedSource(Source):
     """Images of up to 64 pixels: decoded and resized to S x S once, kept as uint8 in a memory-mapped file.
 
     Processes share the file's pages. Grey images are kept with one channel.
@@ -284,7 +286,7 @@ class Small(Source):
         def small(images: torch.Tensor) -> torch.Tensor:
             return resize(self._reduced(images), self.image_size, self.image_size)
 
-        if isinstance(self.pixels, Positions):
+        if isinstance(self.pixels, ImageArrays):
             images = self.pixels.images
             channels, chunks = images.shape[1], (small(chunk) for chunk in images.split(CHUNK))
         else:

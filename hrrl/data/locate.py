@@ -8,7 +8,7 @@ from pathlib import Path
 from hrrl.common.files import given_path, locked, replacing
 from hrrl.data import readers
 from hrrl.data.array_dataset import Arrays
-from hrrl.data.image_folder import ArrayFile, Listed, NotHereError
+from hrrl.data.image_folder import ArrayFile, DatasetReader, NotHereError
 from hrrl.errors import UserError, note
 
 SYSTEM = (Path("/usr/share/datasets"), Path("/usr/local/share/datasets"))  # where distributions put datasets
@@ -29,7 +29,7 @@ class Definition:
     skip_unreadable: bool = False
 
 
-def locate(definition: Definition, where: str) -> Listed:
+def locate(definition: Definition, where: str) -> DatasetReader:
     """The dataset of a definition, opened where it is: an object of its kind's class.
 
     Args:
@@ -68,7 +68,7 @@ def warn_of_checksums(data: Arrays, files: list[ArrayFile], key: str) -> None:
             note(f"{key}: {data.root / file['name']} is not the published file (its MD5 differs); reading it as it is")
 
 
-def given_root(kind: type[Listed], root: str | None, where: str) -> Path | None:
+def given_root(kind: type[DatasetReader], root: str | None, where: str) -> Path | None:
     """The path that params give as a dataset's root, None where they leave it open.
 
     Raises:

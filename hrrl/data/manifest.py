@@ -19,14 +19,14 @@ from hrrl.common.files import replacing, write_json
 from hrrl.common.names import composed, is_wnid
 from hrrl.data import isolated
 from hrrl.data.array_dataset import Arrays
-from hrrl.data.image_folder import ArrayFile, Listed
+from hrrl.data.image_folder import ArrayFile, DatasetReader
 from hrrl.data.locate import Definition, locate, warn_of_checksums
 from hrrl.data.sources import Paths
 from hrrl.errors import UserError, note, printable, reason
 
 T = TypeVar("T")
 CHUNK = 4096  # files for a process, before another one pays off
-GROUP = 128  # files that go to a process at a time
+AT_ONCE = 128  # files that go to a process at a time
 PROCESSES = 2  # that check files, for each core: they wait for the disk as well
 SPLITS = ("train", "test")
 UNKNOWN = -1  # size or CRC: array files have them in dataset.json
@@ -215,13 +215,13 @@ def _hash_pixels(data: Arrays, paths: Paths) -> str:
     return digest.hexdigest()
 
 
-def held_out(definition: Definition, data: Listed) -> str:
+def held_out(definition: Definition, data: DatasetReader) -> str:
     """The published split, with an optional slice per class, of the test images."""
     there = {split.lower(): split for split in data.splits}
     return definition.test or next((there[s] for s in ("val", "test", "validation", "valid") if s in there), "val")
 
 
-def _selected(definition: Definition, key: str) -> tuple[Listed, list[str], dict[str, Rows]]:
+def _selected(definition: Definition, key: str) -> tuple[DatasetReader, list[str], dict[str, Rows]]:
     """A dataset, its classes in use, and the images of each split that are selected, not yet looked at."""
     data = locate(definition, f"{key}.root")
     classes = _choose(definition.classes, data.classes, f"{key}.classes")
@@ -299,7 +299,7 @@ def _tell_of_shared(train: Rows, test: Rows, key: str) -> None:
 
 
 def read_all(
-    data: Listed, paths: Paths, read: Callable[[str], T], processes: int, title: str, skip: bool
+    data: DatasetReader, paths: Paths, read: Callable[[str], T], processes: int, title: str, skip: bool
 ) -> Iterator[tuple[int, T]]:
     """Position and ``read(path)`` of each file that can be read, in order; by processes of their own, which it may end.
 
@@ -308,7 +308,7 @@ def read_all(
     """
     from tqdm import tqdm
 
-    with contextlib.closing(isolated.imap(read, paths, processes, group=GROUP)) as answers:
+    with contextlib.closing(isolated.imap(read, paths, processes, chunk=AT_ONCE)) as answers:
         bar = tqdm(answers, title, len(paths), leave=False, unit="img", mininterval=1)
         for i, answer in enumerate(bar):
             if not isinstance(answer, Exception):
@@ -320,7 +320,7 @@ def read_all(
             note(f"skipped {message}")
 
 
-def _checked(data: Listed, rows: Rows, title: str, skip: bool) -> Rows:
+def _checked(data: DatasetReader, rows: Rows, title: str, skip: bool) -> Rows:
     """The images of a split that can be read and decoded, with their sizes and CRCs."""
     from hrrl.data.decode import check  # once, before the processes start
 

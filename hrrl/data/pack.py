@@ -14,7 +14,7 @@ from hrrl.common.files import replacing
 from hrrl.data import isolated
 from hrrl.data.array_dataset import Arrays
 from hrrl.data.decode import JPEG, decode, resize
-from hrrl.data.image_folder import Listed
+from hrrl.data.image_folder import DatasetReader
 from hrrl.data.locate import Definition, locate
 from hrrl.data.manifest import UNKNOWN, Rows, held_out, read_all
 from hrrl.data.sources import Paths, join
@@ -55,14 +55,16 @@ def pack(definition: Definition, name: str, folder: Path, side: int = 256, quali
     return path
 
 
-def _rows(data: Listed, split: str) -> Rows:
+def _rows(data: DatasetReader, split: str) -> Rows:
     """All images of a published split, not yet looked at."""
     paths, labels = data.rows(split, data.classes)
     sizes = np.array([data.store.size(path) or UNKNOWN for path in paths], np.int64)
     return Rows(paths, labels, sizes, np.full(len(paths), UNKNOWN))
 
 
-def _files(data: Listed, listed: dict[str, Rows], side: int, quality: int, skip: bool) -> Iterator[tuple[str, bytes]]:
+def _files(
+    data: DatasetReader, listed: dict[str, Rows], side: int, quality: int, skip: bool
+) -> Iterator[tuple[str, bytes]]:
     """Name and content of each file of the zip."""
 
     def take(path: str) -> bytes:

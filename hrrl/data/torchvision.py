@@ -7,8 +7,8 @@ import inspect
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hrrl.data.by_position import ByPosition
-from hrrl.data.image_folder import ENDINGS, Listed
+from hrrl.data.image_folder import ENDINGS, DatasetReader
+from hrrl.data.indexed_dataset import IndexedDataset
 from hrrl.data.sources import HIDDEN, is_image
 from hrrl.errors import UserError, note, reason
 
@@ -24,7 +24,7 @@ NAMES = ("wnids", "classes", "categories")  # where datasets have the names of t
 LABELS = ("targets", "labels", "_labels", "y", "_samples", "_flat_character_images")  # and each image's
 
 
-def of(name: str) -> type[Listed]:
+def of(name: str) -> type[DatasetReader]:
     """A class like those of hrrl/data/readers, for torchvision's dataset of this name.
 
     Raises:
@@ -57,7 +57,7 @@ def _is_needed(argument: inspect.Parameter) -> bool:
     return argument.default is argument.empty and argument.kind is not argument.VAR_KEYWORD
 
 
-class _Library(ByPosition):
+class _Library(IndexedDataset):
     """A dataset of torchvision's. Images keep their files' bytes.
 
     Where it reads them in its own way, an image's content is a PPM file of its pixels, so that size and CRC are theirs.

@@ -96,7 +96,7 @@ def moves(
         members.setdefault(cell % len(task.names), []).append(cell)
     drawn = [int(random.choice(those)) for those in some(random, list(members.values()), EXAMPLES)]
     chosen = spread(random, cells, drawn, EXAMPLES)
-    runtime.place(model).eval()
+    runtime.to_device(model).eval()
     x, y = runtime.images(pixels(task.test, chosen)), task.test.labels[chosen].to(runtime.device)
     shown = [{"class": task.test.classes[c], "rows": []} for c in y.tolist()]
     for p, (point, perturbation) in enumerate([(None, Perturbation()), *points]):
@@ -151,7 +151,7 @@ def weights(
     rows = sorted(rows, key=lambda row: -row["weight"])
     shown: dict[str, Any] = {"concepts": rows}
     with_images = [name for row in rows if task.names.index(name := row["name"]) in of]
-    runtime.place(model).eval()
+    runtime.to_device(model).eval()
     for key, name in (("most", with_images[0]), ("least", with_images[-1])):
         drawn = random.permutation(np.flatnonzero(of == task.names.index(name)))[:CANDIDATES]
         x, y = runtime.images(pixels(task.test, drawn)), task.test.labels[drawn].to(runtime.device)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hrrl.common.distributed import concept_sums, indices
+from hrrl.common.distributed import by_concept, concept_sums
 
 NOT_FINITE = "the losses by concept are not finite; q stays as it was"
 Counts = torch.Tensor | Sequence[float]  # N_k, (K,) training images per concept
@@ -80,7 +80,7 @@ class GroupWeighting:
         self._follow(concepts)
         # q / (N_k/N) is N/N_k q, and exactly 1 where q is the empirical distribution.
         weights = self.q / self.share
-        return weights[indices(concepts, len(weights))]
+        return by_concept(lambda where: weights.index_select(0, where), concepts, len(weights))
 
     def gradient(self, terms: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
         """The gradient of a step's objective in q, (..., K) float64: ``terms`` where nothing regularises q.

@@ -7,7 +7,7 @@ from hrrl.common.distributed import all_reduce, batch_sums
 from hrrl.methods.interfaces import GroupWeighting
 
 
-class Trace:
+class QHistory:
     """The record of a run: for each of its T steps, what decides the step of Eq. 6.
 
     A row of ``terms`` is ``1/m sum_{j in k} N/N_k l_j`` for each concept k, from the losses that weight the model's

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from hrrl.report import concept_difficulty, search, statistics, summary, words
 from hrrl.report.figures import looks
 from hrrl.report.results import Results, label
-from hrrl.report.statistics import TWO, UPPER, quantile
+from hrrl.report.statistics import MIN_SEEDS, UPPER, quantile
 
 
 def page(
@@ -53,7 +53,10 @@ def page(
         params=params,
         pictures=results.gallery and json.loads((gallery / "gallery.json").read_text(encoding="utf-8")),
         members={name: rows.to_dict("records") for name, rows in results.members.groupby("dataset")},
-        statistics={"t": {n - 1: round(quantile(UPPER, n), 6) for n in range(TWO, seeds + 1)}, "enough": TWO},
+        statistics={
+            "t": {n - 1: round(quantile(UPPER, n), 6) for n in range(MIN_SEEDS, seeds + 1)},
+            "enough": MIN_SEEDS,
+        },
         script=(here / "page.js").read_text(encoding="utf-8"),
         versions=versions(),
     )

@@ -34,7 +34,7 @@ def power(results: Results, difference: float, seeds: int, than: str | None = No
         runs = results.runs(measure, target)
         for name in results.in_order(runs) if than in runs else []:
             differences = (runs[name] - runs[than]).dropna()
-            if name == than or len(differences) < statistics.TWO:
+            if name == than or len(differences) < statistics.MIN_SEEDS:
                 continue
             std, images = differences.std(), results.image_errors.get((measure, target or None, name, than))
             detectable = statistics.detectable(std / seeds**0.5, seeds, images or 0.0)
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(str(error))
     if asked.than not in (None, *results.variants):
         sys.exit(f"{asked.folder}: has no variant {asked.than}; it has {', '.join(results.variants)}")
-    if not asked.difference > 0 or asked.seeds < statistics.TWO:
+    if not asked.difference > 0 or asked.seeds < statistics.MIN_SEEDS:
         sys.exit("--difference takes points above 0, --seeds a number of two or more")
     rows = power(results, asked.difference, asked.seeds, asked.than)
     table = power_table(results, rows, asked.difference, asked.seeds)

@@ -14,8 +14,8 @@ Interval = tuple[float, float]
 CONFIDENCE = 0.95
 UPPER = (1 + CONFIDENCE) / 2  # the quantile at which a two-sided interval ends
 POWER = 0.8
-TWO = 2  # seeds: fewer have no spread, and decide nothing
-FEW = 5  # seeds: with fewer, an interval is right but so wide that a reader is told
+MIN_SEEDS = 2  # seeds: fewer have no spread, and decide nothing
+ADVISED_SEEDS = 5  # seeds: with fewer, an interval is right but so wide that a reader is told
 
 
 def spread(values: Numbers) -> dict:
@@ -117,21 +117,21 @@ def seeds_needed(std: float, difference: float, image_error: float = 0.0, most: 
 
     None: no number up to ``most`` is enough, as where the test images alone leave more uncertain.
     """
-    numbers = range(TWO, most + 1)
+    numbers = range(MIN_SEEDS, most + 1)
     found = bisect_left(numbers, True, key=lambda n: detectable(std / np.sqrt(n), n, image_error) <= difference)
     return numbers[found] if found < len(numbers) else None
 
 
 def few_seeds(n: int) -> list[str]:
     """What a reader must know of a run with n seeds, where they are few."""
-    if n >= FEW or n == 0:
+    if n >= ADVISED_SEEDS or n == 0:
         return []
-    if n < TWO:
+    if n < MIN_SEEDS:
         return ["One seed only: there is no standard deviation, no confidence interval, and no verdict."]
-    sizes = [f"{detectable(several**-0.5, several):.1f}" for several in (n, FEW)]
+    sizes = [f"{detectable(several**-0.5, several):.1f}" for several in (n, ADVISED_SEEDS)]
     return [
         f"{n} seeds only: intervals are right but wide. To be found in 80% of runs, a difference must be {sizes[0]} "
-        f"times as large as differences vary from seed to seed; with {FEW} seeds {sizes[1]} times."
+        f"times as large as differences vary from seed to seed; with {ADVISED_SEEDS} seeds {sizes[1]} times."
     ]
 
 
@@ -172,7 +172,7 @@ def quantile(share: float, n: int | None) -> float:
 def seed_error(differences: Numbers) -> float | None:
     """The standard error of the mean over seeds; None for fewer than two."""
     n = len(differences)
-    return None if n < TWO else float(np.std(differences, ddof=1) / np.sqrt(n))
+    return None if n < MIN_SEEDS else float(np.std(differences, ddof=1) / np.sqrt(n))
 
 
 def _half_width(tail: float, error: float, n: int, image_error: float) -> float:

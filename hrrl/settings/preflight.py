@@ -16,7 +16,7 @@ from hrrl.train.weights import Init, open_weights
 if TYPE_CHECKING:
     from hrrl.settings.schema import Params
 
-FEW = 5  # seeds: with fewer, intervals are right but wide (hrrl/report/statistics.py)
+ADVISED_SEEDS = 5  # seeds: with fewer, intervals are right but wide (hrrl/report/statistics.py)
 # Above it, the first steps take most of what weights have learnt: an epoch at 0.02 cost 5 to 11 points of transfer in
 # results/photos_init_first_form.
 LR = {"sgd": 0.01, "adamw": 5e-4}
@@ -65,7 +65,7 @@ def check_named(
         net = params.pretrain.backbone, params.pretrain.backbone_args
         open_weights(Init(**start["init"]), *net, start["key"]).fitted(model.backbone)
     _warn_of_harm(params.pretrain, starts)
-    if len(params.seeds) < FEW:
+    if len(params.seeds) < ADVISED_SEEDS:
         decided = "no claim" if len(params.seeds) == 1 else "a claim only by a large difference"
         note(f"seeds: {len(params.seeds)} decide {decided}; python -m hrrl.report.power says how many it takes")
 

@@ -371,7 +371,7 @@ class Pretrain(Recipe, recipes.Schedule):
     image_size: Annotated[int, Field(ge=8, le=SIZE_MAX)]
 
 
-class Finetune(Recipe, fixed_step_batches.RoundSchedule):
+class Finetune(Recipe, fixed_step_batches.FixedStepSchedule):
     epochs: Count | None = None
     steps: Count | None = None
     eval_every: Count | None = None

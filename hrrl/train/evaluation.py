@@ -17,7 +17,7 @@ class GroupedData:
     """What a run trains on: labelled images, each in one of K concepts, which are WILDS's and group DRO's groups.
 
     Attributes:
-        train: images to train on, or another cut of their epochs (hrrl.train.fixed_step_batches.Rounds).
+        train: images to train on, or another cut of their epochs (hrrl.train.fixed_step_batches.FixedStepBatches).
         test: those of the accuracy per epoch.
         train_concepts, test_concepts: int64, the concept of each of their images, in their order.
         names: the K concepts' names.

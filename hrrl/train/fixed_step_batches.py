@@ -16,7 +16,7 @@ from hrrl.train.recipes import Recipe, Schedule
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoundSchedule(Recipe):
+class FixedStepSchedule(Recipe):
     """A recipe for so many steps, or epochs, which is evaluated after each ``eval_every`` of them."""
 
     epochs: int | None = None
@@ -24,7 +24,7 @@ class RoundSchedule(Recipe):
     eval_every: int | None = None  # left out, each epoch
 
 
-class Rounds(Source):
+class FixedStepBatches(Source):
     """A source of training images whose epochs are rounds of ``every`` steps of another one.
 
     Round r has the batches r every, ..., (r + 1) every - 1 of the source's epochs in their order: what is in a batch is
@@ -61,7 +61,7 @@ class Rounds(Source):
             step += last - first
 
 
-def in_rounds(schedule: RoundSchedule, source: Source) -> tuple[Schedule, Rounds]:
+def in_fixed_steps(schedule: FixedStepSchedule, source: Source) -> tuple[Schedule, FixedStepBatches]:
     """A schedule and its images, as the training loop takes them: in rounds of ``schedule.eval_every`` steps or epochs.
 
     Args:
@@ -73,4 +73,4 @@ def in_rounds(schedule: RoundSchedule, source: Source) -> tuple[Schedule, Rounds
     unit = 1 if schedule.steps else source.steps(schedule.batch_size)
     kept = {field.name: getattr(schedule, field.name) for field in fields(Recipe)}
     kept |= {"warmup": (schedule.warmup or 0) / every, "milestones": [n // every for n in schedule.milestones]}
-    return Schedule(**kept, epochs=length // every), Rounds(source, every * unit)
+    return Schedule(**kept, epochs=length // every), FixedStepBatches(source, every * unit)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from hrrl.methods.q_history import Trace
+from hrrl.methods.q_history import QHistory
 from hrrl.train.progress import Batch, RunStatus
 
 EVERY = 10  # steps between two points, so that curves cost less than 1% of a step
@@ -27,7 +27,7 @@ class Live(RunStatus):
             self.writer = SummaryWriter(str(folder))
         return super().steps(batches, total, epoch, epochs)
 
-    def step(self, losses: torch.Tensor, trace: Trace, names: list[str]) -> None:
+    def step(self, losses: torch.Tensor, trace: QHistory, names: list[str]) -> None:
         weighting = trace.weighting
         if weighting.t % EVERY or not trace.sums:
             return

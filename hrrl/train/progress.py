@@ -15,7 +15,7 @@ from hrrl.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-    from hrrl.methods.q_history import Trace
+    from hrrl.methods.q_history import QHistory
     from hrrl.train.runtime import Runtime
 
 Batch = TypeVar("Batch")
@@ -29,7 +29,7 @@ class Callback:
         """The batches of an epoch (counted from 0; 1.5 where half of the second is done), one by one."""
         return batches
 
-    def step(self, losses: "torch.Tensor", trace: "Trace", names: list[str]) -> None:
+    def step(self, losses: "torch.Tensor", trace: "QHistory", names: list[str]) -> None:
         """Called after each step with its (b,) detached losses, the run's record of q, and the concepts' names."""
 
     def epoch(self, history: list[dict[str, Any]], images_per_second: float) -> None:

@@ -66,8 +66,8 @@ class Runtime:
     sync_batchnorm: bool
     rank: int
     world_size: int
-    writes: bool  # whether this process writes the outputs: the first one of each node, or of a job
-    told: threading.Event = field(default_factory=threading.Event)  # by SIGUSR2 to stop
+    is_writer: bool  # whether this process writes the outputs: the first one of each node, or of a job
+    stop_asked: threading.Event = field(default_factory=threading.Event)  # by SIGUSR2 to stop
 
     def from_first(self, function: Callable[[], T]) -> T:
         """What ``function()`` returns in the first process, in all of them."""
@@ -94,14 +94,14 @@ class Runtime:
         for state in states[1:]:
             torch.cuda.set_rng_state(state, self.device)
 
-    def stops(self, step: int) -> bool:
+    def should_stop(self, step: int) -> bool:
         """Whether the run stops after so many steps of an epoch, as SIGUSR2 asks one of its processes; all agree."""
-        told = self.told.is_set()
+        asked = self.stop_asked.is_set()
         if self.world_size == 1:
-            return told
-        return step % AGREED == 0 and bool(all_reduce(torch.tensor(int(told))))
+            return asked
+        return step % AGREED == 0 and bool(all_reduce(torch.tensor(int(asked))))
 
-    def place(self, model: Module) -> Module:
+    def to_device(self, model: Module) -> Module:
         """The model itself, moved to the device in the memory layout."""
         return model.to(device=self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
 
@@ -234,9 +234,9 @@ def start(compute: Compute) -> Iterator[Runtime]:
         sync_batchnorm=compute.sync_batchnorm,
         rank=ranks.rank,
         world_size=ranks.world_size,
-        writes=(ranks.rank if "HRRL_JOB" in os.environ else ranks.local_rank) == 0,
+        is_writer=(ranks.rank if "HRRL_JOB" in os.environ else ranks.local_rank) == 0,
     )
-    handler = signal.signal(signal.SIGUSR2, lambda *_: here.told.set())
+    handler = signal.signal(signal.SIGUSR2, lambda *_: here.stop_asked.set())
     try:
         with fast.switched(compute.fast):
             yield here

@@ -11,7 +11,7 @@ from torch import nn
 from hrrl.common.distributed import all_reduce
 from hrrl.errors import UserError
 from hrrl.methods.interfaces import GroupWeighting, Perturbation
-from hrrl.methods.q_history import Trace
+from hrrl.methods.q_history import QHistory
 from hrrl.train import recipes
 from hrrl.train.checkpoint import Checkpoint
 from hrrl.train.evaluation import GroupedData, evaluate
@@ -23,15 +23,15 @@ REMEDY = "lower lr or the method's strength"  # of a run that diverges
 
 
 @dataclass
-class Variant:
+class Axes:
     """A point on each axis: how examples are moved, and how their losses are weighted."""
 
     example: Perturbation
     concept: GroupWeighting
 
 
-def erm(task: GroupedData) -> Variant:
-    return Variant(Perturbation(), GroupWeighting(task.counts))
+def erm(task: GroupedData) -> Axes:
+    return Axes(Perturbation(), GroupWeighting(task.counts))
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Training:
 
     model: Classifier
     task: GroupedData
-    variant: Variant
+    axes: Axes
     schedule: recipes.Schedule
     runtime: Runtime
     seed: int
@@ -55,8 +55,8 @@ class Training:
     callback: Callback = field(default_factory=Callback)
 
     def __post_init__(self) -> None:
-        self.runtime.place(self.model)
-        self.variant.concept.to(self.runtime.device)
+        self.runtime.to_device(self.model)
+        self.axes.concept.to(self.runtime.device)
         self.optimizer = recipes.optimizer(self.model, self.schedule)
         self.ema = recipes.average(self.model, self.schedule)
         steps = self.task.train.steps(self.schedule.batch_size)
@@ -70,7 +70,7 @@ class Training:
                 self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         self.history: list[dict[str, Any]] = []  # one row per epoch: deterministic
         self.speed: list[dict[str, Any]] = []  # and measured
-        self.trace = Trace(self.variant.concept)
+        self.trace = QHistory(self.axes.concept)
         self.within: dict[str, Any] = {"step": 0}  # what a checkpoint has of an epoch that it is in the middle of
 
     def fit(self, checkpoint: Checkpoint) -> None:
@@ -93,10 +93,10 @@ class Training:
             loss = self._epoch(net, epoch, checkpoint)
             seconds = time.perf_counter() - started
             lr = self.optimizer.param_groups[0]["lr"]
-            row: dict[str, Any] = {"epoch": epoch + 1, "step": self.variant.concept.t, "lr": lr, "train_loss": loss}
+            row: dict[str, Any] = {"epoch": epoch + 1, "step": self.axes.concept.t, "lr": lr, "train_loss": loss}
             row |= self.trace.close_epoch()
             row |= evaluate(self.result, self.task, self.runtime, self.schedule.batch_size)
-            self.history.append(row | distribution(self.variant.concept, self.task.names))
+            self.history.append(row | distribution(self.axes.concept, self.task.names))
             batch_size = min(self.schedule.batch_size, len(self.task.train))
             images = (self.task.train.steps(self.schedule.batch_size) - before) * batch_size
             self.speed.append({"epoch": epoch + 1, "images_per_second": round(images / seconds, 1)})
@@ -114,7 +114,7 @@ class Training:
     def _parts(self) -> dict[str, Any]:
         """What has a state of its own in a checkpoint."""
         parts = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler}
-        parts |= {"concept": self.variant.concept, "ema": self.ema}
+        parts |= {"concept": self.axes.concept, "ema": self.ema}
         return {name: part for name, part in parts.items() if part is not None}
 
     def _state(self) -> dict[str, Any]:
@@ -173,9 +173,9 @@ class Training:
                 losses = self.step(net, x, y, concepts, m)
                 self.callback.step(losses, self.trace, task.names)
                 total, count = total + losses.double().sum(), count + m
-                if step < steps and runtime.stops(step):  # the last one is saved with the epoch
+                if step < steps and runtime.should_stop(step):  # the last one is saved with the epoch
                     self._stop(checkpoint, step, total, count)
-            self.variant.concept.check()
+            self.axes.concept.check()
         except FloatingPointError as error:
             raise FloatingPointError(f"{self.title}: epoch {epoch + 1}: {error}; {REMEDY}") from None
         mean = float(all_reduce(torch.as_tensor(total, dtype=torch.float64).clone())) / count
@@ -192,12 +192,12 @@ class Training:
         ``net`` is what the gradients synchronise through (DDP where there are several processes), ``model`` the same
         network without: the input gradient of the example axis does not wait for other processes.
         """
-        runtime, variant, scaler = self.runtime, self.variant, self.scaler
+        runtime, axes, scaler = self.runtime, self.axes, self.scaler
         with runtime.autocast():
-            x = variant.example(self.model, x, y)
+            x = axes.example(self.model, x, y)
             losses = F.cross_entropy(net(x).float(), y, reduction="none", label_smoothing=self.smoothing)
         detached = losses.detach()
-        weights = variant.concept.weights(concepts, detached).to(losses.dtype)
+        weights = axes.concept.weights(concepts, detached).to(losses.dtype)
         # DDP averages gradients over the processes; the sum over all of them divided by m is the batch's mean.
         loss = (weights * losses).sum() * (runtime.world_size / m)
         self.optimizer.zero_grad()
@@ -210,7 +210,7 @@ class Training:
             self.ema.update(self.model)
         if scaler.get_scale() >= scale:  # a step that the scaler skips for an overflow is no step of Algorithm 1
             self.trace.record(detached, concepts)
-            variant.concept.update(detached, concepts)
+            axes.concept.update(detached, concepts)
         return detached
 
 

@@ -289,7 +289,7 @@ def _in_folder(folder: Path, backbone: str, key: str) -> tuple[Path, dict[str, A
     config = next((folder / name for name in CONFIGS if (folder / name).is_file()), None)
     if file is None:
         raise UserError(f"{key}: {folder} holds no {' or '.join(FILES)}")
-    said = said_of(config) if config else {}
+    said = described(config) if config else {}
     said |= said.get("pretrained_cfg") or {}
     classes = said.get("classes") or said.get("label_names") or _subset(said.get("num_classes"))
     size = said.get("image_size") or said.get("input_size", [None])[-1]
@@ -298,7 +298,7 @@ def _in_folder(folder: Path, backbone: str, key: str) -> tuple[Path, dict[str, A
     return file, _default(backbone) | {what: value for what, value in found.items() if value}
 
 
-def said_of(path: Path, *needed: str) -> dict[str, Any]:
+def described(path: Path, *needed: str) -> dict[str, Any]:
     """What a JSON file beside weights says of them.
 
     Raises:

@@ -19,7 +19,7 @@ def features(
     Raises:
         FloatingPointError: they are not finite.
     """
-    runtime.place(model)
+    runtime.to_device(model)
     batches = source.eval_batches(BATCH, rows=rows)
     number = -(-(len(source) if rows is None else len(rows)) // BATCH)
     batches = tqdm(batches, total=number, desc=title, leave=False, mininterval=1)

@@ -15,7 +15,7 @@ BATCH = 256
 
 
 @torch.no_grad()
-def right(
+def correct(
     model: nn.Module, images: Source, runtime: Runtime, batch_size: int = BATCH, example: Perturbation | None = None
 ) -> np.ndarray:
     """(n,) bool in the manifest's order: whether each image is classified right, by this process alone.
@@ -40,13 +40,13 @@ def right(
     return torch.cat(found).numpy() if found else np.empty(0, bool)
 
 
-def right_when_moved(
+def correct_when_moved(
     model: Classifier, images: Source, runtime: Runtime, steps: list[float]
 ) -> dict[float, np.ndarray]:
     """Step size -> (n,) bool: whether each image is classified right after a step along its loss gradient (Fig. 4).
 
     Step size 0 leaves the images as they are.
     """
-    runtime.place(model)
+    runtime.to_device(model)
     bar = tqdm(steps, desc="step sizes", leave=False)
-    return {step: right(model, images, runtime, example=Gradient(step)) for step in bar}
+    return {step: correct(model, images, runtime, example=Gradient(step)) for step in bar}

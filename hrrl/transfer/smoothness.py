@@ -23,7 +23,7 @@ def smoothness(model: nn.Module, images: Source, runtime: Runtime, radius: float
     ``radius``, beginning along g_i; Definition 1 asks for an L_x that is no smaller anywhere. In float32.
     """
     rows, found = np.unique(np.linspace(0, len(images) - 1, IMAGES).astype(int)), []
-    runtime.place(model).eval()
+    runtime.to_device(model).eval()
     for batch, labels in images.eval_batches(BATCH, rows=rows):
         x, y = runtime.images(batch), labels.to(runtime.device)
         g = input_gradient(model, x, y)
@@ -40,7 +40,7 @@ def smoothness(model: nn.Module, images: Source, runtime: Runtime, radius: float
 @torch.no_grad()
 def losses(model: nn.Module, images: Source, runtime: Runtime) -> np.ndarray:
     """(n,) cross-entropy of each image, in the manifest's order."""
-    runtime.place(model).eval()
+    runtime.to_device(model).eval()
     found = []
     for batch, labels in images.eval_batches(BATCH):
         with runtime.autocast():

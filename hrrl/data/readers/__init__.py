@@ -12,7 +12,7 @@ from hrrl.common import registry
 from hrrl.errors import UserError
 
 if TYPE_CHECKING:
-    from hrrl.data.image_folder import Listed
+    from hrrl.data.image_folder import DatasetReader
 
 LIBRARY = "torchvision/"
 
@@ -33,15 +33,15 @@ def known(kind: str) -> str:
     return kind
 
 
-def load(kind: str) -> "type[Listed]":
+def load(kind: str) -> "type[DatasetReader]":
     """The class of a kind, called with (root, train); imports no other kind's file.
 
     Raises:
         UserError: there is no such kind.
     """
     if known(kind).startswith(LIBRARY):
-        return cast("type[Listed]", import_module("hrrl.data.torchvision").of(kind.removeprefix(LIBRARY)))
-    return cast("type[Listed]", registry.find(__name__, kind))
+        return cast("type[DatasetReader]", import_module("hrrl.data.torchvision").of(kind.removeprefix(LIBRARY)))
+    return cast("type[DatasetReader]", registry.find(__name__, kind))
 
 
 def module(kind: str) -> str:

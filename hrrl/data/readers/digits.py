@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from hrrl.data.array_dataset import DIGITS, Arrays, T, files_of
-from hrrl.data.by_position import ranks
 from hrrl.data.image_folder import ArrayFile
+from hrrl.data.indexed_dataset import ranks
 
 
 class Digits(Arrays):

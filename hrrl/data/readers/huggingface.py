@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hrrl.data import isolated
-from hrrl.data.by_position import ByPosition
 from hrrl.data.image_folder import NotHereError
+from hrrl.data.indexed_dataset import IndexedDataset
 from hrrl.data.sources import Folder
 from hrrl.errors import UserError, note, reason
 
@@ -22,7 +22,7 @@ OF = re.compile(r"-\d+-of-(\d+)")  # in the name of a split's file: how many it 
 BLOCK = 512  # bytes, of a tar file: the last one holds zeros
 
 
-class HuggingFace(ByPosition):
+class HuggingFace(IndexedDataset):
     """A folder that ``save_to_disk`` wrote, or one of parquet files or tar shards: a column of images, one of classes.
 
     The content of an image is what the column holds: a file's bytes, decoded as all others are.

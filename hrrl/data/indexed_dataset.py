@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from hrrl.common.names import composed
-from hrrl.data.image_folder import Listed, NotHereError
+from hrrl.data.image_folder import DatasetReader, NotHereError
 from hrrl.data.sources import HIDDEN, Paths
 from hrrl.errors import UserError, note, reason
 
 EVERY = 5  # without a published split, every so many-th image of a class is test
 
 
-class ByPosition(Listed):
+class IndexedDataset(DatasetReader):
     """Images that are listed as ``<split>#<position>``; the dataset is its own store.
 
     One without a split of its own is cut in two: every fifth image of a class is test.

@@ -215,7 +215,8 @@ class Source:
     def _decoded(self, batches: list[np.ndarray], one: Decode) -> Generator[torch.Tensor, None, None]:
         """(b, 3, S, S) for the images of each batch in order, by processes of their own, which are some batches ahead.
 
-        They write to memory that they share with this one: not to /dev/shm, which has 64 MB in Docker.
+        They write to memory that they share with this one: not to /dev/shm, which has 64 MB in Docker. It has a slot
+        for each image that :func:`isolated.imap` has in flight or done, and one more chunk that is read from.
 
         Raises:
             UserError: the first image that cannot be read; names it.

@@ -151,7 +151,11 @@ def trend(values: pd.DataFrame | np.ndarray) -> float | None:
 
 
 def _orders(doses: int) -> np.ndarray:
-    """How many orders of the ranks 1 .. doses have each value of the sum of dose number times rank."""
+    """How many orders of the ranks 1 .. doses have each value of the sum of dose number times rank.
+
+    By sets of ranks: ways(S) at L is the sum over r in S of ways(S without r) at L - |S| r, as the last dose of S has
+    the number |S|.
+    """
     ways = [np.eye(doses * (doses + 1) * (2 * doses + 1) // 6 + 1)[0]]  # by the set of ranks that are given, as bits
     for given in range(1, 2**doses):
         ranks = [rank for rank in range(1, doses + 1) if given >> (rank - 1) & 1]

@@ -521,12 +521,22 @@ class Params(Section):
 
     def _problems(self) -> Iterator[str]:
         """What does not fit between sections; what comes later takes what comes before for granted."""
+        for problems in (self._misnamed, self._unsearched, self._misplaced, self._unscheduled):
+            yield from problems()
+
+    def _misnamed(self) -> Iterator[str]:
+        """Names that are not defined, missing, or there twice."""
         for key, names, defined in self._uses():
             for name in names:
                 if name not in defined:
                     yield f"{key}: {shown(name)} is not defined; known: {', '.join(defined)}"
             if len(set(names)) < len(names):
                 yield f"{key}: every name may appear only once, got {', '.join(names)}"
+        for target in (target for target in self.targets if target not in self.shifts):
+            yield f"shifts: {target!r} is missing; every target takes none, images, concepts or both"
+
+    def _unsearched(self) -> Iterator[str]:
+        """Points and seeds of the search that do not fit, and what is asked of points that are not searched."""
         for seed in sorted({*self.seeds} & {*self.search.seeds}):
             yield f"search.seeds: {seed} is one of seeds; tuning takes seeds that results do not use"
         points = [search.parse(name) for name in self.search.points]
@@ -539,17 +549,21 @@ class Params(Section):
                     search.candidates(asked, points)
             except UserError as error:
                 yield f"variants.{name}: {error}"
-        for target in (target for target in self.targets if target not in self.shifts):
-            yield f"shifts: {target!r} is missing; every target takes none, images, concepts or both"
         for claim in (claim for claim in self.claims if isinstance(claim, Trend)):
             alone = [p for p in points if p[1 if claim.trend == "tau" else 0] is None]  # without the other axis
             if len(alone) < 3 or (None, None) not in alone:
                 yield f"claims.{claim.name}: takes erm and two or more {claim.trend} in search.points"
+
+    def _misplaced(self) -> Iterator[str]:
+        """Runs in none or both of the parts that wait for the search and do not, or in the wrong one."""
         for name in self.runs.pretrain:
             if (name in self.runs.given) == (name in self.runs.searched):
                 yield f"runs: {name!r} takes a place in one of given and searched"
             if name in self.runs.given and search.wanted(self.variants[name].spec()):
                 yield f"runs.given: {name!r} leaves tau or lam to the search; name it in runs.searched"
+
+    def _unscheduled(self) -> Iterator[str]:
+        """Batches, paddings and warm-ups that do not fit."""
         processes = self.launch.nproc * self.launch.nnodes
         for section, schedule in (("pretrain", self.pretrain), ("finetune", self.finetune)):
             if schedule.batch_size < processes:

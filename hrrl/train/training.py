@@ -138,6 +138,16 @@ class Training:
         self.history, self.speed = state["history"], state["speed"]
         self.within = state.get("within", self.within)
 
+    def _resume_epoch(self) -> tuple[int, torch.Tensor | float, int]:
+        """Steps of the epoch that the checkpoint has, the sum of their losses in this process, and its images."""
+        within, self.within = self.within, {"step": 0}
+        if not within["step"]:
+            return 0, 0.0, 0
+        own = within["processes"][self.runtime.rank]
+        self.trace.load_state_dict(own["trace"])
+        self.runtime.set_random_state(own["random"])
+        return within["step"], own["total"], own["count"]
+
     def _stop(self, checkpoint: Checkpoint, step: int, total: torch.Tensor, count: int) -> NoReturn:
         """Ends all processes together, with a checkpoint after so many steps of an epoch."""
         own = {"total": float(total), "count": count, "trace": self.trace.state_dict()}
@@ -152,13 +162,7 @@ class Training:
         runtime, batch_size = self.runtime, self.schedule.batch_size
         # Whatever else is random (noise, dropout) starts afresh with each epoch, on each process.
         torch.manual_seed(self.seed + 1_000_003 * epoch + 998_244_353 * runtime.rank)
-        total: torch.Tensor | float = 0.0
-        count, done, self.within, within = 0, self.within["step"], {"step": 0}, self.within
-        if done:
-            own = within["processes"][runtime.rank]
-            total, count = own["total"], own["count"]
-            self.trace.load_state_dict(own["trace"])
-            runtime.set_random_state(own["random"])
+        done, total, count = self._resume_epoch()
         task = self.task
         marks = torch.stack([task.train.labels, task.train_concepts])
         batches = task.train.drawn_batches(

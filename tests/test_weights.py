@@ -65,6 +65,8 @@ def test_no_epoch_leaves_the_weights_to_the_bit(net, file, task, tmp_path):
     description = {"backbone": "timm/resnet18", "backbone_args": ARGS, "classes": CLASSES, "image_size": 16}
     models.save(run.result, tmp_path / "saved", description)
     assert "mean" not in description
+    with refused("nothing/model.json: is not there; takes the folder of a trained model"):
+        models.load(tmp_path / "nothing")
     assert equal(load_file(tmp_path / "saved/model.safetensors"), net.state_dict())
     again, _ = models.load(tmp_path / "saved")
     again.backbone.layer1[1].conv2.weight = again.backbone.layer1[1].conv1.weight  # as timm's CoaT shares tensors

@@ -80,9 +80,11 @@ def _means(results: Results, frame: pd.DataFrame, by: list[str], *values: str) -
         table["std"] = groups[values[0]].std()
     table = table.reset_index()
     table.insert(len(by), "frame", table.variant.map(results.labels))
-    order = {name: i for i, name in enumerate([*results.targets, *results.variants])}
-    keys = [key for key in ("target", "variant") if key in by]
-    return table.sort_values(keys, key=lambda column: column.map(order), kind="stable", ignore_index=True)
+    order = {"target": results.targets, "variant": [*results.variants]}
+    keys = [key for key in order if key in by]
+    return table.sort_values(
+        keys, key=lambda names: names.map(order[names.name].index), kind="stable", ignore_index=True
+    )
 
 
 def _q(results: Results) -> pd.DataFrame:

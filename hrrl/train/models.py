@@ -168,11 +168,17 @@ def save(model: Classifier, folder: Path, description: dict[str, Any]) -> None:
 
 
 def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:
-    """The classifier that :func:`save` wrote, on the CPU in evaluation mode, and its description."""
+    """The classifier that :func:`save` wrote, on the CPU in evaluation mode, and its description.
+
+    Raises:
+        UserError: there is none in the folder, or not a whole one.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    description = json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))
+    if not (file := Path(folder) / "model.json").is_file():
+        raise UserError(f"{file}: is not there; takes the folder of a trained model, as models/hrrl-0 is after a run")
+    description = json.loads(file.read_text(encoding="utf-8"))
     normalisation = description["mean"], description["std"]
     model = build(description["backbone"], len(description["classes"]), description["backbone_args"], *normalisation)
     try:

@@ -13,11 +13,11 @@ _on = True
 def switched(on: bool) -> Iterator[None]:
     """Everything in this folder on or off, for this process, until the end of the ``with``."""
     global _on
-    before, _on = _on, on
+    previous, _on = _on, on
     try:
         yield
     finally:
-        _on = before
+        _on = previous
 
 
 def is_on() -> bool:

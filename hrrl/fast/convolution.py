@@ -45,7 +45,7 @@ def is_tiny(conv: nn.Conv2d, x: torch.Tensor) -> bool:
 
 
 def precision(x: torch.Tensor) -> torch.dtype:
-    """Of convolutions and matrix products: autocast's where it is on."""
+    """The dtype in which convolutions and matrix products of ``x`` run: autocast's where it is on."""
     return torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
 
 
@@ -54,7 +54,7 @@ def product(conv: nn.Conv2d, x: torch.Tensor, weight: torch.Tensor, bias: torch.
     n, channels, H, W = x.shape
     taps, inside, (h, w) = _taps((H, W), conv.kernel_size, conv.stride, conv.padding)
     matrix = weight.permute(0, 2, 3, 1).flatten(1, 2)  # (out, taps, in)
-    if len(taps) < matrix.shape[1]:  # the fewer of them are cast
+    if len(taps) < matrix.shape[1]:  # cast the smaller of both
         matrix = matrix.index_select(1, taps).to(precision(x))
     else:
         matrix = matrix.to(precision(x)).index_select(1, taps)
@@ -67,7 +67,7 @@ def product(conv: nn.Conv2d, x: torch.Tensor, weight: torch.Tensor, bias: torch.
 
 
 @cache
-@torch.inference_mode(False)  # kept, they may be part of a graph later
+@torch.inference_mode(False)  # cached, they may become part of a graph
 def _taps(image: Size, kernel: Size, stride: Size, padding: Size) -> tuple[torch.Tensor, torch.Tensor | None, Size]:
     """The tap of the kernel (row major) that joins each output pixel to each input pixel, and where there is none.
 
@@ -81,6 +81,6 @@ def _taps(image: Size, kernel: Size, stride: Size, padding: Size) -> tuple[torch
         tap = torch.arange(image[d]) - stride[d] * torch.arange(size[d]).view(-1, 1) + padding[d]
         insides.append((tap >= 0) & (tap < kernel[d]))
         taps.append(tap.clamp(0, kernel[d] - 1))
-    both = taps[0][:, None, :, None] * kernel[1] + taps[1][None, :, None, :]
+    joint = taps[0][:, None, :, None] * kernel[1] + taps[1][None, :, None, :]
     inside = insides[0][:, None, :, None] & insides[1][None, :, None, :]
-    return both.flatten(), None if inside.numpy().all() else inside.view(1, -1, 1), tuple(size)
+    return joint.flatten(), None if inside.numpy().all() else inside.view(1, -1, 1), tuple(size)

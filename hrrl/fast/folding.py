@@ -4,7 +4,7 @@ The pass of the example axis (Theorem 2) needs neither gradients of parameters n
 length of the pass, each batch norm is folded into the convolution before it (in evaluation mode it is an affine map
 of constants), and on the CPU two kinds of convolution are computed in another, equal form, where oneDNN is slow: the
 input gradient of the strided first layer, and images that are no larger than the kernel. It is the same function,
-up to rounding. Whatever is not recognised, of any classifier, is computed by its own forward as it stands.
+up to rounding. Layers that are not recognised, of any classifier, run their own forward.
 """
 
 from collections import Counter, defaultdict
@@ -28,7 +28,7 @@ _chains: WeakKeyDictionary[nn.Module, list[Chain]] = WeakKeyDictionary()
 
 
 class Changed(Exception):
-    """The classifier took another way than at its first pass."""
+    """The classifier called its layers otherwise than at its first pass."""
 
 
 @contextmanager
@@ -118,9 +118,9 @@ def _is_stem(conv: nn.Conv2d) -> bool:
 
 class _Stem(torch.autograd.Function):
     """A convolution with stride s of few channels, whose input gradient is a convolution with stride 1; then a max
-    pooling and ReLU, where there are.
+    pooling and ReLU, where it has them.
 
-    With kernel places k = s a + r, the gradient at input pixel s q + r - p is the sum over a of G[q - a] W[s a + r]:
+    With kernel offsets k = s a + r, the gradient at input pixel s q + r - p is the sum over a of G[q - a] W[s a + r]:
     s^2 images, one per remainder r, interleaved. The convolution keeps the precision of the images: in 8 bits,
     neighbours in a smooth region are equal, and the pooling would send the gradient to the wrong one. ReLU keeps the
     order, so it may follow the pooling, which leaves it a quarter of the pixels.
@@ -143,9 +143,9 @@ class _Stem(torch.autograd.Function):
                 ctx.save_for_backward(weight.to(dtype))
                 return y
             ctx.outputs = y.shape
-            y, places = F.max_pool2d(y, *_geometry(pool), return_indices=True)
+            y, indices = F.max_pool2d(y, *_geometry(pool), return_indices=True)
             y = y.relu_().to(dtype)
-        ctx.save_for_backward(weight.to(dtype), y, places)
+        ctx.save_for_backward(weight.to(dtype), y, indices)
         return y
 
     @staticmethod
@@ -153,28 +153,28 @@ class _Stem(torch.autograd.Function):
         weight, *pooled = ctx.saved_tensors
         dtype, gradient = gradient.dtype, gradient.to(weight.dtype)
         if pooled:
-            y, places = pooled
-            gradient = _unpool(gradient, y, places, ctx.pool, ctx.outputs)
+            y, indices = pooled
+            gradient = _unpool(gradient, y, indices, ctx.pool, ctx.outputs)
         (_, channels, H, W), s, p = ctx.shape, ctx.conv.stride[0], ctx.conv.padding[0]
         a = -(-weight.shape[2] // s)  # ceil
         extra = a * s - weight.shape[2]
         weight = F.pad(weight, (0, extra, 0, extra)).view(-1, channels, a, s, a, s)
         weight = weight.permute(1, 3, 5, 0, 2, 4).flatten(0, 2).flip(2, 3)  # (channels s s, out, a, a)
         weight = weight.contiguous(memory_format=torch.channels_last)
-        images = F.pixel_shuffle(F.conv2d(gradient, weight, padding=a - 1 - p // s), s)[:, :, p % s :, p % s :]
-        missing = H - images.shape[2], W - images.shape[3]  # pixels at the end that no kernel place reaches
-        return F.pad(images.to(dtype), (0, missing[1], 0, missing[0])), None, None, None, None, None
+        x_gradient = F.pixel_shuffle(F.conv2d(gradient, weight, padding=a - 1 - p // s), s)[:, :, p % s :, p % s :]
+        missing = H - x_gradient.shape[2], W - x_gradient.shape[3]  # pixels at the end that the kernel does not reach
+        return F.pad(x_gradient.to(dtype), (0, missing[1], 0, missing[0])), None, None, None, None, None
 
 
 def _unpool(
-    gradient: torch.Tensor, y: torch.Tensor, places: torch.Tensor, pool: nn.MaxPool2d, shape: torch.Size
+    gradient: torch.Tensor, y: torch.Tensor, indices: torch.Tensor, pool: nn.MaxPool2d, shape: torch.Size
 ) -> torch.Tensor:
     """Gradient before ReLU and the pooling, of ``shape``, from the one after both, whose output is ``y``."""
     gradient = torch.ops.aten.threshold_backward(gradient, y, 0)
-    before = torch.empty(  # for its shape
+    pool_input = torch.empty(  # for its shape
         shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last
     )
-    return torch.ops.aten.max_pool2d_with_indices_backward(gradient, before, *_geometry(pool), places)
+    return torch.ops.aten.max_pool2d_with_indices_backward(gradient, pool_input, *_geometry(pool), indices)
 
 
 def _geometry(pool: nn.MaxPool2d) -> tuple[Any, ...]:
@@ -193,28 +193,28 @@ def _find_chains(model: nn.Module, x: torch.Tensor) -> list[Chain]:
     if any(module._compiled_call_impl or hasattr(module, "_orig_mod") for module in model.modules()):
         return []  # torch.compile would compile anew for every pass
     calls: Counter[nn.Module] = Counter()
-    made: dict[nn.Module, int] = {}  # ids of tensors
-    taken: dict[nn.Module, int | None] = {}
-    kept: list[Any] = []
+    inputs: dict[nn.Module, int | None] = {}  # ids of the tensors
+    outputs: dict[nn.Module, int] = {}
+    alive: list[Any] = []
     uses = _Uses()
 
     def record(module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        calls[module] += 1 if len(args) == 1 else 2  # who passes its input by name is left as it stands
-        made[module], taken[module] = id(output), id(args[0]) if args else None
-        kept.append((args, output))  # so that no later tensor gets their ids
+        calls[module] += 1 if len(args) == 1 else 2  # 2: a layer called with keywords is not folded
+        inputs[module], outputs[module] = id(args[0]) if args else None, id(output)
+        alive.append((args, output))  # so that no later tensor gets their ids
         if not args or output is not args[0]:
-            uses.of[id(output)] = []  # what is there was an earlier tensor's
+            uses.of[id(output)] = []  # those recorded are of an earlier tensor with this id
 
-    def follower(layer: nn.Module, kind: Callable[[nn.Module], bool]) -> nn.Module | None:
-        return next((other for other in calls if kind(other) and taken[other] == made[layer]), None)
+    def next_layer(layer: nn.Module, is_kind: Callable[[nn.Module], bool]) -> nn.Module | None:
+        return next((reader for reader in calls if is_kind(reader) and inputs[reader] == outputs[layer]), None)
 
-    def alone(chain: Sequence[nn.Module]) -> bool:
-        """Whether each layer is called once, and what it makes is used by the next one and by nothing else."""
-        inputs = [taken[layer] for layer in chain[1:]]
-        return all(calls[layer] == 1 for layer in chain) and all(len(uses.of[i]) == inputs.count(i) for i in inputs)
+    def is_exclusive(chain: Sequence[nn.Module]) -> bool:
+        """Whether each layer is called once, and its output is used by the next one and by nothing else."""
+        links = [inputs[layer] for layer in chain[1:]]  # an id comes twice where a layer works in place
+        return all(calls[layer] == 1 for layer in chain) and all(len(uses.of[i]) == links.count(i) for i in links)
 
     kinds = (_is_plain_convolution, *_AFTER)
-    layers = [module for module in model.modules() if any(kind(module) for kind in kinds) and _untouched(module)]
+    layers = [module for module in model.modules() if any(is_kind(module) for is_kind in kinds) and _untouched(module)]
     hooks = [layer.register_forward_hook(record) for layer in layers]
     try:
         with torch.random.fork_rng([x.device] if x.is_cuda else []), torch.no_grad(), uses:
@@ -225,12 +225,14 @@ def _find_chains(model: nn.Module, x: torch.Tensor) -> list[Chain]:
     chains: list[Chain] = []
     for conv in filter(_is_plain_convolution, calls):
         chain: list[nn.Module] = [conv]
-        for kind in _AFTER:
-            if (layer := follower(chain[-1], kind)) is None:
+        for is_kind in _AFTER:
+            if (layer := next_layer(chain[-1], is_kind)) is None:
                 break
             chain.append(layer)
-        lengths = (4, 2) if _is_stem(conv) else (2,)
-        chains += next(([tuple(chain[:n])] for n in lengths if len(chain) >= n and alone(chain[:n])), [])
+        for length in (4, 2) if _is_stem(conv) else (2,):
+            if len(chain) >= length and is_exclusive(chain[:length]):
+                chains.append(tuple(chain[:length]))
+                break
     return chains
 
 
@@ -273,6 +275,6 @@ _AFTER = (_is_affine, _is_relu, _is_max_pooling)  # what may follow a convolutio
 
 
 def _untouched(module: nn.Module) -> bool:
-    """Calling the module is calling its class's forward, and no one else looks on."""
+    """Whether calling the module runs its class's ``forward`` and nothing else: no hooks."""
     names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return "forward" not in vars(module) and not any(getattr(module, name) for name in names)

@@ -47,8 +47,8 @@ def newton(
     w, solutions = np.zeros((x.shape[1], len(counts))), []
     with _Rows(n) as rows:
         gram = rows.sum(lambda x: x.T @ x, x)
-        slope = np.linalg.norm(2 * rows.sum(lambda x, sign: x.T @ sign, x, sign), axis=0)
-        limit = tol * np.minimum(counts, n - counts) / n * slope
+        start_norm = np.linalg.norm(2 * rows.sum(lambda x, sign: x.T @ sign, x, sign), axis=0)  # at w = 0, for C = 1
+        limit = tol * np.minimum(counts, n - counts) / n * start_norm
         for c in grid:
             w, converged, steps = _newton(x, sign, w, c, gram, c * limit, max_iter, rows)
             solutions.append((w, converged, steps))
@@ -67,31 +67,32 @@ def _newton(
 ) -> Solution:
     """Newton steps for one C, from ``w``, of all classes whose gradient is above its limit.
 
-    Gradients are float64, so that they can become small; steps are float32, since the next one mends them.
+    Gradients are float64, so that they can become small; steps are float32, since the next one corrects them.
     A class whose gradient stops falling above its limit is given up, and the fit has not converged.
     """
-    w, live, stuck = w.copy(), np.arange(w.shape[1]), 0
-    smallest, since = np.full(w.shape[1], np.inf), np.zeros(w.shape[1], dtype=int)  # norm; steps since it was found
+    w, open_classes, n_given_up = w.copy(), np.arange(w.shape[1]), 0
+    smallest_norm = np.full(w.shape[1], np.inf)  # of each class's gradient so far
+    steps_since = np.zeros(w.shape[1], dtype=int)  # it was found
     step = 0
     while True:
-        slacks, shares = zip(*rows.map(partial(_gradient, w[:, live]), x, sign[:, live]), strict=True)
-        slack, gradient = np.concatenate(slacks), w[:, live] - 2 * c * sum(shares)
+        slacks, parts = zip(*rows.map(partial(_gradient, w[:, open_classes]), x, sign[:, open_classes]), strict=True)
+        slack, gradient = np.concatenate(slacks), w[:, open_classes] - 2 * c * sum(parts)
         norm = np.linalg.norm(gradient, axis=0)
-        since[live] = np.where(norm < smallest[live], 0, since[live] + 1)
-        smallest[live] = np.minimum(norm, smallest[live])
-        above, hopeless = norm > limit[live], since[live] >= PATIENCE
-        stuck += int((above & hopeless).sum())
-        todo = above & ~hopeless
-        live, slack, gradient = live[todo], slack[:, todo], gradient[:, todo]
-        if not len(live) or step == max_iter:
-            return w, not len(live) and not stuck, step
+        steps_since[open_classes] = np.where(norm < smallest_norm[open_classes], 0, steps_since[open_classes] + 1)
+        smallest_norm[open_classes] = np.minimum(norm, smallest_norm[open_classes])
+        above_limit, stalled = norm > limit[open_classes], steps_since[open_classes] >= PATIENCE
+        n_given_up += int((above_limit & stalled).sum())
+        stay = above_limit & ~stalled
+        open_classes, slack, gradient = open_classes[stay], slack[:, stay], gradient[:, stay]
+        if not len(open_classes) or step == max_iter:
+            return w, not len(open_classes) and not n_given_up, step
 
         active = slack > 0
         solve = _directly if len(w) <= DIRECT else _iteratively
         d = solve(x, active, -gradient, c, gram, rows).astype(np.float32)
-        fall = sign[:, live] * rows.product(x, d)
-        t = _step_lengths(w[:, live], d, slack, fall, gradient, c)
-        w[:, live] += t * d
+        slack_drop = sign[:, open_classes] * rows.product(x, d)
+        t = _step_lengths(w[:, open_classes], d, slack, slack_drop, gradient, c)
+        w[:, open_classes] += t * d
         step += 1
 
 
@@ -108,7 +109,7 @@ def _directly(
     """(d, K) Newton steps by each class's own Hessian, ``I + 2 C X_A' X_A`` of its active examples A."""
 
     def grams(x: np.ndarray, active: np.ndarray) -> np.ndarray:
-        return np.stack([x[mine].T @ x[mine] for mine in active.T])
+        return np.stack([x[mask].T @ x[mask] for mask in active.T])
 
     steps = np.linalg.solve(np.eye(len(b)) + 2 * c * rows.sum(grams, x, active), b.T[:, :, None])
     return cast(np.ndarray, steps[:, :, 0].T)
@@ -119,11 +120,11 @@ def _iteratively(
 ) -> np.ndarray:
     """The same without a Hessian, which on many features costs more than the products with it."""
     weights = active.astype(np.float32)
-    # The Hessian has the active examples' Gram matrix; a like share of everyone's comes close, at no cost.
+    # The Hessian has the active examples' Gram matrix; the same share of all examples' comes close, at no cost.
     share = 2 * c * weights.mean(dtype=np.float64)
     try:
         factor, lower = cho_factor(np.eye(len(b)) + share * gram)
-    except np.linalg.LinAlgError:  # of features that say much the same, float32's rounding may outweigh the identity
+    except np.linalg.LinAlgError:  # of nearly collinear features, float32's rounding may outweigh the identity
         gram = rows.sum(lambda x: x.T.astype(np.float64) @ x, x)
         factor, lower = cho_factor(np.eye(len(b)) + share * gram)
 
@@ -146,8 +147,8 @@ def _conjugate_gradients(
     limit = tol * np.linalg.norm(b, axis=0)
     for _ in range(max_iter):
         z = precondition(r)
-        rho, before = (r * z).sum(axis=0), rho
-        p = z + p * (rho / np.maximum(before, tiny))  # a column that is solved exactly stays so
+        rho, previous_rho = (r * z).sum(axis=0), rho
+        p = z + p * (rho / np.maximum(previous_rho, tiny))  # a column that is solved exactly stays so
         q = product(p)
         step = rho / np.maximum((p * q).sum(axis=0), tiny)
         x += step * p
@@ -158,27 +159,27 @@ def _conjugate_gradients(
 
 
 def _step_lengths(
-    w: np.ndarray, d: np.ndarray, slack: np.ndarray, fall: np.ndarray, gradient: np.ndarray, c: float
+    w: np.ndarray, d: np.ndarray, slack: np.ndarray, slack_drop: np.ndarray, gradient: np.ndarray, c: float
 ) -> np.ndarray:
     """(K,) shares of the step d: 1, halved until the objective falls by enough; 0 where it never does."""
     loss = np.maximum(slack, 0)
 
     def change(t: np.ndarray) -> np.ndarray:
         # Of the objective, as a sum of changes: exact where they are far smaller than it.
-        after = np.maximum(slack - t * fall, 0)
-        return (t * d * (w + t * d / 2)).sum(axis=0) + c * ((after - loss) * (after + loss)).sum(axis=0)
+        new_loss = np.maximum(slack - t * slack_drop, 0)
+        return (t * d * (w + t * d / 2)).sum(axis=0) + c * ((new_loss - loss) * (new_loss + loss)).sum(axis=0)
 
     t, slope = np.ones(w.shape[1]), (gradient * d).sum(axis=0)
     for _ in range(30):
-        short = change(t) > 1e-4 * t * slope
-        if not short.any():
+        too_long = change(t) > 1e-4 * t * slope
+        if not too_long.any():
             return t
-        t[short] /= 2
-    return np.where(short, 0.0, t)
+        t[too_long] /= 2
+    return np.where(too_long, 0.0, t)
 
 
 class _Rows:
-    """Blocks of examples, worked on side by side with one BLAS thread each, and put together in their order.
+    """Blocks of examples, worked on in parallel with one BLAS thread each, and combined in their order.
 
     As many at a time as BLAS would use threads (OMP_NUM_THREADS, threadpool_limits); results do not depend on it.
     """

@@ -33,9 +33,9 @@ def extract_features(
     """
     model = unwrapped(model)
     device = next((parameter.device for parameter in model.parameters()), None)
-    found, labels = [], []
+    features, labels = [], []
     with evaluation_mode(model):
         for x, y in batches:
-            found.append(features_of(model, x.to(device, non_blocking=True)).float().cpu())
+            features.append(features_of(model, x.to(device, non_blocking=True)).float().cpu())
             labels.append(torch.as_tensor(y))
-    return torch.cat(found).numpy(), torch.cat(labels).cpu().numpy()
+    return torch.cat(features).numpy(), torch.cat(labels).cpu().numpy()

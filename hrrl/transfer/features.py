@@ -21,10 +21,10 @@ def features(
     """
     runtime.to_device(model)
     batches = source.eval_batches(BATCH, rows=rows)
-    number = -(-(len(source) if rows is None else len(rows)) // BATCH)
-    batches = tqdm(batches, total=number, desc=title, leave=False, mininterval=1)
+    n_batches = -(-(len(source) if rows is None else len(rows)) // BATCH)
+    batches = tqdm(batches, total=n_batches, desc=title, leave=False, mininterval=1)
     with runtime.autocast():
-        found = extract_features(model, ((runtime.images(images), y) for images, y in batches))[0]
-    if not np.isfinite(found).all():
+        x = extract_features(model, ((runtime.images(images), y) for images, y in batches))[0]
+    if not np.isfinite(x).all():
         raise FloatingPointError(f"{title}: features are not finite; set compute.precision to bfloat16 or float32")
-    return found
+    return x

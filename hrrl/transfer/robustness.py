@@ -26,7 +26,7 @@ def correct(
         FloatingPointError: the model's outputs are not finite.
     """
     model.eval()
-    found = []
+    hits = []
     for batch, labels in images.eval_batches(batch_size):
         x, y = runtime.images(batch), labels.to(runtime.device)
         with runtime.autocast():
@@ -36,8 +36,8 @@ def correct(
                 "the outputs on the held-out images are not finite: the network has diverged, or images are moved "
                 "further than compute.precision can tell; lower lr or the length of the step"
             )
-        found.append((logits.argmax(1) == y).cpu())
-    return torch.cat(found).numpy() if found else np.empty(0, bool)
+        hits.append((logits.argmax(1) == y).cpu())
+    return torch.cat(hits).numpy() if hits else np.empty(0, bool)
 
 
 def correct_when_moved(

@@ -26,10 +26,10 @@ def parse(name: str) -> Point:
     Raises:
         ValueError: it stands for none.
     """
-    found = POINT.fullmatch(name)
-    tau, lam = (found[1] or found[3], found[2] or found[4]) if found else (None, None)
+    match = POINT.fullmatch(name)
+    tau, lam = (match[1] or match[3], match[2] or match[4]) if match else (None, None)
     point = float(tau) if tau else None, float(lam) if lam else None
-    if found is None or 0 in point:
+    if match is None or 0 in point:
         raise ValueError(f"takes erm, tau0.1, lam1, tau0.1_lam1 and the like, with numbers above 0, got {name!r}")
     return point
 
@@ -45,8 +45,8 @@ def spec(point: Point, c: float | str, s: int) -> dict:
 
 def slow_start(c: float | str, lam: float) -> float:
     """The c of Algorithm 1 at ``lam``: a number, or "10/lam", as it goes with lam in Theorem 3."""
-    found = PER_LAM.fullmatch(str(c))
-    return float(found[1]) / lam if found else float(c)
+    match = PER_LAM.fullmatch(str(c))
+    return float(match[1]) / lam if match else float(c)
 
 
 def wanted(spec: dict) -> tuple | None:
@@ -55,15 +55,15 @@ def wanted(spec: dict) -> tuple | None:
     Raises:
         UserError: another method stands on the other axis, with which nothing was searched.
     """
-    found = []
+    values = []
     for axis, (method, setting) in SETTINGS.items():
-        point = spec[axis] or {}
-        found.append(point[method][setting] if method in point else "other" if point else None)
-    if SEARCHED not in found:
+        methods = spec[axis] or {}
+        values.append(methods[method][setting] if method in methods else "other" if methods else None)
+    if SEARCHED not in values:
         return None
-    if "other" in found:
+    if "other" in values:
         raise UserError(f"{SEARCHED}: takes a variant with no other methods than gradient and hrrl; give a number")
-    return tuple(found)
+    return tuple(values)
 
 
 def fits(asked: tuple, point: Point) -> bool:
@@ -77,11 +77,11 @@ def candidates(asked: tuple, points: list[Point]) -> list[list[Point]]:
     Raises:
         UserError: there are none.
     """
-    alone = [tuple(a if i == j else None for j, a in enumerate(asked)) for i in range(2) if asked[i] == SEARCHED]
-    for several in ([asked], alone):
-        found = [[point for point in points if fits(one, point)] for one in several]
-        if all(found):
-            return found
+    each_axis = [tuple(a if i == j else None for j, a in enumerate(asked)) for i in range(2) if asked[i] == SEARCHED]
+    for requests in ([asked], each_axis):
+        matching = [[point for point in points if fits(request, point)] for request in requests]
+        if all(matching):
+            return matching
     raise UserError(f"{SEARCHED}: search.points has none with tau = {asked[0]} and lam = {asked[1]}")
 
 
@@ -96,7 +96,7 @@ def ranking(cells: list[dict]) -> dict[Point, float]:
     scores = defaultdict(list)
     for cell in cells:
         scores[cell["tau"], cell["lam"]].append(fmean(cell["targets"].values()))
-    means = {point: fmean(several) for point, several in scores.items()}
+    means = {point: fmean(accuracies) for point, accuracies in scores.items()}
 
     def order(point: Point) -> tuple[float, float, float]:
         tau, lam = point
@@ -112,8 +112,8 @@ def filled(spec: dict, cells: list[dict]) -> dict:
         return spec
     ranked = list(ranking(cells))
     chosen: dict[str, float] = {}
-    for several in candidates(asked, ranked):
-        best = next(point for point in ranked if point in several)
+    for points in candidates(asked, ranked):
+        best = next(point for point in ranked if point in points)
         chosen |= {axis: value for axis, value in zip(SETTINGS, best, strict=True) if value is not None}
     out = dict(spec)
     for axis, (method, setting) in SETTINGS.items():

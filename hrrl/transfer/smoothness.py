@@ -22,7 +22,7 @@ def smoothness(model: nn.Module, images: Source, runtime: Runtime, radius: float
     ``gradient``: ||g_i||. ``L``: the largest ||g(x') - g(x_i)|| / ||x' - x_i|| that the power method finds at distance
     ``radius``, beginning along g_i; Definition 1 asks for an L_x that is no smaller anywhere. In float32.
     """
-    rows, found = np.unique(np.linspace(0, len(images) - 1, IMAGES).astype(int)), []
+    rows, norms = np.unique(np.linspace(0, len(images) - 1, IMAGES).astype(int)), []
     runtime.to_device(model).eval()
     for batch, labels in images.eval_batches(BATCH, rows=rows):
         x, y = runtime.images(batch), labels.to(runtime.device)
@@ -32,8 +32,8 @@ def smoothness(model: nn.Module, images: Source, runtime: Runtime, radius: float
             change = (input_gradient(model, x + radius * direction, y) - g) / radius
             largest = torch.maximum(largest, change.flatten(1).norm(dim=1))
             direction = normalised(change)
-        found.append(torch.stack([g.flatten(1).norm(dim=1), largest]).cpu())
-    gradient, L = torch.cat(found, 1).double().numpy()
+        norms.append(torch.stack([g.flatten(1).norm(dim=1), largest]).cpu())
+    gradient, L = torch.cat(norms, 1).double().numpy()
     return {"gradient": gradient, "L": L}
 
 
@@ -41,12 +41,12 @@ def smoothness(model: nn.Module, images: Source, runtime: Runtime, radius: float
 def losses(model: nn.Module, images: Source, runtime: Runtime) -> np.ndarray:
     """(n,) cross-entropy of each image, in the manifest's order."""
     runtime.to_device(model).eval()
-    found = []
+    batch_losses = []
     for batch, labels in images.eval_batches(BATCH):
         with runtime.autocast():
             logits = model(runtime.images(batch)).float()
-        found.append(F.cross_entropy(logits, labels.to(runtime.device), reduction="none").double().cpu())
-    return torch.cat(found).numpy()
+        batch_losses.append(F.cross_entropy(logits, labels.to(runtime.device), reduction="none").double().cpu())
+    return torch.cat(batch_losses).numpy()
 
 
 def variance_factors(losses: np.ndarray, concepts: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -62,7 +62,7 @@ def variance_factors(losses: np.ndarray, concepts: np.ndarray, counts: np.ndarra
     """
     factors = np.full(len(counts), np.nan)
     for k in np.unique(concepts):
-        of = losses[concepts == k]
-        if of.var() > 0:
-            factors[k] = (counts.sum() / counts[k] * np.mean(of**2) - of.mean() ** 2) / of.var()
+        members = losses[concepts == k]
+        if members.var() > 0:
+            factors[k] = (counts.sum() / counts[k] * np.mean(members**2) - members.mean() ** 2) / members.var()
     return factors

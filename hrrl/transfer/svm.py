@@ -100,15 +100,15 @@ def cross_validate(
     """
     grid = _check_settings(grid, max_iter)
     x, y = _check_part("training", x, y)
-    right = np.zeros((len(grid), len(y)), bool)
+    hits = np.zeros((len(grid), len(y)), bool)
     converged, iterations = np.ones(len(grid), bool), np.zeros(len(grid), int)
     for fit_rows, left_out in split(y, folds, seed):
         fits = fit(x[fit_rows], y[fit_rows], grid, max_iter)
         for i, model in enumerate(fits):
-            right[i, left_out] = model.predict(x[left_out]) == y[left_out]
+            hits[i, left_out] = model.predict(x[left_out]) == y[left_out]
             converged[i] &= model.converged
             iterations[i] += model.iterations
-    accuracies = [_percent(row) for row in right]
+    accuracies = [_percent(row) for row in hits]
     best = int(np.argmax(accuracies))  # the first, hence smallest, of equals
 
     def by_c(values: Sequence[Any]) -> dict[str, Any]:
@@ -171,8 +171,8 @@ def draws(y: np.ndarray, shots: int | None, number: int) -> list[np.ndarray]:
         raise UserError(f"svm.shots: {shots} images of each class, but class {rarest} has {counts.min()} for training")
     drawn = []
     for rng in (np.random.default_rng([shots, i]) for i in range(number)):
-        of_classes = [rng.choice(np.flatnonzero(y == c), shots, replace=False) for c in classes]
-        drawn.append(np.sort(np.concatenate(of_classes)))
+        by_class = [rng.choice(np.flatnonzero(y == c), shots, replace=False) for c in classes]
+        drawn.append(np.sort(np.concatenate(by_class)))
     return drawn
 
 
@@ -199,7 +199,7 @@ def fit(x: np.ndarray, y: np.ndarray, grid: Sequence[float] = GRID, max_iter: in
     classes, labels = np.unique(y, return_inverse=True)
     solve = newton if fast.is_on() else liblinear
     solutions = solve(scaler.transform(x), labels, grid, max_iter=max_iter)
-    return [LinearClassifier(scaler, classes, w[:-1].T, w[-1], done, steps) for w, done, steps in solutions]
+    return [LinearClassifier(scaler, classes, w[:-1].T, w[-1], converged, steps) for w, converged, steps in solutions]
 
 
 def liblinear(
@@ -217,8 +217,8 @@ def liblinear(
     return solutions
 
 
-def _percent(right: np.ndarray) -> float:
-    return 100.0 * int(right.sum()) / len(right)
+def _percent(hits: np.ndarray) -> float:
+    return 100.0 * int(hits.sum()) / len(hits)
 
 
 def _check_settings(grid: Sequence[float], max_iter: int) -> list[float]:

@@ -52,8 +52,8 @@ def features_of(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
         return model.features(x)
     last: list[torch.Tensor] = []  # input and output of the linear layer that was called last
 
-    def record(layer: nn.Module, inputs: tuple[torch.Tensor, ...], named: dict, output: torch.Tensor) -> None:
-        last[:] = *inputs, *named.values(), output
+    def record(layer: nn.Module, inputs: tuple[torch.Tensor, ...], kwargs: dict, output: torch.Tensor) -> None:
+        last[:] = *inputs, *kwargs.values(), output
 
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     handles = [layer.register_forward_hook(record, with_kwargs=True) for layer in layers]
@@ -70,10 +70,10 @@ def features_of(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return output.flatten(1)
 
 
-def _same(made: torch.Tensor, output: torch.Tensor) -> bool:
+def _same(layer_output: torch.Tensor, output: torch.Tensor) -> bool:
     """Whether a layer's output is the model's, which wrappers for mixed precision cast."""
-    comparable = made.shape == output.shape and not output.is_meta
-    return made is output or (comparable and torch.equal(made.to(output), output))
+    comparable = layer_output.shape == output.shape and not output.is_meta
+    return layer_output is output or (comparable and torch.equal(layer_output.to(output), output))
 
 
 def build(
@@ -130,14 +130,14 @@ def heads(backbone: str, args: dict[str, Any] | None = None) -> list[str]:
     return list(_heads(backbone, json.dumps(args or {})))
 
 
-@cache  # two networks are built to see
+@cache  # it builds two networks
 def _heads(backbone: str, args: str) -> tuple[str, ...]:
-    few, more = (skeleton(backbone, classes, json.loads(args)).backbone for classes in (2, 3))
-    layers = [name for name, layer in few.named_modules() if isinstance(layer, LOGITS)]
-    found = [name for name in layers if more.get_submodule(name).weight.shape != few.get_submodule(name).weight.shape]
-    if not found:
+    two, three = (skeleton(backbone, classes, json.loads(args)).backbone for classes in (2, 3))
+    layers = [name for name, layer in two.named_modules() if isinstance(layer, LOGITS)]
+    names = [name for name in layers if three.get_submodule(name).weight.shape != two.get_submodule(name).weight.shape]
+    if not names:
         raise UserError(_headless(backbone))
-    return tuple(found)
+    return tuple(names)
 
 
 def replace_heads(model: Classifier, names: Sequence[str], classes: int) -> None:
@@ -160,8 +160,8 @@ def save(model: Classifier, folder: Path, description: dict[str, Any]) -> None:
     from safetensors.torch import save as as_bytes
 
     folder.mkdir(parents=True, exist_ok=True)
-    kept: Any = {"memory_format": torch.contiguous_format}  # safetensors takes none that share values, as CoaT's do
-    state = {name: value.detach().cpu().clone(**kept) for name, value in model.backbone.state_dict().items()}
+    dense: Any = {"memory_format": torch.contiguous_format}  # safetensors takes none that share values, as CoaT's do
+    state = {name: value.detach().cpu().clone(**dense) for name, value in model.backbone.state_dict().items()}
     (folder / "model.safetensors").write_bytes(as_bytes(state))
     pixels = {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()}
     write_json(folder / "model.json", description | pixels)
@@ -171,7 +171,7 @@ def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:
     """The classifier that :func:`save` wrote, on the CPU in evaluation mode, and its description.
 
     Raises:
-        UserError: there is none in the folder, or not a whole one.
+        UserError: there is none in the folder, or a corrupt one.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -185,18 +185,18 @@ def load(folder: Path) -> tuple[Classifier, dict[str, Any]]:
         saved = load_file(Path(folder) / "model.safetensors")
     except SafetensorError as error:
         raise UserError(f"{folder}/model.safetensors: is not whole ({error}); copy the folder again") from None
-    given, needed = ({k: v.shape for k, v in state.items()} for state in (saved, model.backbone.state_dict()))
-    if given != needed:
+    shapes, needed = ({k: v.shape for k, v in state.items()} for state in (saved, model.backbone.state_dict()))
+    if shapes != needed:
         raise UserError(f"{folder}/model.safetensors: has other tensors than its model.json asks for; copy both again")
     fill(model.backbone, saved)
     return model.eval(), description
 
 
 def fill(net: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
-    """Loads a state over the network's own, and so keeps the release of its form, which files do not tell."""
-    own = net.state_dict()
-    own.update(state)
-    net.load_state_dict(own)
+    """Loads a state over the network's own, which keeps the version metadata that files lack."""
+    merged = net.state_dict()
+    merged.update(state)
+    net.load_state_dict(merged)
 
 
 def _headless(backbone: str) -> str:

@@ -79,12 +79,12 @@ class Weights:
         the head of weights without one.
         """
         state, rows = self.fitted(model.backbone), self._rows(classes, wnids)
-        new = model.backbone.state_dict()
-        for name in self._head(new):
-            own = new[name].clone()
+        initial = model.backbone.state_dict()
+        for name in self._head(initial):
+            tensor = initial[name].clone()
             for i, row in rows.items():
-                own[i] = state[name][row]
-            state[name] = own
+                tensor[i] = state[name][row]
+            state[name] = tensor
         models.fill(model.backbone, state)
         for buffer, values in ((model.mean, self.mean), (model.std, self.std)):
             buffer.copy_(torch.tensor(values).view(1, 3, 1, 1))
@@ -92,12 +92,12 @@ class Weights:
 
     def _rows(self, classes: Sequence[str], wnids: Sequence[str | None]) -> dict[int, int]:
         """Position of each class that the head knows -> its row."""
-        known = _by_name(self.classes or ())
-        found = {
-            i: [known[key] for key in (wnid, _plain(name)) if key in known]
+        row_of = _by_name(self.classes or ())
+        matches = {
+            i: [row_of[key] for key in (wnid, _plain(name)) if key in row_of]
             for i, (name, wnid) in enumerate(zip(classes, wnids, strict=True))
         }
-        return {i: rows[0] for i, rows in found.items() if rows}
+        return {i: rows[0] for i, rows in matches.items() if rows}
 
     def _head(self, needed: State) -> list[str]:
         """Of the names of a network's tensors, those of its heads, which have a row for each class."""
@@ -105,42 +105,52 @@ class Weights:
         return [name for name in needed if name.rpartition(".")[0] in heads]
 
     def fitted(self, net: nn.Module) -> State:
-        """The state by the names of a network, which may be on the device ``meta``.
+        """The state with the tensor names of ``net``, which may be on the device ``meta``.
 
-        Its head has the rows that it has, or is left out where it has none.
+        A head comes with as many rows as the file's, or is left out where the file has none.
 
         Raises:
             UserError: in one line, what does not fit.
         """
         needed = net.state_dict()
         head = self._head(needed)
-        body = {name: value for name, value in needed.items() if name not in head}
-        ordered = self.path.suffix != ".safetensors"  # which sorts its tensors by name
-        by_order = _by_order(self.state, needed, head) if ordered else None
-        readings = self._readings(head, list(_shapes(body, head)))
-        fits = (s for s in readings if not _differences(s, needed if {*head} & {*s} else body, head))
-        found = next(fits, by_order if self.remap else None)
-        if found is None:
+        body = {name: tensor for name, tensor in needed.items() if name not in head}
+
+        def fits(state: State) -> bool:  # all of the network, or without a head the rest of it
+            return not _differences(state, needed if {*head} & {*state} else body, head)
+
+        keeps_order = self.path.suffix != ".safetensors"  # which sorts its tensors by name
+        by_order = _by_order(self.state, needed, head) if keeps_order else None
+        candidates = self._candidates(head, list(_shapes(body, head)))
+        state = next(filter(fits, candidates), by_order if self.remap else None)
+        if state is None:
             problem, remedy = _differences(self.state, needed, head), "use weights of this backbone"
             remedy = f"all fits by order and shape: set {self.key}.remap: true" if by_order else remedy
             raise UserError(f"{self.key}: {self.path} does not fit {self.backbone!r}: {problem}; {remedy}")
-        floats = {name: value for name, value in found.items() if needed[name].is_floating_point()}
-        if bad := next((name for name, value in floats.items() if value.dtype not in FLOATS), None):
-            told = f"{bad} is of {floats[bad].dtype}; use weights that are not quantized"
-            raise UserError(f"{self.key}: {self.path}: {told}")
-        if bad := next((name for name, value in floats.items() if not value.float().isfinite().all()), None):
-            raise UserError(f"{self.key}: {self.path}: {bad} is not finite; use weights from before it diverged")
-        if self.classes and len(self.classes) != (rows := len(found.get(head[0], ()))):
+        self._check_floats({name: tensor for name, tensor in state.items() if needed[name].is_floating_point()})
+        if self.classes and len(self.classes) != (rows := len(state.get(head[0], ()))):
             raise UserError(
                 f"{self.key}.classes: {len(self.classes)} are known, but the head of {self.path} has {rows}; "
                 "name those, or leave it out for a new head"
             )
-        return dict(found)
+        return dict(state)
 
-    def _readings(self, head: list[str], body: list[str]) -> Iterator[State]:
-        """The state as it is, what of it is of the network alone, and as the network's library reads that.
+    def _check_floats(self, state: State) -> None:
+        for name, tensor in state.items():
+            if tensor.dtype not in FLOATS:
+                problem = f"{name} is of {tensor.dtype}; use weights that are not quantized"
+                raise UserError(f"{self.key}: {self.path}: {problem}")
+        for name, tensor in state.items():
+            if not tensor.float().isfinite().all():
+                raise UserError(f"{self.key}: {self.path}: {name} is not finite; use weights from before it diverged")
 
-        Timm knows names of other releases, and positions of another image size.
+    def _candidates(self, head: list[str], body: list[str]) -> Iterator[State]:
+        """The state as stored, without a wrapper's prefix, with DenseNets' names as built, and as timm loads it.
+
+        Timm renames tensors of other releases, and resizes position embeddings of another image size.
+
+        Args:
+            head, body: names of the network's tensors.
         """
         yield self.state
         yield (inner := _inner(self.state, head[0], body))
@@ -163,13 +173,13 @@ def open_weights(init: Init, backbone: str, args: dict[str, Any], key: str) -> W
     Raises:
         UserError: they are others than ``sha256`` says, or as :func:`find`.
     """
-    found = find(init, backbone, args, key)
-    has = f"{found.path} has {found.sha256}"
+    weights = find(init, backbone, args, key)
+    actual = f"{weights.path} has {weights.sha256}"
     if not init.sha256:
-        raise UserError(f"{key}.sha256: missing; {has}: python -m scripts.weights writes it there")
-    if found.sha256 != init.sha256:
-        raise UserError(f"{key}.sha256: {has}, not {init.sha256}; take that file, or write this hash")
-    return found
+        raise UserError(f"{key}.sha256: missing; {actual}: python -m scripts.weights writes it there")
+    if weights.sha256 != init.sha256:
+        raise UserError(f"{key}.sha256: {actual}, not {init.sha256}; take that file, or write this hash")
+    return weights
 
 
 def find(init: Init, backbone: str, args: dict[str, Any], key: str) -> Weights:
@@ -178,15 +188,15 @@ def find(init: Init, backbone: str, args: dict[str, Any], key: str) -> Weights:
     Raises:
         UserError: they are not there, or cannot be had.
     """
-    path, said = _located(init, backbone, key)
+    path, info = _locate(init, backbone, key)
     net = backbone.removeprefix("timm/").partition(".")[0]
-    if (of := (said.get("of") or net).removeprefix("timm/").partition(".")[0]) != net:
-        note(f"{key}: {path} is of {of}; where its tensors fit {net}, that may compute something else with them")
+    if (file_net := (info.get("of") or net).removeprefix("timm/").partition(".")[0]) != net:
+        note(f"{key}: {path} is of {file_net}; where its tensors fit {net}, that may compute something else with them")
     if args.get("transform_input"):  # these networks are given images at ImageNet's mean and std
-        said |= {"mean": None, "std": None}
-    classes = init.classes or said.get("classes")
-    mean = init.mean or said.get("mean") or models.IMAGENET_MEAN
-    std = init.std or said.get("std") or models.IMAGENET_STD
+        info |= {"mean": None, "std": None}
+    classes = init.classes or info.get("classes")
+    mean = init.mean or info.get("mean") or models.IMAGENET_MEAN
+    std = init.std or info.get("std") or models.IMAGENET_STD
     if {len(mean), len(std)} != {3}:
         raise UserError(f"{key}: {path} is of images of {len(mean)} channels; use weights of images of three colours")
     return Weights(
@@ -194,11 +204,11 @@ def find(init: Init, backbone: str, args: dict[str, Any], key: str) -> Weights:
         path=path,
         backbone=backbone,
         args=dict(args),
-        classes=_imagenet(classes, key) if isinstance(classes, str) else classes,
+        classes=_imagenet_classes(classes, key) if isinstance(classes, str) else classes,
         mean=mean,
         std=std,
         remap=init.remap,
-        size=said.get("size"),
+        size=info.get("size"),
     )
 
 
@@ -212,40 +222,40 @@ def read(path: Path, key: str) -> State:
     """The tensors of a safetensors file or checkpoint by their names; runs no code that it holds.
 
     Raises:
-        UserError: it is neither, it is not whole, or it holds more than tensors.
+        UserError: it is neither, it is corrupt, or it holds more than tensors.
     """
     from timm.models import load_state_dict  # finds the weights in a training checkpoint, too
 
     try:
         state = load_state_dict(str(path), weights_only=True)
-    except Exception as error:  # whatever a reader raises over a file that is none of its own
-        told = " ".join(str(error).split())
-        if held := told.partition("Unsupported globals: ")[2].partition(" No automatic")[0]:
+    except Exception as error:  # whatever a reader raises over a file of another format
+        message = " ".join(str(error).split())
+        if objects := message.partition("Unsupported globals: ")[2].partition(" No automatic")[0]:
             raise UserError(
-                f"{key}: {path} holds code or objects beside tensors ({held}); save the state dict"
+                f"{key}: {path} holds code or objects beside tensors ({objects}); save the state dict"
             ) from None
-        told = reason(error).partition(". ")[0] or type(error).__name__  # what follows is advice to a programmer
-        told = "its content is neither" if "blocked loading" in told else told
+        message = reason(error).partition(". ")[0] or type(error).__name__  # what follows is advice to a programmer
+        message = "its content is neither" if "blocked loading" in message else message
         raise UserError(
-            f"{key}: {path} is no whole checkpoint, nor a safetensors file that is named so ({told})"
+            f"{key}: {path} is no whole checkpoint, nor a safetensors file that is named so ({message})"
         ) from None
-    states = [state] if _is_state(state) else [inside for inside in state.values() if _is_state(inside)]
+    states = [state] if _is_state(state) else [value for value in state.values() if _is_state(value)]
     if len(states) != 1:  # one may be beside an optimizer's, say
-        has = ", ".join(list(state)[:3])
-        raise UserError(f"{key}: {path} holds no state dict, a dense tensor for each name; it has {has}")
+        keys = ", ".join(list(state)[:3])
+        raise UserError(f"{key}: {path} holds no state dict, a dense tensor for each name; it has {keys}")
     return {WRAPPERS.sub("", name): value for name, value in states[0].items() if name != AVERAGED}
 
 
-def _is_state(found: Any) -> bool:
-    """Whether it is a tensor with all its values for each name, and one at least."""
-    return bool(isinstance(found, Mapping) and found) and all(
+def _is_state(candidate: Any) -> bool:
+    """Whether it is a dictionary of dense tensors that have values, one at least."""
+    return bool(isinstance(candidate, Mapping) and candidate) and all(
         isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_meta
-        for value in found.values()
+        for value in candidate.values()
     )
 
 
 def _inner(state: State, weight: str, body: list[str]) -> State:
-    """What a state has behind one prefix, as Lightning's modules and other wrappers of a network do; else all of it.
+    """The part of a state behind one prefix, as Lightning's modules and other wrappers add it; else all of it.
 
     Args:
         weight: name of a tensor of the network's head.
@@ -260,42 +270,42 @@ def _inner(state: State, weight: str, body: list[str]) -> State:
     return state
 
 
-def _located(init: Init, backbone: str, key: str) -> tuple[Path, dict[str, Any]]:
-    """The file, and what is said of it: the network that it is of, classes, mean, std, size."""
+def _locate(init: Init, backbone: str, key: str) -> tuple[Path, dict[str, Any]]:
+    """The file, and what is known of it: the network that it is of, classes, mean, std, size."""
     if init.file:
         path = given_path(init.file, f"{key}.file", "weights")
-        return _in_folder(path, backbone, f"{key}.file") if path.is_dir() else (path, _default(backbone))
+        return _in_folder(path, backbone, f"{key}.file") if path.is_dir() else (path, _default_config(backbone))
     if init.model:
         return _in_folder(given_path(init.model, f"{key}.model", "weights"), backbone, f"{key}.model")
     tag = init.weights or ""
-    what = init.hub or f"{backbone} {tag}"
+    source = init.hub or f"{backbone} {tag}"
     try:
         if init.hub:
-            return _in_folder(_fetched(init.hub), backbone, f"{key}.hub")
+            return _in_folder(_fetch(init.hub), backbone, f"{key}.hub")
         return (_timms_file if backbone.startswith("timm/") else _torchvisions_file)(backbone, tag, key)
     except UserError:
         raise
     except Exception as error:  # whatever a client raises without a network, or of a name that is none
-        told = " ".join(str(error).split())[:200]
+        message = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{key}: {what} is not on this machine and cannot be fetched ({type(error).__name__}: {told}); "
+            f"{key}: {source} is not on this machine and cannot be fetched ({type(error).__name__}: {message}); "
             "copy its file here, and name it by `file`"
         ) from None
 
 
 def _in_folder(folder: Path, backbone: str, key: str) -> tuple[Path, dict[str, Any]]:
-    """Of a model folder of this pipeline, or of timm's form, as hubs have it; the rest is the backbone's."""
+    """The same of a folder in this pipeline's or timm's form; the backbone's own where its config lacks any."""
     file = next((folder / name for name in FILES if (folder / name).is_file()), None)
     config = next((folder / name for name in CONFIGS if (folder / name).is_file()), None)
     if file is None:
         raise UserError(f"{key}: {folder} holds no {' or '.join(FILES)}")
-    said = described(config) if config else {}
-    said |= said.get("pretrained_cfg") or {}
-    classes = said.get("classes") or said.get("label_names") or _subset(said.get("num_classes"))
-    size = said.get("image_size") or said.get("input_size", [None])[-1]
-    found = {"classes": classes, "mean": said.get("mean"), "std": said.get("std"), "size": size}
-    found["of"] = said.get("backbone") or said.get("architecture")
-    return file, _default(backbone) | {what: value for what, value in found.items() if value}
+    info = described(config) if config else {}
+    info |= info.get("pretrained_cfg") or {}
+    classes = info.get("classes") or info.get("label_names") or _subset(info.get("num_classes"))
+    size = info.get("image_size") or info.get("input_size", [None])[-1]
+    known = {"classes": classes, "mean": info.get("mean"), "std": info.get("std"), "size": size}
+    known["of"] = info.get("backbone") or info.get("architecture")
+    return file, _default_config(backbone) | {name: value for name, value in known.items() if value}
 
 
 def described(path: Path, *needed: str) -> dict[str, Any]:
@@ -305,22 +315,22 @@ def described(path: Path, *needed: str) -> dict[str, Any]:
         UserError: it is none, or lacks a key that is needed.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:  # UnicodeDecodeError is one, too
-        found = None
-    if not isinstance(found, dict) or not all(key in found for key in needed):
+        content = None
+    if not isinstance(content, dict) or not all(key in content for key in needed):
         raise UserError(f"{path}: is no JSON object{' with ' * bool(needed)}{', '.join(needed)}; copy it whole again")
-    return found
+    return content
 
 
-def _fetched(hub: str) -> Path:
+def _fetch(hub: str) -> Path:
     from huggingface_hub import snapshot_download
 
     repository, _, revision = hub.partition("@")
     return Path(snapshot_download(repository, revision=revision or None, allow_patterns=[*FILES, *CONFIGS]))
 
 
-def _default(backbone: str) -> dict[str, Any]:
+def _default_config(backbone: str) -> dict[str, Any]:
     """Mean, std and size of a backbone's own weights, by default."""
     if backbone.startswith("timm/"):
         from timm.models import get_pretrained_cfg
@@ -329,46 +339,46 @@ def _default(backbone: str) -> dict[str, Any]:
         return {"mean": config.mean, "std": config.std, "size": config.input_size[-1]} if config else {}
     from torchvision import models as library
 
-    known = backbone in library.list_models(module=library)
-    return _seen(library.get_model_weights(backbone)["DEFAULT"], backbone) if known else {}
+    is_known = backbone in library.list_models(module=library)
+    return _input_config(library.get_model_weights(backbone)["DEFAULT"], backbone) if is_known else {}
 
 
-def _seen(weights: Any, backbone: str) -> dict[str, Any]:
-    """Mean, std and size of the images that torchvision gives weights to see, without what the network does to them."""
-    sees = weights.transforms()
-    inside = backbone in NORMALISING
-    return {"size": sees.crop_size[0], **{k: [0.5] * 3 if inside else getattr(sees, k) for k in ("mean", "std")}}
+def _input_config(weights: Any, backbone: str) -> dict[str, Any]:
+    """Mean, std and size of the images for torchvision's weights, without what the network normalises itself."""
+    transform = weights.transforms()
+    pixels = {k: [0.5] * 3 if backbone in NORMALISING else getattr(transform, k) for k in ("mean", "std")}
+    return {"size": transform.crop_size[0], **pixels}
 
 
 def _timms_file(backbone: str, tag: str, key: str) -> tuple[Path, dict[str, Any]]:
     import timm
 
     name = backbone.removeprefix("timm/")
-    known = [full.partition(".")[2] for full in timm.list_pretrained(f"{name}.*")]
-    if tag not in ("DEFAULT", *known):
-        raise UserError(f"{key}.weights: timm has no {tag!r} of {name}; known: {', '.join(['DEFAULT', *known])}")
+    tags = [full_name.partition(".")[2] for full_name in timm.list_pretrained(f"{name}.*")]
+    if tag not in ("DEFAULT", *tags):
+        raise UserError(f"{key}.weights: timm has no {tag!r} of {name}; known: {', '.join(['DEFAULT', *tags])}")
     config = timm.models.get_pretrained_cfg(name if tag == "DEFAULT" else f"{name}.{tag}")
     if config is None or not config.hf_hub_id:
         raise UserError(f"{key}.weights: timm publishes none of {name}; take a file of weights")
-    file, said = _in_folder(_fetched(config.hf_hub_id), backbone, f"{key}.weights")
-    classes = config.label_names or said.get("classes") or _subset(config.num_classes)
+    file, info = _in_folder(_fetch(config.hf_hub_id), backbone, f"{key}.weights")
+    classes = config.label_names or info.get("classes") or _subset(config.num_classes)
     return file, {"classes": classes, "mean": config.mean, "std": config.std, "size": config.input_size[-1]}
 
 
 def _torchvisions_file(backbone: str, tag: str, key: str) -> tuple[Path, dict[str, Any]]:
     from torchvision.models import get_model_weights
 
-    known = get_model_weights(backbone)
-    if tag not in known.__members__:
+    tags = get_model_weights(backbone)
+    if tag not in tags.__members__:
         raise UserError(
-            f"{key}.weights: torchvision has no {tag!r} of {backbone}; known: {', '.join(known.__members__)}"
+            f"{key}.weights: torchvision has no {tag!r} of {backbone}; known: {', '.join(tags.__members__)}"
         )
-    weights = known[tag]
+    weights = tags[tag]
     path = Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(weights.url, str(path))
-    return path, _seen(weights, backbone) | {"classes": _subset(len(weights.meta["categories"]))}
+    return path, _input_config(weights, backbone) | {"classes": _subset(len(weights.meta["categories"]))}
 
 
 def _subset(classes: int | None) -> str | None:
@@ -378,7 +388,7 @@ def _subset(classes: int | None) -> str | None:
     return infer_imagenet_subset({"num_classes": classes})
 
 
-def _imagenet(subset: str, key: str) -> list[str]:
+def _imagenet_classes(subset: str, key: str) -> list[str]:
     from timm.data import ImageNetInfo
 
     try:
@@ -393,15 +403,15 @@ def _by_name(classes: Sequence[str]) -> dict[str, int]:
     """wnid or name -> row, where it is of one row alone; ImageNet's by their words as well."""
     from timm.data import ImageNetInfo
 
-    rows: dict[str, list[int]] = {}
-    words: dict[str, list[int]] = {}
+    name_rows: dict[str, list[int]] = {}
+    word_rows: dict[str, list[int]] = {}
     imagenet = ImageNetInfo("imagenet-22k")
     lemmas = dict(zip(imagenet.label_names(), imagenet.label_descriptions(), strict=True))
     for row, name in enumerate(classes):
-        rows.setdefault(_plain(name), []).append(row)
+        name_rows.setdefault(_plain(name), []).append(row)
         for word in lemmas[name].split(", ") if name in lemmas else ():
-            words.setdefault(_plain(word), []).append(row)
-    return {word: found[0] for word, found in (words | rows).items() if len(found) == 1}
+            word_rows.setdefault(_plain(word), []).append(row)
+    return {name: rows[0] for name, rows in (word_rows | name_rows).items() if len(rows) == 1}
 
 
 def _plain(name: str) -> str:
@@ -413,21 +423,23 @@ def _shapes(state: Mapping[str, torch.Tensor], head: list[str]) -> dict[str, tup
     return {k: tuple(v.shape)[k in head :] for k, v in state.items() if not k.endswith(COUNTED)}
 
 
-def _differences(state: State, wanted: State, head: list[str]) -> str:
-    """In words, "" where all is there in its shape."""
-    given, needed = _shapes(state, head), _shapes(wanted, head)
+def _differences(state: State, target: State, head: list[str]) -> str:
+    """What a state lacks of ``target``, or has beyond, in words; "" where names and shapes agree."""
+    shapes, needed = _shapes(state, head), _shapes(target, head)
     parts = {
-        "missing": [k for k in needed if k not in given],
-        "unknown": [k for k in given if k not in needed],
-        "of another shape": [k for k in needed if k in given and given[k] != needed[k]],
+        "missing": [k for k in needed if k not in shapes],
+        "unknown": [k for k in shapes if k not in needed],
+        "of another shape": [k for k in needed if k in shapes and shapes[k] != needed[k]],
     }
-    said = [f"{len(keys)} of {len(needed)} tensors are {what}, first {keys[0]}" for what, keys in parts.items() if keys]
-    return ", ".join(said)
+    counts = [
+        f"{len(keys)} of {len(needed)} tensors are {what}, first {keys[0]}" for what, keys in parts.items() if keys
+    ]
+    return ", ".join(counts)
 
 
 def _by_order(state: State, needed: State, head: list[str]) -> State | None:
     """The state with the network's names in their order, where all shapes agree."""
     names = list(_shapes(needed, head))
-    values = [value for key, value in state.items() if not key.endswith(COUNTED)]
-    renamed = dict(zip(names, values, strict=False))
-    return renamed if len(names) == len(values) and not _differences(renamed, needed, head) else None
+    tensors = [tensor for name, tensor in state.items() if not name.endswith(COUNTED)]
+    renamed = dict(zip(names, tensors, strict=False))
+    return renamed if len(names) == len(tensors) and not _differences(renamed, needed, head) else None

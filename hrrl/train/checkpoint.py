@@ -1,4 +1,4 @@
-"""Checkpoints of a run that may be killed at any moment and must end with the same bytes all the same."""
+"""Crash-safe checkpoints: a run that is killed at any moment resumes, and ends with the same bytes."""
 
 import hashlib
 import io
@@ -42,7 +42,7 @@ class Checkpoint:
     def load(self) -> tuple[dict, list] | None:
         """The newest readable state of this very run and the records of all epochs until then, or None.
 
-        Says why when it passes over one.
+        Notes why where it skips one.
         """
         for file in sorted(self.folder.glob("epoch-*.pt"), reverse=True):
             try:
@@ -57,15 +57,15 @@ class Checkpoint:
                 note(f"{self.folder}: starting afresh, because {' and '.join(changed)} changed since its checkpoint")
                 self.clear()
                 return None
-            within = f" and {state['within']['step']} steps" if state.get("within") else ""
-            note(f"going on after epoch {state['epoch']}{within}, from {file}")
+            steps = f" and {state['within']['step']} steps" if state.get("within") else ""
+            note(f"going on after epoch {state['epoch']}{steps}, from {file}")
             return state, records
         return None
 
     def save(self, state: dict[str, Any], record: dict[str, torch.Tensor] | None = None) -> None:
         """Writes the state after ``state["epoch"]`` epochs, and the last one's record: whole, or not at all.
 
-        Without a record it takes the place of that epoch's: a state within the next one.
+        A state within the next epoch comes without a record, and replaces the file of the last one.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         if record:

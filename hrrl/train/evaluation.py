@@ -49,7 +49,7 @@ def evaluate(model: nn.Module, task: GroupedData, runtime: Runtime, batch_size: 
     """
     model.eval()
     K = len(task.names)
-    where = task.test_concepts.tensor_split(runtime.world_size)[runtime.rank].to(runtime.device)
+    concepts = task.test_concepts.tensor_split(runtime.world_size)[runtime.rank].to(runtime.device)
     outputs = []
     for x, y in runtime.feed(task.test.eval_batches(batch_size, runtime.rank, runtime.world_size)):
         with runtime.autocast():
@@ -57,8 +57,8 @@ def evaluate(model: nn.Module, task: GroupedData, runtime: Runtime, batch_size: 
         hits, loss = (logits.argmax(1) == y).double(), F.cross_entropy(logits, y, reduction="none").double()
         outputs.append(torch.stack([hits, loss]))
     hits, loss = torch.cat(outputs, 1) if outputs else torch.zeros(2, 0, device=runtime.device)
-    correct, total = (sums.cpu() for sums in concept_sums(hits, where, K))
-    losses = concept_sums(loss, where, K)[0].cpu()
+    correct, total = (sums.cpu() for sums in concept_sums(hits, concepts, K))
+    losses = concept_sums(loss, concepts, K)[0].cpu()
     if not losses.isfinite().all():
         raise FloatingPointError(
             "the loss on the held-out images is not finite: the network has diverged; lower lr or the method's strength"

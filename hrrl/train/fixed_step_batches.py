@@ -52,12 +52,14 @@ class FixedStepBatches(Source):
         steps: slice = slice(None),
     ) -> Iterator[tuple[torch.Tensor, np.ndarray, int]]:
         """The batches of round ``epoch``, as :meth:`hrrl.data.loading.Source.drawn_batches` yields them."""
-        whole = self.source.steps(batch_size)
-        step, end = (epoch * self.every + number for number in steps.indices(self.every)[:2])
+        per_epoch = self.source.steps(batch_size)
+        step, end = (epoch * self.every + limit for limit in steps.indices(self.every)[:2])
         while step < end:
-            number, first = divmod(step, whole)
-            last = min(whole, first + end - step)
-            yield from self.source.drawn_batches(batch_size, augment, seed, number, rank, world, slice(first, last))
+            source_epoch, first = divmod(step, per_epoch)
+            last = min(per_epoch, first + end - step)
+            yield from self.source.drawn_batches(
+                batch_size, augment, seed, source_epoch, rank, world, slice(first, last)
+            )
             step += last - first
 
 
@@ -71,6 +73,6 @@ def in_fixed_steps(schedule: FixedStepSchedule, source: Source) -> tuple[Schedul
     """
     every, length = schedule.eval_every or 1, schedule.steps or schedule.epochs or 0
     unit = 1 if schedule.steps else source.steps(schedule.batch_size)
-    kept = {field.name: getattr(schedule, field.name) for field in fields(Recipe)}
-    kept |= {"warmup": (schedule.warmup or 0) / every, "milestones": [n // every for n in schedule.milestones]}
-    return Schedule(**kept, epochs=length // every), FixedStepBatches(source, every * unit)
+    settings = {field.name: getattr(schedule, field.name) for field in fields(Recipe)}
+    settings |= {"warmup": (schedule.warmup or 0) / every, "milestones": [n // every for n in schedule.milestones]}
+    return Schedule(**settings, epochs=length // every), FixedStepBatches(source, every * unit)

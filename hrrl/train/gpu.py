@@ -23,7 +23,7 @@ def unusable() -> str | None:
     if torch.cuda.is_available() or hidden or (driver := _driver()) is None:
         return None
     built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA"
-    build = next((build for least, build in BUILDS.items() if int(driver.split(".")[0]) >= least), None)
+    build = next((build for oldest, build in BUILDS.items() if int(driver.split(".")[0]) >= oldest), None)
     install = f"pip install torch torchvision --index-url {INDEX}/{build}" if build else "install a newer driver"
     return (
         f"this machine has an NVIDIA GPU with driver {driver}, which torch {torch.__version__} ({built}) cannot use; "
@@ -32,14 +32,14 @@ def unusable() -> str | None:
 
 
 def _driver() -> str | None:
-    """The version of the driver, "0" where nothing says it; None where there is no GPU."""
-    told = ""
+    """The version of the driver, "0" where it cannot be read; None where there is no GPU."""
+    output = ""
     if smi := shutil.which("nvidia-smi"):
         query = [smi, "--query-gpu=driver_version", "--format=csv,noheader"]
-        done = subprocess.run(query, capture_output=True, encoding="utf-8", errors="replace")
-        told = done.stdout if done.returncode == 0 else ""
-    if not told and not list(DEVICES.glob("nvidia[0-9]*")):
+        process = subprocess.run(query, capture_output=True, encoding="utf-8", errors="replace")
+        output = process.stdout if process.returncode == 0 else ""
+    if not output and not list(DEVICES.glob("nvidia[0-9]*")):
         return None
-    told += VERSION.read_text(encoding="utf-8") if VERSION.exists() else ""
-    found = re.search(r"\b\d{3,}\.\d+(\.\d+)?", told)
-    return found[0] if found else "0"
+    output += VERSION.read_text(encoding="utf-8") if VERSION.exists() else ""
+    match = re.search(r"\b\d{3,}\.\d+(\.\d+)?", output)
+    return match[0] if match else "0"

@@ -75,8 +75,8 @@ def join(launch: Launch, place: Any) -> None:
         torchrun += [f"--nnodes={launch.nnodes}", f"--node-rank={place.node_rank}"]
         torchrun += [f"--master-addr={place.master_addr}", f"--master-port={place.master_port}"]
     else:
-        most = launch.nnodes - 1
-        raise UserError(f"machine.yaml: node_rank: takes 0 to {most}, as launch.nnodes says, got {place.node_rank}")
+        last = launch.nnodes - 1
+        raise UserError(f"machine.yaml: node_rank: takes 0 to {last}, as launch.nnodes says, got {place.node_rank}")
     sys.stdout.flush()
     spec = sys.modules["__main__"].__spec__
     if spec is None:
@@ -87,7 +87,7 @@ def join(launch: Launch, place: Any) -> None:
 def fail(message: str, expected: bool = True) -> NoReturn:
     """Ends this process with status 1 and a message on stderr.
 
-    Under torchrun the message goes to its error file; of several, an ``expected`` one, the user's to mend, is shown.
+    Under torchrun the message goes to its error file; of several, an ``expected`` one, the user's to fix, is shown.
     """
     if not (launched() and REPORT in os.environ):
         sys.exit(message)
@@ -109,14 +109,14 @@ def torchrun(arguments: list[str]) -> None:
 
     What schedulers export for other programs is left out: torchrun would take its own options from it.
     """
-    logging.disable(logging.ERROR)  # what it says of each process that ends
+    logging.disable(logging.ERROR)  # torchrun's own log of each process that ends
     for name in filter(RANKS.fullmatch, list(os.environ)):
         del os.environ[name]
     os.environ[LAUNCHER] = str(os.getpid())
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a node that ends first is a page of warnings to the others
     if "--standalone" in arguments:  # the machine's own name may be one that nothing resolves
         arguments = ["--local-addr=127.0.0.1", *arguments]
-    signal.signal(signal.SIGUSR2, _tell_children)  # torchrun itself would end of it
+    signal.signal(signal.SIGUSR2, _forward_signal)  # which would end torchrun itself
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -131,7 +131,7 @@ def torchrun(arguments: list[str]) -> None:
         sys.exit(f"launch: the processes did not meet ({' '.join(str(error).split())}); see machine.yaml")
 
 
-def _tell_children(number: int, frame: object) -> None:
+def _forward_signal(number: int, frame: object) -> None:
     with open(f"/proc/self/task/{os.getpid()}/children", encoding="utf-8") as children:
         for child in children.read().split():
             os.kill(int(child), number)
@@ -139,12 +139,12 @@ def _tell_children(number: int, frame: object) -> None:
 
 def _reason(failures: list[Any]) -> str:
     """The message to show of processes that failed: torchrun's record of each."""
-    told = [failure.error_file_data for failure in failures if "expected" in failure.error_file_data]
-    if told:
-        return min(told, key=lambda data: (not data["expected"], data["timestamp"]))["message"]
+    reports = [failure.error_file_data for failure in failures if "expected" in failure.error_file_data]
+    if reports:
+        return min(reports, key=lambda report: (not report["expected"], report["timestamp"]))["message"]
     first = min(failures, key=lambda failure: (failure.exitcode == -signal.SIGTERM, failure.timestamp))
-    end = f"was ended by {first.signal_name()}" if first.exitcode < 0 else f"ended with status {first.exitcode}"
-    return f"process {first.local_rank} {end}"  # torchrun itself ends the others by SIGTERM
+    outcome = f"was ended by {first.signal_name()}" if first.exitcode < 0 else f"ended with status {first.exitcode}"
+    return f"process {first.local_rank} {outcome}"  # torchrun itself ends the others by SIGTERM
 
 
 if __name__ == "__main__":

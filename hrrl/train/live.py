@@ -22,7 +22,7 @@ class Live(RunStatus):
     def steps(self, batches: Iterable[Batch], total: int, epoch: float, epochs: int) -> Iterator[Batch]:
         if not self.began:
             folder = self.folder / self.name
-            for file in [] if epoch else folder.glob("events.*"):  # a run that goes on keeps its own, no other's
+            for file in [] if epoch else folder.glob("events.*"):  # a resumed run keeps its own, and no other's
                 file.unlink()
             self.writer = SummaryWriter(str(folder))
         return super().steps(batches, total, epoch, epochs)

@@ -65,8 +65,8 @@ class RunStatus(Callback):
 
     def epoch(self, history: list[dict[str, Any]], images_per_second: float) -> None:
         write_rows(self.folder / f"{self.name}.csv", history)
-        row, left = history[-1], self._left(len(history))
-        parts = [f"epoch {len(history)}/{self.epochs}"] + ([f"{duration(left)} left"] if left else [])
+        row, seconds = history[-1], self._left(len(history))
+        parts = [f"epoch {len(history)}/{self.epochs}"] + ([f"{duration(seconds)} left"] if seconds else [])
         parts += [f"loss {row['train_loss']:.4f}", f"accuracy {row['val_accuracy']:.2f} %"]
         concepts = {key.removeprefix("accuracy_"): row[key] for key in row if key.startswith("accuracy_")}
         if len(concepts) > 1:
@@ -83,10 +83,10 @@ class RunStatus(Callback):
 
     def _note(self, done: float) -> None:
         self.noted = time.perf_counter()
-        now = {"done": round((self.run + done / self.epochs) / self.runs, 4), "text": self.text}
+        status = {"done": round((self.run + done / self.epochs) / self.runs, 4), "text": self.text}
         if done > self.before:
-            now["left"] = round(self._left(done), 1)
-        (self.folder / "now.json").write_text(json.dumps(now), encoding="utf-8")
+            status["left"] = round(self._left(done), 1)
+        (self.folder / "now.json").write_text(json.dumps(status), encoding="utf-8")
 
 
 def run_status(runtime: "Runtime", *args: Any) -> Callback:

@@ -51,8 +51,8 @@ class Compute:
 def _has_bfloat16(device: str) -> bool:
     if device != "cpu" and torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    able = torch.cpu.get_capabilities()
-    return torch.backends.mkldnn.is_available() and any(able.get(name) for name in BFLOAT16)
+    capabilities = torch.cpu.get_capabilities()
+    return torch.backends.mkldnn.is_available() and any(capabilities.get(name) for name in BFLOAT16)
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Runtime:
         net: nn.Module = torch.compile(model) if self.compile else model  # type: ignore[assignment]
         if self.world_size > 1:
             devices = [self.device.index] if self.device.type == "cuda" else None
-            # share_statistics gives buffers out
+            # share_statistics copies buffers
             net = nn.parallel.DistributedDataParallel(net, device_ids=devices, forward_sync_buffers=False)
         return net
 
@@ -169,8 +169,8 @@ def check(compute: Compute, nproc: int, nnodes: int) -> None:
         UserError: it has no such device, not as many, or PyTorch cannot do this on it.
     """
     cuda = uses_cuda(compute)
-    if compute.arithmetic == "native" and compute.device != "cpu" and (why := gpu.unusable()):
-        raise UserError(f"compute.device: {why}")
+    if compute.arithmetic == "native" and compute.device != "cpu" and (problem := gpu.unusable()):
+        raise UserError(f"compute.device: {problem}")
     if compute.device == "cuda" and not cuda:
         raise UserError("compute.device: this machine has no CUDA device; use auto or cpu")
     if cuda and nproc > torch.cuda.device_count():
@@ -226,7 +226,7 @@ def start(compute: Compute) -> Iterator[Runtime]:
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     if ranks.rank == 0:
         print(f"computing in {compute.precision_in_use()} on {device_name(compute)}", flush=True)
-    here = Runtime(
+    runtime = Runtime(
         device=device,
         precision=getattr(torch, compute.precision_in_use()),
         memory_format=torch.channels_last if compute.channels_last else torch.contiguous_format,
@@ -236,10 +236,10 @@ def start(compute: Compute) -> Iterator[Runtime]:
         world_size=ranks.world_size,
         is_writer=(ranks.rank if "HRRL_JOB" in os.environ else ranks.local_rank) == 0,
     )
-    handler = signal.signal(signal.SIGUSR2, lambda *_: here.stop_asked.set())
+    handler = signal.signal(signal.SIGUSR2, lambda *_: runtime.stop_asked.set())
     try:
         with fast.switched(compute.fast):
-            yield here
+            yield runtime
     finally:
         signal.signal(signal.SIGUSR2, handler)
         if dist.is_available() and dist.is_initialized():
@@ -247,10 +247,10 @@ def start(compute: Compute) -> Iterator[Runtime]:
 
 
 def _keep_freed_memory() -> None:
-    """Lets the C library keep what tensors free, for the next step's, where it takes orders (glibc's malloc).
+    """Lets the C library keep what tensors free, for the next step's, where it can be told to (glibc's malloc).
 
     Given back and asked for anew, each of its pages is faulted in again: up to a third of a pass on small images.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
-        for what in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
-            mallopt(what, KEPT)
+        for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
+            mallopt(option, KEPT)

@@ -71,15 +71,15 @@ class Training:
         self.history: list[dict[str, Any]] = []  # one row per epoch: deterministic
         self.speed: list[dict[str, Any]] = []  # and measured
         self.trace = QHistory(self.axes.concept)
-        self.within: dict[str, Any] = {"step": 0}  # what a checkpoint has of an epoch that it is in the middle of
+        self.within: dict[str, Any] = {"step": 0}  # what a checkpoint within an epoch has of it
 
     def fit(self, checkpoint: Checkpoint) -> None:
         """Trains, from the step that ``checkpoint`` has; ``history`` and ``speed`` have a row per epoch then.
 
         Raises:
-            KeyboardInterrupt: SIGUSR2 came; the step that it has come to is in the checkpoint.
+            KeyboardInterrupt: SIGUSR2 came; the checkpoint has the run up to this step.
             FloatingPointError: a loss is not finite, or no step was taken at all.
-            UserError: this process trains something else than the first one.
+            UserError: this process has other params, code or data than the first one.
         """
         self._resume(checkpoint)
         if not self.schedule.epochs:  # the model as it came, measured
@@ -89,16 +89,16 @@ class Training:
             return
         net = self.runtime.parallel(self.model)
         for epoch in range(len(self.history), self.schedule.epochs):
-            started, before = time.perf_counter(), self.within["step"]
+            start, steps_before = time.perf_counter(), self.within["step"]
             loss = self._epoch(net, epoch, checkpoint)
-            seconds = time.perf_counter() - started
+            seconds = time.perf_counter() - start
             lr = self.optimizer.param_groups[0]["lr"]
             row: dict[str, Any] = {"epoch": epoch + 1, "step": self.axes.concept.t, "lr": lr, "train_loss": loss}
             row |= self.trace.close_epoch()
             row |= evaluate(self.result, self.task, self.runtime, self.schedule.batch_size)
             self.history.append(row | distribution(self.axes.concept, self.task.names))
             batch_size = min(self.schedule.batch_size, len(self.task.train))
-            images = (self.task.train.steps(self.schedule.batch_size) - before) * batch_size
+            images = (self.task.train.steps(self.schedule.batch_size) - steps_before) * batch_size
             self.speed.append({"epoch": epoch + 1, "images_per_second": round(images / seconds, 1)})
             if self.runtime.rank == 0:
                 checkpoint.save(self._state(), self.trace.epochs[-1])
@@ -122,11 +122,11 @@ class Training:
         return {"epoch": len(self.history), **states, "history": self.history, "speed": self.speed}
 
     def _resume(self, checkpoint: Checkpoint) -> None:
-        """Goes on from the first process's checkpoint, in all of them, wherever they run."""
-        theirs = self.runtime.from_first(lambda: checkpoint.key)
-        if differs := [part for part in theirs if theirs[part] != checkpoint.key[part]]:
+        """Resumes all processes, on whichever node, from the first one's checkpoint."""
+        first_key = self.runtime.from_first(lambda: checkpoint.key)
+        if different := [part for part in first_key if first_key[part] != checkpoint.key[part]]:
             raise UserError(
-                f"{self.title}: {' and '.join(differs)} of process {self.runtime.rank} differ from the first one's; "
+                f"{self.title}: {' and '.join(different)} of process {self.runtime.rank} differ from the first one's; "
                 "every node needs the same"
             )
         saved = self.runtime.from_first(checkpoint.load)
@@ -143,16 +143,16 @@ class Training:
         within, self.within = self.within, {"step": 0}
         if not within["step"]:
             return 0, 0.0, 0
-        own = within["processes"][self.runtime.rank]
-        self.trace.load_state_dict(own["trace"])
-        self.runtime.set_random_state(own["random"])
-        return within["step"], own["total"], own["count"]
+        process = within["processes"][self.runtime.rank]
+        self.trace.load_state_dict(process["trace"])
+        self.runtime.set_random_state(process["random"])
+        return within["step"], process["total"], process["count"]
 
     def _stop(self, checkpoint: Checkpoint, step: int, total: torch.Tensor, count: int) -> NoReturn:
         """Ends all processes together, with a checkpoint after so many steps of an epoch."""
-        own = {"total": float(total), "count": count, "trace": self.trace.state_dict()}
-        own["random"] = self.runtime.random_state()
-        within = {"step": step, "processes": self.runtime.from_all(own)}
+        process = {"total": float(total), "count": count, "trace": self.trace.state_dict()}
+        process["random"] = self.runtime.random_state()
+        within = {"step": step, "processes": self.runtime.from_all(process)}
         self.runtime.from_first(lambda: checkpoint.save(self._state() | {"within": within}))
         raise KeyboardInterrupt
 
@@ -160,19 +160,19 @@ class Training:
         """One epoch; returns the mean unweighted training loss (on the moved images, where the method moves them)."""
         net.train()
         runtime, batch_size = self.runtime, self.schedule.batch_size
-        # Whatever else is random (noise, dropout) starts afresh with each epoch, on each process.
+        # Whatever else is random (noise, dropout) is seeded anew for each epoch and process.
         torch.manual_seed(self.seed + 1_000_003 * epoch + 998_244_353 * runtime.rank)
         done, total, count = self._resume_epoch()
         task = self.task
-        marks = torch.stack([task.train.labels, task.train_concepts])
+        labels = torch.stack([task.train.labels, task.train_concepts])  # (2, n): classes, concepts
         batches = task.train.drawn_batches(
             batch_size, self.schedule.augment, self.seed, epoch, runtime.rank, runtime.world_size, slice(done, None)
         )
         steps = task.train.steps(batch_size)
         try:
-            marked = ((images, marks[:, rows], m) for images, rows, m in batches)
-            watched = self.callback.steps(runtime.feed(marked), steps, epoch + done / steps, self.schedule.epochs)
-            for step, (x, (y, concepts), m) in enumerate(watched, done + 1):
+            labelled = runtime.feed((images, labels[:, rows], m) for images, rows, m in batches)
+            reported = self.callback.steps(labelled, steps, epoch + done / steps, self.schedule.epochs)
+            for step, (x, (y, concepts), m) in enumerate(reported, done + 1):
                 self.rate(epoch * steps + step - 1)
                 losses = self.step(net, x, y, concepts, m)
                 self.callback.step(losses, self.trace, task.names)
@@ -190,8 +190,8 @@ class Training:
     def step(self, net: nn.Module, x: torch.Tensor, y: torch.Tensor, concepts: torch.Tensor, m: int) -> torch.Tensor:
         """One iteration of Algorithm 1 on this process's part of a batch of ``m``; returns its (b,) detached losses.
 
-        ``y`` and ``concepts`` are (b,) int64 on the device. Nothing in it waits for a GPU, but for what float16's
-        scaler asks: what it makes is read at the epoch's end.
+        ``y`` and ``concepts`` are (b,) int64 on the device. Nothing in it waits for a GPU, but for float16's
+        scaler: results are read at the epoch's end.
 
         ``net`` is what the gradients synchronise through (DDP where there are several processes), ``model`` the same
         network without: the input gradient of the example axis does not wait for other processes.

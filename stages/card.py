@@ -15,11 +15,11 @@ def main(params):
     data = read_json(dataset_folder() / "dataset.json")
     kind = readers.load(data["kind"])
     with replacing(REPORTS / "cards") as folder:
-        for run_ in product(params.runs.pretrain, params.seeds):
-            model = model_folder(*run_)
+        for variant, seed in product(params.runs.pretrain, params.seeds):
+            model = model_folder(variant, seed)
             card = model_card(read_json(model / "model.json"), last_epoch(model), data, kind.source, kind.licence)
-            (folder / key(*run_)).mkdir(parents=True)
-            (folder / key(*run_) / "README.md").write_text(card, encoding="utf-8")
+            (folder / key(variant, seed)).mkdir(parents=True)
+            (folder / key(variant, seed) / "README.md").write_text(card, encoding="utf-8")
 
 
 def last_epoch(model) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The checkpoints of training runs, each fit for its own settings, machine settings, code and data only."""
+"""Checkpoints of training runs: each is valid for its own settings, machine settings, code and data only."""
 
 import sys
 from pathlib import Path
@@ -13,10 +13,10 @@ FINDS = (  # of hrrl/data: what finds and lists images
 
 
 def open_checkpoint(params, name: str, settings: dict, data: list[Path]):
-    """The checkpoint of a training run, which any change of what decides its result makes void.
+    """The checkpoint of a training run; any change of what decides the run's result invalidates it.
 
-    The code is that of all modules that are imported by now, but for those that find and list images: only a process
-    that decodes them into the cache imports their kind, and what they are is in the data.
+    The code is that of all modules imported by now, except FINDS: only a process that decodes images into the cache
+    imports a dataset's reader, and what it found is part of the data.
     """
     from hrrl.train import runtime
     from hrrl.train.checkpoint import Checkpoint, fingerprint
@@ -24,7 +24,7 @@ def open_checkpoint(params, name: str, settings: dict, data: list[Path]):
     settings = settings | {"compute": params.compute.as_dict(), "launch": params.launch.as_dict()}
     package = ROOT / "hrrl"
     files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
-    found = [Path(file) for file in files if file.startswith(f"{package}/")]
-    code = sorted(file for file in found if not any(file.is_relative_to(package / "data" / part) for part in FINDS))
-    used = fingerprint(settings, code, data) | {"device": runtime.computed(typed(runtime.Compute, params.compute))}
-    return Checkpoint(WORK / "checkpoints" / params.name / name, used)
+    sources = [Path(file) for file in files if file.startswith(f"{package}/")]
+    code = sorted(file for file in sources if not any(file.is_relative_to(package / "data" / part) for part in FINDS))
+    identity = fingerprint(settings, code, data) | {"device": runtime.computed(typed(runtime.Compute, params.compute))}
+    return Checkpoint(WORK / "checkpoints" / params.name / name, identity)

@@ -1,6 +1,6 @@
 """What code decides a result: a module's own file and those of the project that it imports, by their hashes.
 
-A file's hash is of what it does, its syntax tree without comments, docstrings and places: words and layout change none.
+A file's hash is that of its syntax tree without comments, docstrings and positions: wording and layout do not count.
 """
 
 import ast
@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 OURS = ("hrrl.", "stages.")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
-# How a stage starts, checks, finds, writes, fails, goes on and says where it is: they change no result.
+# How a stage starts, checks, finds, writes, fails, resumes and reports its progress: they change no result.
 NO_RESULT = {
-    "hrrl/arithmetic.py",  # what it sets stands beside the code
+    "hrrl/arithmetic.py",  # what it sets is recorded beside the code
     *("hrrl/__init__.py", "hrrl/errors.py", "hrrl/common/files.py", "hrrl/common/registry.py"),
     *("hrrl/data/isolated.py", "hrrl/data/readers/__init__.py"),
     *("hrrl/settings/gpus.py", "hrrl/settings/machine.py", "hrrl/settings/params_file.py", "hrrl/settings/schema.py"),
@@ -29,22 +29,22 @@ NO_RESULT = {
 def code(*modules: str) -> dict[str, str]:
     """{file: SHA-256} of modules of the project and of all that they import from it, however deep, but NO_RESULT.
 
-    Read from the source, so that nothing is imported. What a registry finds by its file is no import.
+    Read from the source: nothing is imported. Modules that a registry finds by file name do not count as imports.
     """
-    found, todo = {}, [name for module in modules for name in _with_parents(module)]
+    hashes, todo = {}, [name for module in modules for name in _with_parents(module)]
     while todo:
         path = _file(todo.pop())
         name = str(path.relative_to(ROOT))
-        if name not in found and name not in NO_RESULT:
-            found[name], imported = _read(path)
+        if name not in hashes and name not in NO_RESULT:
+            hashes[name], imported = _read(path)
             todo += imported
-    return dict(sorted(found.items()))
+    return dict(sorted(hashes.items()))
 
 
 def edited(code: dict[str, str], since: float) -> list[str]:
     """The files that were written after a time and have another hash now."""
-    new = (name for name in code if (ROOT / name).stat().st_mtime > since)
-    return [name for name in new if _read(ROOT / name)[0] != code[name]]
+    recent = (name for name in code if (ROOT / name).stat().st_mtime > since)
+    return [name for name in recent if _read(ROOT / name)[0] != code[name]]
 
 
 @cache
@@ -55,9 +55,9 @@ def _read(path: Path) -> tuple[str, list[str]]:
 
 
 def _plain(node: Any) -> Any:
-    """A syntax tree as lists and texts: without places, docstrings, and fields that are empty.
+    """A syntax tree as lists and texts, without positions, docstrings and empty fields.
 
-    ``ast.dump`` would do, were it the same in every version of Python: fields come and go, empty.
+    ``ast.dump`` differs between versions of Python: empty fields come and go.
     """
     if isinstance(node, ast.AST):
         fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}

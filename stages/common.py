@@ -24,11 +24,11 @@ def use_project_environment() -> None:
     below it (``dvc exp run --temp``): another Python lacks requirements, or has them in other versions, as conda's
     own may. Stage scripts import this module before any other package.
     """
-    ours = [folder / ".venv" for folder in (ROOT, *ROOT.parents) if (folder / "stages/common.py").is_file()]
+    environments = [folder / ".venv" for folder in (ROOT, *ROOT.parents) if (folder / "stages/common.py").is_file()]
     restarted = os.environ.pop(RESTARTED, "")  # of this process alone: those that it starts may have another Python
-    for environment in (folder for folder in ours if (folder / "bin/python").exists()):
+    for environment in (folder for folder in environments if (folder / "bin/python").exists()):
         if Path(sys.prefix).resolve() != environment.resolve() and not restarted:
-            os.environ[RESTARTED] = "1"  # once: PYTHONHOME, say, would take each to the same place
+            os.environ[RESTARTED] = "1"  # once: the restarted Python may not be that of .venv either
             os.environ.pop("PYTHONHOME", None)
             os.execv(environment / "bin/python", [str(environment / "bin/python"), *sys.orig_argv[1:]])
         return
@@ -46,15 +46,15 @@ from hrrl.settings import params_file  # noqa: E402
 from hrrl.train import launch  # noqa: E402
 
 if "DVC_STAGE" in os.environ or launch.launched():
-    # Or a stage, or torchrun's workers, would train on, while the next `dvc repro` trains the same run. Before the
-    # imports that take longest: the parent may be killed at any moment.
+    # Otherwise a stage, or torchrun's workers, would train on while the next `dvc repro` trains the same run. Before
+    # the slow imports, as the parent may be killed at any moment.
     launch.end_with_parent()
 
 from hrrl.errors import UserError, escape_what_stdout_lacks  # noqa: E402
 
 
 def use_portable_arithmetic() -> None:
-    """Before NumPy and torch are loaded, which a stage does next; elsewhere the runtime says that it is too late."""
+    """Must run before a stage imports NumPy and torch; where they are loaded, the runtime says that it is too late."""
     with contextlib.suppress(UserError):  # the stage itself says what is wrong with params.yaml
         compute = params_file.read(ROOT / "params.yaml").get("compute")
         if isinstance(compute, dict) and compute.get("arithmetic") == "portable" and not arithmetic.libraries_loaded():
@@ -63,7 +63,7 @@ def use_portable_arithmetic() -> None:
 
 use_portable_arithmetic()
 
-WATCH, GRACE = 0.5, 5.0  # seconds between two looks for it, and until the end whatever the cell does
+WATCH, GRACE = 0.5, 5.0  # seconds between checks whether the run has ended; from the interrupt to a hard exit
 READ = set()  # dotted keys of params.yaml that this process has read
 
 
@@ -90,34 +90,34 @@ class Settings(dict):
 
 
 def params_of_run(*values: str) -> Settings:
-    """params.yaml with what ``resolve`` found there for this stage, by which DVC records what the stage makes.
+    """params.yaml with the values that ``resolve`` recorded for this stage, by which DVC records its outputs.
 
-    So an edit of params.yaml while cells run, or before ``dvc repro --single-item``, is the next run's.
+    So an edit of params.yaml while cells run, or before ``dvc repro --single-item``, counts in the next run.
 
     Args:
-        values: that name the cell.
+        values: those that name the cell.
     Raises:
         UserError: the stage's code was edited since.
     """
     params, stage = params_file.read("params.yaml"), sys.modules["__main__"].__spec__.name.rpartition(".")[2]
-    own = [resolved(what, name) for what in ("variants", "datasets") for name in values]
-    for file in filter(Path.exists, [resolved("stages", stage), *own]):
-        found = read_json(file)
-        if edited := code_hash.edited(found["code"], since=file.stat().st_mtime):
+    files = [resolved(folder, name) for folder in ("variants", "datasets") for name in values]
+    for file in filter(Path.exists, [resolved("stages", stage), *files]):
+        content = read_json(file)
+        if edited := code_hash.edited(content["code"], since=file.stat().st_mtime):
             raise UserError(f"{edited[0]}: edited since the stage resolve ran; `make repro` or `dvc repro` takes it up")
-        for key, value in found.get("settings", {}).items():
+        for key, value in content.get("settings", {}).items():
             put(params, key, value)
     return Settings(params)
 
 
 def put(params: dict, key: str, value) -> None:
-    """Sets a dotted key as ``resolve`` wrote it: ``pretrain`` without places of weights and what variants have."""
+    """Sets a dotted key to what ``resolve`` wrote; its ``pretrain`` lacks paths of weights and what variants have."""
     *parts, last = key.split(".")
     for part in parts:
         params = params.setdefault(part, {})
     before = params.get(last)
     if key == "pretrain" and before:
-        value = {name: one for name, one in before.items() if name in {*value, "epochs", "init"}} | value
+        value = {name: setting for name, setting in before.items() if name in {*value, "epochs", "init"}} | value
         before |= {"init": value["init"]} if "init" in value else {}
     if value != before:
         print(f"params.yaml: {key} was edited since the stage resolve ran; that counts in the next run")
@@ -127,21 +127,21 @@ def put(params: dict, key: str, value) -> None:
 
 
 def plain(value):
-    """A value of params.yaml as YAML has it."""
+    """A value of params.yaml as plain dicts, lists and scalars."""
     return value.as_dict() if isinstance(value, Settings) else value
 
 
 def typed(kind: type, content: dict):
-    """A section as a dataclass of the package has it, which is given those of its keys that the section has."""
-    kinds = get_type_hints(kind)
-    found = {key: content[key] for key in kinds if key in content}
-    return kind(**{k: typed(kinds[k], v) if is_dataclass(kinds[k]) else plain(v) for k, v in found.items()})
+    """A section as a dataclass of the package; what the section lacks keeps its default, other keys are left out."""
+    hints = get_type_hints(kind)
+    fields = {key: content[key] for key in hints if key in content}
+    return kind(**{k: typed(hints[k], v) if is_dataclass(hints[k]) else plain(v) for k, v in fields.items()})
 
 
 def read_params() -> Settings:
-    """params.yaml as it stands: the stage ``resolve`` has checked it, and it holds no defaults.
+    """params.yaml as it stands, without defaults; the stage ``resolve`` has checked it.
 
-    Stages that change with every key of the schema would run again with every new one.
+    A stage that imported the schema would run again with every new key of it.
     """
     return Settings(params_file.read("params.yaml"))
 
@@ -173,7 +173,7 @@ def log_apart() -> None:
 
 
 def note(**content) -> None:
-    """Notes for `make repro` when this cell began, and what more there is to say; one process of several does."""
+    """Writes for `make repro` when this cell began, and ``content``; of several processes, the first does."""
     if "HRRL_LOGS" in os.environ and launch.ranks().rank == 0:
         file = Path(os.environ["HRRL_LOGS"], f"{os.environ['DVC_STAGE']}.json")
         write_json(file, {"began": float(os.environ["HRRL_BEGAN"])} | content)
@@ -196,7 +196,7 @@ def _end_with_run(folder: Path) -> None:
 
 
 def begun() -> None:
-    """The cell begins; torchrun's processes inherit when."""
+    """Notes when the cell begins, which torchrun's processes inherit."""
     os.environ.setdefault("HRRL_BEGAN", str(time.time()))
     if not launch.launched():
         note()

@@ -23,10 +23,10 @@ from hrrl.transfer import svm
 def main(params):
     manifest, synsets = labelled(params)
     setting = concepts.resolve(manifest.classes, manifest.wnids, synsets, plain(params.concepts))
-    content, of_training = grouped(params, manifest, synsets, setting)
+    content, train_concepts = grouped(params, manifest, synsets, setting)
     names = content["names"]
-    pairs = np.unique(np.stack([manifest.labels("train"), of_training], 1), axis=0).tolist()  # class, concept
-    table = statistics(names, of_training, pairs)
+    pairs = np.unique(np.stack([manifest.labels("train"), train_concepts], 1), axis=0).tolist()  # class, concept
+    table = statistics(names, train_concepts, pairs)
     if "images" in content:  # then a class may be in several concepts
         table.insert(2, "of", len(manifest.classes))
     classes = pd.DataFrame([(manifest.classes[c], names[k]) for c, k in pairs], columns=["class", "concept"])
@@ -44,19 +44,19 @@ def main(params):
 
 
 def grouped(params, manifest, synsets, setting) -> tuple[dict, np.ndarray]:
-    """What cells train on: names of the concepts and which each class, or each image, has; and of training images."""
+    """What cells train on: names of the concepts, and that of each class or image; and that of each training image."""
     if csv_file.by_image(setting):
         images = {split: list(rows.paths) for split, rows in manifest.splits.items()}
         skipped = [path for rows in manifest.splits.values() for path in rows.skipped]
-        names, found = csv_file.of_images(setting["csv"], images, skipped, is_part(params.benchmark))
-        return {"names": names, "images": found}, np.array(found["train"])
+        names, ids = csv_file.of_images(setting["csv"], images, skipped, is_part(params.benchmark))
+        return {"names": names, "images": ids}, np.array(ids["train"])
     mapping = concepts.group_classes(manifest.classes, manifest.wnids, synsets, setting)
     names, ids = concepts.class_concepts(mapping, manifest.classes, concepts.concept_order(setting))
     return {"names": names, "ids": ids}, np.array(ids)[manifest.labels("train")]
 
 
 def is_part(dataset) -> bool:
-    """Whether a dataset takes some of the classes or images that there are."""
+    """Whether a dataset is restricted to some of its classes or images."""
     definition = read_json(resolved("datasets", dataset))
     return bool(definition["classes"]) or "[" in definition["train"] + (definition["test"] or "")
 
@@ -97,9 +97,9 @@ def q0(params, variant, table, concept_setting) -> list[float] | None:
     return concepts.target_distribution([mapping[manifest.classes[y]] for y in manifest.labels("train")], names)
 
 
-def statistics(names, of_training, pairs) -> pd.DataFrame:
+def statistics(names, train_concepts, pairs) -> pd.DataFrame:
     """Classes, training images and q0 per concept."""
-    images, classes = (np.bincount(k, minlength=len(names)) for k in (of_training, [k for _, k in pairs]))
+    images, classes = (np.bincount(k, minlength=len(names)) for k in (train_concepts, [k for _, k in pairs]))
     return pd.DataFrame({"concept": names, "classes": classes, "images": images, "q0": images / images.sum()})
 
 
@@ -132,9 +132,9 @@ def members(benchmark, manifest, synsets, setting) -> pd.DataFrame:
         "ilsvrc12": (ilsvrc12, concepts.CONCEPTS, {wnid: wnid for wnid in ilsvrc12["class"]}, {}, TABLE1_SYNSETS),
     }
     rows = []
-    for dataset, (classes, order, *known) in datasets.items():
-        groups = {name: own for name in order if (own := classes["class"][classes.concept == name].tolist())}
-        rows += [{"dataset": dataset} | row for row in concepts.members(groups, *known)]
+    for dataset, (classes, order, *lookup) in datasets.items():
+        groups = {name: group for name in order if (group := classes["class"][classes.concept == name].tolist())}
+        rows += [{"dataset": dataset} | row for row in concepts.members(groups, *lookup)]
     return pd.DataFrame(rows)
 
 

@@ -14,14 +14,14 @@ from hrrl.common.rows import write_rows
 def main(params, variant, seed):
     with start(params, several=True) as runtime:
         checkpoints = {target: checkpoint(params, variant, seed, target) for target in params.targets}
-        found = {item[0]: curve(params, runtime, variant, int(seed), *item) for item in checkpoints.items()}
+        curves = {t: curve(params, runtime, variant, int(seed), t, saved) for t, saved in checkpoints.items()}
         if runtime.is_writer:
             with replacing(measured("finetune", variant, seed, ".csv")) as file:
-                write_rows(file, [row for curve, _ in found.values() for row in curve])
+                write_rows(file, [row for rows, _ in curves.values() for row in rows])
             with replacing(measured("finetune", variant, seed, ".npz")) as file, open(file, "wb") as content:
-                np.savez(content, **{target: hits for target, (_, hits) in found.items()})
-            for used in checkpoints.values():
-                used.clear()
+                np.savez(content, **{target: hits for target, (_, hits) in curves.items()})
+            for saved in checkpoints.values():
+                saved.clear()
 
 
 def checkpoint(params, variant, seed, target):
@@ -56,9 +56,9 @@ def curve(params, runtime, variant, seed, target, checkpoint) -> tuple:
     status = run_status(runtime, title, course(params, "finetune", variant, seed), target, part)
     run = training.Training(model, task, training.erm(task), schedule, runtime, seed, title, status)
     run.fit(checkpoint)
-    kept = ("step", "train_loss")
+    columns = ("step", "train_loss")
     rows = [
-        {"target": target} | {key: row[key] for key in kept} | {"test_error": 100 - row["val_accuracy"]}
+        {"target": target} | {key: row[key] for key in columns} | {"test_error": 100 - row["val_accuracy"]}
         for row in run.history
     ]
     return rows, correct(run.result, test, runtime, schedule.batch_size) if runtime.is_writer else None

@@ -1,4 +1,4 @@
-"""Where stages read images from, the benchmark and the targets as sources, and where they compute."""
+"""Where stages read images from, those of the benchmark and the targets, and where they compute."""
 
 import os
 
@@ -21,11 +21,11 @@ def start(params, several: bool = False):
     """A context in which torch computes as params.yaml says; yields hrrl.train.runtime.Runtime.
 
     Args:
-        several: whether in all processes of the section ``launch``: then this program begins anew as one of them.
+        several: whether in all processes of the section ``launch``; then this program restarts as one of them.
     """
     if several:
         launch.join(typed(launch.Launch, params.launch), _machine())
-    from hrrl.train import runtime  # by one of the processes, not by what starts them
+    from hrrl.train import runtime  # in the processes that compute, not in the one that launches them
 
     return runtime.start(typed(runtime.Compute, params.compute))
 

@@ -25,9 +25,9 @@ def model_folder(variant: str, seed) -> Path:
     return MODELS / key(variant, seed)
 
 
-def measured(what: str, variant: str, seed, suffix: str = "") -> Path:
+def measured(folder: str, variant: str, seed, suffix: str = "") -> Path:
     """Where a stage keeps what it measures on one pretraining run."""
-    return DATA / what / (key(variant, seed) + suffix)
+    return DATA / folder / (key(variant, seed) + suffix)
 
 
 def measured_speed(params, variant: str, seed) -> Path:
@@ -45,13 +45,13 @@ def dataset_folder(target: str | None = None) -> Path:
     return DATA / "targets" / target if target else DATA / "benchmark"
 
 
-def resolved(what: str, name: str) -> Path:
-    """What the stage ``resolve`` made of a variant (``variants``) or dataset (``datasets``)."""
-    return DATA / "resolved" / what / f"{name}.json"
+def resolved(folder: str, name: str) -> Path:
+    """What the stage ``resolve`` wrote of a variant (``variants``), dataset (``datasets``) or stage (``stages``)."""
+    return DATA / "resolved" / folder / f"{name}.json"
 
 
 def selected(variant: str) -> Path:
-    """What a variant is, with the numbers that the search found in the place of "searched"."""
+    """The axes of a variant, with the numbers that the search found in the place of "searched"."""
     return DATA / "selected" / f"{variant}.json"
 
 
@@ -71,21 +71,21 @@ def q0_file(variant: str) -> Path:
 
 
 def remove_unnamed(params) -> list[Path]:
-    """Removes what an earlier params.yaml named, and this one does not: of runs and points of the search, of targets.
+    """Removes outputs of runs, points of the search and targets that params.yaml no longer names.
 
-    Left there, it would count as a change, for cells depend on whole folders. DVC's cache keeps it.
+    They would count as a change, for cells depend on whole folders. DVC's cache keeps them.
     """
     runs = params.runs
     stages = {"features": runs.svm, "svm": runs.svm, "finetune": runs.finetune, "robustness": runs.pretrain}
-    named = {DATA / stage: [key(*run) for run in product(variants, params.seeds)] for stage, variants in stages.items()}
-    named[MODELS] = named[DATA / "smoothness"] = named[DATA / "robustness"]
-    named |= {DATA / folder: [key(*cell) for cell in search_cells(params)] for folder in ("search", "search_models")}
-    found = [path for folder, names in named.items() for path in folder.glob("[a-z]*-*") if run_of(path) not in names]
-    found += [path for path in (DATA / "selected").glob("[!.]*") if path.stem not in runs.pretrain]
-    found += [path for path in (DATA / "targets").glob("[!.]*") if path.name not in params.targets]
-    for path in found:
+    valid = {DATA / stage: [key(*run) for run in product(variants, params.seeds)] for stage, variants in stages.items()}
+    valid[MODELS] = valid[DATA / "smoothness"] = valid[DATA / "robustness"]
+    valid |= {DATA / folder: [key(*cell) for cell in search_cells(params)] for folder in ("search", "search_models")}
+    stale = [path for folder, names in valid.items() for path in folder.glob("[a-z]*-*") if run_of(path) not in names]
+    stale += [path for path in (DATA / "selected").glob("[!.]*") if path.stem not in runs.pretrain]
+    stale += [path for path in (DATA / "targets").glob("[!.]*") if path.name not in params.targets]
+    for path in stale:
         remove(path)
-    return found
+    return stale
 
 
 def run_of(path: Path) -> str:

@@ -14,7 +14,7 @@ from hrrl.settings import gpus, machine, params_file
 NETWORKS = ("search-model", "search", "pretrain", "features", "finetune", "robustness", "gallery")
 PARALLEL = ("search-model", "pretrain", "finetune")  # in launch.nproc processes on launch.nnodes nodes
 QUICK = ("resolve", "select", "given", "card")  # and head itself: no work for a job
-PLACED = "HRRL_PLACED"  # in the environment of what a cell starts that has its place
+PLACED = "HRRL_PLACED"  # in the environment of what a cell starts once it has its place
 
 
 def stage_of(cell: str) -> str:
@@ -27,12 +27,12 @@ def settings(stage: str = "") -> machine.Machine:
     Raises:
         UserError: one line for each mistake; the stages are those of dvc.yaml.
     """
-    found = machine.load(stage=stage)
-    if found.stages:
+    config = machine.load(stage=stage)
+    if config.stages:
         known = [*YAML(typ="safe").load(Path("dvc.yaml"))["stages"], "head"]
-        if wrong := [name for name in found.stages if name not in known]:
-            raise UserError(*(f"machine.yaml: stages.{name}: no stage; known: {', '.join(known)}" for name in wrong))
-    return found
+        if unknown := [name for name in config.stages if name not in known]:
+            raise UserError(*(f"machine.yaml: stages.{name}: no stage; known: {', '.join(known)}" for name in unknown))
+    return config
 
 
 def shape(stage: str, params: dict) -> tuple[int, int]:
@@ -40,13 +40,13 @@ def shape(stage: str, params: dict) -> tuple[int, int]:
     launch, compute = params["launch"], params["compute"]
     cuda = compute["arithmetic"] == "native" and compute["device"] != "cpu"
     nodes, processes = (launch["nnodes"], launch["nproc"]) if stage in PARALLEL else (1, 1)
-    if stage == "preflight":  # checks that they are there
+    if stage == "preflight":  # checks that the GPUs are there
         return 1, launch["nproc"] * cuda
     return nodes, processes * (cuda and stage in NETWORKS)
 
 
 def refuse_links() -> None:
-    """Before a cell computes what DVC then will not take: with git, it takes no output behind a link.
+    """Refuses outputs behind a link before a cell computes them: with git, DVC would do so afterwards.
 
     Raises:
         UserError: a folder of outputs, of any stage, is one.
@@ -64,7 +64,7 @@ def refuse_links() -> None:
 def take(cell: str, begun: Callable[[], None], ended: Callable[[float], None]) -> None:
     """Returns when this process is where the cell runs; ends it when a job of SLURM has run the cell.
 
-    Called before torch is imported. ``begun`` is told when the cell begins, ``ended`` the seconds that it took.
+    Called before torch is imported. ``begun`` is called when the cell begins, ``ended`` with the seconds that it took.
     """
     stage = stage_of(cell)
     if machine.JOB in os.environ:
@@ -75,12 +75,12 @@ def take(cell: str, begun: Callable[[], None], ended: Callable[[float], None]) -
         refuse_links()
         if stage == "resolve":
             return begun()
-        here, params = settings(stage), params_file.read("params.yaml")
+        config, params = settings(stage), params_file.read("params.yaml")
         nodes, count = shape(stage, params)
         from stages import slurm
 
-        if here.engine == "slurm" and stage not in QUICK:
-            ended(slurm.run(cell, here, nodes, count, begun))
+        if config.engine == "slurm" and stage not in QUICK:
+            ended(slurm.run(cell, config, nodes, count, begun))
             sys.exit()
         slurm.leave(cell)
         if stage != "preflight":

@@ -18,12 +18,12 @@ def main(params, variant, seed):
     train(params, variant, int(seed), variant_spec(variant), settings_of(params, variant), model_folder(variant, seed))
 
 
-def train(params, name: str, seed: int, spec: dict, chosen: tuple, folder, stage: str = "pretrain") -> None:
+def train(params, name: str, seed: int, spec: dict, pretraining: tuple, folder, stage: str = "pretrain") -> None:
     """Trains on the benchmark; writes to ``folder`` the model, what it is, and how it was trained.
 
     Args:
         spec: the points of both axes, with all settings.
-        chosen: as stages.variants.training gives it.
+        pretraining: the settings and the weights to start from, as stages.variants.training gives them.
         stage: whose cell it is.
     """
     with start(params, several=True) as runtime:
@@ -33,14 +33,14 @@ def train(params, name: str, seed: int, spec: dict, chosen: tuple, folder, stage
         from hrrl.train import models, recipes, training
         from hrrl.train.progress import run_status
 
-        settings, title = chosen[0], f"{name} seed {seed}"
+        settings, title = pretraining[0], f"{name} seed {seed}"
         task = benchmark_task(params, settings.image_size)
         torch.manual_seed(seed)
-        model = network(*chosen, task.train.classes, title)
+        model = network(*pretraining, task.train.classes, title)
         axes = methods.example_axis(spec["example"]), methods.concept_axis(spec["concept"], task.counts)
-        used = {"pretrain": settings.as_dict(), "variant": spec, "seed": seed}
+        inputs = {"pretrain": settings.as_dict(), "variant": spec, "seed": seed}
         data = [dataset_folder(), CONCEPTS / "benchmark.json"]
-        checkpoint = open_checkpoint(params, f"{stage}-{key(name, seed)}", used, data)
+        checkpoint = open_checkpoint(params, f"{stage}-{key(name, seed)}", inputs, data)
         status = run_status(runtime, title, course(params, stage, name, seed))
         schedule = typed(recipes.Schedule, settings)
         trained = training.Training(model, task, training.Axes(*axes), schedule, runtime, seed, title, status)
@@ -65,9 +65,9 @@ def network(settings, origin: dict | None, classes: list[str], title: str):
     backbone, args = settings.backbone, settings.backbone_args
     model = models.build(backbone, len(classes), args)
     if origin:
-        found = weights.open_weights(weights.Init(**origin["init"]), backbone, args, origin["key"])
-        kept = found.put_into(model, classes, read_json(dataset_folder() / "dataset.json")["wnids"])
-        print(f"{title}: from {found.path}; {kept} of {len(classes)} classes keep their row of the head")
+        pretrained = weights.open_weights(weights.Init(**origin["init"]), backbone, args, origin["key"])
+        kept = pretrained.put_into(model, classes, read_json(dataset_folder() / "dataset.json")["wnids"])
+        print(f"{title}: from {pretrained.path}; {kept} of {len(classes)} classes keep their row of the head")
     return model
 
 

@@ -79,11 +79,11 @@ def svm(params, scored) -> pd.DataFrame:
 
 def correct(params, files) -> dict:
     """(target, variant, seed) -> which of its test images are right."""
-    found = {}
+    hits = {}
     for cell, file in files.items():
         with np.load(file) as arrays:
-            found |= {(target, *cell): arrays[target] for target in params.targets}
-    return found
+            hits |= {(target, *cell): arrays[target] for target in params.targets}
+    return hits
 
 
 def robustness(runs) -> dict:
@@ -91,18 +91,18 @@ def robustness(runs) -> dict:
     rows = {"robustness": [], "concept_accuracy": [], "variances": [], "smoothness": []}
     moved, concepts, names = {}, None, named("concepts.csv").concept
     for cell in runs:
-        found, of = read_json(measured("robustness", *cell, ".json")), tag(cell)
-        rows["robustness"] += [row | of for row in found["steps"]]
-        rows["concept_accuracy"] += [{"concept": c, "accuracy": a} | of for c, a in found["concepts"].items()]
+        accuracies, run_tag = read_json(measured("robustness", *cell, ".json")), tag(cell)
+        rows["robustness"] += [row | run_tag for row in accuracies["steps"]]
+        rows["concept_accuracy"] += [{"concept": c, "accuracy": a} | run_tag for c, a in accuracies["concepts"].items()]
         with np.load(measured("smoothness", *cell, ".npz")) as arrays:
             images, factors = zip(arrays["gradient"], arrays["L"], strict=True), arrays["variance_factors"]
-            rows["smoothness"] += [{"gradient": norm, "L": L} | of for norm, L in images]
-            of_concepts = zip(names, factors, strict=True)  # NaN where losses do not vary
-            rows["variances"] += [{"concept": name, "factor": f} | of for name, f in of_concepts if f == f]
+            rows["smoothness"] += [{"gradient": norm, "L": L} | run_tag for norm, L in images]
+            concept_factors = zip(names, factors, strict=True)  # NaN where losses do not vary
+            rows["variances"] += [{"concept": name, "factor": f} | run_tag for name, f in concept_factors if f == f]
         with np.load(measured("robustness", *cell, ".npz")) as arrays:
             concepts, steps = arrays["concepts"], [name for name in arrays.files if name != "concepts"]
             moved[cell] = {float(s): np.unpackbits(arrays[s], count=len(concepts)).astype(bool) for s in steps}
-    frames = {name: pd.DataFrame(those) for name, those in rows.items() if those}
+    frames = {name: pd.DataFrame(records) for name, records in rows.items() if records}
     return frames | {"moved_correct": moved, "validation_concepts": concepts}
 
 
@@ -152,14 +152,14 @@ def settings(params) -> str:
 
 def own_training(params, variant, pretrain) -> dict:
     """What a variant has of its own of the section ``pretrain``."""
-    own = training(params, variant)[0].as_dict()
-    return {key: own.get(key) for key in ("epochs", "init") if own.get(key) != pretrain.get(key)}
+    section = training(params, variant)[0].as_dict()
+    return {key: section.get(key) for key in ("epochs", "init") if section.get(key) != pretrain.get(key)}
 
 
 def described(dataset) -> dict:
-    found = read_json(resolved("datasets", dataset))
-    packed = {"packed": packed_name(found["root"])}  # its images are smaller than the published ones
-    return {key: value for key, value in (found | packed).items() if value and key not in ("root", "code")}
+    definition = read_json(resolved("datasets", dataset))
+    packed = {"packed": packed_name(definition["root"])}  # its images are smaller than the published ones
+    return {key: value for key, value in (definition | packed).items() if value and key not in ("root", "code")}
 
 
 if __name__ == "__main__":

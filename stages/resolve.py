@@ -53,20 +53,20 @@ def main(params):
     for name in dict.fromkeys([params.benchmark, *params.targets]):
         files[f"datasets/{name}.json"] = dataset(params.datasets[name])
     computed = arithmetic.PORTABLE if params.compute.arithmetic == "portable" else "native"
-    given = read_params()
+    raw_params = read_params()
     for stage in STAGES:
         code = code_hash.code(f"stages.{stage}", *FOUND.get(stage, ()))
-        files[f"stages/{stage}.json"] = {"settings": settings(given, stage), "arithmetic": computed, "code": code}
+        files[f"stages/{stage}.json"] = {"settings": settings(raw_params, stage), "arithmetic": computed, "code": code}
     with replacing(DATA / "resolved") as folder:
         for name, content in files.items():
             write_json(folder / name, content)
     remove_unnamed(params)
 
 
-def settings(given, stage: str) -> dict:
-    """What a stage reads of params.yaml, which it takes back from here (stages/common.py)."""
-    found = {key: setting(given, key) for key in STAGES[stage]}
-    return {key: pretrain(value, stage) if key == "pretrain" else value for key, value in found.items()}
+def settings(raw_params, stage: str) -> dict:
+    """What a stage depends on of params.yaml; it reads the values back from its file (stages/common.py)."""
+    values = {key: setting(raw_params, key) for key in STAGES[stage]}
+    return {key: pretrain(value, stage) if key == "pretrain" else value for key, value in values.items()}
 
 
 def setting(params, key: str):
@@ -77,9 +77,9 @@ def setting(params, key: str):
 
 
 def pretrain(section: dict, stage: str) -> dict:
-    """The section without the place of weights; of the stage of this name without what a variant's file has."""
-    own = ("epochs", "init") if stage == "pretrain" else ()
-    return {key: placeless(value) if key == "init" else value for key, value in section.items() if key not in own}
+    """The section without paths of weights; for the stage ``pretrain``, without what a variant's file has."""
+    omitted = ("epochs", "init") if stage == "pretrain" else ()
+    return {key: placeless(value) if key == "init" else value for key, value in section.items() if key not in omitted}
 
 
 def variant(params, name: str) -> dict:

@@ -19,17 +19,17 @@ def main(params, variant, seed):
     with start(params) as runtime:
         hits = measure(params, runtime, model, task)
         smooth = smoothness(model, task.test, runtime)
-        found = losses(model, task.test, runtime)
+        image_losses = losses(model, task.test, runtime)
     write_json(measured("robustness", variant, seed, ".json"), accuracies(hits, task))
     concepts = task.test_concepts.numpy()
-    packed = {f"{step:g}": np.packbits(those) for step, those in hits.items()}
+    packed = {f"{step:g}": np.packbits(right) for step, right in hits.items()}
     save("robustness", variant, seed, concepts=concepts.astype(np.int32), **packed)
-    factors = variance_factors(found, concepts, task.counts.numpy())
+    factors = variance_factors(image_losses, concepts, task.counts.numpy())
     save("smoothness", variant, seed, variance_factors=factors, **smooth)
 
 
-def save(what, variant, seed, **arrays) -> None:
-    with replacing(measured(what, variant, seed, ".npz")) as file, open(file, "wb") as content:
+def save(folder, variant, seed, **arrays) -> None:
+    with replacing(measured(folder, variant, seed, ".npz")) as file, open(file, "wb") as content:
         np.savez(content, **arrays)
 
 
@@ -39,10 +39,10 @@ def measure(params, runtime, model, task) -> dict:
 
 
 def accuracies(hits, task) -> dict:
-    """In percent: of all images for each step size, and of each concept that has images on clean ones."""
-    of = task.test_concepts.numpy()
-    concepts = {name: share(hits[0.0][of == k]) for k, name in enumerate(task.names) if (of == k).any()}
-    return {"steps": [{"step_size": s, "accuracy": share(those)} for s, those in hits.items()], "concepts": concepts}
+    """In percent: of all images at each step size, and of each concept that has any, on clean images."""
+    ids = task.test_concepts.numpy()
+    concepts = {name: share(hits[0.0][ids == k]) for k, name in enumerate(task.names) if (ids == k).any()}
+    return {"steps": [{"step_size": s, "accuracy": share(right)} for s, right in hits.items()], "concepts": concepts}
 
 
 def share(hits) -> float:

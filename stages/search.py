@@ -32,8 +32,8 @@ def main(params, point, seed):
             source = open_data(params, "train", description["image_size"], target)
             targets[target] = accuracy(params, runtime, model, source, target)
     loss = {name: last[key] for name in task.names if (key := f"loss_{name}") in last}
-    found = {"tau": tau, "lam": lam, "seed": int(seed), "targets": targets, "benchmark": last["val_accuracy"]}
-    write_json(measured("search", point, seed, ".json"), found | on_benchmark | {"loss": loss})
+    result = {"tau": tau, "lam": lam, "seed": int(seed), "targets": targets, "benchmark": last["val_accuracy"]}
+    write_json(measured("search", point, seed, ".json"), result | on_benchmark | {"loss": loss})
 
 
 def accuracy(params, runtime, model, source, target) -> float:

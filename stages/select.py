@@ -14,8 +14,8 @@ def main(params, variant):
 
 def cell(params, point, seed) -> dict:
     """The result of a point; a target that params no longer name does not count."""
-    found = read_json(measured("search", point, seed, ".json"))
-    return found | {"targets": {target: found["targets"][target] for target in params.targets}}
+    result = read_json(measured("search", point, seed, ".json"))
+    return result | {"targets": {target: result["targets"][target] for target in params.targets}}
 
 
 if __name__ == "__main__":

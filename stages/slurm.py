@@ -2,8 +2,8 @@
 
 A cell's job is known by its name, and by a hash of the cell's inputs in its comment and in .work/jobs/<cell>.json, so
 that whoever asks for the cell again finds it, and two never write the same outputs. Its end is in
-.work/jobs/<cell>.end, for SLURM forgets after minutes where it keeps no accounts. That is why this is not submitit's:
-it hears of ends by `sacct` alone.
+.work/jobs/<cell>.end, for SLURM forgets after minutes where it keeps no accounts. Submitit would not do: it learns of
+ends by `sacct` alone.
 """
 
 import hashlib
@@ -33,9 +33,9 @@ CLONE = re.split(r"/\.(?:dvc|work)/", str(ROOT), maxsplit=1)[0]  # of which this
 NAMED = [hashlib.sha256(folder.encode()).hexdigest()[:8] for folder in dict.fromkeys([CLONE, str(ROOT)])]
 OURS = "-".join(["hrrl", *NAMED, ""])  # begins the names of this clone's jobs
 HEAD = "head"  # the job that runs `make repro`
-LEAD = 120  # seconds before its time limit that a job is told
-PAUSES = (0.5, 10.0)  # seconds between two looks: at first, at most
-FULL_QUEUE = 30.0  # seconds until a job is offered again
+LEAD = 120  # seconds before its time limit at which SLURM signals a job
+PAUSES = (0.5, 10.0)  # seconds between two queries: at first, at most
+FULL_QUEUE = 30.0  # seconds until a job is submitted again
 LATE = 60.0  # seconds after which a shared folder shows everywhere what was written to it
 TRIES = 5  # of a job whose node fails
 QUEUED = re.compile(
@@ -43,7 +43,7 @@ QUEUED = re.compile(
 )
 OTHERS = re.compile("SLURM_(?!CONF$)|SQUEUE_|SBATCH_(ARRAY_INX|ERROR|WAIT)$")
 TEMPLATE = re.compile(r"\$\{([^}]+)\}")  # of dvc.yaml
-# Reasons to wait that no time mends.
+# Reasons for waiting that never pass.
 NEVER = re.compile("PartitionConfig|Bad|Invalid|NotAllowed|Part.*Limit|Per(Job|Node)|QOSMin")
 AGAIN = ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL")
 ENDS = {
@@ -54,8 +54,8 @@ ENDS = {
 }
 OVER = ("COMPLETED", "FAILED", *AGAIN, *ENDS)
 Definition = tuple[str, list[Path], list[Path]]  # of a cell: its command, and the paths of its deps and outs
-# Told of its time limit, or preempted: ends with a checkpoint, and goes on in another turn of the queue, where this one
-# has brought it further; also where it does not end in time, as in an evaluation.
+# Near its time limit, or preempted, a job ends with a checkpoint, and is requeued if it made progress; also where it
+# does not end in time, as in an evaluation.
 SCRIPT = """#!/bin/bash
 cd {root} || exit 1
 export {job}=$SLURM_JOB_ID HRRL_FIRST_NODE=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
@@ -76,31 +76,31 @@ exit $status
 """
 
 
-def run(cell: str, here: machine.Machine, nodes: int, gpus: int, begun: Callable[[], None]) -> float:
+def run(cell: str, config: machine.Machine, nodes: int, gpus: int, begun: Callable[[], None]) -> float:
     """Runs a cell as a job and shows what it prints; returns the seconds that it took.
 
     Raises:
         UserError: SLURM refuses the job, or it failed; one line.
     """
     inputs, log = key(_definition(cell)), JOBS / f"{cell}.out"
-    job = _found(cell, inputs)
+    job = _queued_job(cell, inputs)
     command = [sys.executable, *sys.orig_argv[1:]]
     if nodes > 1:
         command = ["srun", "--kill-on-bad-exit=1", *command]
     options = [f"--nodes={nodes}", "--ntasks-per-node=1", *([f"--gres=gpu:{gpus}"] if gpus else [])]
-    failed = 0
-    while failed < TRIES:
+    failures = 0
+    while failures < TRIES:
         if job is None:
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_bytes(b"")
             check = shlex.join([sys.executable, "-m", "stages.slurm", "check", cell, inputs])
-            job = _submit(cell, command, here, [*options, f"--comment={inputs}"], log, check)
+            job = _submit(cell, command, config, [*options, f"--comment={inputs}"], log, check)
             write_json(JOBS / f"{cell}.json", {"id": job, "inputs": inputs})
-        state = _followed(job, log, begun)
+        state = _follow(job, log, begun)
         if state.get("JobState") not in AGAIN:
             return _result(cell, job, state)
         print(f"job {job}: {state['JobState']}; tried again", flush=True)
-        failed += state["JobState"] != "PREEMPTED"  # as often as others are preferred
+        failures += state["JobState"] != "PREEMPTED"  # preemption is no failure
         job = None
     raise UserError(f"{cell}: its nodes failed {TRIES} times")
 
@@ -118,7 +118,7 @@ def key(definition: Definition) -> str:
 
 
 def check(cell: str, inputs: str) -> None:
-    """In a job, before its cell and after: it may have waited for long, and it goes on when nobody waits for it.
+    """Runs in a job before its cell and after: the job may have waited for long, and needs nobody who waits for it.
 
     Raises:
         UserError: what the cell reads is not what it was when the job was submitted.
@@ -131,15 +131,15 @@ def check(cell: str, inputs: str) -> None:
 
 
 def finished() -> list[str]:
-    """The cells whose jobs ended well when nobody waited, with the inputs of now: what they wrote is to be recorded."""
-    found = []
+    """Cells whose jobs succeeded while nobody waited, with today's inputs: their outputs are to be recorded."""
+    cells = []
     for record in JOBS.glob("*.json"):
-        cell, noted = record.stem, json.loads(record.read_text(encoding="utf-8"))
-        if end := _end(cell, noted["id"]):
+        cell, job = record.stem, json.loads(record.read_text(encoding="utf-8"))
+        if end := _end(cell, job["id"]):
             record.unlink()
-            if end[0] == 0 and _as_left(cell, definition := _definition(cell)) and key(definition) == noted["inputs"]:
-                found.append(cell)
-    return found
+            if end[0] == 0 and _as_left(cell, definition := _definition(cell)) and key(definition) == job["inputs"]:
+                cells.append(cell)
+    return cells
 
 
 def _as_left(cell: str, definition: Definition) -> bool:
@@ -154,19 +154,19 @@ def _definition(cell: str) -> Definition:
     stage, _, values = cell.partition("@")
     definition = YAML(typ="safe").load(Path("dvc.yaml"))["stages"][stage]
     item = dict(zip(definition.get("matrix", {}), values.split("-"), strict=False))
-    known = params_file.read("params.yaml") | {"item": item}
+    variables = params_file.read("params.yaml") | {"item": item}
 
     def value(match: re.Match) -> str:
         parts = [int(part) if part.isdecimal() else part for part in re.findall(r"\w+", match[1])]
-        return str(reduce(lambda section, part: section[part], parts, known))
+        return str(reduce(lambda section, part: section[part], parts, variables))
 
-    def paths(given: list) -> list[Path]:
-        return [Path(TEMPLATE.sub(value, str(*one) if isinstance(one, dict) else one)) for one in given]
+    def paths(entries: list) -> list[Path]:
+        return [Path(TEMPLATE.sub(value, str(*entry) if isinstance(entry, dict) else entry)) for entry in entries]
 
     return definition["cmd"], paths(definition["deps"]), paths(definition["outs"])
 
 
-def _submit(name: str, command: list[str], here: machine.Machine, options: list[str], log: Path, check=":") -> str:
+def _submit(name: str, command: list[str], config: machine.Machine, options: list[str], log: Path, check=":") -> str:
     """The id of a new job, once the queue takes it."""
     start, end = JOBS / f"{name}.start", JOBS / f"{name}.end"
     run = name.partition("@")[2]
@@ -182,40 +182,40 @@ def _submit(name: str, command: list[str], here: machine.Machine, options: list[
         command=shlex.join(command),
         **{place: shlex.quote(str(path)) for place, path in places.items()},
     )
-    given = {"partition": here.partition, "time": here.time, "mem": here.memory, "cpus-per-task": here.cpus}
-    given |= {"account": here.account, "constraint": here.constraint, "job-name": OURS + name}
-    given |= {"output": str(log.absolute()).replace("%", "%%")}  # which sbatch takes for places of its own
-    given |= {"dependency": "singleton", "signal": f"B:USR2@{LEAD}", "open-mode": "append", "export": "ALL"}
-    words = [f"--{option}={value}" for option, value in given.items() if value is not None]
-    said = False
+    flags = {"partition": config.partition, "time": config.time, "mem": config.memory, "cpus-per-task": config.cpus}
+    flags |= {"account": config.account, "constraint": config.constraint, "job-name": OURS + name}
+    flags |= {"output": str(log.absolute()).replace("%", "%%")}  # which sbatch takes for places of its own
+    flags |= {"dependency": "singleton", "signal": f"B:USR2@{LEAD}", "open-mode": "append", "export": "ALL"}
+    words = [f"--{flag}={value}" for flag, value in flags.items() if value is not None]
+    announced = False
     while (done := _ask("sbatch", "--parsable", "--requeue", *words, *options, input=script)).returncode:
         reason = " ".join(done.stderr.replace("sbatch: error: ", "").split())
         if not QUEUED.search(reason) or ("policy" in reason and not _ask("squeue", "-h", "--me").stdout):
             raise UserError(f"{name}: SLURM refuses the job ({reason}); see machine.yaml")
-        if not said:
+        if not announced:
             print(f"waits until SLURM takes the job: {reason}", flush=True)
-        said = True
+        announced = True
         time.sleep(FULL_QUEUE)
-        if taken := _queue(name):  # it was, and the answer got lost
-            return taken[-1][0]
+        if queued := _queue(name):  # SLURM took it, and the answer got lost
+            return queued[-1][0]
     return done.stdout.split()[-1].partition(";")[0]  # some clusters' sbatch prints a banner first
 
 
 def leave(cell: str) -> None:
-    """Ends the job that a cell still has which now runs elsewhere: two never write the same outputs."""
+    """Cancels the job of a cell that now runs elsewhere: two must never write the same outputs."""
     record = JOBS / f"{cell}.json"
     if record.exists():
-        _found(cell, "")
+        _queued_job(cell, "")
         record.unlink()
 
 
-def _found(name: str, inputs: str) -> str | None:
-    """The cell's job that runs or is queued with these inputs; one with others is cancelled, and gone then."""
-    while found := _queue(name):
-        if jobs := [job for job, comment in found if comment == inputs]:
+def _queued_job(name: str, inputs: str) -> str | None:
+    """The cell's job that runs or is queued with these inputs; without one, those with other inputs are cancelled."""
+    while queued := _queue(name):
+        if jobs := [job for job, comment in queued if comment == inputs]:
             print(f"job {jobs[-1]} has it already", flush=True)
             return jobs[-1]
-        _ask("scancel", *(job for job, _ in found))
+        _ask("scancel", *(job for job, _ in queued))
         time.sleep(PAUSES[0])
     return None
 
@@ -228,24 +228,24 @@ def _queue(name: str) -> list[tuple[str, str]]:
     return [tuple(line.split(maxsplit=1)) for line in done.stdout.splitlines()]
 
 
-def _followed(job: str, log: Path, begun: Callable[[], None]) -> dict[str, str]:
+def _follow(job: str, log: Path, begun: Callable[[], None]) -> dict[str, str]:
     """Waits for a job, and shows what it prints; returns what SLURM says of its end, {} if it knows it no more."""
-    pause, said, shown, running = PAUSES[0], "", 0, False
+    pause, last_reason, offset, running = PAUSES[0], "", 0, False
     while True:
-        state = _look(job)
+        state = _query_job(job)
         if state.get("JobState") in ("RUNNING", "COMPLETING") and not running:
             running = True
             begun()
         reason = state.get("Reason", "None")
-        if state.get("JobState") in ("PENDING", "SPECIAL_EXIT") and reason not in ("None", said):
+        if state.get("JobState") in ("PENDING", "SPECIAL_EXIT") and reason not in ("None", last_reason):
             if NEVER.search(reason):
                 _ask("scancel", job)
                 raise UserError(f"job {job} waits: {reason}: SLURM has no such place for it; see machine.yaml")
             print(f"job {job} waits: {reason}", flush=True)
-            said = reason
+            last_reason = reason
         with open(log, "rb") as file:
-            file.seek(shown)
-            shown += sys.stdout.buffer.write(file.read())
+            file.seek(offset)
+            offset += sys.stdout.buffer.write(file.read())
             sys.stdout.flush()
         if not state or state["JobState"] in OVER:
             return state
@@ -253,7 +253,7 @@ def _followed(job: str, log: Path, begun: Callable[[], None]) -> dict[str, str]:
         pause = min(pause * 1.1, PAUSES[1])
 
 
-def _look(job: str) -> dict[str, str]:
+def _query_job(job: str) -> dict[str, str]:
     """What SLURM says of a job; JobState "?" while it does not answer, {} if it knows no such job."""
     done = _ask("scontrol", "show", "job", "--oneliner", job)
     if done.returncode:
@@ -263,9 +263,9 @@ def _look(job: str) -> dict[str, str]:
 
 def _result(cell: str, job: str, state: dict[str, str]) -> float:
     """The seconds that a job took, or an error that says how it ended."""
-    how, end = state.get("JobState", ""), None
+    job_state, end = state.get("JobState", ""), None
     deadline = time.monotonic() + PAUSES[1]
-    while not end and how not in ENDS and time.monotonic() < deadline:
+    while not end and job_state not in ENDS and time.monotonic() < deadline:
         end = _end(cell, job)  # a shared folder may show it late
         time.sleep(0.1)
     status, seconds = end or (None, 0)
@@ -273,11 +273,11 @@ def _result(cell: str, job: str, state: dict[str, str]) -> float:
         (JOBS / f"{cell}.json").unlink(missing_ok=True)
         return seconds
     where = state.get("NodeList", "its node")
-    if how in ENDS:
-        raise UserError(f"{cell}: job {job} {ENDS[how]}")
+    if job_state in ENDS:
+        raise UserError(f"{cell}: job {job} {ENDS[job_state]}")
     if end:
         raise UserError(f"{cell}: job {job} failed on {where} with status {status}; what it said stands above")
-    raise UserError(f"{cell}: job {job} died on {where} without a word ({how or 'SLURM knows it no more'})")
+    raise UserError(f"{cell}: job {job} died on {where} without a word ({job_state or 'SLURM knows it no more'})")
 
 
 def _end(cell: str, job: str) -> tuple[int, int] | None:
@@ -285,24 +285,24 @@ def _end(cell: str, job: str) -> tuple[int, int] | None:
     file = JOBS / f"{cell}.end"
     if not file.exists():
         return None
-    last, status, seconds = file.read_text(encoding="utf-8").split()
-    return (int(status), int(seconds)) if last == job else None
+    recorded, status, seconds = file.read_text(encoding="utf-8").split()
+    return (int(status), int(seconds)) if recorded == job else None
 
 
 def _ask(*command: str, **options) -> subprocess.CompletedProcess:
     """Runs a command of SLURM without the variables of the user and the head's own job that would change its answer."""
-    told = ("HRRL_LOGS", "HRRL_RUN", "HRRL_BEGAN")  # of processes here
-    given = {name: value for name, value in os.environ.items() if name not in told and not OTHERS.match(name)}
+    excluded = ("HRRL_LOGS", "HRRL_RUN", "HRRL_BEGAN")  # of processes here
+    env = {name: value for name, value in os.environ.items() if name not in excluded and not OTHERS.match(name)}
     try:
-        return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", env=given, **options)
+        return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", env=env, **options)
     except FileNotFoundError:
         raise UserError(f"machine.yaml: engine: slurm, and this machine has no {command[0]}") from None
 
 
 def submit() -> None:
     """Submits `make repro` as a job, unless it is one already."""
-    if found := _queue(HEAD):
-        job = found[0][0]
+    if queued := _queue(HEAD):
+        job = queued[0][0]
     else:
         log = JOBS / f"{HEAD}.out"
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,6 @@ def benchmark_task(params, image_size: int):
     concepts = read_json(CONCEPTS / "benchmark.json")
     train, test = (open_data(params, split, image_size) for split in ("train", "test"))
     if "images" in concepts:
-        found = (torch.tensor(concepts["images"][split]) for split in ("train", "test"))
-        return GroupedData(train, test, *found, concepts["names"])
+        image_concepts = (torch.tensor(concepts["images"][split]) for split in ("train", "test"))
+        return GroupedData(train, test, *image_concepts, concepts["names"])
     return GroupedData.by_class(train, test, torch.tensor(concepts["ids"]), concepts["names"])

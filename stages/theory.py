@@ -72,9 +72,9 @@ def regret(runs):
 def curves(params, suggested) -> pd.DataFrame:
     """h(s) for the paper's mu, without a variant, and for the one of each variant."""
     s = np.unique(np.geomspace(2, params.theory.s_max, 300).astype(int))
-    given = [(mu, 1.0, None) for mu in params.theory.mu]
-    given += [(row.mu, row.lam, row.variant) for row in suggested.itertuples()]
-    frames = [{"mu": mu, "lam": lam, "s": s, "h": theory.h(s, mu, lam), "variant": name} for mu, lam, name in given]
+    points = [(mu, 1.0, None) for mu in params.theory.mu]
+    points += [(row.mu, row.lam, row.variant) for row in suggested.itertuples()]
+    frames = [{"mu": mu, "lam": lam, "s": s, "h": theory.h(s, mu, lam), "variant": name} for mu, lam, name in points]
     return pd.concat(map(pd.DataFrame, frames))
 
 

@@ -1,4 +1,4 @@
-"""What a variant is, in all its numbers."""
+"""The settings of a variant, in full."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from stages.paths import STARTS, q0_file, read_json, resolved, selected
 
 def axes(variant) -> dict:
     """The points of both axes as params.yaml has them, with all settings."""
-    found = read_json(resolved("variants", variant))
-    return {axis: found[axis] for axis in ("example", "concept")}
+    content = read_json(resolved("variants", variant))
+    return {axis: content[axis] for axis in ("example", "concept")}
 
 
 def variant_spec(variant) -> dict:
@@ -22,15 +22,15 @@ def variant_spec(variant) -> dict:
 
 
 def training(params, variant=None):
-    """The section ``pretrain`` as a variant, or (None) the search, takes it, without where weights lie.
+    """The section ``pretrain`` of a variant, or (None) of the search, without paths of weights.
 
     And its entry of STARTS, None where it starts at random.
     """
     settings = params.pretrain.as_dict()
-    own = read_json(resolved("variants", variant)) if variant else settings
-    settings |= {"epochs": own["epochs"], "init": placeless(own.get("init"))}
-    kept = {key: value for key, value in settings.items() if key != "init" or value}
-    return Settings(kept, "pretrain."), read_json(STARTS).get(variant or "")
+    overrides = read_json(resolved("variants", variant)) if variant else settings
+    settings |= {"epochs": overrides["epochs"], "init": placeless(overrides.get("init"))}
+    section = {key: value for key, value in settings.items() if key != "init" or value}
+    return Settings(section, "pretrain."), read_json(STARTS).get(variant or "")
 
 
 def placeless(init) -> dict | None:

@@ -41,7 +41,7 @@ def be_somebody() -> None:
 
 
 def be_in_this_clone() -> None:
-    """Forgets the repository that git names to its hooks, and the stage whose command this is, which may be others'."""
+    """Unsets what git sets for its hooks and DVC for its stages: it may name another repository or stage."""
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "DVC_STAGE"):
         os.environ.pop(name, None)
 

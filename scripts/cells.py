@@ -21,12 +21,12 @@ from hrrl.common.files import replacing
 from hrrl.errors import UserError
 from scripts import ROOT
 
-# Its command names the Python that pip installed it by, which a clone that was moved has no more.
+# Not by the script `dvc`: its first line names the Python that pip installed it by, which a moved clone lacks.
 DVC = [sys.executable, "-P", "-m", "dvc"]
 EDGE = re.compile(r'^"([^"]+)"(?: -> "([^"]+)")?;?$', re.MULTILINE)  # of `dvc dag --dot`: a cell, and one that reads it
 LOCKFILE, LOCK = Path("dvc.lock"), Path(".dvc/tmp/lock")
-HELD = 5.0  # seconds that DVC holds its lock at most, while others wait: not while a cell runs
-ADVICE = {  # words of DVC -> what helps
+HELD = 5.0  # seconds that DVC holds its lock at most while others wait; it holds none while a cell runs
+ADVICE = {  # pattern of DVC's message -> what helps
     r"dvc\.lock' (is invalid|validation failed)": "dvc.lock is not whole, or holds both sides of a merge. Take the "
     "committed one; what ran since then, DVC finds in its cache: git checkout HEAD -- dvc.lock",
     "Unable to read RWLock-file": "DVC was stopped while it wrote its table of locks. "
@@ -35,7 +35,7 @@ ADVICE = {  # words of DVC -> what helps
 
 
 class Broken(UserError):
-    """DVC refused to work; its words."""
+    """DVC failed; its message."""
 
 
 def outdated() -> set[str]:
@@ -46,22 +46,22 @@ def outdated() -> set[str]:
 def needs(folder: Path = ROOT) -> dict[str, set[str]]:
     """Each cell, in the order of dvc.yaml, with the cells whose outputs it reads, by `dvc stage list` and `dvc dag`."""
     names = dvc("stage", "list", "--name-only", cwd=folder).split()
-    found = EDGE.findall(dvc("dag", "--dot", cwd=folder))
-    return {name: {first for first, second in found if second == name} for name in names}
+    edges = EDGE.findall(dvc("dag", "--dot", cwd=folder))
+    return {name: {source for source, reader in edges if reader == name} for name in names}
 
 
 def record(cells: list[str]) -> None:
-    """Takes what lies there for what the cells make, by one `dvc commit`; of no cells, it would be of all."""
+    """Records the files that are there as the cells' outputs, by one `dvc commit`, which without names takes all."""
     if cells:
         dvc("commit", "--force", "--quiet", *cells)
 
 
 def with_followers(cells: set[str], needs: dict[str, set[str]]) -> set[str]:
-    """The cells and all that read their outputs, or outputs of those; what else a user tracks with DVC is none."""
-    found = cells & needs.keys()
-    while more := {cell for cell in needs if cell not in found and needs[cell] & found}:
-        found |= more
-    return found
+    """The cells and all that read their outputs, however indirectly; files that a user tracks with DVC are no cells."""
+    reached = cells & needs.keys()
+    while followers := {cell for cell in needs if cell not in reached and needs[cell] & reached}:
+        reached |= followers
+    return reached
 
 
 def dvc(*words: str, **options) -> str:
@@ -102,10 +102,10 @@ class Call:
         return {}
 
     def killed(self, cell: str) -> str:
-        """Which signal ended a cell, which then has no last word; "" for none."""
+        """The signal that killed a cell, which then left no status; "" for none."""
         words = self.log.read_text(encoding="utf-8", errors="replace")
-        found = re.search(rf"'{re.escape(cell)}'.*exited with -(\d+)", words)
-        return signal.Signals(int(found[1])).name if found else ""
+        match = re.search(rf"'{re.escape(cell)}'.*exited with -(\d+)", words)
+        return signal.Signals(int(match[1])).name if match else ""
 
 
 def note_of(cell: str, logs: Path) -> Path:
@@ -113,7 +113,7 @@ def note_of(cell: str, logs: Path) -> Path:
 
 
 def stop(calls: list[Call], logs: Path, patience: float) -> None:
-    """Ends calls: cells see the file and go, then DVC does; what is not gone after some seconds is killed."""
+    """Ends calls: cells see the file STOP and exit, then DVC does; after ``patience`` seconds, they are killed."""
     (logs / STOP).touch()
     deadline = time.monotonic() + patience
     while any(call.process.poll() is None for call in calls) and time.monotonic() < deadline:
@@ -125,21 +125,21 @@ def stop(calls: list[Call], logs: Path, patience: float) -> None:
 
 
 def lock_of_these_params() -> str:
-    """dvc.lock without the cells of an earlier params.yaml that this one has not, which DVC leaves in it."""
+    """dvc.lock without the cells that only an earlier params.yaml had, which DVC leaves in it."""
     names = set(dvc("stage", "list", "--name-only").split())
     head, *entries = re.split(r"^(?=  \S)", LOCKFILE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return head + "".join(entry for entry in entries if entry.partition(":")[0].strip(" '\"") in names)
 
 
 def forget_others() -> None:
-    """Leaves those cells out of dvc.lock; they stay in the cache."""
-    if (left := lock_of_these_params()) != LOCKFILE.read_text(encoding="utf-8"):
+    """Removes those cells from dvc.lock; their outputs stay in the cache."""
+    if (lock := lock_of_these_params()) != LOCKFILE.read_text(encoding="utf-8"):
         with replacing(LOCKFILE) as file:
-            file.write_text(left, encoding="utf-8")
+            file.write_text(lock, encoding="utf-8")
 
 
 def locked() -> str:
-    """What helps where DVC waits for a lock that a killed one holds: with core.hardlink_lock, a file of two names."""
+    """What helps where DVC waits for the lock of a killed one: with core.hardlink_lock, a file of two hard links."""
 
     def holder() -> int:
         with suppress(OSError):
@@ -156,5 +156,5 @@ def locked() -> str:
 
 
 def advice(words: str) -> str:
-    """What helps where DVC refuses to work with these words; "" where nothing is known to."""
-    return next((help_ for refusal, help_ in ADVICE.items() if re.search(refusal, words)), "")
+    """What helps where DVC fails with this message; "" where nothing is known to."""
+    return next((hint for pattern, hint in ADVICE.items() if re.search(pattern, words)), "")

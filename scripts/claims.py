@@ -37,23 +37,23 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="+")
     parser.add_argument("--to", type=Path, metavar="NEW", help="the folder for the verdicts of several")
-    asked = parser.parse_args(arguments)
-    if (len(asked.folder) > 1) != bool(asked.to):
+    options = parser.parse_args(arguments)
+    if (len(options.folder) > 1) != bool(options.to):
         parser.error("several folders take --to, a folder for their verdicts; one is written to itself")
-    if asked.to:
-        return pool(asked.folder, asked.to)
-    preset = ROOT / "presets" / f"{asked.folder[0].resolve().name}.yaml"
-    decide(asked.folder[0], schema.load(preset) if preset.is_file() else None)
+    if options.to:
+        return pool(options.folder, options.to)
+    preset = ROOT / "presets" / f"{options.folder[0].resolve().name}.yaml"
+    decide(options.folder[0], schema.load(preset) if preset.is_file() else None)
 
 
 def decide(folder: Path, source: schema.Params | None) -> None:
     """Writes the verdicts into a folder, by the claims of params, or those that its claims.json names."""
-    asked = source and source.as_dict()["claims"]
-    asked = asked and [{key: value for key, value in claim.items() if value is not None} for claim in asked]
-    results = recorded(folder, asked, source and source.as_dict()["shifts"])
-    left = [claim["name"] for claim in asked or [] if claim not in results.claims]
-    if left:
-        print(f"{folder}: not measured, or not recorded: {', '.join(left)}")
+    claims = source and source.as_dict()["claims"]
+    claims = claims and [{key: value for key, value in claim.items() if value is not None} for claim in claims]
+    results = recorded(folder, claims, source and source.as_dict()["shifts"])
+    missing = [claim["name"] for claim in claims or [] if claim not in results.claims]
+    if missing:
+        print(f"{folder}: not measured, or not recorded: {', '.join(missing)}")
     values = results.values
     if "q_" not in _text(folder / "tables/runs.csv"):
         values = values[~values.measure.str.startswith("q_")]
@@ -66,10 +66,10 @@ def pool(folders: list[Path], to: Path) -> None:
     Raises:
         UserError: the runs differ in more than name and seeds.
     """
-    first, *others = (params_file.read(folder / "params.yaml") for folder in folders)
+    base, *others = (params_file.read(folder / "params.yaml") for folder in folders)
     for folder, params in zip(folders[1:], others, strict=True):
-        if other := [key for key in first if key not in ("name", "seeds") and params.get(key) != first[key]]:
-            raise UserError(f"{folder}/params.yaml: {other[0]} is not as in {folders[0]}; takes runs with other seeds")
+        if keys := [key for key in base if key not in ("name", "seeds") and params.get(key) != base[key]]:
+            raise UserError(f"{folder}/params.yaml: {keys[0]} is not as in {folders[0]}; takes runs with other seeds")
     results = pooled([recorded(folder) for folder in folders])
     report.write_frames({"target_concepts": results.target_concepts}, to / "tables")
     write(results, to, results.values, (*TABLES, *POOLED))
@@ -78,30 +78,30 @@ def pool(folders: list[Path], to: Path) -> None:
 def write(results: report.Results, folder: Path, values: pd.DataFrame, names: tuple[str, ...]) -> None:
     """The verdicts, the tables of some names, and the values that runs.csv is to have."""
     rows = report.claims(results)
-    tables, found = report.tables(results, rows), report.metrics(results, rows)
-    verdicts = [claim["verdict"] for claim in found["claims"].values()]
+    tables, metrics = report.tables(results, rows), report.metrics(results, rows)
+    verdicts = [claim["verdict"] for claim in metrics["claims"].values()]
     write_json(folder / "claims.json", rows)
-    _update(folder / "metrics.json", {name: found[name] for name in ("claims", "premise") if name in found})
+    _update(folder / "metrics.json", {name: metrics[name] for name in ("claims", "premise") if name in metrics})
     _update(folder / "headline.json", {"claims": f"{verdicts.count(HOLDS)}/{len(verdicts)}"})
     for name in TABLES:
         (folder / f"tables/{name}.csv").unlink(missing_ok=True)
-    made = {name: tables[name] for name in names if name in tables} | {"runs": values}
+    frames = {name: tables[name] for name in names if name in tables} | {"runs": values}
     with tempfile.TemporaryDirectory() as new:
-        report.write_frames(made, new)
-        for name in made:
+        report.write_frames(frames, new)
+        for name in frames:
             _put(Path(new, f"{name}.csv").read_bytes(), folder / f"tables/{name}.csv")
-    if shown := [*folder.glob("figures/claims.svg"), *folder.glob("report.html")]:
-        _draw(results, rows, tables, shown)
+    if files := [*folder.glob("figures/claims.svg"), *folder.glob("report.html")]:
+        _draw(results, rows, tables, files)
     for row in rows:
         if row["primary"]:
             print(f"{row['claim']:<20} {row['verdict']:<10} {report.difference(row)}")
 
 
-def _draw(results: report.Results, rows: list[dict], tables: dict[str, pd.DataFrame], shown: list[Path]) -> None:
+def _draw(results: report.Results, rows: list[dict], tables: dict[str, pd.DataFrame], files: list[Path]) -> None:
     """The figure and the page, of which a folder may have either."""
     with tempfile.TemporaryDirectory() as new:
         report.figures(results, rows, report.plots(results), new)
-        for file in shown:
+        for file in files:
             if file.suffix == ".html":
                 _put(_patched(_text(file), report.page(results, rows, tables, new)).encode(), file)
             else:
@@ -122,8 +122,8 @@ def _update(file: Path, parts: dict) -> None:
 
 def _patched(old: str, new: str) -> str:
     """A page with the claims and the premise of another."""
-    part = re.search(DECIDED, new)[0].replace("</h2>\n", "</h2>\n" + NOTE, 1)
-    return re.sub(DECIDED, lambda _: part, old, count=1)
+    section = re.search(DECIDED, new)[0].replace("</h2>\n", "</h2>\n" + NOTE, 1)
+    return re.sub(DECIDED, lambda _: section, old, count=1)
 
 
 def _text(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Where git can tell no commit: a ZIP download, a clone of another user, a machine without git."""
+"""What git says, also where it knows no commit: a ZIP download, a clone of another user, a machine without git."""
 
 import os
 import subprocess
@@ -36,11 +36,11 @@ def none_because() -> str:
 
 
 def let_dvc_do_without() -> str:
-    """Tells DVC whether there is git, as it would end without; returns what :func:`none_because` does."""
+    """Tells DVC whether there is git, without which it would fail; returns what :func:`none_because` does."""
     reason, local = none_because(), ROOT / ".dvc/config.local"
-    told = local.exists() and "no_scm" in local.read_text(encoding="utf-8")
-    if reason == NO_CLONE and not told:
+    configured = local.exists() and "no_scm" in local.read_text(encoding="utf-8")
+    if reason == NO_CLONE and not configured:
         dvc("config", "--local", SETTING, "true", cwd=ROOT)
-    elif told and (ROOT / ".git").exists():
+    elif configured and (ROOT / ".git").exists():
         dvc("config", "--local", "--unset", SETTING, cwd=ROOT)
     return reason

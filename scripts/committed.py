@@ -65,56 +65,56 @@ def run_of(params: str) -> Run | None:
     return next((run for run in runs if run and yaml.load(run.params) == yaml.load(params)), None)
 
 
-def compared(run: Run, made: dict[str, dict], cells: Iterable[str]) -> tuple[bool, list[str]]:
+def compared(run: Run, rerun: dict[str, dict], cells: Iterable[str]) -> tuple[bool, list[str]]:
     """Whether all outputs of some cells are those of a committed run, to the byte, and lines that say so.
 
     They name the outputs that differ, the first cell that does, and what is known to do so. A run that was kept before
     a cell had an output has no hash to compare with.
     """
-    files, outputs, differ = 0, 0, []
+    files, outputs, differing = 0, 0, []
     for cell in cells:
-        before, after = ({o["path"]: o for o in lock.get(cell, {}).get("outs", [])} for lock in (run.stages, made))
+        before, after = ({o["path"]: o for o in lock.get(cell, {}).get("outs", [])} for lock in (run.stages, rerun))
         for path, out in (before | after).items():
             files, outputs = files + out.get("nfiles", 1), outputs + 1
             if path in before and before[path]["md5"] != after.get(path, {}).get("md5"):
-                differ.append(f"  {path}, of {cell}")
+                differing.append(f"  {path}, of {cell}")
     where = "" if run.name == LAST else f" in {RESULTS / run.name}"
-    if not differ:
+    if not differing:
         return True, [f"identical to the committed run{where}: {files} of {files} files"]
-    lines = [f"different from the committed run{where}: {len(differ)} of {outputs} outputs, the first of them"]
-    return False, [*lines, *differ[:5], *(f"  may be because {cause}" for cause in causes(run.params))]
+    lines = [f"different from the committed run{where}: {len(differing)} of {outputs} outputs, the first of them"]
+    return False, [*lines, *differing[:5], *(f"  may be because {cause}" for cause in causes(run.params))]
 
 
 def verdict() -> list[str]:
     """Lines that say whether the run in the working tree is the committed one with the same params."""
     params, lock = ((ROOT / file).read_text(encoding="utf-8") for file in ("params.yaml", "dvc.lock"))
-    run, made = run_of(params), stages(lock)
+    run, rerun = run_of(params), stages(lock)
     if run is None:
         return ["No committed run has these params, so there is none to compare with."]
-    return compared(run, made, run.stages | made)[1]
+    return compared(run, rerun, run.stages | rerun)[1]
 
 
 def causes(params: str) -> list[str]:
-    """What is known to give other bytes, where it is so here."""
+    """The known reasons for other bytes that apply here."""
     from hrrl import arithmetic
 
-    found = []
+    reasons = []
     if YAML(typ="safe").load(params)["compute"]["arithmetic"] == "native":
-        found.append(
+        reasons.append(
             f"compute.arithmetic is native: every kind of CPU or GPU has its own bytes (here {arithmetic.cpu()})"
         )
     elif lack := arithmetic.cpu_lacks():
-        found.append(lack)
+        reasons.append(lack)
     if edited := git("status", "--porcelain", "--", "hrrl", "stages", "dvc.yaml", "groupings"):
-        found.append(f"code is edited: {', '.join(line[3:] for line in edited.splitlines()[:5])}")
+        reasons.append(f"code is edited: {', '.join(line[3:] for line in edited.splitlines()[:5])}")
     if others := other_versions():
-        found.append(f"libraries have other versions than constraints.txt: {', '.join(others[:5])}")
-    return found
+        reasons.append(f"libraries have other versions than constraints.txt: {', '.join(others[:5])}")
+    return reasons
 
 
 def other_versions() -> list[str]:
     """The installed libraries that are not of the version which constraints.txt pins."""
-    found = []
+    others = []
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
         name, _, version = line.partition("==")
         try:
@@ -122,5 +122,5 @@ def other_versions() -> list[str]:
         except metadata.PackageNotFoundError:
             continue  # of another platform
         if version and installed.partition("+")[0] != version:
-            found.append(f"{name} {installed}")
-    return found
+            others.append(f"{name} {installed}")
+    return others

@@ -31,27 +31,27 @@ def main() -> None:
     variant = arguments.variant or base["headline"]
     keys = arguments.sweep or [f"variants.{variant}"]
     revisions = [("last commit", "HEAD"), *experiments()]
-    found = [row for name, rev in revisions if (row := read(name, rev, base, variant, keys))]
-    if not found and variant not in base["variants"]:
+    rows = [row for name, rev in revisions if (row := read(name, rev, base, variant, keys))]
+    if not rows and variant not in base["variants"]:
         sys.exit(f"params.yaml has no variant {variant!r}; it has {', '.join(base['variants'])}")
-    if not found:
+    if not rows:
         sys.exit(
             f"no experiment of the preset {base['name']} has validation scores of {variant}; "
             f"begin one with dvc exp run --queue -S '{keys[0]}...=...', then dvc queue start"
         )
-    found = list({json.dumps(row["params"]): row for row in reversed(found)}.values())  # each setting once
-    found.sort(key=lambda row: -row["mean"])
-    swept = list(dict.fromkeys(key for row in found for key in row["changed"]))
-    targets = list(dict.fromkeys(target for row in found for target in row["scores"]))
+    rows = list({json.dumps(row["params"]): row for row in reversed(rows)}.values())  # each setting once
+    rows.sort(key=lambda row: -row["mean"])
+    swept = list(dict.fromkeys(key for row in rows for key in row["changed"]))
+    targets = list(dict.fromkeys(target for row in rows for target in row["scores"]))
     short = [key.removeprefix(f"variants.{variant}.") for key in swept]
-    rows = []
-    for row in found:
+    table = []
+    for row in rows:
         settings = [str(row["params"].get(key, "-")) for key in swept]
-        rows.append([row["name"], *settings, *(score(row["scores"].get(t)) for t in targets), f"{row['mean']:.2f}"])
+        table.append([row["name"], *settings, *(score(row["scores"].get(t)) for t in targets), f"{row['mean']:.2f}"])
     print(f"SVM of {variant}: validation accuracy (%), mean ± std over seeds")
-    print(tabulate(rows, ["experiment", *short, *targets, "mean"], "pipe", disable_numparse=True))
+    print(tabulate(table, ["experiment", *short, *targets, "mean"], "pipe", disable_numparse=True))
     if swept:
-        print("best: dvc exp run", *(override(key, found[0]["params"], flat(base)) for key in swept))
+        print("best: dvc exp run", *(override(key, rows[0]["params"], flat(base)) for key in swept))
 
 
 def experiments() -> list[tuple[str, str]]:
@@ -59,8 +59,8 @@ def experiments() -> list[tuple[str, str]]:
 
     By one call of `dvc exp list`, whose order is another in each.
     """
-    listed = dvc("exp", "list", "--all-commits")
-    return sorted((name, commit) for commit, name in re.findall(r"^\t(\w+) \[(.+)\]$", listed, re.MULTILINE))
+    listing = dvc("exp", "list", "--all-commits")
+    return sorted((name, commit) for commit, name in re.findall(r"^\t(\w+) \[(.+)\]$", listing, re.MULTILINE))
 
 
 def read(name: str, rev: str, base: dict, variant: str, keys: list[str]) -> dict | None:
@@ -71,10 +71,10 @@ def read(name: str, rev: str, base: dict, variant: str, keys: list[str]) -> dict
     params, base = flat(params), flat(base)
     changed = [key for key in dict.fromkeys([*base, *params]) if params.get(key) != base.get(key)]
     within = all(any(key == swept or key.startswith(f"{swept}.") for swept in keys) for key in changed)
-    scores = {t: by[variant]["validation"] for t, by in metrics["svm"].items() if variant in by}
+    scores = {t: results[variant]["validation"] for t, results in metrics["svm"].items() if variant in results}
     if not within or not scores:
         return None
-    average = mean(found["mean"] for found in scores.values())
+    average = mean(validation["mean"] for validation in scores.values())
     return {"name": name, "params": params, "changed": changed, "scores": scores, "mean": average}
 
 
@@ -98,10 +98,10 @@ def show(rev: str, file: str):
     return YAML(typ="safe").load(text) if text else None  # JSON is YAML
 
 
-def score(found: dict | None) -> str:
-    if found is None:
+def score(validation: dict | None) -> str:
+    if validation is None:
         return ""
-    return f"{found['mean']:.2f}" + (f" ± {found['std']:.2f}" if "std" in found else "")
+    return f"{validation['mean']:.2f}" + (f" ± {validation['std']:.2f}" if "std" in validation else "")
 
 
 if __name__ == "__main__":

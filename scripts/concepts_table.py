@@ -46,9 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     classes, wnids = (manifest.classes, manifest.wnids) if manifest else (ilsvrc12_wnids(), ilsvrc12_wnids())
     concepts = resolve(classes, wnids, synsets, concepts)
     if options.tree:
-        named = named_synsets(concepts) if isinstance(concepts, list) else []
-        found = _look_up(options.tree, classes, wnids, synsets)
-        print(*(_tree(title, synset, named) for title, synset in found.items()), sep="\n\n")
+        concept_synsets = named_synsets(concepts) if isinstance(concepts, list) else []
+        matches = _look_up(options.tree, classes, wnids, synsets)
+        print(*(_tree(title, synset, concept_synsets) for title, synset in matches.items()), sep="\n\n")
     else:
         paper = TABLE1 if concepts == TABLE1_SYNSETS and len(classes) == 1000 else {}
         print(_table(classes, paper, *_grouped(classes, wnids, synsets, concepts, manifest)))
@@ -63,11 +63,11 @@ def _grouped(
     if isinstance(concepts, dict) and csv_file.by_image(concepts):
         skipped = [path for rows in splits.values() for path in rows.skipped]
         paths = {split: list(rows.paths) for split, rows in splits.items()}
-        names, found = csv_file.of_images(concepts["csv"], paths, skipped, partial=True)
-        images = {s: Counter((y, names[k]) for y, k in zip(labels[s], found[s], strict=True)) for s in splits}
+        names, ids = csv_file.of_images(concepts["csv"], paths, skipped, partial=True)
+        images = {s: Counter((y, names[k]) for y, k in zip(labels[s], ids[s], strict=True)) for s in splits}
         return names, sorted(set().union(*images.values())), images
     mapping = group_classes(classes, wnids, synsets, concepts)
-    images = {split: Counter((y, mapping[classes[y]]) for y in several) for split, several in labels.items()}
+    images = {split: Counter((y, mapping[classes[y]]) for y in ys) for split, ys in labels.items()}
     return concept_order(concepts), [(c, mapping[name]) for c, name in enumerate(classes)], images
 
 
@@ -80,14 +80,14 @@ def _table(
 ) -> str:
     """For each concept a line of numbers and, below it, the classes."""
     header = ["concept", "classes", *["Table 1"] * bool(paper), *(f"{split} images" for split in images)]
-    own = {concept: [cell for cell in cells if cell[1] == concept] for concept in order}
+    groups = {concept: [cell for cell in cells if cell[1] == concept] for concept in order}
     rows = [
         (name, len(group), *([paper[name]] if paper else []), *(sum(n[c] for c in group) for n in images.values()))
-        for name, group in own.items()
+        for name, group in groups.items()
     ]
     head, *numbers = tabulate(rows, header, "plain", disable_numparse=[0]).splitlines()
     words, lines = titles(classes), [head]
-    for line, group in zip(numbers, own.values(), strict=True):
+    for line, group in zip(numbers, groups.values(), strict=True):
         names = ", ".join(words.get(classes[c], classes[c]) for c, _ in group)
         lines += [line, *textwrap.wrap(names, 100, initial_indent="    ", subsequent_indent="    ")]
     return "\n".join(lines)
@@ -99,11 +99,11 @@ def _look_up(wanted: str, classes: Sequence[str], wnids: Wnids, synsets: Mapping
         return {wanted: find_wnid(wanted)}
     if (name := composed(wanted)) in classes:
         return class_synsets([name], [wnids[classes.index(name)]] if wnids else None, synsets)
-    word, known = wanted.lower().replace(" ", "_"), {wnid: find_wnid(wnid) for wnid in wnids or [] if wnid}
-    found = {wnid: synset for wnid, synset in known.items() if word in map(str.lower, synset.lemma_names())}
-    if not found:
+    word, by_wnid = wanted.lower().replace(" ", "_"), {wnid: find_wnid(wnid) for wnid in wnids or [] if wnid}
+    matches = {wnid: synset for wnid, synset in by_wnid.items() if word in map(str.lower, synset.lemma_names())}
+    if not matches:
         raise UserError(f"--tree {wanted}: no such class; takes a class's name, a wnid, or WordNet's word for one")
-    return found
+    return matches
 
 
 def _tree(title: str, synset: Synset, concepts: Sequence[tuple[str, Synset]]) -> str:
@@ -115,8 +115,8 @@ def _tree(title: str, synset: Synset, concepts: Sequence[tuple[str, Synset]]) ->
         text += f"\nmost specific concepts: {', '.join(winners)}; the first has precedence"
     previous: list[Synset] = []
     for path in sorted(synset.hypernym_paths(), key=lambda path: [node.name() for node in path]):
-        same = next((i for i, pair in enumerate(zip(path, previous, strict=False)) if pair[0] != pair[1]), 0)
-        for depth, node in enumerate(path[same:], same):
+        shared = next((i for i, pair in enumerate(zip(path, previous, strict=False)) if pair[0] != pair[1]), 0)
+        for depth, node in enumerate(path[shared:], shared):
             text += f"\n{'  ' * depth}{node.name()}" + (f"    <- {marks[node]}" if node in marks else "")
         previous = path
     return text

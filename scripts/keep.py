@@ -45,9 +45,9 @@ def main() -> None:
 
 def kept(name: str) -> list[str]:
     """The files of reports/ that stay, as paths below it."""
-    named = re.compile(rf"results/{name}/((?:\w+/)*\w+\.(?:csv|json|svg|html))\b")
-    shown = [file for document in READMES for file in named.findall(document.read_text(encoding="utf-8"))]
-    return list(dict.fromkeys([*ALWAYS, *shown]))
+    pattern = re.compile(rf"results/{name}/((?:\w+/)*\w+\.(?:csv|json|svg|html))\b")
+    files = [file for document in READMES for file in pattern.findall(document.read_text(encoding="utf-8"))]
+    return list(dict.fromkeys([*ALWAYS, *files]))
 
 
 if __name__ == "__main__":

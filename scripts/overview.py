@@ -60,8 +60,8 @@ class View:
         seconds = duration(self.run.seconds.get(cell, 0.0))
         words = {"ran": f"ran for {seconds}", "kept": "its outputs are there already", "failed": "failed"}
         if not self.picture:
-            how = words[self.run.status[cell]]
-            self._print(f"[{self._done()}/{len(self.run.status)}] {cell}: {how}; {self._left()}")
+            outcome = words[self.run.status[cell]]
+            self._print(f"[{self._done()}/{len(self.run.status)}] {cell}: {outcome}; {self._left()}")
 
     def _print(self, text: str) -> None:
         self.last = time.monotonic()
@@ -76,13 +76,13 @@ class View:
     def _now(self, cell: str) -> dict:
         """What a cell that trains says of itself (hrrl/train/progress.py): "text"; of any, "left", if that is known."""
         elapsed = time.time() - self.run.began[cell]
-        found = {}
+        progress = {}
         with suppress(OSError, ValueError):
             file = WORK / "course" / self.run.name / cell / "now.json"
             if time.time() - file.stat().st_mtime < elapsed:  # not of a run before
-                found = json.loads(file.read_text(encoding="utf-8"))
+                progress = json.loads(file.read_text(encoding="utf-8"))
         cost = self.run.costs.of(cell)
-        return ({} if cost is None else {"left": max(cost - elapsed, 0)}) | found
+        return ({} if cost is None else {"left": max(cost - elapsed, 0)}) | progress
 
     def _left(self) -> str:
         """The time that the rest takes, from the cells that are done and those of earlier runs."""
@@ -113,10 +113,10 @@ class View:
         """A stage's name, a bar, and what there is to say of its cells."""
         cells = {cell: status for cell, status in self.run.status.items() if stage_of(cell) == stage}
         count = Counter(WORDS.get(status, status) for status in cells.values())
-        over = len(cells) - count["later"] - count["waiting"] - count["running"]
+        finished = len(cells) - count["later"] - count["waiting"] - count["running"]
         words = [f"{count[word]} {word}" for word in dict.fromkeys(WORDS.values()) if count[word]]
         seconds = [self.run.seconds[cell] for cell, status in cells.items() if status == "ran"]
         words += [f"{duration(sum(seconds) / len(seconds))} each"] if seconds else []
-        style = "bold" if count["running"] else "green" if over == len(cells) else "dim"
-        bar = ProgressBar(len(cells), over, width=20)
-        return Text(stage, style), bar, f"{over}/{len(cells)}", Text(", ".join(words), "dim")
+        style = "bold" if count["running"] else "green" if finished == len(cells) else "dim"
+        bar = ProgressBar(len(cells), finished, width=20)
+        return Text(stage, style), bar, f"{finished}/{len(cells)}", Text(", ".join(words), "dim")

@@ -40,15 +40,15 @@ def changed(params, skip: set[str]) -> dict[str, str]:
     """
     stages = {"manifest-benchmark": (params.benchmark, None)}
     stages |= {f"manifest-target@{target}": (target, target) for target in params.targets}
-    found = {}
+    changes = {}
     for stage, (dataset, target) in stages.items():
         if stage not in skip and (folder := dataset_folder(target)).exists():
-            found[stage] = relisted(definition(dataset), dataset, folder)
+            changes[stage] = relisted(definition(dataset), dataset, folder)
     source = CONCEPTS / "source.json"
     concepts = plain(params.concepts)
     if "concepts" not in skip and source.exists() and read_json(source)["csv"] != csv_file.sha256(concepts):
-        found["concepts"] = f"concepts: {concepts['csv']} changed"
-    return {stage: why for stage, why in found.items() if why}
+        changes["concepts"] = f"concepts: {concepts['csv']} changed"
+    return {stage: why for stage, why in changes.items() if why}
 
 
 if __name__ == "__main__":

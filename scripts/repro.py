@@ -38,10 +38,10 @@ def main() -> int:
         print(f"note: {reason}; the run goes on, and is compared with none")
     try:
         with locked(Path(".work/repro.lock"), lambda: print("Waiting for another `make repro` here.")) as holds:
-            here = place.settings()
-            if words := cells.locked():
-                print(words)
-            return update(arguments.jobs or here.jobs, holds)
+            config = place.settings()
+            if hint := cells.locked():
+                print(hint)
+            return update(arguments.jobs or config.jobs, holds)
     except KeyboardInterrupt:
         print("Stopped. `make repro` goes on from here: cells that are done stay done,")
         print("and a training run starts at its last finished epoch.")
@@ -128,8 +128,8 @@ def show_failure(cell: str, log: Path) -> None:
     print(f"{cell} failed. The end of its log, {log}:")
     for line in text.splitlines()[-LINES:]:
         print(f"    {line}")
-    if log.name.startswith("dvc-") and (words := cells.advice(text)):
-        print(words)
+    if log.name.startswith("dvc-") and (hint := cells.advice(text)):
+        print(hint)
 
 
 if __name__ == "__main__":

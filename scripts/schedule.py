@@ -18,8 +18,8 @@ from scripts.overview import View
 
 PATIENCE = 20.0  # seconds that cells have between Ctrl-C and the end
 TICK = 0.2  # seconds
-ENOUGH = 20.0  # seconds that the cells of one call take together, so that DVC's own time is little beside it
-UNKNOWN = 5.0  # seconds, for the time being
+ENOUGH = 20.0  # seconds that the cells of one call take together, so that DVC's overhead is small
+UNKNOWN = 5.0  # seconds assumed where a cell's are not known
 TRIES = 2  # of a cell that ended well, or did not begin, in a call that failed
 
 
@@ -60,7 +60,7 @@ class Schedule:
     def __init__(self, name: str, jobs: int, holds: int):
         self.name, self.jobs, self.holds = name, jobs, holds
         self.logs, self.costs = WORK / "logs" / name, Costs(name)
-        self.most = {name: own["jobs"] for name, own in machine.load().stages.items() if "jobs" in own}
+        self.most = {name: section["jobs"] for name, section in machine.load().stages.items() if "jobs" in section}
         self.status: dict[str, str] = {}
         self.began: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
@@ -93,12 +93,12 @@ class Schedule:
         calls = Counter(stage_of(call.cells[0]) for call in self.calls)
         full = {name for name, most in self.most.items() if calls[name] >= most}
         busy = {cell for cell, status in self.status.items() if status not in ("done", "kept", "ran")}
-        found = [cell for cell, status in self.status.items() if status == "later" and not self.needs[cell] & busy]
-        found = [cell for cell in found if stage_of(cell) not in full]
-        return [cell for cell in found if stage_of(cell) == stage_of(found[0])]
+        runnable = [cell for cell, status in self.status.items() if status == "later" and not self.needs[cell] & busy]
+        runnable = [cell for cell in runnable if stage_of(cell) not in full]
+        return [cell for cell in runnable if stage_of(cell) == stage_of(runnable[0])]
 
     def batch(self, ready: list[str]) -> list[str]:
-        """As many of the cells as one call takes: a fair share, that takes some seconds."""
+        """The cells of one call: a fair share of those that are ready, of ENOUGH seconds or just one."""
         share = -(-len(ready) // (self.jobs - len(self.calls)))
         together = list(takewhile(lambda cell: not self.tries[cell] and cell not in self.forced, ready[:share]))
         costs = [UNKNOWN if (cost := self.costs.of(cell)) is None else cost for cell in together]
@@ -109,8 +109,8 @@ class Schedule:
         self.calls.append(cells.Call(chosen, self.logs, chosen[0] in self.forced, self.holds))
 
     def look(self, call: cells.Call) -> None:
-        """Notes what the cells of a call have come to."""
-        over = call.process.poll() is not None  # before the notes are read, which then are the last
+        """Updates the status of a call's cells."""
+        ended = call.process.poll() is not None  # before the notes are read, which then are the last
         for cell in call.cells:
             note = call.note(cell)
             if "began" in note and self.status[cell] == "called":
@@ -121,9 +121,9 @@ class Schedule:
         if call.process.returncode in (None, 0):
             begun = [cell for cell in call.cells if self.status[cell] == "running"]
             last = max(begun, key=self.began.get, default=None)  # DVC has yet to take its outputs
-            for cell in call.cells if over else [cell for cell in begun if cell != last]:
+            for cell in call.cells if ended else [cell for cell in begun if cell != last]:
                 self.end(cell, "ran" if cell in begun else "kept")
-        if over:
+        if ended:
             self.calls.remove(call)
             if call.process.returncode:
                 self.part(call)
@@ -140,9 +140,9 @@ class Schedule:
             self.tries[cell] += 1
             if note and note.get("status") != 0:
                 self.failures[cell] = self.logs / f"{cell}.log"
-                if by := call.killed(cell):
+                if sig := call.killed(cell):
                     with open(self.failures[cell], "a", encoding="utf-8") as log:
-                        log.write(f"ended by {by}{', as a system short of memory does' if by == 'SIGKILL' else ''}\n")
+                        log.write(f"ended by {sig}{', as a system short of memory does' if sig == 'SIGKILL' else ''}\n")
             elif self.tries[cell] >= TRIES or call.cells == [cell]:
                 self.failures[cell] = call.log
             else:

@@ -54,13 +54,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="verify-", dir=ROOT / WORK) as folder:
         clone = prepare(Path(folder, "clone"), run)
         try:
-            order, made = remade(clone, run, arguments)
+            order, rerun = remade(clone, run, arguments)
         except KeyboardInterrupt:
             sys.exit("Stopped; nothing of it is kept.")
         finally:
             if (clone / slurm.JOBS).exists():  # a job would go on in a folder that is gone
                 subprocess.run([sys.executable, "-m", "stages.slurm", "cancel"], cwd=clone, stdout=subprocess.DEVNULL)
-    same, lines = committed.compared(run, made, order)
+    same, lines = committed.compared(run, rerun, order)
     print(*lines, sep="\n")
     return int(not same)
 
@@ -84,19 +84,19 @@ def remade(clone: Path, run: committed.Run, arguments: argparse.Namespace) -> tu
 
 
 def at_random(stages: dict[str, dict], number: int) -> list[str]:
-    cells = [cell for cell in stages if stage_of(cell) in AT_RANDOM]
-    return random.SystemRandom().sample(cells, min(number, len(cells)))
+    candidates = [cell for cell in stages if stage_of(cell) in AT_RANDOM]
+    return random.SystemRandom().sample(candidates, min(number, len(candidates)))
 
 
 def needed(needs: dict[str, set[str]], chosen: list[str]) -> list[str]:
     """The cells and all that they need, in order; not the search for a choice that is taken over, nor the choice."""
     taken = {cell for cell in needs if cell.startswith("select@")} - set(chosen)
-    found, todo = set(), list(chosen)
+    selected, todo = set(), list(chosen)
     while todo:
-        if (cell := todo.pop()) not in found | taken:
-            found.add(cell)
+        if (cell := todo.pop()) not in selected | taken:
+            selected.add(cell)
             todo += needs.get(cell, ())
-    return [cell for cell in needs if cell in found]
+    return [cell for cell in needs if cell in selected]
 
 
 def prepare(clone: Path, run: committed.Run) -> Path:
@@ -110,8 +110,8 @@ def prepare(clone: Path, run: committed.Run) -> Path:
 
 def make(clone: Path, cell: str, cpu: str | None) -> None:
     """Reproduces one cell, or ends with the last lines of what it printed."""
-    first = [str(emulated(clone.with_name("bin"), cpu))] if cpu else []
-    path = os.pathsep.join([*first, str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    emulator = [str(emulated(clone.with_name("bin"), cpu))] if cpu else []
+    path = os.pathsep.join([*emulator, str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     try:
         cells.dvc("repro", "--single-item", "--force", cell, cwd=clone, env=os.environ | {"PATH": path})
     except cells.Broken as error:
@@ -134,20 +134,20 @@ def take_choices(clone: Path, stages: dict[str, dict], order: list[str]) -> None
         if path.parent.name == "selected" and not (clone / path).exists():
             spec = json.loads((clone / path.parent.with_name("resolved") / "variants" / path.name).read_text("utf-8"))
             texts = (json.dumps(choice, indent=1) + "\n" for choice in choices(spec, stages))
-            found = [text for text in texts if hashlib.md5(text.encode()).hexdigest() == md5]
-            if not found:
+            matches = [text for text in texts if hashlib.md5(text.encode()).hexdigest() == md5]
+            if not matches:
                 sys.exit(f"{path}: no choice of the search has its hash in dvc.lock; verify its stage select as well")
             (clone / path).parent.mkdir(parents=True, exist_ok=True)
-            (clone / path).write_text(found[0], encoding="utf-8")
+            (clone / path).write_text(matches[0], encoding="utf-8")
 
 
 def choices(spec: dict, stages: dict[str, dict]) -> Iterator[dict]:
     """A variant's axes with what each point, or two of them, would have put into them had it been the best."""
     points = [search.parse(cell.partition("@")[2].rpartition("-")[0]) for cell in stages if cell.startswith("search@")]
-    for two in product(dict.fromkeys(points), repeat=2):
+    for pair in product(dict.fromkeys(points), repeat=2):
         with suppress(UserError):  # they do not have what the variant leaves to the search
-            cells = [{"tau": tau, "lam": lam, "targets": {"": 0.0}} for tau, lam in two]
-            yield search.filled({axis: spec[axis] for axis in search.SETTINGS}, cells)
+            results = [{"tau": tau, "lam": lam, "targets": {"": 0.0}} for tau, lam in pair]
+            yield search.filled({axis: spec[axis] for axis in search.SETTINGS}, results)
 
 
 if __name__ == "__main__":

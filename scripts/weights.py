@@ -21,13 +21,13 @@ def main(path: str = "params.yaml") -> None:
     for start in {start["key"]: start for start in params.starts().values()}.values():
         init, key, section = Init(**start["init"]), start["key"], content
         net = params.pretrain.backbone, params.pretrain.backbone_args
-        found = (open_weights if init.sha256 else find)(init, *net, key)
+        weights = (open_weights if init.sha256 else find)(init, *net, key)
         if init.sha256:
             continue
         for part in key.split("."):
             section = section[part]
-        section["sha256"] = found.sha256
-        print(f"{path}: {key}.sha256: {found.sha256}, of {found.path}")
+        section["sha256"] = weights.sha256
+        print(f"{path}: {key}.sha256: {weights.sha256}, of {weights.path}")
     with replacing(Path(path)) as new:
         yaml.dump(content, new)
 

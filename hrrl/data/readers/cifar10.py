@@ -72,7 +72,7 @@ class _Unpickler(pickle.Unpickler):
     """Builds arrays and plain values only: a pickle from somewhere must not run code."""
 
     def find_class(self, module: str, name: str) -> Any:
-        of_numpy = ("_reconstruct", "ndarray", "dtype", "_frombuffer", "scalar")
-        if (module.split(".")[0] == "numpy" and name in of_numpy) or (module, name) == ("_codecs", "encode"):
+        numpy_names = ("_reconstruct", "ndarray", "dtype", "_frombuffer", "scalar")
+        if (module.split(".")[0] == "numpy" and name in numpy_names) or (module, name) == ("_codecs", "encode"):
             return super().find_class(module.replace("numpy.core", "numpy._core"), name)
         raise pickle.UnpicklingError(f"contains {module}.{name}")

@@ -39,13 +39,13 @@ class Digits(Arrays):
 
     def read(self, file: str) -> tuple[np.ndarray, np.ndarray]:
         package = importlib.metadata.distribution("scikit-learn")  # importing it takes seconds
-        published = package.locate_file("sklearn/datasets/data/digits.csv.gz")
-        table = np.loadtxt(str(published), np.int64, delimiter=",")
+        path = package.locate_file("sklearn/datasets/data/digits.csv.gz")
+        table = np.loadtxt(str(path), np.int64, delimiter=",")
         pixels, target = table[:, :-1].reshape(-1, 1, 8, 8), table[:, -1]
-        late = ranks(target) * 3 >= np.bincount(target)[target] * 2
-        part = late == (file == "digits-test")
-        images = np.rint(pixels[part] * (255 / 16)).astype(np.uint8)  # published as 0 to 16
-        return images, target[part]
+        is_test = ranks(target) * 3 >= np.bincount(target)[target] * 2
+        selected = is_test == (file == "digits-test")
+        images = np.rint(pixels[selected] * (255 / 16)).astype(np.uint8)  # published as 0 to 16
+        return images, target[selected]
 
     def sources(self, paths: Iterable[str]) -> list[ArrayFile]:
         content = {file: self.read(file)[0].tobytes() for file in files_of(paths)}

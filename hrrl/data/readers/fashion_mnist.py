@@ -25,16 +25,16 @@ class FashionMnist(Arrays):
         return super().find(name) or super().find(f"{name}.gz")
 
     def read(self, file: str) -> tuple[np.ndarray, np.ndarray]:
-        content, named = self.behind(file)
-        images, labels = _read_idx(content, 3), _read_idx(named, 1)
+        images_path, labels_path = self.behind(file)
+        images, labels = _read_idx(images_path, 3), _read_idx(labels_path, 1)
         return images[:, None], labels.astype(np.int64)
 
     def behind(self, file: str) -> list[Path]:
         names = (file, file.replace("images-idx3", "labels-idx1"))
-        found = {name: self.find(name) for name in names}
-        if missing := [name for name, path in found.items() if not path]:
+        paths = {name: self.find(name) for name in names}
+        if missing := [name for name, path in paths.items() if not path]:
             raise ValueError(f"{missing[0]}.gz is missing")
-        return [path for path in found.values() if path]
+        return [path for path in paths.values() if path]
 
     def checksums(self) -> dict[str, str]:
         from torchvision.datasets import FashionMNIST

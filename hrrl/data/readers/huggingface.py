@@ -66,11 +66,11 @@ class HuggingFace(IndexedDataset):
         from datasets import DatasetDict, load_dataset, load_from_disk
 
         builder, files = self._converted
-        if files:  # split by split: each may count its classes in its own way
+        if files:  # split by split: each may number its classes in its own way
             read = functools.partial(load_dataset, builder, split="train")
-            return {split: read(data_files=[*map(str, of)]) for split, of in files.items()}
-        found = load_from_disk(self.root)
-        return dict(found) if isinstance(found, DatasetDict) else {"train": found}
+            return {split: read(data_files=[*map(str, paths)]) for split, paths in files.items()}
+        saved = load_from_disk(self.root)
+        return dict(saved) if isinstance(saved, DatasetDict) else {"train": saved}
 
     @functools.cached_property
     def _converted(self) -> tuple[str, dict[str, list[Path]]]:
@@ -88,18 +88,18 @@ class HuggingFace(IndexedDataset):
         return {split: _classes(rows) for split, rows in self._by_split.items()}
 
     def names(self, split: str) -> list[Any]:
-        return self._of(self.listed, split)[0]
+        return self._entry(self.listed, split)[0]
 
     def labels(self, split: str) -> list[int]:
-        return self._of(self.listed, split)[1]
+        return self._entry(self.listed, split)[1]
 
-    def _of(self, splits: dict[str, T], split: str) -> T:
-        return next(iter(splits.values())) if self.cut else splits[split]
+    def _entry(self, by_split: dict[str, T], split: str) -> T:
+        return next(iter(by_split.values())) if self.cut else by_split[split]
 
     def open(self, split: str) -> Any:
         from datasets import Image
 
-        rows = self._of(self._by_split, split)
+        rows = self._entry(self._by_split, split)
         column = _image_column(rows.features)
         return rows.select_columns([column]).cast_column(column, Image(decode=False))
 
@@ -113,8 +113,8 @@ class HuggingFace(IndexedDataset):
 def _split_of(path: Path) -> str:
     """Of train-00000-of-00001.parquet, imagenet1k-train-0000.tar, train/0000.tar, Spark's train/part-00000: train."""
     words, folder = re.split("[-_.]", path.stem), path.parent.name
-    named = folder if folder in SPLITS or words[0].isdecimal() else words[0]
-    return next((word for word in words if word in SPLITS), named)
+    default = folder if folder in SPLITS or words[0].isdecimal() else words[0]
+    return next((word for word in words if word in SPLITS), default)
 
 
 def _check_whole(root: Path, split: str, files: list[Path]) -> None:
@@ -123,18 +123,18 @@ def _check_whole(root: Path, split: str, files: list[Path]) -> None:
     Raises:
         UserError: they are of several datasets, or one is cut off where the library takes it for whole.
     """
-    one, other = (path.relative_to(root) for path in (files[0], files[-1]))
+    first, last = (path.relative_to(root) for path in (files[0], files[-1]))
     if len({path.parent for path in files}) > 1:
-        raise UserError(f"{root}: {one} and {other} are both of {split}; take the folder of one dataset as root")
-    parts = {int(found[1]) for path in files if (found := OF.search(path.stem))}
-    whole = max(parts, default=len(files))
-    if len(files) > whole or len(parts) > 1:
+        raise UserError(f"{root}: {first} and {last} are both of {split}; take the folder of one dataset as root")
+    totals = {int(match[1]) for path in files if (match := OF.search(path.stem))}
+    expected = max(totals, default=len(files))
+    if len(files) > expected or len(totals) > 1:
         raise UserError(
-            f"{root}: {split} has {len(files)} files, such as {one} and {other}, whose names say {whole}; take away "
-            "those of another dataset or of an earlier version"
+            f"{root}: {split} has {len(files)} files, such as {first} and {last}, whose names say {expected}; take "
+            "away those of another dataset or of an earlier version"
         )
-    if len(files) < whole:
-        note(f"{root}: {split} has {len(files)} of {whole} files; reading what is there")
+    if len(files) < expected:
+        note(f"{root}: {split} has {len(files)} of {expected} files; reading what is there")
     for path in (path for path in files if path.suffix == ".tar"):
         with open(path, "rb") as file:
             file.seek(max(0, path.stat().st_size - BLOCK))
@@ -147,36 +147,38 @@ def _classes(rows: Any) -> tuple[list[str], list[int]]:
     _image_column(rows.features)
     column = _label_column(rows.features)
     values, names = list(rows[column][:]), getattr(rows.features[column], "names", None)
-    known = sorted({value for value in values if value is not None and value == value})  # no NaN
-    number: dict[Any, int] = {value: i for i, value in enumerate(known if names is None else range(len(names)))}
+    distinct = sorted({value for value in values if value is not None and value == value})  # no NaN
+    numbers: dict[Any, int] = {value: i for i, value in enumerate(distinct if names is None else range(len(names)))}
     if names is None:  # beside a NaN, numbers are floats
-        names = [int(value) if isinstance(value, float) and value.is_integer() else value for value in known]
-    return list(map(str, names)), [number.get(value, -1) for value in values]
+        names = [int(value) if isinstance(value, float) and value.is_integer() else value for value in distinct]
+    return list(map(str, names)), [numbers.get(value, -1) for value in values]
 
 
 def _image_column(features: Any) -> str:
     from datasets import Image
 
-    typed = [name for name, of in features.items() if isinstance(of, Image)]
-    typed = typed or [name for name, of in features.items() if isinstance(of, dict) and "bytes" in of]  # by others
-    typed = typed or [name for name, of in features.items() if getattr(of, "dtype", "") in ("binary", "large_binary")]
-    found = [name for name in IMAGES if name in typed][:1] or typed
-    if not found:
+    typed = [name for name, type_ in features.items() if isinstance(type_, Image)]
+    if not typed:  # the files of other programs have no such type
+        typed = [name for name, type_ in features.items() if isinstance(type_, dict) and "bytes" in type_]
+    if not typed:
+        binary = ("binary", "large_binary")
+        typed = [name for name, type_ in features.items() if getattr(type_, "dtype", "") in binary]
+    columns = [name for name in IMAGES if name in typed][:1] or typed
+    if not columns:
         raise ValueError(f"no column of images among {', '.join(features)}")
-    if len(found) > 1:
-        raise ValueError(f"{' and '.join(found)} are all images; name the column of images image")
-    return found[0]
+    if len(columns) > 1:
+        raise ValueError(f"{' and '.join(columns)} are all images; name the column of images image")
+    return columns[0]
 
 
 def _label_column(features: Any) -> str:
     from datasets import ClassLabel, Value
 
-    typed = [name for name, of in features.items() if isinstance(of, ClassLabel)]
-    named = [name for name in LABELS if name in features]
-    found = named[:1] or typed
-    if len(found) != 1:
+    typed = [name for name, type_ in features.items() if isinstance(type_, ClassLabel)]
+    columns = [name for name in LABELS if name in features][:1] or typed
+    if len(columns) != 1:
         which = f"{' and '.join(typed)} are all" if typed else f"none of {', '.join(features)} is"
         raise ValueError(f"{which} classes; name the column of classes label")
-    if not isinstance(features[found[0]], (ClassLabel, Value)):
-        raise ValueError(f"the column {found[0]} holds several values for an image; it takes the one class of each")
-    return found[0]
+    if not isinstance(features[columns[0]], (ClassLabel, Value)):
+        raise ValueError(f"the column {columns[0]} holds several values for an image; it takes the one class of each")
+    return columns[0]

@@ -37,17 +37,17 @@ class ImageNet(Tree):
 
     def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
         folder = join(self.base, split)
-        there = self.class_folders(split)
-        if split == self.train or set(there) & set(self.classes):
+        class_folders = self.class_folders(split)
+        if split == self.train or set(class_folders) & set(self.classes):
             return super().rows(split, classes)
-        if FLAT in there and not any(map(is_image, self.store.names(folder))):
+        if FLAT in class_folders and not any(map(is_image, self.store.names(folder))):
             folder = join(folder, FLAT)
         names = [name for name in self.store.names(folder) if is_image(name)]
         wnids = self._ground_truth(folder, names)
-        if strangers := sum(wnid not in self.classes for wnid in wnids):
-            note(f"{self.store}/{folder}: left out {strangers} images of classes that {self.train}/ does not have")
-        position = {wnid: i for i, wnid in enumerate(self.classes) if wnid in classes}
-        kept = sorted((position[w], name) for w, name in zip(wnids, names, strict=True) if w in position)
+        if unknown := sum(wnid not in self.classes for wnid in wnids):
+            note(f"{self.store}/{folder}: left out {unknown} images of classes that {self.train}/ does not have")
+        label_of = {wnid: i for i, wnid in enumerate(self.classes) if wnid in classes}
+        kept = sorted((label_of[wnid], name) for wnid, name in zip(wnids, names, strict=True) if wnid in label_of)
         return Paths(join(folder, name) for _, name in kept), np.array([label for label, _ in kept], int)
 
     def _ground_truth(self, folder: str, names: list[str]) -> list[str]:
@@ -72,7 +72,8 @@ class ImageNet(Tree):
 
     def _devkit(self, place: str) -> tuple[list[str], dict[str, str]] | None:
         """Lines of the ground truth, and wnids by their ILSVRC2012_ID, of a devkit that lies at a place."""
-        for folder in (join(place, inside) for inside in ("", "data", "devkit/data", "ILSVRC2012_devkit_t12/data")):
+        for subfolder in ("", "data", "devkit/data", "ILSVRC2012_devkit_t12/data"):
+            folder = join(place, subfolder)
             if {TRUTH, META} <= {*self.store.names(folder)}:
                 return self._parsed(folder, {name: self.store.read(join(folder, name)) for name in (TRUTH, META)})
         if DEVKIT not in self.store.names(place):
@@ -107,14 +108,14 @@ class ImageNet(Tree):
             if len(lines) == len(names) and max(numbers, default=0) > len(lines):
                 numbers = range(1, len(names) + 1)  # a part of the images, with a ground truth made for them
             labelled = [lines[n - 1][1] if 0 < n <= len(lines) else None for n in numbers]
-        found = [label for label in labelled if label is not None]
-        if len(found) < len(names):
+        matched = [label for label in labelled if label is not None]
+        if len(matched) < len(names):
             name = names[labelled.index(None)]
             raise UserError(f"{self.store}: {where} has no label for {name}; expected one for every image")
-        if all(label.isdecimal() for label in found):  # positions among the sorted wnids
-            order = self._wnid_order(where, {*map(int, found)})
-            found = [order[int(label)] for label in found]
-        return found
+        if all(label.isdecimal() for label in matched):  # positions among the sorted wnids
+            order = self._wnid_order(where, {*map(int, matched)})
+            return [order[int(label)] for label in matched]
+        return matched
 
     def _wnid_order(self, where: str, numbers: set[int]) -> list[str]:
         """The sorted wnids that a ground truth counts: those of the training folders, or ILSVRC2012's 1,000."""

@@ -30,8 +30,8 @@ class OnlineProducts(Tree):
         if base is None:
             raise NotHereError("no Ebay_train.txt in it")
         self.base = base
-        there = self.store.names(self.base)
-        self.splits = [split for split, name in self.lists.items() if name in there]
+        files = self.store.names(self.base)
+        self.splits = [split for split, name in self.lists.items() if name in files]
         self.listed = {split: self._read_list(self.lists[split]) for split in self.splits}
         names = {number: name for rows in self.listed.values() for _, number, name in rows}
         self.numbers = sorted(names)
@@ -53,12 +53,13 @@ class OnlineProducts(Tree):
         return rows
 
     def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
-        label = {number: i for i, number in enumerate(self.numbers)}
-        listed = [(join(self.base, path), label[n]) for path, n, name in self.listed[split] if name in classes]
-        there = {p for f in {path.rpartition("/")[0] for path, _ in listed} for p in self.store.files(f)}
-        kept = [(path, label) for path, label in listed if path in there]
+        label_of = {number: i for i, number in enumerate(self.numbers)}
+        listed = [(join(self.base, path), label_of[n]) for path, n, name in self.listed[split] if name in classes]
+        folders = {path.rpartition("/")[0] for path, _ in listed}
+        existing = {path for folder in folders for path in self.store.files(folder)}
+        kept = [(path, label) for path, label in listed if path in existing]
         if len(kept) < len(listed):
-            missing = next(path for path, _ in listed if path not in there)
+            missing = next(path for path, _ in listed if path not in existing)
             note(
                 f"{self.store}: left out {len(listed) - len(kept)} of the {len(listed)} images of {self.lists[split]}, "
                 f"which are not there; the first is {missing}"

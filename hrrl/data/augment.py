@@ -41,19 +41,19 @@ def crop_boxes(rng: np.random.Generator, n: int, height: int, width: int, scale:
     Area uniform in ``scale`` (fractions of the image), logarithm of the ratio uniform; the first of ten draws that
     fits in the image, else the largest centre crop of an allowed ratio.
     """
-    (least, most), every = scale, np.arange(n)
+    (least, most), crops = scale, np.arange(n)
     area = height * width * rng.uniform(least, most, (n, ATTEMPTS))
     ratio = np.exp(rng.uniform(NARROWEST, WIDEST, (n, ATTEMPTS)))
     w, h = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))
     fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
     first = fits.argmax(1)
-    w, h, none = w[every, first], h[every, first], ~fits[every, first]
+    w, h, unfit = w[crops, first], h[crops, first], ~fits[crops, first]
     down, right = rng.random((2, n))
     top, left = np.floor(down * (height - h + 1)), np.floor(right * (width - w + 1))
-    if none.any():
-        bounded = min(max(width / height, RATIO[0]), RATIO[1])
-        w[none], h[none] = min(width, round(height * bounded)), min(height, round(width / bounded))
-        top[none], left[none] = (height - h[none]) // 2, (width - w[none]) // 2
+    if unfit.any():
+        bounded_ratio = min(max(width / height, RATIO[0]), RATIO[1])
+        w[unfit], h[unfit] = min(width, round(height * bounded_ratio)), min(height, round(width / bounded_ratio))
+        top[unfit], left[unfit] = (height - h[unfit]) // 2, (width - w[unfit]) // 2
     return np.array([top, left, h, w]).T.astype(np.int64)
 
 
@@ -69,7 +69,7 @@ def resized_crops(images: torch.Tensor, boxes: np.ndarray) -> torch.Tensor:
 
 
 def padded_crops(images: torch.Tensor, padding: int, offsets: np.ndarray) -> torch.Tensor:
-    """(n, C, S, S) images moved by up to ``padding`` pixels each way, black where nothing is; offsets (n, 2) from 0."""
+    """(n, C, S, S) images shifted by up to ``padding`` pixels each way, black beyond; offsets (n, 2) from 0."""
     n, _, S, _ = images.shape
     padded = F.pad(images, (padding,) * 4).numpy()
     windows = np.lib.stride_tricks.sliding_window_view(padded, (S, S), axis=(2, 3)).transpose(0, 2, 3, 1, 4, 5)

@@ -1,7 +1,7 @@
-"""Image files to pixels. No content takes more memory than LARGEST pixels, or is read by halves.
+"""Image files to pixels. Memory is bounded by LARGEST pixels, and a truncated file is an error.
 
-Decoders are programs in C, and some content ends the process: what is not yet known to be harmless is decoded in one
-of its own (hrrl/data/isolated.py).
+Decoders are C code, which some content crashes: files that are not yet checked are decoded in child processes
+(hrrl/data/isolated.py).
 """
 
 import io
@@ -55,23 +55,23 @@ def decode(data: bytes) -> torch.Tensor:
 def decode_part(data: bytes, box: Box) -> torch.Tensor:
     """A part of what :func:`decode` makes of a file's content, which was checked before.
 
-    Of most JPEG files, rows below it are not decoded: damage goes unnoticed.
+    Of most JPEG files, rows below the part are not decoded: damage there goes unnoticed.
     """
-    at = _height_of_rows(data)
-    if not at:
+    offset = _height_offset(data)
+    if not offset:
         return boxed(decode(data), box)
-    height, width = (int.from_bytes(data[start : start + 2]) for start in (at, at + 2))
+    height, width = (int.from_bytes(data[start : start + 2]) for start in (offset, offset + 2))
     top, left, h, w = box(height, width)
-    rows = min(height, top + h + 2).to_bytes(2)  # and the rows of colour beside
+    rows = min(height, top + h + 2).to_bytes(2)  # and those that chroma upsampling reads
     try:
-        image = simplejpeg.decode_jpeg(b"".join((data[:at], rows, data[at + 2 :])), "RGB", strict=False)
+        image = simplejpeg.decode_jpeg(b"".join((data[:offset], rows, data[offset + 2 :])), "RGB", strict=False)
         return cut(torch.from_numpy(image).permute(2, 0, 1), top, left, h, w)
     except ValueError:  # an unusual header
         return cut(decode(data), top, left, h, w)
 
 
 def boxed(image: torch.Tensor, box: Box) -> torch.Tensor:
-    """The part of a (C, H, W) image that a box says."""
+    """The part of a (C, H, W) image that a box selects."""
     return cut(image, *box(*image.shape[1:]))
 
 
@@ -80,13 +80,13 @@ def cut(image: torch.Tensor, top: int, left: int, height: int, width: int) -> to
     return image[:, top : top + height, left : left + width]
 
 
-def _height_of_rows(data: bytes) -> int:
-    """Where a JPEG file says how many rows it has, if they follow one another; 0 in a progressive one, and in CMYK."""
-    at = 2
-    while data.startswith(JPEG) and data[at] == FILL and data[at + 1] not in (SCAN, FILL):
-        if data[at + 1] in SEQUENTIAL:
-            return at + 5 if data[at + 9] in (1, 3) else 0
-        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+def _height_offset(data: bytes) -> int:
+    """Where the header of a sequential JPEG file has its height; 0 for a progressive one, CMYK, and other formats."""
+    offset = 2
+    while data.startswith(JPEG) and data[offset] == FILL and data[offset + 1] not in (SCAN, FILL):
+        if data[offset + 1] in SEQUENTIAL:
+            return offset + 5 if data[offset + 9] in (1, 3) else 0
+        offset += 2 + int.from_bytes(data[offset + 2 : offset + 4])
     return 0
 
 
@@ -103,14 +103,14 @@ def _is_constant(image: torch.Tensor) -> bool:
     return bool((image == image[:, :1, :1]).all())
 
 
-def _decode(data: bytes, as_: dict) -> torch.Tensor:
-    """The image, a JPEG file decoded ``as_`` simplejpeg's arguments say."""
+def _decode(data: bytes, options: dict) -> torch.Tensor:
+    """The image; a JPEG file with these arguments of simplejpeg."""
     if not data:
         raise ValueError("is empty")
-    return _decode_jpeg(data, as_) if data.startswith(JPEG) else _decode_by_pillow(data)
+    return _decode_jpeg(data, options) if data.startswith(JPEG) else _decode_by_pillow(data)
 
 
-def _decode_jpeg(data: bytes, as_: dict) -> torch.Tensor:
+def _decode_jpeg(data: bytes, options: dict) -> torch.Tensor:
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:  # CMYK with some samplings, and unusual headers
@@ -119,16 +119,16 @@ def _decode_jpeg(data: bytes, as_: dict) -> torch.Tensor:
     if space in ("CMYK", "YCCK"):
         return _decode_by_pillow(data)
     try:
-        return torch.from_numpy(simplejpeg.decode_jpeg(data, **as_, strict=True)).permute(2, 0, 1)
+        return torch.from_numpy(simplejpeg.decode_jpeg(data, **options, strict=True)).permute(2, 0, 1)
     except ValueError as error:
-        found = DAMAGE.search(str(error))
-        if found and not _is_padding(data, found[1]):
+        damage = DAMAGE.search(str(error))
+        if damage and not _is_padding(data, damage[1]):
             raise ValueError(f"is damaged or cut off: {error}") from None
     return _decode_by_pillow(data)
 
 
 def _is_padding(data: bytes, extraneous: str | None) -> bool:
-    """Whether the bytes that libjpeg found behind a whole image are one value all over, as some cameras write them."""
+    """Whether the extraneous bytes before the end marker all have one value: some cameras pad files so."""
     end = data.rfind(JPEG_END)
     return extraneous is not None and end > 0 and len(set(data[end - int(extraneous) : end])) == 1
 
@@ -161,14 +161,14 @@ def _decode_by_pillow(data: bytes) -> torch.Tensor:
 
 
 class RefusedError(ValueError):
-    """An image that is whole, and that we do not decode."""
+    """A valid image that is not decoded, for its size or its values."""
 
 
 def _rgb(image: Image.Image, depth: int) -> np.ndarray:
     """(3, H, W) uint8, some rows at a time; of more than 8 bits the upper 8, where Pillow would cut at 255.
 
     Raises:
-        RefusedError: which value is white, is not said, or most unlikely what is said.
+        RefusedError: the file does not state which value is white, or states an implausible one.
     """
     image.load()
     width, height = image.size
@@ -176,13 +176,13 @@ def _rgb(image: Image.Image, depth: int) -> np.ndarray:
     white = _white(image, depth) if deep else 2.0**depth - 1
     pixels, highest = np.empty((3, height, width), np.uint8), 0.0
     for top in range(0, height, ROWS):
-        rows = image.crop((0, top, width, min(top + ROWS, height)))
+        strip = image.crop((0, top, width, min(top + ROWS, height)))
         if deep:
-            values = np.asarray(rows).astype(np.float64)
+            values = np.asarray(strip).astype(np.float64)
             highest = max(highest, float(values.max()))
             pixels[:, top : top + ROWS] = np.floor(values * (256 / (white + 1 if white > 1 else white))).clip(0, 255)
         else:
-            pixels[:, top : top + ROWS] = np.asarray(rows.convert("RGB")).transpose(2, 0, 1)
+            pixels[:, top : top + ROWS] = np.asarray(strip.convert("RGB")).transpose(2, 0, 1)
     if depth > 8 and not deep:  # of which Pillow has kept the upper 8 bits
         highest = max(1.0, float(pixels.max()) * 2 ** (depth - 8))
     if depth > 8 and 0 < highest < white / DARK:
@@ -206,12 +206,12 @@ def _white(image: Image.Image, depth: int) -> float:
     """The value of white in an image whose values are integers of more than 8 bits, or floats.
 
     Raises:
-        RefusedError: the file does not say it: hardly an image fills 32 bits, and floats have any scale.
+        RefusedError: the file does not state it: hardly an image fills 32 bits, and floats have any scale.
     """
     tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
-    said = max(tags.get(LARGEST_VALUE) or tags.get(LARGEST_NUMBER) or (0,))
-    if said >= 1:
-        return float(said)
+    white = max(tags.get(LARGEST_VALUE) or tags.get(LARGEST_NUMBER) or (0,))
+    if white >= 1:
+        return float(white)
     if image.mode == "F" or depth > 16:
         kind = "floats" if image.mode == "F" else f"integers of {depth} bits"
         raise RefusedError(f"has {kind}, and does not say which value is white; convert it to 8 or 16 bits")

@@ -69,7 +69,7 @@ def warn_of_checksums(data: Arrays, files: list[ArrayFile], key: str) -> None:
 
 
 def given_root(kind: type[DatasetReader], root: str | None, where: str) -> Path | None:
-    """The path that params give as a dataset's root, None where they leave it open.
+    """A dataset's root as params.yaml gives it, None where it is not set.
 
     Raises:
         UserError: the kind takes no root, or there is nothing at it.
@@ -82,7 +82,7 @@ def given_root(kind: type[DatasetReader], root: str | None, where: str) -> Path 
 
 
 def _download(download: Callable[[Path], None], needs: str, raw: Path, where: str) -> None:
-    """Downloads next to where it belongs and moves it there when it is whole."""
+    """Downloads beside ``raw`` and moves it there when it is complete."""
     with locked(raw.with_name(f".{raw.name}.lock")):
         if raw.exists() and any(raw.iterdir()):
             return  # by another process in the meantime, or by the user

@@ -97,9 +97,9 @@ class Manifest:
         with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             file.write("path,label,split,bytes,crc\n")
             for split, rows in self.splits.items():
-                for image, label, *known in zip(rows.paths, rows.labels, rows.bytes, rows.crcs, strict=True):
-                    size, crc = ("" if value == UNKNOWN else value for value in known)
-                    file.write(f"{_quoted(image)},{label},{split},{size},{crc}\n")
+                for image_path, label, *numbers in zip(rows.paths, rows.labels, rows.bytes, rows.crcs, strict=True):
+                    size, crc = ("" if value == UNKNOWN else value for value in numbers)
+                    file.write(f"{_quoted(image_path)},{label},{split},{size},{crc}\n")
 
 
 def _quoted(path: str) -> str:
@@ -134,8 +134,8 @@ def _read_images(path: Path) -> dict[str, Rows]:
     paths = {split: Paths() for split in SPLITS}
     numbers = {split: array("q") for split in SPLITS}  # label, size and CRC of each image
     with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        for name, label, split, size, crc in itertools.islice(csv.reader(file), 1, None):
-            paths[split].extend([name])
+        for image_path, label, split, size, crc in itertools.islice(csv.reader(file), 1, None):
+            paths[split].extend([image_path])
             numbers[split].extend([int(label), int(size or UNKNOWN), int(crc or UNKNOWN)])
     return {split: Rows(paths[split], *np.array(numbers[split], np.int64).reshape(-1, 3).T.copy()) for split in SPLITS}
 
@@ -158,8 +158,8 @@ def prepare(definition: Definition, name: str) -> Manifest:
             splits[split] = _checked(data, rows, f"{name} {split}", definition.skip_unreadable)
         for split, rows in splits.items():
             if rows.skipped:
-                _complain_of_empty(rows.labels, classes, "without unreadable images, it", f"{key}.{split}")
-        _tell_of_shared(splits["train"], splits["test"], key)
+                _check_not_empty(rows.labels, classes, "without unreadable images, it", f"{key}.{split}")
+        _note_shared(splits["train"], splits["test"], key)
     else:
         manifest.pixels = {split: _hash_pixels(data, rows.paths) for split, rows in splits.items()}
         manifest.files = data.sources(_all_paths(splits))
@@ -182,23 +182,23 @@ def relisted(definition: Definition, name: str, folder: str | Path) -> str | Non
     except UserError as error:
         return str(error)
     if isinstance(data, Arrays):
-        found, listed = (
-            [(source["name"], source["bytes"]) for source in of]
-            for of in (data.sources(_all_paths(splits)), manifest.files)
+        current, listed = (
+            [(file["name"], file["bytes"]) for file in files]
+            for files in (data.sources(_all_paths(splits)), manifest.files)
         )
-        return None if found == listed else f"{key}: its files are {found}, the manifest has {listed}"
+        return None if current == listed else f"{key}: its files are {current}, the manifest has {listed}"
     for split, rows in manifest.splits.items():
         sizes = dict(zip(rows.paths, rows.bytes.tolist(), strict=True))
-        before = {path: manifest.classes[y] for path, y in zip(rows.paths, rows.labels.tolist(), strict=True)}
-        now = {path: classes[y] for path, y in zip(splits[split].paths, splits[split].labels.tolist(), strict=True)}
+        old = {path: manifest.classes[y] for path, y in zip(rows.paths, rows.labels.tolist(), strict=True)}
+        new = {path: classes[y] for path, y in zip(splits[split].paths, splits[split].labels.tolist(), strict=True)}
         if skipped := set(rows.skipped):
-            left = Rows(Paths(skipped), *np.zeros((3, len(skipped)), int))
-            skipped = set(_checked(data, left, f"{name} {split}", skip=True).skipped)
-        new = [path for path in now if path not in before and path not in skipped]
-        gone = sorted(set(before) - set(now))
-        other = [p for p in now if p in before and (now[p] != before[p] or data.store.size(p) not in (None, sizes[p]))]
-        if first := (*new, *gone, *other)[:1]:
-            counts = f"{len(new)} images more, {len(gone)} fewer, {len(other)} of another size or class"
+            rows_to_check = Rows(Paths(skipped), *np.zeros((3, len(skipped)), int))
+            skipped = set(_checked(data, rows_to_check, f"{name} {split}", skip=True).skipped)
+        added = [path for path in new if path not in old and path not in skipped]
+        removed = sorted(set(old) - set(new))
+        changed = [p for p in new if p in old and (new[p] != old[p] or data.store.size(p) not in (None, sizes[p]))]
+        if first := (*added, *removed, *changed)[:1]:
+            counts = f"{len(added)} images more, {len(removed)} fewer, {len(changed)} of another size or class"
             return f"{key}: {split} has {counts} than its manifest; the first is {first[0]}"
     return None
 
@@ -217,12 +217,13 @@ def _hash_pixels(data: Arrays, paths: Paths) -> str:
 
 def held_out(definition: Definition, data: DatasetReader) -> str:
     """The published split, with an optional slice per class, of the test images."""
-    there = {split.lower(): split for split in data.splits}
-    return definition.test or next((there[s] for s in ("val", "test", "validation", "valid") if s in there), "val")
+    published = {split.lower(): split for split in data.splits}
+    names = ("val", "test", "validation", "valid")
+    return definition.test or next((published[name] for name in names if name in published), "val")
 
 
 def _selected(definition: Definition, key: str) -> tuple[DatasetReader, list[str], dict[str, Rows]]:
-    """A dataset, its classes in use, and the images of each split that are selected, not yet looked at."""
+    """A dataset, its classes in use, and the selected images of each split, whose files are not read yet."""
     data = locate(definition, f"{key}.root")
     classes = _choose(definition.classes, data.classes, f"{key}.classes")
     keep = [data.classes.index(c) for c in classes]
@@ -235,7 +236,7 @@ def _selected(definition: Definition, key: str) -> tuple[DatasetReader, list[str
             published[source] = data.rows(source, classes)
         paths, labels = published[source]
         indices, labels = _select(labels, keep, part)
-        _complain_of_empty(labels, classes, expression, f"{key}.{split}")
+        _check_not_empty(labels, classes, expression, f"{key}.{split}")
         if source in chosen and (common := len(np.intersect1d(chosen[source], indices))):
             raise UserError(f"{key}.test: {expression} has {common} images of train: {definition.train}; expected none")
         chosen[source] = indices
@@ -249,8 +250,8 @@ def _choose(classes: list[str] | None, known: list[str], key: str) -> list[str]:
     chosen = list(known if classes is None else map(composed, classes))
     if unknown := [c for c in chosen if c not in known]:
         raise UserError(f"{key}: unknown class {unknown[0]!r}; known: {', '.join(known)}")
-    if odd := [c for c in chosen if not c.isprintable()]:
-        raise UserError(f"{key}: the name {odd[0]!r} holds a character that no line can show; rename its folder")
+    if garbled := [c for c in chosen if not c.isprintable()]:
+        raise UserError(f"{key}: the name {garbled[0]!r} holds a character that no line can show; rename its folder")
     if len(set(chosen)) < len(chosen):
         raise UserError(f"{key}: every class may appear only once, got {', '.join(chosen)}")
     return chosen
@@ -258,27 +259,27 @@ def _choose(classes: list[str] | None, known: list[str], key: str) -> list[str]:
 
 def _parse(expression: str, published: list[str], key: str) -> tuple[str, slice]:
     """ "train[:1500]" as the name of a published split and a slice of each class."""
-    form = re.fullmatch(r"([\w .-]+)(?:\[(-?\d*):(-?\d*)\])?", expression)
-    if form is None or form[1] not in published:
+    match = re.fullmatch(r"([\w .-]+)(?:\[(-?\d*):(-?\d*)\])?", expression)
+    if match is None or match[1] not in published:
         raise UserError(
             f"{key}: {expression!r} is no published split; known: {', '.join(published)}, "
             'with an optional slice per class, such as "train[:500]"'
         )
-    return form[1], slice(*(int(bound) if bound else None for bound in (form[2], form[3])))
+    return match[1], slice(*(int(bound) if bound else None for bound in (match[2], match[3])))
 
 
 def _select(labels: np.ndarray, keep: list[int], part: slice) -> tuple[np.ndarray, np.ndarray]:
     """Positions (ascending) and new labels of the images in a slice of each class to keep; labels become 0, 1, ..."""
     counts = np.bincount(labels, minlength=max(keep) + 1)
-    of_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
-    pieces = [of_class[k][part] for k in keep]
+    by_class = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
+    pieces = [by_class[k][part] for k in keep]
     numbers = np.repeat(np.arange(len(keep)), [len(piece) for piece in pieces])
     indices = np.concatenate(pieces)
     ascending = np.argsort(indices)
     return indices[ascending], numbers[ascending]
 
 
-def _complain_of_empty(labels: np.ndarray, classes: list[str], what: str, key: str) -> None:
+def _check_not_empty(labels: np.ndarray, classes: list[str], what: str, key: str) -> None:
     """An error where every class, or one of the training split's, has no image; else a note."""
     counts = np.bincount(labels, minlength=len(classes))
     empty = [name for name, count in zip(classes, counts, strict=True) if not count]
@@ -290,18 +291,18 @@ def _complain_of_empty(labels: np.ndarray, classes: list[str], what: str, key: s
         note(f"{key}: {what} has no images of {len(empty)} classes, the first is {empty[0]}")
 
 
-def _tell_of_shared(train: Rows, test: Rows, key: str) -> None:
-    """A note where files of the test part are in the training part, too, by whatever name."""
-    known, found = (rows.bytes * 2**32 + rows.crcs for rows in (train, test))
-    if len(shared := np.flatnonzero(np.isin(found, known))):
-        same = f"{len(shared)} of {len(found)} images are in train as well, by size and CRC"
-        note(f"{key}.test: {same}; the first is {test.paths[int(shared[0])]}")
+def _note_shared(train: Rows, test: Rows, key: str) -> None:
+    """A note where files of the test part are in the training part as well, under any name."""
+    train_keys, test_keys = (rows.bytes * 2**32 + rows.crcs for rows in (train, test))
+    if len(shared := np.flatnonzero(np.isin(test_keys, train_keys))):
+        counts = f"{len(shared)} of {len(test_keys)} images are in train as well, by size and CRC"
+        note(f"{key}.test: {counts}; the first is {test.paths[int(shared[0])]}")
 
 
 def read_all(
     data: DatasetReader, paths: Paths, read: Callable[[str], T], processes: int, title: str, skip: bool
 ) -> Iterator[tuple[int, T]]:
-    """Position and ``read(path)`` of each file that can be read, in order; by processes of their own, which it may end.
+    """Position and ``read(path)`` of each file that can be read, in order; in child processes, which a file may crash.
 
     Raises:
         UserError: a file cannot be read, and ``skip`` is false; else a note says so.
@@ -331,14 +332,14 @@ def _checked(data: DatasetReader, rows: Rows, title: str, skip: bool) -> Rows:
     n = len(rows.paths)
     processes = min(PROCESSES * isolated.cores(), 1 + n // CHUNK)
     positions, numbers = array("q"), array("q")  # of each image its size, its CRC, and whether it is of one colour
-    for i, found in read_all(data, rows.paths, examine, processes, f"checking {title}", skip):
+    for i, examined in read_all(data, rows.paths, examine, processes, f"checking {title}", skip):
         positions.append(i)
-        numbers.extend(found)
+        numbers.extend(examined)
     readable = np.array(positions)
     sizes, crcs, constant = np.array(numbers).reshape(-1, 3).T.copy()
-    if len(plain := readable[constant == 1]):
-        first = f"{data.store}/{rows.paths[plain[0]]}"
-        note(f"{title}: {len(plain)} images are of one colour all over, the first is {first}")
+    if len(uniform := readable[constant == 1]):
+        first = f"{data.store}/{rows.paths[uniform[0]]}"
+        note(f"{title}: {len(uniform)} images are of one colour all over, the first is {first}")
     skipped = [rows.paths[i] for i in np.setdiff1d(np.arange(n), readable).tolist()]
     kept = rows.paths.take(positions) if skipped else rows.paths
     return Rows(kept, rows.labels[readable], sizes, crcs, skipped)

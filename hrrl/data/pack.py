@@ -31,7 +31,7 @@ def pack(definition: Definition, name: str, folder: Path, side: int = 256, quali
         folder: that gets the zip; the zip's name tells all settings, and differs where names or sizes of images do.
         side: pixels of the short side; JPEG files that are no larger stay as they are.
     Returns:
-        The zip, which is a root for ``kind: imagefolder``; one that is there is left as it is.
+        The zip, which is a root for ``kind: imagefolder``; an existing one is left as it is.
     Raises:
         UserError: the dataset is not there or not one of files, an image cannot be read, a class cannot be a folder.
     """
@@ -39,8 +39,8 @@ def pack(definition: Definition, name: str, folder: Path, side: int = 256, quali
     data = locate(definition, f"{key}.root")
     if isinstance(data, Arrays):
         raise UserError(f"{key}: kind {definition.kind} holds its images in arrays, which nothing decodes; leave it")
-    if odd := [c for c in data.classes if {"/", "\\"} & {*c}]:
-        raise UserError(f"{key}: class {odd[0]!r} has a slash, which no folder's name in a zip can have; expected none")
+    if bad := [c for c in data.classes if {"/", "\\"} & {*c}]:
+        raise UserError(f"{key}: class {bad[0]!r} has a slash, which no folder's name in a zip can have; expected none")
     splits = [expression.partition("[")[0] for expression in (definition.train, held_out(definition, data))]
     listed = {split: _rows(data, split) for split in dict.fromkeys(splits)}
     settings = {"kind": definition.kind, "splits": splits, "side": side, "quality": quality, "format": FORMAT}
@@ -56,7 +56,7 @@ def pack(definition: Definition, name: str, folder: Path, side: int = 256, quali
 
 
 def _rows(data: DatasetReader, split: str) -> Rows:
-    """All images of a published split, not yet looked at."""
+    """All images of a published split, whose files are not read yet."""
     paths, labels = data.rows(split, data.classes)
     sizes = np.array([data.store.size(path) or UNKNOWN for path in paths], np.int64)
     return Rows(paths, labels, sizes, np.full(len(paths), UNKNOWN))
@@ -77,7 +77,7 @@ def _files(
 
 
 def _members(split: str, classes: list[str], paths: Paths, labels: list[int]) -> list[str]:
-    """The member for each image, numbered where a class would come in another order than a slice of it counts."""
+    """The zip's member for each image, numbered where sorted names would change the order of a class's images."""
     members, last, taken = list[str](), dict[int, str](), set[str]()
     in_order = True
     for path, label in zip(paths, labels, strict=True):
@@ -89,12 +89,12 @@ def _members(split: str, classes: list[str], paths: Paths, labels: list[int]) ->
 
 
 def _member(split: str, name: str, path: str, taken: set[str]) -> str:
-    """``<split>/<class>/<name>.jpg``, with the file's own ending before it where another file is named so."""
-    own = PurePosixPath(path.replace("#", "_").encode(errors="replace").decode())  # a zip's names are Unicode
-    stems = itertools.chain((own.stem, own.name), map(str, itertools.count()))
-    found = next(member for stem in stems if (member := f"{join(split, name, stem)}.jpg") not in taken)
-    taken.add(found)
-    return found
+    """``<split>/<class>/<name>.jpg``, with the file's own ending before it where that name is taken."""
+    original = PurePosixPath(path.replace("#", "_").encode(errors="replace").decode())  # a zip's names are Unicode
+    stems = itertools.chain((original.stem, original.name), map(str, itertools.count()))
+    member = next(candidate for stem in stems if (candidate := f"{join(split, name, stem)}.jpg") not in taken)
+    taken.add(member)
+    return member
 
 
 def smaller(content: bytes, side: int, quality: int) -> bytes:

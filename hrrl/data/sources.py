@@ -75,11 +75,11 @@ class Store:
 
     def files(self, path: str) -> list[str]:
         """Paths of all files in a folder and the folders in it, sorted by their names in each."""
-        found = []
+        paths = []
         for name, is_folder in self.shown(path):
             below = join(path, name)
-            found += self.files(below) if is_folder else [below]
-        return found
+            paths += self.files(below) if is_folder else [below]
+        return paths
 
 
 class Folder(Store):
@@ -125,12 +125,12 @@ class Zip(Store):
         self.root, self.descriptor = Path(root), os.open(root, os.O_RDONLY)
         try:
             with zipfile.ZipFile(root) as archive:
-                named = [(*_path_of(member), member) for member in archive.infolist()]
+                listed = [(*_path_of(member), member) for member in archive.infolist()]
         except Exception as error:  # a damaged list of members raises all sorts
             raise UserError(f"{root}: {error}; expected a whole, readable zip file") from None
-        self.members = {path: member for path, is_folder, member in named if not is_folder}
+        self.members = {path: member for path, is_folder, member in listed if not is_folder}
         self.tree: dict[str, dict[str, bool]] = {}  # folder -> name -> whether it is a folder
-        for path, is_folder, _ in named:
+        for path, is_folder, _ in listed:
             while path:
                 folder, _, name = path.rpartition("/")
                 self.tree.setdefault(folder, {})[name] = is_folder
@@ -211,7 +211,7 @@ def _path_of(member: zipfile.ZipInfo) -> tuple[str, bool]:
 
 
 def _leads_up(entry: os.DirEntry[bytes]) -> bool:
-    """Whether it is a link to a folder that it lies in, which has no end; what is there is listed there."""
+    """Whether it is a link to a folder that contains it: following it would never end."""
     if not (entry.is_symlink() and entry.is_dir()):
         return False
     folder, target = map(os.path.realpath, (os.path.dirname(entry.path), entry.path))

@@ -104,5 +104,5 @@ def of_classes(kind: str, given: str | Mapping[str, str], classes: Sequence[str]
         classes: those in use; None for all.
     """
     of_kind = SHIPPED.get(OF_KINDS.get(kind, ""), {})
-    known = SHIPPED[given] if isinstance(given, str) else of_kind | dict(given)
-    return {name: synset for name, synset in known.items() if classes is None or name in classes}
+    synsets = SHIPPED[given] if isinstance(given, str) else of_kind | dict(given)
+    return {name: synset for name, synset in synsets.items() if classes is None or name in classes}

@@ -38,5 +38,5 @@ def members(archive: bytes | Path, names: Iterable[str]) -> dict[str, bytes]:
     """
     packed = archive if isinstance(archive, bytes) else archive.read_bytes()
     with tarfile.open(fileobj=io.BytesIO(gunzip(packed))) as tar:
-        inside = {Path(member.name).name: member for member in tar if member.isfile()}
-        return {name: tar.extractfile(inside[name]).read() for name in names if name in inside}  # type: ignore[union-attr]
+        files = {Path(member.name).name: member for member in tar if member.isfile()}
+        return {name: tar.extractfile(files[name]).read() for name in names if name in files}  # type: ignore[union-attr]

@@ -46,8 +46,8 @@ class Arrays(DatasetReader):
 
     def _present(self) -> dict[str, list[str]]:
         """The files of each split, where it has some in the root."""
-        there = {split: [file for file in files if self.find(file)] for split, files in self.files.items()}
-        return {split: files for split, files in there.items() if files}
+        present = {split: [file for file in files if self.find(file)] for split, files in self.files.items()}
+        return {split: files for split, files in present.items() if files}
 
     def find(self, name: str) -> Path | None:
         """The file of this name, if it is there."""
@@ -63,14 +63,14 @@ class Arrays(DatasetReader):
         if missing := [file for file in self.files[split] if file not in self.present[split]]:
             note(f"{self.root}: {split} without {', '.join(missing)}; reading what is there")
         for file in self.present[split]:
-            images, numbers = self.kept[file] = self.images(file)
-            if len(images) != len(numbers) or not np.isin(numbers, range(len(self.classes))).all():
+            images, file_labels = self.kept[file] = self.images(file)
+            if len(images) != len(file_labels) or not np.isin(file_labels, range(len(self.classes))).all():
                 raise UserError(
-                    f"{self.root / file}: {len(images)} images, {len(numbers)} labels up to {numbers.max(initial=0)}; "
-                    f"expected as many labels as images, all below {len(self.classes)}"
+                    f"{self.root / file}: {len(images)} images, {len(file_labels)} labels up to "
+                    f"{file_labels.max(initial=0)}; expected as many labels as images, all below {len(self.classes)}"
                 )
             paths.extend(f"{file}#{i}" for i in range(len(images)))
-            labels.append(numbers)
+            labels.append(file_labels)
         return paths, np.concatenate(labels)
 
     def images(self, file: str) -> tuple[np.ndarray, np.ndarray]:
@@ -98,8 +98,8 @@ class Arrays(DatasetReader):
         except Exception as error:  # every format's parser has errors of its own
             if isinstance(error, OSError) and error.errno:  # the file system's
                 raise
-            where = self.find(file) or self.root / file
-            raise UserError(f"{where}: cannot be read ({error}); expected the published {self.needs}") from None
+            path = self.find(file) or self.root / file
+            raise UserError(f"{path}: cannot be read ({error}); expected the published {self.needs}") from None
 
     def read(self, file: str) -> tuple[np.ndarray, np.ndarray]:
         """What :meth:`images` returns; raises whatever a damaged file leads to."""
@@ -111,18 +111,18 @@ class Arrays(DatasetReader):
 
     def parts(self, paths: Iterable[str]) -> Iterator[np.ndarray]:
         """The images of some paths in their order, (n, C, H, W) uint8, file by file."""
-        for file, listed in itertools.groupby(paths, _file_of):
+        for file, file_paths in itertools.groupby(paths, _file_of):
             images, _ = self.kept.get(file) or self.images(file)
-            yield images[[int(path.rpartition("#")[2]) for path in listed]]
+            yield images[[int(path.rpartition("#")[2]) for path in file_paths]]
 
     def sources(self, paths: Iterable[str]) -> list[ArrayFile]:
         """Name, size and MD5 of the files on disk that some images are read from."""
-        found: list[ArrayFile] = []
+        sources: list[ArrayFile] = []
         for path in dict.fromkeys(path for file in files_of(paths) for path in self.behind(file)):
-            with open(path, "rb") as content:
-                md5 = hashlib.file_digest(content, "md5").hexdigest()
-            found.append({"name": path.name, "bytes": path.stat().st_size, "md5": md5})
-        return found
+            with open(path, "rb") as file:
+                md5 = hashlib.file_digest(file, "md5").hexdigest()
+            sources.append({"name": path.name, "bytes": path.stat().st_size, "md5": md5})
+        return sources
 
     def checksums(self) -> dict[str, str]:
         """The published MD5 of each file name, as torchvision knows them."""

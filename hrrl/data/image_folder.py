@@ -22,7 +22,7 @@ class ArrayFile(TypedDict):
 
 
 class DatasetReader:
-    """A dataset that was found: of image files, or :class:`hrrl.data.array_dataset.Arrays`.
+    """A dataset on disk: of image files, or :class:`hrrl.data.array_dataset.Arrays`.
 
     One that can be downloaded has ``download(folder)`` as well.
 
@@ -68,14 +68,14 @@ class Tree(DatasetReader):
     def __init__(self, root: Path, train: str = "train"):
         self.root, self.store, self.train = root, open_store(root), train
         for places in (self.inside, self.store.folders()):
-            if found := [place for place in places if train in self.store.folders(place)]:
+            if bases := [place for place in places if train in self.store.folders(place)]:
                 break
         else:
-            has = ", ".join(self.store.folders()[:3]) or "no folders"
-            raise NotHereError(f"no folder {train}/ in it or one folder deeper, but {has}")
-        if places is not self.inside and len(found) > 1:
-            raise UserError(f"{root}: {found[0]} and {found[1]} both have a folder {train}/; take one of them as root")
-        self.base = found[0]
+            folders = ", ".join(self.store.folders()[:3]) or "no folders"
+            raise NotHereError(f"no folder {train}/ in it or one folder deeper, but {folders}")
+        if places is not self.inside and len(bases) > 1:
+            raise UserError(f"{root}: {bases[0]} and {bases[1]} both have a folder {train}/; take one of them as root")
+        self.base = bases[0]
         self.splits = self.store.folders(self.base)
         self.classes = sorted(self.class_folders(train))
         if not self.classes:
@@ -87,14 +87,14 @@ class Tree(DatasetReader):
         Raises:
             UserError: the names of two folders look the same.
         """
-        found: dict[str, str] = {}
+        folders: dict[str, str] = {}
         for name in self.store.folders(join(self.base, split)):
-            if found.setdefault(composed(name), name) != name:
+            if folders.setdefault(composed(name), name) != name:
                 raise UserError(
                     f"{self.store}/{join(self.base, split)}: two folders are named {composed(name)}, with accents "
                     "written in two ways (Unicode NFC and NFD); put their images into one"
                 )
-        return found
+        return folders
 
     def text(self, path: str) -> str:
         """A text file of the dataset.
@@ -114,35 +114,35 @@ class Tree(DatasetReader):
             UserError: a class folder without images, images that are in none, or no class folder at all.
         """
         folder = join(self.base, split)
-        there, names = self.class_folders(split), self.store.names(folder)
-        if flat := [name for name in names if is_image(name)]:  # the other half would be missed
+        class_folders, names = self.class_folders(split), self.store.names(folder)
+        if flat := [name for name in names if is_image(name)]:  # in a half-sorted split they would be missed
             raise UserError(
                 f"{self.store}/{folder}: {len(flat)} images, such as {flat[0]}, are in no class folder; expected each "
                 "in the folder of its class"
             )
-        if not set(there) & set(self.classes):
+        if not set(class_folders) & set(self.classes):
             hint = f"; kind: imagenet reads {ANNOTATIONS}" if ANNOTATIONS in names else ""
-            has = ", ".join(sorted(there)[:3]) or "no folders"
-            raise UserError(f"{self.store}/{folder}: no folder of a class of {self.train}/ in it, but {has}{hint}")
-        if strangers := sorted(set(there) - set(self.classes)):
+            folders = ", ".join(sorted(class_folders)[:3]) or "no folders"
+            raise UserError(f"{self.store}/{folder}: no folder of a class of {self.train}/ in it, but {folders}{hint}")
+        if unknown := sorted(set(class_folders) - set(self.classes)):
             note(
-                f"{self.store}/{folder}: left out {len(strangers)} classes that {self.train}/ does not have, "
-                f"the first is {strangers[0]}"
+                f"{self.store}/{folder}: left out {len(unknown)} classes that {self.train}/ does not have, "
+                f"the first is {unknown[0]}"
             )
         if hidden := self.store.hidden(folder):
             note(f"{self.store}/{folder}: left out {len(hidden)} hidden folders, such as {hidden[0]}")
-        paths, labels, left = Paths(), [], [join(folder, name) for name in names]
-        for name in sorted(set(classes) & set(there)):
-            files = self.store.files(join(folder, there[name]))
-            found, others = [f for f in files if is_image(f)], [f for f in files if not is_image(f)]
-            if not found:
-                has = f" (it has {len(others)} other files, such as {others[0]}; {ENDINGS})" if others else ""
+        paths, labels, ignored = Paths(), [], [join(folder, name) for name in names]
+        for name in sorted(set(classes) & set(class_folders)):
+            files = self.store.files(join(folder, class_folders[name]))
+            images, others = [f for f in files if is_image(f)], [f for f in files if not is_image(f)]
+            if not images:
+                hint = f" (it has {len(others)} other files, such as {others[0]}; {ENDINGS})" if others else ""
                 raise UserError(
-                    f"{self.store}/{folder}/{name}: no images in this class folder{has}; add some or remove it"
+                    f"{self.store}/{folder}/{name}: no images in this class folder{hint}; add some or remove it"
                 )
-            paths.extend(found)
-            labels.append(np.full(len(found), self.classes.index(name)))
-            left += others
-        if left:
-            note(f"{self.store}/{folder}: left out {len(left)} files, such as {left[0]}: {ENDINGS}")
+            paths.extend(images)
+            labels.append(np.full(len(images), self.classes.index(name)))
+            ignored += others
+        if ignored:
+            note(f"{self.store}/{folder}: left out {len(ignored)} files, such as {ignored[0]}: {ENDINGS}")
         return paths, np.concatenate(labels) if labels else np.empty(0, int)

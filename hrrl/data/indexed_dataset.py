@@ -11,7 +11,7 @@ from hrrl.data.image_folder import DatasetReader, NotHereError
 from hrrl.data.sources import HIDDEN, Paths
 from hrrl.errors import UserError, note, reason
 
-EVERY = 5  # without a published split, every so many-th image of a class is test
+EVERY = 5  # without a published split, every EVERY-th image of a class is test
 
 
 class IndexedDataset(DatasetReader):
@@ -31,8 +31,8 @@ class IndexedDataset(DatasetReader):
         self.opened: dict[str, Any] = {}  # by split
         train = train if train in self.splits else "train"
         # A published list can have a name without images, and a library take hidden folders for classes.
-        named = self._named(train, set(self.labels(train))).values()
-        self.classes = [name for name in named if not name.startswith(HIDDEN)]
+        names = self._names_by_number(train, set(self.labels(train))).values()
+        self.classes = [name for name in names if not name.startswith(HIDDEN)]
         if self.cut:
             note(f"{self}: has no split of its own; every fifth image of a class is test")
 
@@ -44,8 +44,8 @@ class IndexedDataset(DatasetReader):
         """The number of each image's class, as the library counts them in a split; -1 for none."""
         raise NotImplementedError
 
-    def _named(self, split: str, numbers: Iterable[int]) -> dict[int, str]:
-        """The class of each of some numbers, ascending."""
+    def _names_by_number(self, split: str, numbers: Iterable[int]) -> dict[int, str]:
+        """Class names by their numbers, ascending; where the library has no name, the number is the name."""
         names = self.names(split)
         return {y: composed(str(names[y])) if y < len(names) else str(y) for y in sorted(numbers) if y >= 0}
 
@@ -54,7 +54,7 @@ class IndexedDataset(DatasetReader):
         raise NotImplementedError
 
     def content(self, image: Any) -> bytes:
-        """An image's file, of what the library's object has at a position."""
+        """An image's file, from the item of the library's object."""
         raise NotImplementedError
 
     def split(self, split: str) -> Any:
@@ -68,23 +68,23 @@ class IndexedDataset(DatasetReader):
         if split not in self.opened:
             try:
                 self.opened[split] = self.open(split)
-            except Exception as error:  # each has its own way to say so
+            except Exception as error:  # each library raises its own
                 if self.opened:
                     raise UserError(f"{self}: {split}: {reason(error)}") from None
                 raise NotHereError(reason(error)) from None
         return self.opened[split]
 
     def rows(self, split: str, classes: list[str]) -> tuple[Paths, np.ndarray]:
-        numbers, position = self.labels(split), {name: i for i, name in enumerate(self.classes)}
-        found = {y: position.get(name, -1) for y, name in self._named(split, set(numbers)).items()}
-        labels = np.array([found.get(y, -1) for y in numbers], int)
+        numbers, label_of = self.labels(split), {name: i for i, name in enumerate(self.classes)}
+        by_number = {y: label_of.get(name, -1) for y, name in self._names_by_number(split, set(numbers)).items()}
+        labels = np.array([by_number.get(y, -1) for y in numbers], int)
         positions = np.flatnonzero(labels >= 0)
-        if left := len(labels) - len(positions):
-            note(f"{self}: {split}: left out {left} images of no class, or of one that train does not have")
+        if omitted := len(labels) - len(positions):
+            note(f"{self}: {split}: left out {omitted} images of no class, or of one that train does not have")
         labels = labels[positions]
         if self.cut:
-            mine = (ranks(labels) % EVERY == EVERY - 1) == (split == "test")
-            positions, labels = positions[mine], labels[mine]
+            in_split = (ranks(labels) % EVERY == EVERY - 1) == (split == "test")
+            positions, labels = positions[in_split], labels[in_split]
         return Paths(f"{split}#{i}" for i in positions.tolist()), labels
 
     def read(self, path: str) -> bytes:
@@ -96,7 +96,7 @@ class IndexedDataset(DatasetReader):
         split, _, position = path.partition("#")
         try:
             return self.content(self.split(split)[int(position)])
-        except Exception as error:  # each has its own way to read
+        except Exception as error:  # each library raises its own
             raise ValueError(f"cannot be read: {reason(error)}") from None
 
     def size(self, path: str) -> None:
@@ -106,6 +106,6 @@ class IndexedDataset(DatasetReader):
 def ranks(labels: np.ndarray) -> np.ndarray:
     """(n,) the position of each image among those of its class."""
     order = np.argsort(labels, kind="stable")
-    ranks = np.empty(len(labels), int)
-    ranks[order] = np.arange(len(labels)) - np.searchsorted(labels[order], labels[order])
-    return ranks
+    positions = np.empty(len(labels), int)
+    positions[order] = np.arange(len(labels)) - np.searchsorted(labels[order], labels[order])
+    return positions

@@ -50,8 +50,8 @@ def open_split(folder: str | Path, root: str | None, split: str, image_size: int
     """
     manifest = read_manifest(folder)
     definition = Definition(kind=manifest.kind, root=root, train=manifest.train)
-    kind = CachedSource if image_size <= SMALL else Source
-    return kind(manifest, split, functools.partial(locate, definition, f"{folder}: root"), image_size, workers)
+    source_class = CachedSource if image_size <= SMALL else Source
+    return source_class(manifest, split, functools.partial(locate, definition, f"{folder}: root"), image_size, workers)
 
 
 class ImageFiles:
@@ -107,9 +107,9 @@ class Source:
         """Training batches per epoch: the last one is left out where it is not full."""
         return max(1, len(self) // batch_size)
 
-    def train_batches(self, *arguments: Any, **named: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
+    def train_batches(self, *args: Any, **kwargs: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
         """As :meth:`drawn_batches`, with the labels y (b,) int64 in the place of the rows."""
-        for x, rows, m in self.drawn_batches(*arguments, **named):
+        for x, rows, m in self.drawn_batches(*args, **kwargs):
             yield x, self.labels[rows], m
 
     def drawn_batches(
@@ -135,8 +135,8 @@ class Source:
         order = _random(ORDER, seed, epoch).permutation(len(self))
         part = np.array_split(np.arange(m), world)[rank]
         batches = {step: order[step * m : (step + 1) * m] for step in range(self.steps(batch_size))[steps]}
-        drawn = self._augmented(batches, part, augment, seed, epoch)
-        for batch, x in zip(batches.values(), drawn, strict=True):
+        images = self._augmented(batches, part, augment, seed, epoch)
+        for batch, x in zip(batches.values(), images, strict=True):
             yield x, batch[part], m
 
     def eval_batches(
@@ -158,21 +158,21 @@ class Source:
 
     @functools.cached_property
     def pixels(self) -> ImageFiles | ImageArrays:
-        """What the images are read from; found when the first is."""
+        """What the images are read from; opened when the first is read."""
         data = self.find()
         if not isinstance(data, Arrays):
             return ImageFiles(data.store, self.rows)
-        for source in data.sources(self.rows.paths):
-            if source not in self.manifest.files:
-                raise UserError(f"{data}: {source['name']} is not the file that was listed; run `make relist`")
+        for file in data.sources(self.rows.paths):
+            if file not in self.manifest.files:
+                raise UserError(f"{data}: {file['name']} is not the file that was listed; run `make relist`")
         return ImageArrays(data, torch.from_numpy(np.concatenate([*data.parts(self.rows.paths)])))
 
     def _augmented(
         self, batches: Batches, part: np.ndarray, augment: Augment, seed: int, epoch: int
     ) -> Iterator[torch.Tensor]:
         """(b, 3, S, S) of this process's part of each batch."""
-        one = functools.partial(self.augmented, augment=augment, seed=seed, epoch=epoch)
-        return self._decoded([batch[part] for batch in batches.values()], one)
+        load = functools.partial(self.augmented, augment=augment, seed=seed, epoch=epoch)
+        return self._decoded([batch[part] for batch in batches.values()], load)
 
     def _plain(self, batches: list[np.ndarray]) -> Iterator[torch.Tensor]:
         """(b, 3, S, S) of the images in each batch, unchanged."""
@@ -212,11 +212,11 @@ class Source:
         H, W = (short, short * W // H) if H <= W else (short * H // W, short)
         return cut(resize(image, H, W), round((H - S) / 2), round((W - S) / 2), S, S)
 
-    def _decoded(self, batches: list[np.ndarray], one: Decode) -> Generator[torch.Tensor, None, None]:
-        """(b, 3, S, S) for the images of each batch in order, by processes of their own, which are some batches ahead.
+    def _decoded(self, batches: list[np.ndarray], load: Decode) -> Generator[torch.Tensor, None, None]:
+        """(b, 3, S, S) for the images of each batch in order, by child processes, which are some batches ahead.
 
         They write to memory that they share with this one: not to /dev/shm, which has 64 MB in Docker. It has a slot
-        for each image that :func:`isolated.imap` has in flight or done, and one more chunk that is read from.
+        for each image that :func:`isolated.imap` has in flight or done, and for one more chunk that is being read.
 
         Raises:
             UserError: the first image that cannot be read; names it.
@@ -229,7 +229,7 @@ class Source:
         shared = np.frombuffer(mmap.mmap(-1, slots * 3 * S * S), np.uint8).reshape(slots, 3, S, S)
 
         def fill(task: tuple[int, int]) -> None:
-            shared[task[0]] = one(task[1])  # grey ones become three equal channels
+            shared[task[0]] = load(task[1])  # a grey image becomes three equal channels
 
         tasks = zip(itertools.cycle(range(slots)), (i for batch in batches for i in batch.tolist()), strict=False)
         with contextlib.closing(isolated.imap(fill, tasks, size, ahead)) as errors:
@@ -238,8 +238,8 @@ class Source:
                 images = torch.empty(len(batch), 3, S, S, dtype=torch.uint8, pin_memory=torch.cuda.is_initialized())
                 for image, i, (slot, error) in zip(images.numpy(), batch.tolist(), filled, strict=False):
                     if isinstance(error, (OSError, ValueError)):
-                        where = f"{pixels.store}/{self.rows.paths[i]}"
-                        raise UserError(f"{where}: {reason(error)}; replace the file, or run `make relist`")
+                        path = f"{pixels.store}/{self.rows.paths[i]}"
+                        raise UserError(f"{path}: {reason(error)}; replace the file, or run `make relist`")
                     if error is not None:
                         raise error
                     image[:] = slot
@@ -252,8 +252,8 @@ class CachedSource(Source):
     Processes share the file's pages. Grey images are kept with one channel.
     """
 
-    def __init__(self, *arguments: Any):
-        super().__init__(*arguments)
+    def __init__(self, *args: Any):
+        super().__init__(*args)
         self.images = self._cached()
 
     def _augmented(
@@ -277,26 +277,26 @@ class CachedSource(Source):
         with locked(CACHE / f"{name}.lock"):
             try:
                 return np.load(path, mmap_mode="c")
-            except (FileNotFoundError, ValueError, EOFError):  # not there, or cut off
+            except (FileNotFoundError, ValueError, EOFError):  # missing or truncated
                 self._write_cache(path)
             return np.load(path, mmap_mode="c")
 
     def _write_cache(self, path: Path) -> None:
         from tqdm import tqdm
 
-        def small(images: torch.Tensor) -> torch.Tensor:
+        def resized(images: torch.Tensor) -> torch.Tensor:
             return resize(self._reduced(images), self.image_size, self.image_size)
 
         if isinstance(self.pixels, ImageArrays):
             images = self.pixels.images
-            channels, chunks = images.shape[1], (small(chunk) for chunk in images.split(CHUNK))
+            channels, chunks = images.shape[1], (resized(chunk) for chunk in images.split(CHUNK))
         else:
-            rows = np.split(np.arange(len(self)), range(CHUNK, len(self), CHUNK))
-            channels, chunks = 3, self._decoded(rows, lambda i: small(self.pixels.read(i)))
+            batches = np.split(np.arange(len(self)), range(CHUNK, len(self), CHUNK))
+            channels, chunks = 3, self._decoded(batches, lambda i: resized(self.pixels.read(i)))
         shape = len(self), channels, self.image_size, self.image_size
         bar = tqdm(total=len(self), desc="decoding", unit="img", leave=False, mininterval=1, delay=1)
         # Written in order, not through the map: a full disk is then an error and not the end of the process.
-        # Closed here, also by an error: what decodes must not wait for the end of the process, which stops its threads.
+        # Closed here, after an error too: at its end the process stops the threads that closing the decoders needs.
         with replacing(path) as partial, open(partial, "wb") as file, contextlib.closing(chunks), bar:
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
             for chunk in chunks:

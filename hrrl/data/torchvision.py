@@ -33,28 +33,28 @@ def of(name: str) -> type[DatasetReader]:
     from torchvision import datasets
 
     name, _, part = name.partition("/")
-    found = getattr(datasets, name, None)
-    takes: dict[str, Any] = dict(inspect.signature(found).parameters) if inspect.isclass(found) else {}
-    own = {"split": part} if name == "EMNIST" else {}
-    if own:
+    dataset = getattr(datasets, name, None)
+    parameters: dict[str, Any] = dict(inspect.signature(dataset).parameters) if inspect.isclass(dataset) else {}
+    arguments = {"split": part} if name == "EMNIST" else {}
+    if arguments:
         if part not in datasets.EMNIST.splits:
             parts = ", ".join(f"torchvision/{name}/{part}" for part in datasets.EMNIST.splits)
             raise UserError(f"kind: torchvision/{name}: says not which of its parts; known: {parts}")
-        takes = dict.fromkeys(("root", "train", "download"))
+        parameters = dict.fromkeys(("root", "train", "download"))
     elif part:
         raise UserError(f"kind: torchvision/{name}/{part}: {name} has no parts; write torchvision/{name}")
-    wanted = [key for key, value in takes.items() if key != "root" and value and _is_needed(value)]
-    if "root" not in takes or wanted:
-        why = f"its {name} wants {', '.join(wanted)} as well" if wanted else f"it has no {name} with a root"
+    required = [key for key, value in parameters.items() if key != "root" and value and _is_required(value)]
+    if "root" not in parameters or required:
+        why = f"its {name} wants {', '.join(required)} as well" if required else f"it has no {name} with a root"
         raise UserError(f"kind: torchvision/{name}: not one of torchvision's datasets of images with classes; {why}")
-    made: Any = type(name, (_Library,), {"dataset": found, "takes": takes, "own": own})
-    made.cut = not {"train", "split"} & set(takes)
-    made.needs, made.source = f"what torchvision's {name} reads", f"torchvision.datasets.{name}"
-    return made
+    reader: Any = type(name, (_Library,), {"dataset": dataset, "takes": parameters, "own": arguments})
+    reader.cut = not {"train", "split"} & set(parameters)
+    reader.needs, reader.source = f"what torchvision's {name} reads", f"torchvision.datasets.{name}"
+    return reader
 
 
-def _is_needed(argument: inspect.Parameter) -> bool:
-    return argument.default is argument.empty and argument.kind is not argument.VAR_KEYWORD
+def _is_required(parameter: inspect.Parameter) -> bool:
+    return parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
 
 
 class _Library(IndexedDataset):
@@ -76,10 +76,10 @@ class _Library(IndexedDataset):
         if "download" not in cls.takes:
             raise OSError("torchvision cannot download it")
         for split in ("train",) if cls.cut else ("train", "test"):
-            cls.dataset(folder, **cls._which(split), download=True)
+            cls.dataset(folder, **cls._split_arguments(split), download=True)
 
     @classmethod
-    def _which(cls, split: str) -> dict[str, Any]:
+    def _split_arguments(cls, split: str) -> dict[str, Any]:
         """The arguments by which the dataset takes a split."""
         if cls.cut:
             return {}
@@ -88,24 +88,24 @@ class _Library(IndexedDataset):
         return {"split": SPLITS.get(cls.dataset.__name__, ("train", "test"))[split == "test"]}
 
     def open(self, split: str) -> Any:
-        left = list[str]()
+        ignored = list[str]()
 
         def is_valid(path: str) -> bool:
-            shown = not any(part.startswith(HIDDEN) for part in Path(path).relative_to(self.root).parts[1:])
-            left.extend([path] * (shown and not is_image(path)))
-            return shown and is_image(path)
+            visible = not any(part.startswith(HIDDEN) for part in Path(path).relative_to(self.root).parts[1:])
+            ignored.extend([path] * (visible and not is_image(path)))
+            return visible and is_image(path)
 
         # An image is its file, which is decoded as all others are; ImageFolder takes any folder, and any file.
-        ours = {"loader": lambda path: Path(path).read_bytes(), "is_valid_file": is_valid}
-        taken = {key: value for key, value in ours.items() if key in self.takes}
-        found = self.dataset(self.root, **taken, **self._which(split))
-        if left:
-            note(f"{self}: left out {len(left)} files, such as {left[0]}: {ENDINGS}")
-        return found
+        options = {"loader": lambda path: Path(path).read_bytes(), "is_valid_file": is_valid}
+        supported = {key: value for key, value in options.items() if key in self.takes}
+        dataset = self.dataset(self.root, **supported, **self._split_arguments(split))
+        if ignored:
+            note(f"{self}: left out {len(ignored)} files, such as {ignored[0]}: {ENDINGS}")
+        return dataset
 
     def names(self, split: str) -> list[Any]:
-        opened = self.split(split)
-        return next((found for name in NAMES if (found := getattr(opened, name, None))), [])
+        dataset = self.split(split)
+        return next((names for attribute in NAMES if (names := getattr(dataset, attribute, None))), [])
 
     def labels(self, split: str) -> list[int]:
         """The number of each image's class, as the dataset counts them.
@@ -113,13 +113,13 @@ class _Library(IndexedDataset):
         Raises:
             UserError: its images have no classes.
         """
-        found = self.split(split)
+        dataset = self.split(split)
         try:
-            labels = next((of for name in LABELS if (of := getattr(found, name, None)) is not None), None)
+            labels = next((values for name in LABELS if (values := getattr(dataset, name, None)) is not None), None)
             if labels is None or getattr(labels, "ndim", 1) != 1:
-                labels = [found[i][1] for i in range(len(found))]
+                labels = [dataset[i][1] for i in range(len(dataset))]
             return [int(label[1] if isinstance(label, tuple) else label) for label in labels]
-        except Exception as error:  # each has targets of its own
+        except Exception as error:  # each dataset has targets of its own form
             raise UserError(f"{self}: its images have no classes ({type(error).__name__}: {reason(error)})") from None
 
     def content(self, image: Any) -> bytes:

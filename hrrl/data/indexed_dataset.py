@@ -37,11 +37,11 @@ class IndexedDataset(DatasetReader):
             note(f"{self}: has no split of its own; every fifth image of a class is test")
 
     def names(self, split: str) -> list[Any]:
-        """The names of the classes by their number in a split, as far as the library has them."""
+        """The names of the classes by their number in a split; may be fewer than there are classes."""
         raise NotImplementedError
 
     def labels(self, split: str) -> list[int]:
-        """The number of each image's class, as the library counts them in a split; -1 for none."""
+        """The number of each image's class, as the library numbers classes in a split; -1 for none."""
         raise NotImplementedError
 
     def _names_by_number(self, split: str, numbers: Iterable[int]) -> dict[int, str]:

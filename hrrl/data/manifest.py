@@ -25,9 +25,9 @@ from hrrl.data.sources import Paths
 from hrrl.errors import UserError, note, printable, reason
 
 T = TypeVar("T")
-CHUNK = 4096  # files for a process, before another one pays off
+CHUNK = 4096  # files per process: with fewer, another process does not pay off
 AT_ONCE = 128  # files that go to a process at a time
-PROCESSES = 2  # that check files, for each core: they wait for the disk as well
+PROCESSES = 2  # per core, that check files: they wait for the disk as well
 SPLITS = ("train", "test")
 UNKNOWN = -1  # size or CRC: array files have them in dataset.json
 

@@ -198,7 +198,7 @@ def _unpacked(data: bytes, member: zipfile.ZipInfo) -> bytes:
 
 
 def _path_of(member: zipfile.ZipInfo) -> tuple[str, bool]:
-    """A member's path with slashes and nothing to skip in it, and whether it is a folder.
+    """A member's normalised path, and whether it is a folder.
 
     Some programs write Windows' backslashes, ``./`` before everything, or UTF-8 without saying so (macOS).
     """

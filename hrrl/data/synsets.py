@@ -97,7 +97,7 @@ OF_KINDS = {
 
 
 def of_classes(kind: str, given: str | Mapping[str, str], classes: Sequence[str] | None) -> dict[str, str]:
-    """{class: synset} of a dataset: what is given, or the shipped ones of that name, before those of its kind.
+    """{class: synset} of a dataset: the shipped ones that ``given`` names, or ``given`` over those of its kind.
 
     Args:
         given: {class: synset}, or a key of ``SHIPPED``.

@@ -20,8 +20,8 @@ SPLITS = {
     "OxfordIIITPet": ("trainval", "test"),
     "Places365": ("train-standard", "val"),
 }
-NAMES = ("wnids", "classes", "categories")  # where datasets have the names of their classes,
-LABELS = ("targets", "labels", "_labels", "y", "_samples", "_flat_character_images")  # and each image's
+NAMES = ("wnids", "classes", "categories")  # attributes that may hold the names of the classes
+LABELS = ("targets", "labels", "_labels", "y", "_samples", "_flat_character_images")  # or the label of each image
 
 
 def of(name: str) -> type[DatasetReader]:
@@ -60,13 +60,13 @@ def _is_required(parameter: inspect.Parameter) -> bool:
 class _Library(IndexedDataset):
     """A dataset of torchvision's. Images keep their files' bytes.
 
-    Where it reads them in its own way, an image's content is a PPM file of its pixels, so that size and CRC are theirs.
+    Where it decodes them itself, an image's content is a PPM file of its pixels, of which size and CRC are.
     """
 
     licence = "as its publisher says, whom torchvision's documentation names"
     dataset: ClassVar[Any]  # torchvision's class
     takes: ClassVar[Any]  # its arguments by name
-    own: ClassVar[dict[str, str]]  # those that say which part of it this is
+    own: ClassVar[dict[str, str]]  # those that select a part of it: EMNIST's split
 
     def __str__(self) -> str:
         return f"torchvision.datasets.{self.dataset.__name__} in {self.root}"
@@ -108,7 +108,7 @@ class _Library(IndexedDataset):
         return next((names for attribute in NAMES if (names := getattr(dataset, attribute, None))), [])
 
     def labels(self, split: str) -> list[int]:
-        """The number of each image's class, as the dataset counts them.
+        """The number of each image's class, as the dataset numbers classes.
 
         Raises:
             UserError: its images have no classes.

@@ -1,4 +1,4 @@
-"""Packed files, unpacked no further than any dataset goes."""
+"""Unpacks gzip and tar files, up to a limit that no dataset reaches."""
 
 import gzip
 import io
@@ -11,7 +11,7 @@ TIMES = 64  # its own size that a larger file may unpack to: no photographs come
 
 
 def allowed(packed: int) -> int:
-    """Bytes that so many packed ones may unpack to."""
+    """Bytes that a file of ``packed`` bytes may unpack to."""
     return max(SMALL, TIMES * packed)
 
 

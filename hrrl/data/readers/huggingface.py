@@ -15,8 +15,8 @@ from hrrl.errors import UserError, note, reason
 
 T = TypeVar("T")
 LABELS = ("label", "labels", "class", "target", "cls")  # names of the column of classes, before any other of its type
-IMAGES = ("image", "img", "jpg", "jpeg", "png")  # and of that of images
-FILES = {".parquet": "parquet", ".tar": "webdataset"}  # endings of files that the library converts; its names
+IMAGES = ("image", "img", "jpg", "jpeg", "png")  # likewise of the column of images
+FILES = {".parquet": "parquet", ".tar": "webdataset"}  # ending of files that the library converts -> its builder
 SPLITS = ("train", "test", "val", "valid", "validation")  # words in the names of files, or of their folders
 OF = re.compile(r"-\d+-of-(\d+)")  # in the name of a split's file: how many it has
 BLOCK = 512  # bytes, of a tar file: the last one holds zeros
@@ -62,7 +62,7 @@ class HuggingFace(IndexedDataset):
 
     @functools.cached_property
     def _by_split(self) -> dict[str, Any]:
-        """Its splits, which the library maps from the disk; what it converts comes there by way of its cache."""
+        """Its splits, memory-mapped by the library; files that it converts are mapped from its cache."""
         from datasets import DatasetDict, load_dataset, load_from_disk
 
         builder, files = self._converted
@@ -74,7 +74,7 @@ class HuggingFace(IndexedDataset):
 
     @functools.cached_property
     def _converted(self) -> tuple[str, dict[str, list[Path]]]:
-        """The library's name of the files that it converts, and those of each split; none of what it saved."""
+        """The library's builder for files that it converts, and these by split; empty for what save_to_disk wrote."""
         for ending, builder in FILES.items():
             files = defaultdict(list)
             for path in sorted(path for path in self.files if path.suffix == ending):
@@ -84,7 +84,7 @@ class HuggingFace(IndexedDataset):
         return "", {}
 
     def _listed(self) -> dict[str, tuple[list[str], list[int]]]:
-        """By split the names of its classes, and the number of each image's."""
+        """By split: the names of its classes, and the class number of each image."""
         return {split: _classes(rows) for split, rows in self._by_split.items()}
 
     def names(self, split: str) -> list[Any]:
@@ -143,7 +143,7 @@ def _check_whole(root: Path, split: str, files: list[Path]) -> None:
 
 
 def _classes(rows: Any) -> tuple[list[str], list[int]]:
-    """The names of a split's classes, and the number of each image's; -1 for none."""
+    """The names of a split's classes, and the class number of each image; -1 for none."""
     _image_column(rows.features)
     column = _label_column(rows.features)
     values, names = list(rows[column][:]), getattr(rows.features[column], "names", None)

@@ -87,7 +87,7 @@ class ImageNet(Tree):
         return self._parsed(path, content)
 
     def _parsed(self, path: str, content: bytes | dict[str, bytes]) -> tuple[list[str], dict[str, str]]:
-        """What :meth:`_devkit` returns, of the content of TRUTH and META, or of their archive's."""
+        """What :meth:`_devkit` returns, from the content of TRUTH and META, or of the archive that holds them."""
 
         def parse() -> tuple[list[str], dict[str, str]]:
             files = members(content, (TRUTH, META)) if isinstance(content, bytes) else content
@@ -118,7 +118,7 @@ class ImageNet(Tree):
         return matched
 
     def _wnid_order(self, where: str, numbers: set[int]) -> list[str]:
-        """The sorted wnids that a ground truth counts: those of the training folders, or ILSVRC2012's 1,000."""
+        """The sorted wnids that a ground truth indexes: those of the training folders, or ILSVRC2012's 1,000."""
         highest = max(numbers, default=0)
         if highest == len(self.classes) and 0 not in numbers:
             raise UserError(f"{self.store}: {where} has labels from 1 to {highest}; expected wnids or numbers from 0")

@@ -1,1 +1,1 @@
-"""What every room uses: files that are whole or not there, tables, names, sums over processes."""
+"""What every room uses: files that are written atomically, tables, names, sums over processes."""

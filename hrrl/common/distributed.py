@@ -1,4 +1,4 @@
-"""Sums over the processes of a run: each holds its part of a batch."""
+"""Sums over the processes of a run, each of which holds a part of the batch."""
 
 from collections.abc import Callable
 
@@ -9,13 +9,13 @@ INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def by_concept(take: Callable[[torch.Tensor], torch.Tensor], concepts: torch.Tensor, K: int) -> torch.Tensor:
-    """What ``take`` gives for the concepts as (b,) int64 indices, and itself refuses others than 0 to K - 1.
+    """The result of ``take`` for the concepts as (b,) int64 indices; it must itself refuse others than 0 to K - 1.
 
-    So does ``index_select``, on a GPU where nothing waits for it, too: CUDA says so there.
+    ``index_select`` and ``index_add_`` do: on a GPU, CUDA reports it later, so that nothing waits.
 
     Raises:
         TypeError: they are no integers.
-        IndexError: one of them is none of 0 to K - 1.
+        IndexError: one of them is not in 0 to K - 1.
     """
     if concepts.dtype not in INTEGERS:
         raise TypeError(f"concepts are indices from 0 to {K - 1}, of an integer type; got {concepts.dtype}")
@@ -25,8 +25,8 @@ def by_concept(take: Callable[[torch.Tensor], torch.Tensor], concepts: torch.Ten
         low, high = map(int, concepts.aminmax())
         if low >= 0 and high < K:
             raise
-        found = low if low < 0 else high
-        raise IndexError(f"a concept is {found}; expected 0 to {K - 1}, the {K} of counts") from None
+        invalid = low if low < 0 else high
+        raise IndexError(f"a concept is {invalid}; expected 0 to {K - 1}, the {K} of counts") from None
 
 
 def concept_sums(losses: torch.Tensor, concepts: torch.Tensor, K: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -36,9 +36,9 @@ def concept_sums(losses: torch.Tensor, concepts: torch.Tensor, K: int) -> tuple[
 
 
 def batch_sums(losses: torch.Tensor, concepts: torch.Tensor, K: int) -> torch.Tensor:
-    """(K + 1,) float64 where the losses are: their sums per concept, and last their number; of this process alone."""
+    """(K + 1,) float64 on the losses' device: their sums per concept, then their number; of this process alone."""
     sums = torch.zeros(K + 1, dtype=torch.float64, device=losses.device)
-    by_concept(lambda where: sums[:K].index_add_(0, where, losses.detach().double()), concepts, K)
+    by_concept(lambda indices: sums[:K].index_add_(0, indices, losses.detach().double()), concepts, K)
     sums[K].fill_(len(losses))
     return sums
 
@@ -51,17 +51,17 @@ def all_reduce(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def gather(values: torch.Tensor) -> tuple[torch.Tensor, slice]:
-    """The (b,) values of all processes in one tensor, in the order of their ranks, and where this process's are.
+    """The (b,) values of all processes in one tensor, in the order of their ranks, and the slice of this process's.
 
-    Their numbers are exchanged by way of the CPUs where the processes have one (gloo): no GPU is waited for.
+    Sizes are exchanged by the CPU backend (gloo) where there is one, so that nothing waits for a GPU.
     """
     if not (dist.is_available() and dist.is_initialized()):
         return values, slice(0, len(values))
-    where = "cpu" if "cpu:" in dist.get_backend_config() else values.device
-    sizes = torch.zeros(dist.get_world_size(), dtype=torch.long, device=where)
+    device = "cpu" if "cpu:" in dist.get_backend_config() else values.device
+    sizes = torch.zeros(dist.get_world_size(), dtype=torch.long, device=device)
     sizes[dist.get_rank()] = len(values)
     ends = all_reduce(sizes).cumsum(0).tolist()
-    mine = slice(ends[dist.get_rank()] - len(values), ends[dist.get_rank()])
-    everyone = values.new_zeros(ends[-1])
-    everyone[mine] = values
-    return all_reduce(everyone), mine
+    own = slice(ends[dist.get_rank()] - len(values), ends[dist.get_rank()])
+    gathered = values.new_zeros(ends[-1])
+    gathered[own] = values
+    return all_reduce(gathered), own

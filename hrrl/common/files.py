@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever happens while they are written."""
+"""Atomic writes: a file is there whole or not at all, whatever happens while it is written."""
 
 import errno
 import fcntl
@@ -13,34 +13,38 @@ from pathlib import Path
 
 from hrrl.errors import UserError
 
-NAMES = "utf-8", "surrogateescape"  # how names of files are text here, whatever the locale says of a file system's
-NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}  # of file systems like Lustre, mounted so
+NAMES = "utf-8", "surrogateescape"  # the encoding of file names here, whatever the locale's
+NO_LOCKS = {
+    errno.ENOSYS,
+    errno.ENOLCK,
+    errno.EOPNOTSUPP,
+}  # of file systems without locks, as Lustre can be
 
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """A temporary path for a file or folder, which takes the place of ``target`` at the end, or never.
+    """A temporary path for a file or folder, which replaces ``target`` at the end, or never.
 
-    It lies beside the target, under a name of this process alone, and is on the disk when it takes its place.
+    It lies beside the target, under a name of this process alone, and is flushed to the disk before it replaces it.
 
     Raises:
-        OSError: the target cannot be written; names it.
+        OSError: the target cannot be written; the error names it.
     """
     target = Path(target)
     prefix = f".{target.name}.{socket.gethostname()}."
     temporary = target.with_name(f"{prefix}{os.getpid()}.partial")
-    for left in target.parent.glob(f"{glob.escape(prefix)}*.partial"):
-        if left == temporary or not _lives(left.name.removeprefix(prefix).removesuffix(".partial")):
-            remove(left)  # of a process that was killed
+    for leftover in target.parent.glob(f"{glob.escape(prefix)}*.partial"):
+        if leftover == temporary or not _runs(leftover.name.removeprefix(prefix).removesuffix(".partial")):
+            remove(leftover)  # of a process that was killed
     temporary.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temporary
         _flush(temporary)
         if target.is_dir():
-            remove(target)  # os.replace puts files in the place of files only
+            remove(target)  # os.replace replaces files only
         os.replace(temporary, target)
     except OSError as error:
-        if error.errno and error.filename is None:  # a full disk says so to who writes, and not where
+        if error.errno and error.filename is None:  # an error of writing, such as of a full disk, names no file
             raise OSError(error.errno, error.strerror, str(target)) from error
         raise
     finally:
@@ -51,8 +55,8 @@ def replacing(target: Path) -> Iterator[Path]:
 def locked(path: Path, waits: Callable[[], None] = lambda: None) -> Iterator[int]:
     """Holds an exclusive lock on this machine; no lock where the file system has none.
 
-    Yields the descriptor of its open file: the lock is held as long as a process has that. ``waits`` is called where
-    another process holds it.
+    Yields the descriptor of the lock file: the lock is held as long as a process has it open. ``waits`` is called
+    before waiting for another process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
@@ -68,17 +72,17 @@ def locked(path: Path, waits: Callable[[], None] = lambda: None) -> Iterator[int
 
 
 def given_path(given: str, key: str, expected: str) -> Path:
-    """A path that params give, with its ``~`` and environment variables written out.
+    """A path of params, with ``~`` and environment variables expanded.
 
     Raises:
-        UserError: a variable is not set, or there is nothing at it; names the key, and what is ``expected`` there.
+        UserError: a variable is not set, or the path does not exist; names the key, and what is ``expected`` there.
     """
     path = os.path.expanduser(os.path.expandvars(given))
     if "$" in path:
         raise UserError(f"{key}: {given}: an environment variable in it is not set; set it, or write the path")
-    for spelled in (path, os.fsdecode(path.encode(*NAMES))):  # where the locale is not a file system's own
-        if os.path.exists(spelled):
-            return Path(spelled)
+    for candidate in (path, os.fsdecode(path.encode(*NAMES))):  # the latter where the locale is not UTF-8
+        if os.path.exists(candidate):
+            return Path(candidate)
     raise UserError(f"{key}: {path} does not exist; expected {expected}")
 
 
@@ -95,13 +99,13 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _lives(pid: str) -> bool:
+def _runs(pid: str) -> bool:
     try:
         os.kill(int(pid), 0)
     except (ProcessLookupError, ValueError):
         return False
     except PermissionError:
-        pass  # somebody else's
+        pass  # of another user
     return True
 
 

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from pathlib import Path
 
-PACKED = re.compile(r"-packed-\d+-q\d+-[0-9a-f]{8}\.zip$")  # how the names of packed datasets end
+PACKED = re.compile(r"-packed-\d+-q\d+-[0-9a-f]{8}\.zip$")  # the end of a packed dataset's file name
 
 
 def composed(name: str) -> str:
@@ -13,10 +13,10 @@ def composed(name: str) -> str:
 
 
 def is_wnid(name: str) -> bool:
-    """Whether a name is written as ImageNet writes a noun of WordNet."""
+    """Whether a name has the form of a wnid, ImageNet's name of a noun of WordNet."""
     return re.fullmatch(r"n\d{8}", name) is not None
 
 
 def packed_name(root: str | None) -> str | None:
-    """The file's name, where a dataset's root is a packed one (hrrl/data/pack.py)."""
+    """The file name of a dataset's root if it is packed (hrrl/data/pack.py), else None."""
     return Path(root).name if root and PACKED.search(root) else None

@@ -1,4 +1,4 @@
-"""Files that are found by themselves: a package with one file for each name, and one class in each file."""
+"""Classes found by their files: a package with one file for each name, and one public class in each file."""
 
 import inspect
 import pkgutil
@@ -17,7 +17,7 @@ def find(package: str, name: str) -> type:
     """The class of a file; imports that file and no other of its package."""
     module = import_module(f"{package}.{name}")
     classes = [value for value in vars(module).values() if inspect.isclass(value)]
-    found = [c for c in classes if c.__module__ == module.__name__ and not c.__name__.startswith("_")]
-    if len(found) != 1:
-        raise TypeError(f"{module.__file__}: holds {len(found)} public classes, expected one")
-    return found[0]
+    public = [c for c in classes if c.__module__ == module.__name__ and not c.__name__.startswith("_")]
+    if len(public) != 1:
+        raise TypeError(f"{module.__file__}: holds {len(public)} public classes, expected one")
+    return public[0]

@@ -1,4 +1,4 @@
-"""machine.yaml: how this machine takes part, which changes no result; git leaves it alone (machine.example.yaml)."""
+"""machine.yaml: the settings of this machine, which change no result; git ignores it (machine.example.yaml)."""
 
 import dataclasses
 import math
@@ -12,8 +12,8 @@ from hrrl.errors import UserError
 from hrrl.settings import params_file
 
 FILE, EXAMPLE = Path("machine.yaml"), "machine.example.yaml"
-JOB = "HRRL_JOB"  # in the environment of a cell that is a job of SLURM: the job's id
-# key -> what it takes: the least and the most of a number, or the form of a text, and its words
+JOB = "HRRL_JOB"  # environment variable of a cell that is a SLURM job: the job's id
+# key -> what it takes: a number's least and greatest value; a text's pattern, and the pattern in words
 NUMBERS = {"jobs": (1, 1024), "workers": (0, 1024), "cpus": (1, 4096), "node_rank": (0, 10**9)}
 NUMBERS |= {"master_port": (1, 65535)}
 NAME = r"[A-Za-z0-9_][A-Za-z0-9_.,:&|()\[\]*-]{0,250}"
@@ -26,7 +26,7 @@ TEXTS = {
     "memory": ("[0-9]+[KMGT]?", "megabytes, or a number with K, M, G or T"),
     "master_addr": (r"[A-Za-z0-9]([A-Za-z0-9_.:-]{0,251}[A-Za-z0-9])?", "a host's name or address"),
 }
-OF_MACHINE = ("node_rank", "master_addr", "master_port")  # and of no stage
+OF_MACHINE = ("node_rank", "master_addr", "master_port")  # not settable per stage
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ KEYS = [field.name for field in dataclasses.fields(Machine)]
 
 
 def load(path: Path | None = None, stage: str = "") -> Machine:
-    """What the file says, for a stage where one is given, the rest as in :class:`Machine`; without a file, all of it.
+    """The file's settings, with those of ``stage`` where one is given, over the defaults of :class:`Machine`.
 
-    Without a path, it is the :func:`nearest` one. In a job of SLURM, which of the nodes this is and where the first one
-    is, as SLURM says.
+    Without a path, it is the :func:`nearest` file. In a SLURM job, the node's rank and the first node's address are
+    SLURM's.
 
     Raises:
         UserError: one line per key that is unknown or takes something else.
@@ -77,32 +77,32 @@ def load(path: Path | None = None, stage: str = "") -> Machine:
     content = params_file.read(path, like=EXAMPLE) if path.exists() else {}
     stages = content.get("stages", {})
     problems = [_problem(str(key), value, KEYS) for key, value in content.items() if key != "stages"]
-    if not isinstance(stages, dict) or not all(isinstance(own, dict) for own in stages.values()):
+    if not isinstance(stages, dict) or not all(isinstance(overrides, dict) for overrides in stages.values()):
         problems.append(f"stages: takes a mapping for each stage, got {params_file.shown(stages)}")
         stages = {}
-    known = [key for key in KEYS if key not in (*OF_MACHINE, "stages")]
-    for name, own in stages.items():
-        found = [_problem(str(key), value, known) for key, value in own.items()]
-        problems += [f"stages.{params_file.cut(str(name))}.{problem}" for problem in found if problem]
+    stage_keys = [key for key in KEYS if key not in (*OF_MACHINE, "stages")]
+    for name, overrides in stages.items():
+        stage_problems = [_problem(str(key), value, stage_keys) for key, value in overrides.items()]
+        problems += [f"stages.{params_file.cut(str(name))}.{problem}" for problem in stage_problems if problem]
     if problems := [problem for problem in problems if problem]:
         raise UserError(*(f"{path}: {problem}" for problem in problems))
     return dataclasses.replace(Machine(**content), **stages.get(stage, {}), **_in_job())
 
 
 def nearest() -> Path:
-    """The file here, or else of the clone that this folder is below: a notebook's, or a temporary copy of the clone.
+    """The working folder's file, else that of the clone above it: of a notebook, or of a temporary copy of the clone.
 
-    `dvc exp run --queue` and `--temp` leave out of such a copy what git ignores.
+    `dvc exp run --queue` and `--temp` make such copies, without the files that git ignores.
     """
-    above = (folder / FILE for folder in Path.cwd().parents if (folder / EXAMPLE).is_file())
-    return next((path for path in (FILE, *above) if path.exists()), FILE)
+    parents = (folder / FILE for folder in Path.cwd().parents if (folder / EXAMPLE).is_file())
+    return next((path for path in (FILE, *parents) if path.exists()), FILE)
 
 
 def _in_job() -> dict[str, Any]:
-    """Which node of a job this is: every task of it has these variables."""
+    """Rank, address and port of a SLURM job's node, from the variables that each of its tasks has; else nothing."""
     if "SLURM_NODEID" not in os.environ or JOB not in os.environ:
         return {}
-    port = 20000 + int(os.environ[JOB]) % 20000  # two jobs on one node differ
+    port = 20000 + int(os.environ[JOB]) % 20000  # differs between two jobs on one node
     rank, first = int(os.environ["SLURM_NODEID"]), os.environ.get("HRRL_FIRST_NODE", "127.0.0.1")
     return {"node_rank": rank, "master_addr": first, "master_port": port}
 
@@ -111,13 +111,13 @@ def _problem(key: str, value: object, known: list[str]) -> str | None:
     if key not in known:
         return f"{params_file.cut(key)}: unknown key; known: {', '.join(known)}"
     if key in TEXTS:
-        form, words = TEXTS[key]
-        number = key in ("time", "memory") and _is_number(value, 1, math.inf)
-        fits = number or (isinstance(value, str) and bool(re.fullmatch(form, value)))
+        pattern, words = TEXTS[key]
+        is_number = key in ("time", "memory") and _is_number(value, 1, math.inf)
+        fits = is_number or (isinstance(value, str) and bool(re.fullmatch(pattern, value)))
     elif key == "gpus":
         words = "a number from 1, or a list of ids"
         ids, least = (value, 0) if isinstance(value, list) else ([value], 1)
-        fits = bool(ids) and all(_is_number(one, least, 1024) for one in ids) and len(set(ids)) == len(ids)
+        fits = bool(ids) and all(_is_number(gpu, least, 1024) for gpu in ids) and len(set(ids)) == len(ids)
     else:
         least, most = NUMBERS[key]
         words = f"a whole number from {least} to {most}"

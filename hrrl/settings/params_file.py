@@ -1,4 +1,4 @@
-"""Reads a params file as data: whatever it holds, plain values come out, or one line that says what is wrong."""
+"""Reads a params file as data: whatever it holds, the result is plain values or one line that says what is wrong."""
 
 import itertools
 import unicodedata
@@ -23,7 +23,7 @@ TOO_MANY = f"holds more than {VALUES:,} values, aliases and merges written out; 
 
 
 class _Bounded(SafeConstructor):
-    """Merges (``<<``) have an end: a list of two doubles what it merges, and so may the next."""
+    """Bounds merges (``<<``): a list of two doubles what it merges, and so may the next."""
 
     def flatten_mapping(self, node: Any) -> None:
         super().flatten_mapping(node)
@@ -38,25 +38,26 @@ def read(path: str | Path, like: str = "one of presets/*.yaml") -> dict[str, Any
         like: what a user can copy to it.
 
     Raises:
-        UserError: it is not there, not UTF-8, not YAML, no mapping, or holds a control character, or
-            aliases or merges without end.
+        UserError: it does not exist, is not UTF-8, not YAML or no mapping, or holds a control character, or aliases
+            or merges without end.
     """
     path = Path(path)
     text = _text(path, like)
     try:
         content = _composed(_parsed(text), itertools.count())
     except ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise UserError(f"{path}: the character {chr(error.character)!r} in line {line} is none of a text") from None
+        line_number = text.count("\n", 0, error.position) + 1
+        character = chr(error.character)
+        raise UserError(f"{path}: the character {character!r} in line {line_number} is none of a text") from None
     except MarkedYAMLError as error:
-        where = error.problem_mark.line + 1 if error.problem_mark else "?"
-        problem = f"{cut(error.problem or 'unreadable')} in line {where}"
+        marked_line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        problem = f"{cut(error.problem or 'unreadable')} in line {marked_line}"
         raise UserError(f"{path}: not YAML, {problem}{_odd_space(text)}") from None
     except RecursionError:
         raise UserError(f"{path}: nested too deep; the deepest key of a params file is six levels down") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    except (YAMLError, ValueError, LookupError) as error:  # the latter two: a date or number that is none
+    except (YAMLError, ValueError, LookupError) as error:  # the latter two: an invalid date or number
         raise UserError(f"{path}: not YAML, {cut(str(error))}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds no keys; copy {like} to it")
@@ -65,35 +66,35 @@ def read(path: str | Path, like: str = "one of presets/*.yaml") -> dict[str, Any
 
 @cache
 def _parsed(text: str) -> Any:
-    """What a text says in YAML; kept, as a stage reads params.yaml three times and pure Python takes its time."""
-    yaml = YAML(typ="safe", pure=True)  # the C parser crashes on what nests too deep
+    """The content of a YAML text; cached, as a stage reads params.yaml three times and the pure parser is slow."""
+    yaml = YAML(typ="safe", pure=True)  # the C parser crashes on deep nesting
     yaml.Constructor = _Bounded
     return yaml.load(text)
 
 
 def _odd_space(text: str) -> str:
-    """Says where a space is that YAML takes for a letter, as web pages have; nobody sees it."""
-    spaces = [i for i, c in enumerate(text) if c != " " and unicodedata.category(c) == "Zs"]
-    return f"; line {text.count(chr(10), 0, spaces[0]) + 1} has a space that is none to YAML" if spaces else ""
+    """Names the line of a non-ASCII space, as web pages have: YAML takes it for a letter, and nobody sees it."""
+    positions = [i for i, c in enumerate(text) if c != " " and unicodedata.category(c) == "Zs"]
+    return f"; line {text.count(chr(10), 0, positions[0]) + 1} has a space that is none to YAML" if positions else ""
 
 
-def _composed(value: Any, before: Iterator[int], of_file: bool = False) -> Any:
-    """A value with its texts as hrrl.common.names has them; the name ``of_file`` is what the file system has.
+def _composed(value: Any, counter: Iterator[int], is_file_name: bool = False) -> Any:
+    """A value with the accents of its texts composed; the name of a file stays as the file system has it.
 
     Args:
-        before: counts the values that have been written out, as aliases of aliases can be without end.
+        counter: counts the values written out, as aliases of aliases can be without end.
     """
-    if next(before) > VALUES:
+    if next(counter) > VALUES:
         raise UserError(TOO_MANY)
     if isinstance(value, dict):
-        return {_composed(key, before): _composed(item, before, key in FILES) for key, item in value.items()}
+        return {_composed(key, counter): _composed(item, counter, key in FILES) for key, item in value.items()}
     if isinstance(value, list):
-        return [_composed(item, before) for item in value]
+        return [_composed(item, counter) for item in value]
     if not isinstance(value, str):
         return value
-    if bad := [c for c in value if unicodedata.category(c) in UNPRINTABLE]:
-        raise UserError(f"the text {shown(value)} holds {bad[0]!r}; no setting takes a control character")
-    return value if of_file else composed(value)
+    if unprintable := [c for c in value if unicodedata.category(c) in UNPRINTABLE]:
+        raise UserError(f"the text {shown(value)} holds {unprintable[0]!r}; no setting takes a control character")
+    return value if is_file_name else composed(value)
 
 
 def shown(value: Any) -> str:
@@ -120,7 +121,5 @@ def _text(path: Path, like: str) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{path}: not UTF-8 (byte {content[error.start]:#04x} in line {line}); save it as UTF-8"
-        ) from None
+        byte, line_number = content[error.start], content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}: not UTF-8 (byte {byte:#04x} in line {line_number}); save it as UTF-8") from None

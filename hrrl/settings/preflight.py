@@ -1,4 +1,4 @@
-"""What can be known of params before the first image is read, beyond their form: what they name is there and fits."""
+"""Checks of params before the first image is read, beyond the schema: what they name exists and fits together."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from hrrl.settings.schema import Params
 
 ADVISED_SEEDS = 5  # seeds: with fewer, intervals are right but wide (hrrl/report/statistics.py)
-# Above it, the first steps take most of what weights have learnt: an epoch at 0.02 cost 5 to 11 points of transfer in
-# results/photos_init_first_form.
+# Above it, the first steps destroy most of what weights have learnt: an epoch at 0.02 cost 5 to 11 points of transfer
+# in results/photos_init_first_form.
 LR = {"sgd": 0.01, "adamw": 5e-4}
-CLASSES = 10  # of the networks that are built to see whether they can be
+CLASSES = 10  # of the networks that are built as a check
 
 
 def check(params: "Params") -> None:
@@ -43,7 +43,7 @@ def check_named(
 ) -> None:
     """Checks the datasets in use, the grouping into concepts (the section ``concepts``), device, network and weights.
 
-    Says on stderr where there are so few seeds that the run will decide little, and what would destroy weights.
+    Warns on stderr of so few seeds that the run will decide little, and of settings that would destroy weights.
 
     Args:
         starts: as ``Params.starts`` gives them.
@@ -54,16 +54,16 @@ def check_named(
     runtime.check(compute, params.launch.nproc, params.launch.nnodes)
     for name, definition in datasets.items():
         given_root(readers.load(definition.kind), definition.root, f"datasets.{name}.root")
-        for own, synset in definition.synsets.items():
-            concepts.find_synset(synset, f"datasets.{name}.synsets.{own}")
-    open_wordnet()  # Table 1 takes it, whatever the setting
+        for class_name, synset in definition.synsets.items():
+            concepts.find_synset(synset, f"datasets.{name}.synsets.{class_name}")
+    open_wordnet()  # Table 1 needs it, whatever the setting
     concepts.csv_file.sha256(grouping)
     if isinstance(grouping, list):
         concepts.named_synsets(grouping)
     model = _backbone(params)
     for start in {start["key"]: start for start in starts.values()}.values():
-        net = params.pretrain.backbone, params.pretrain.backbone_args
-        open_weights(Init(**start["init"]), *net, start["key"]).fitted(model.backbone)
+        backbone = params.pretrain.backbone, params.pretrain.backbone_args
+        open_weights(Init(**start["init"]), *backbone, start["key"]).fitted(model.backbone)
     _warn_of_harm(params.pretrain, starts)
     if len(params.seeds) < ADVISED_SEEDS:
         decided = "no claim" if len(params.seeds) == 1 else "a claim only by a large difference"
@@ -71,7 +71,7 @@ def check_named(
 
 
 def _warn_of_harm(settings: Any, starts: Mapping[str, dict[str, Any]]) -> None:
-    """Names what would destroy weights to start from: too large steps, of the network or of q."""
+    """Warns of steps, of the network or of q, that are so large that they would destroy the weights to start from."""
     trained = [name for name, start in starts.items() if start["epochs"]]
     lr, bound = settings.lr, LR[settings.optimizer or "sgd"]
     if trained and lr > bound:
@@ -84,7 +84,7 @@ def _warn_of_harm(settings: Any, starts: Mapping[str, dict[str, Any]]) -> None:
 
 
 def _backbone(params: "Params") -> models.Classifier:
-    """The network on the device ``meta``; a step's shapes go through it."""
+    """The network on the device ``meta``, after a forward pass of a training batch's shape for each stage."""
     settings, processes = params.pretrain, params.launch.nproc * params.launch.nnodes
     name, size = settings.backbone, settings.image_size
     models.heads(name, settings.backbone_args)

@@ -1,7 +1,7 @@
 """The typed schema of params.yaml. Every key that the pipeline reads is defined here, and no other is accepted.
 
-It only checks: stages read params.yaml itself, or what the stage ``resolve`` made of it, so that a new key, method or
-dataset kind makes no result outdated.
+It only checks: stages read params.yaml itself, or what the stage ``resolve`` wrote from it, so that a new key, method
+or dataset kind makes no result outdated.
 """
 
 import re
@@ -54,13 +54,13 @@ def _no_missing_value(name: str) -> str:
     return name
 
 
-def _named(value: Any) -> Any:
-    """As files and tables name it."""
+def _label(value: Any) -> Any:
+    """A setting as names of files and tables have it: floats by six digits."""
     return f"{value:g}" if isinstance(value, float) else value
 
 
 def _distinct(values: list) -> list:
-    if len({*map(_named, values)}) < len(values):
+    if len({*map(_label, values)}) < len(values):
         raise ValueError(f"every value may appear only once, numbers by six digits, got {shown(values)}")
     return values
 
@@ -93,18 +93,18 @@ Split = Annotated[
 
 
 class Section(BaseModel):
-    """What the package reads as a dataclass of its own has its fields' names and types from there."""
+    """The base of all sections; one that the package has a dataclass for takes its fields from that."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     @model_validator(mode="before")
     @classmethod
-    def keys_are_known(cls, given: Any) -> Any:
-        for key in given if isinstance(given, dict) else ():
+    def keys_are_known(cls, value: Any) -> Any:
+        for key in value if isinstance(value, dict) else ():
             if key not in cls.model_fields:
-                known = {"key": key, "known": ", ".join(cls.model_fields)}
-                raise PydanticCustomError("unknown", "unknown key; known: {known}", known)
-        return given
+                context = {"key": key, "known": ", ".join(cls.model_fields)}
+                raise PydanticCustomError("unknown", "unknown key; known: {known}", context)
+        return value
 
 
 # ------------------------------------------------------------------------------------------------- data and concepts
@@ -121,17 +121,18 @@ class Dataset(Section, locate.Definition):
 
     @field_validator("synsets", mode="before")
     @classmethod
-    def synsets_are_there_and_of_its_classes(cls, given: Any, found: ValidationInfo) -> Any:
-        kind, classes = found.data.get("kind", ""), found.data.get("classes")
-        if isinstance(given, str):
-            if given not in (known := synsets.SHIPPED):
-                raise ValueError(f"takes a synset for each class, or one of {', '.join(known)}; got {shown(given)}")
-        elif isinstance(given, dict) and all(isinstance(value, str) for value in given.values()):
-            if unknown := [name for name in given if name not in (classes or given)]:
+    def synsets_are_there_and_of_its_classes(cls, value: Any, info: ValidationInfo) -> Any:
+        kind, classes = info.data.get("kind", ""), info.data.get("classes")
+        if isinstance(value, str):
+            if value not in synsets.SHIPPED:
+                shipped = ", ".join(synsets.SHIPPED)
+                raise ValueError(f"takes a synset for each class, or one of {shipped}; got {shown(value)}")
+        elif isinstance(value, dict) and all(isinstance(synset, str) for synset in value.values()):
+            if unknown := [name for name in value if name not in (classes or value)]:
                 raise ValueError(f"{unknown[0]!r} is none of its classes: {', '.join(classes or ())}")
         else:
-            return given  # which its type refuses
-        return synsets.of_classes(kind, given, classes)
+            return value  # which the field's type refuses
+        return synsets.of_classes(kind, value, classes)
 
 
 class NamedSynset(Section):
@@ -147,21 +148,21 @@ class AutomaticConcepts(Section):
     auto: Annotated[int, Field(ge=2, le=1000)]
 
 
-def _names_differ(found: list) -> list:
-    _distinct([concept.name for concept in found])
-    return found
+def _names_differ(named_concepts: list) -> list:
+    _distinct([concept.name for concept in named_concepts])
+    return named_concepts
 
 
 def _one_message(forms: str) -> WrapValidator:
-    """One message instead of one for each form that a setting could have had: about the form that it has."""
+    """One message about the form that the value has, where pydantic has one for each form that it could have."""
 
-    def validate(value: Any, validated: Callable[[Any], Any]) -> Any:
+    def validate(value: Any, handler: Callable[[Any], Any]) -> Any:
         try:
-            return validated(value)
+            return handler(value)
         except ValidationError as error:
-            found = error.errors()
-            inside = [e for e in found if len(e["loc"]) > 1 and e["type"] not in ("missing", "unknown")]
-            for problem in (*inside, *(e for e in found if e["type"] == "value_error")):
+            problems = error.errors()
+            nested = [e for e in problems if len(e["loc"]) > 1 and e["type"] not in ("missing", "unknown")]
+            for problem in (*nested, *(e for e in problems if e["type"] == "value_error")):
                 raise ValueError("".join(f"{part}: " for part in problem["loc"][1:]) + _message(problem)) from None
             raise ValueError(f"takes {forms}, got {shown(value)}") from None
 
@@ -194,10 +195,10 @@ Reference = Annotated[
 ]
 
 
-def _or(words: str, number: Any) -> Any:
-    """A number, or a text of this pattern in its place; what else there is is judged as a number."""
-    kinds: Any = Annotated[number, Tag("")] | Annotated[str, Tag("words")]
-    return Annotated[kinds, Discriminator(lambda value: "words" if re.fullmatch(words, str(value)) else "")]
+def _or(pattern: str, number: Any) -> Any:
+    """A number, or a text of this pattern in its place; any other value is validated as a number."""
+    union: Any = Annotated[number, Tag("")] | Annotated[str, Tag("words")]
+    return Annotated[union, Discriminator(lambda value: "words" if re.fullmatch(pattern, str(value)) else "")]
 
 
 if TYPE_CHECKING:
@@ -275,7 +276,7 @@ Init = Annotated[Literal["none"] | Weights, _one_message("none, or weights: {fil
 class Variant(Section):
     example: ExampleAxis | None = None
     concept: ConceptAxis | None = None
-    epochs: Natural | None = None  # these two in the place of pretrain's; 0: takes no training
+    epochs: Natural | None = None  # these two override pretrain's; 0: no training
     init: Init | None = None
 
     @model_validator(mode="after")
@@ -302,7 +303,7 @@ class Variant(Section):
 
 class Runs(Section):
     pretrain: list[str] = Field(min_length=1)
-    given: list[str]  # those of them that wait for no search, and
+    given: list[str]  # those of them that do not wait for the search, and
     searched: list[str]  # those that may leave tau or lam to it
     svm: list[str] = Field(min_length=1)
     finetune: list[str] = Field(min_length=1)
@@ -346,10 +347,10 @@ class Recipe(Section, recipes.Recipe):
 
 
 def _plain(value: Any) -> Any:
-    """A value that YAML and JSON both have."""
+    """Accepts what both YAML and JSON can hold."""
     if isinstance(value, dict | list):
-        for inner in [*value, *value.values()] if isinstance(value, dict) else value:
-            _plain(inner)
+        for item in [*value, *value.values()] if isinstance(value, dict) else value:
+            _plain(item)
     elif isinstance(value, float):
         _computable(value)
     elif not isinstance(value, str | None) and not (isinstance(value, int) and abs(value) <= INT_MAX):
@@ -358,8 +359,8 @@ def _plain(value: Any) -> Any:
 
 
 def _without_weights(args: dict) -> dict:
-    if taken := [key for key in args if key in WEIGHTS and args[key]]:
-        raise ValueError(f"{taken[0]}: weights to start from stand in pretrain.init; leave it out")
+    if weight_keys := [key for key in args if key in WEIGHTS and args[key]]:
+        raise ValueError(f"{weight_keys[0]}: weights to start from stand in pretrain.init; leave it out")
     return args
 
 
@@ -381,9 +382,9 @@ class Finetune(Recipe, fixed_step_batches.FixedStepSchedule):
         if (self.epochs is None) == (self.steps is None) or (self.steps and not self.eval_every):
             raise ValueError("takes epochs, or steps together with eval_every, and not both")
         every, length = self.eval_every or 1, self.steps or self.epochs or 1
-        if wrong := [n for n in (length, *self.milestones) if n % every]:
+        if not_multiples := [n for n in (length, *self.milestones) if n % every]:
             unit = "steps" if self.steps else "epochs"
-            raise ValueError(f"{unit} and milestones are multiples of eval_every = {every}, got {wrong[0]}")
+            raise ValueError(f"{unit} and milestones are multiples of eval_every = {every}, got {not_multiples[0]}")
         return self
 
 
@@ -425,7 +426,7 @@ MEASURED_RUNS = {"svm": "svm", "finetune": "finetune", "augmented": "pretrain", 
 
 
 class Claim(Section):
-    """What the run is to decide, named before it: ``better`` against ``than`` (docs/evidence.md)."""
+    """What the run is to decide, stated before it: ``better`` against ``than`` (docs/evidence.md)."""
 
     name: Name
     source: Text  # where it is claimed, e.g. "Table 2"
@@ -466,7 +467,7 @@ def _claim_or_trend(value: Any) -> str:
     return TREND if isinstance(value, Trend) or (isinstance(value, dict) and "trend" in value) else ""
 
 
-TREND = "[trend]"  # a part of an error's place that is no key
+TREND = "[trend]"  # a tag in an error's location, and no key
 ClaimOrTrend = Annotated[Annotated[Claim, Tag("")] | Annotated[Trend, Tag(TREND)], Discriminator(_claim_or_trend)]
 
 
@@ -487,7 +488,7 @@ class Theory(Section):
     batches: Count
 
 
-Use = tuple[str, Collection[str], Collection[str]]  # a key, the names that it uses, the names that there are
+Use = tuple[str, Collection[str], Collection[str]]  # a key, the names that it uses, the names that are defined
 
 
 class Params(Section):
@@ -520,12 +521,12 @@ class Params(Section):
         return self
 
     def _problems(self) -> Iterator[str]:
-        """What does not fit between sections; what comes later takes what comes before for granted."""
+        """What does not fit between sections; later checks rely on earlier ones having passed."""
         for problems in (self._misnamed, self._unsearched, self._misplaced, self._unscheduled):
             yield from problems()
 
     def _misnamed(self) -> Iterator[str]:
-        """Names that are not defined, missing, or there twice."""
+        """Names that are undefined, missing or repeated."""
         for key, names, defined in self._uses():
             for name in names:
                 if name not in defined:
@@ -536,13 +537,13 @@ class Params(Section):
             yield f"shifts: {target!r} is missing; every target takes none, images, concepts or both"
 
     def _unsearched(self) -> Iterator[str]:
-        """Points and seeds of the search that do not fit, and what is asked of points that are not searched."""
+        """Points and seeds of the search that do not fit, and variants and trends that need points it does not have."""
         for seed in sorted({*self.seeds} & {*self.search.seeds}):
             yield f"search.seeds: {seed} is one of seeds; tuning takes seeds that results do not use"
         points = [search.parse(name) for name in self.search.points]
-        if len({tuple(map(_named, point)) for point in points}) < len(points):
-            told = ", ".join(self.search.points)
-            yield f"search.points: every point may appear only once, numbers by six digits, got {told}"
+        if len({tuple(map(_label, point)) for point in points}) < len(points):
+            listed = ", ".join(self.search.points)
+            yield f"search.points: every point may appear only once, numbers by six digits, got {listed}"
         for name, variant in self.variants.items():
             try:
                 if asked := search.wanted(variant.spec()):
@@ -550,12 +551,12 @@ class Params(Section):
             except UserError as error:
                 yield f"variants.{name}: {error}"
         for claim in (claim for claim in self.claims if isinstance(claim, Trend)):
-            alone = [p for p in points if p[1 if claim.trend == "tau" else 0] is None]  # without the other axis
-            if len(alone) < 3 or (None, None) not in alone:
+            on_axis = [p for p in points if p[1 if claim.trend == "tau" else 0] is None]  # the other axis is off
+            if len(on_axis) < 3 or (None, None) not in on_axis:
                 yield f"claims.{claim.name}: takes erm and two or more {claim.trend} in search.points"
 
     def _misplaced(self) -> Iterator[str]:
-        """Runs in none or both of the parts that wait for the search and do not, or in the wrong one."""
+        """Runs in none or both of runs.given and runs.searched, or in the wrong one."""
         for name in self.runs.pretrain:
             if (name in self.runs.given) == (name in self.runs.searched):
                 yield f"runs: {name!r} takes a place in one of given and searched"
@@ -589,29 +590,29 @@ class Params(Section):
             runs = getattr(self.runs, MEASURED_RUNS[claim.endpoint])
             yield f"claims.{claim.name}", [claim.better, *claim.others], runs
             yield f"claims.{claim.name}.target", [claim.target] if claim.target else [], self.targets
-        claimed = [claim.name for claim in self.claims]
-        yield "claims", claimed, claimed
+        claim_names = [claim.name for claim in self.claims]
+        yield "claims", claim_names, claim_names
 
     def _references(self) -> Iterator[Use]:
-        """Keys of concept distributions: with the target that one is of, or the concepts that it has shares for."""
-        known = self._concept_names()
+        """Keys of reference distributions q0, each with its target or with the concepts that it gives shares for."""
+        concept_names = self._concept_names()
         for variant, point in self.variants.items():
             for method, settings in (point.spec()["concept"] or {}).items():
                 for key, value in settings.items():
-                    where = f"variants.{variant}.concept.{method}.{key}"
+                    path = f"variants.{variant}.concept.{method}.{key}"
                     if str(value).startswith("target:"):
-                        yield where, [value.removeprefix("target:")], self.targets
-                    elif isinstance(value, dict) and known:
-                        yield where, list(value), known
+                        yield path, [value.removeprefix("target:")], self.targets
+                    elif isinstance(value, dict) and concept_names:
+                        yield path, list(value), concept_names
 
     def _concept_names(self) -> list[str]:
-        """The names that concepts can have; none where a file or the benchmark's classes decide."""
+        """The concepts' names; empty where only a file or the benchmark's classes tell them."""
         if self.concepts == "table1":
             return list(concepts.CONCEPTS)
         return [*(c.name for c in self.concepts), concepts.OTHERS] if isinstance(self.concepts, list) else []
 
     def training(self, name: str) -> tuple[int, str, Weights | None]:
-        """Of a variant, "" of the search: its epochs, the key of the weights that it starts from, and these."""
+        """Epochs of a variant (of the search: ""), the key of its initial weights, and these weights, if any."""
         variant = self.variants[name] if name else Variant()
         epochs = self.pretrain.epochs if variant.epochs is None else variant.epochs
         key, init = f"variants.{name}.init", variant.init
@@ -620,16 +621,16 @@ class Params(Section):
         return epochs, key, init if isinstance(init, Weights) else None
 
     def starts(self) -> dict[str, dict[str, Any]]:
-        """Of variants that start from weights, and of the search as "": key, init, epochs, whether q starts fast."""
-        found, lams = {}, [lam for _, lam in map(search.parse, self.search.points) if lam] or [1.0]
+        """Variants that start from weights, and the search as "": key, init, epochs, whether q starts fast."""
+        starts, lams = {}, [lam for _, lam in map(search.parse, self.search.points) if lam] or [1.0]
         for name in (*self.runs.pretrain, ""):
             epochs, key, init = self.training(name)
             concept = self.variants[name].spec()["concept"] or {} if name else {"hrrl": self.search.model_dump()}
-            slow = concept.get("hrrl", {"c": 2, "s": 1})
+            hrrl = concept.get("hrrl", {"c": 2, "s": 1})  # without q, a slow start
             if init:
-                fast = min(search.slow_start(slow["c"], lam) for lam in lams) <= 1 or not slow["s"]
-                found[name] = {"key": key, "init": init.model_dump(), "epochs": epochs, "fast": fast}
-        return found
+                fast = min(search.slow_start(hrrl["c"], lam) for lam in lams) <= 1 or not hrrl["s"]
+                starts[name] = {"key": key, "init": init.model_dump(), "epochs": epochs, "fast": fast}
+        return starts
 
     def as_dict(self) -> dict[str, Any]:
         """Plain Python values, with the defaults filled in."""
@@ -651,12 +652,12 @@ def load(path: str | Path = "params.yaml") -> Params:
 
 def _problem(path: str | Path, error: ErrorDetails) -> str:
     """One line: file, dotted key, what is wrong or expected, what was found."""
-    place = [*error["loc"], error["ctx"]["key"]] if error["type"] == "unknown" else error["loc"]
-    key = params_file.cut(".".join(str(part) for part in place if part not in ("", "[key]", TREND)))
+    location = [*error["loc"], error["ctx"]["key"]] if error["type"] == "unknown" else error["loc"]
+    key = params_file.cut(".".join(str(part) for part in location if part not in ("", "[key]", TREND)))
     return f"{path}: {key + ': ' if key else ''}{_message(error)}"
 
 
 def _message(error: ErrorDetails) -> str:
     """What is wrong or expected, and what was found."""
-    message, whole = error["msg"].removeprefix("Value error, "), ("missing", "value_error", "unknown")
-    return message if error["type"] in whole else f"{message}, got {shown(error['input'])}"
+    message, complete = error["msg"].removeprefix("Value error, "), ("missing", "value_error", "unknown")
+    return message if error["type"] in complete else f"{message}, got {shown(error['input'])}"

@@ -1,6 +1,6 @@
 """Which concept each class or image belongs to (Section 4, Table 1), by WordNet, by a CSV, or by an automatic cut.
 
-There is one rule for the paper's concepts and for one's own. A concept is a WordNet synset. A class is below all the
+One rule holds for the paper's concepts and for a user's own. A concept is a WordNet synset. A class is below all the
 synsets that its hypernyms lead to, itself included. Of the concepts above a class, those that lie above another of
 them are dropped (a beagle is a dog, so it does not count as a mammal); of what remains, the first in the order of
 precedence wins, and a class that is below none of them belongs to "others".
@@ -68,15 +68,15 @@ def group_classes(
     {'tabby': 'alive', 'lorry': 'others', 'mug': 'others'}
     """
     classes, synsets = list(classes), synsets or {}
-    twice = [name for name, n in Counter(map(composed, classes)).items() if n > 1]
-    if twice:
-        raise UserError(f"classes: more than one class is named {some(twice)}; names must differ")
+    duplicates = [name for name, n in Counter(map(composed, classes)).items() if n > 1]
+    if duplicates:
+        raise UserError(f"classes: more than one class is named {some(duplicates)}; names must differ")
     concepts = resolve(classes, wnids, synsets, concepts)
     if isinstance(concepts, dict):
         return _of_csv(csv_file.of_classes(csv_file.read(concepts["csv"])), classes, wnids, concepts["csv"])
-    named = named_synsets(concepts)
+    concept_synsets = named_synsets(concepts)
     return {
-        name: (most_specific(synset, named) or [OTHERS])[0]
+        name: (most_specific(synset, concept_synsets) or [OTHERS])[0]
         for name, synset in class_synsets(classes, wnids, synsets).items()
     }
 
@@ -84,7 +84,7 @@ def group_classes(
 def resolve(
     classes: Sequence[str], wnids: Wnids, synsets: Mapping[str, str], concepts: Setting
 ) -> NamedSynsets | dict[str, Any]:
-    """The ``concepts`` setting as a list of {"name", "synset"}, or {"csv": file}: what no longer depends on a dataset.
+    """The ``concepts`` setting as a list of {"name", "synset"}, or {"csv": file}: independent of a dataset.
 
     An automatic set is cut for the classes given; resolve it once for the benchmark and use the list for the targets.
     """
@@ -154,16 +154,16 @@ def concept_shares(
 
     Args:
         classes, wnids, synsets, concepts: as in :func:`group_classes`, with ``concepts`` resolved for the benchmark;
-            of a CSV, a class that it does not have is unknown; all are of one of images, which are the benchmark's.
+            with a CSV, a class that it lacks is unknown, and so are all where it groups the benchmark's images.
         labels: the class of each image, as its index.
     """
     if isinstance(concepts, dict):
         grouping = csv_file.read(concepts["csv"])
         mapping = _of_csv({} if grouping.by_image else csv_file.of_classes(grouping), classes, wnids)
     else:
-        given, pairs = set(map(composed, synsets)), zip(classes, wnids or [None] * len(classes), strict=True)
-        known = {name: wnid for name, wnid in pairs if wnid or composed(name) in given}
-        mapping = group_classes(known, list(known.values()), synsets, concepts)
+        with_synset, pairs = set(map(composed, synsets)), zip(classes, wnids or [None] * len(classes), strict=True)
+        known_wnids = {name: wnid for name, wnid in pairs if wnid or composed(name) in with_synset}
+        mapping = group_classes(known_wnids, list(known_wnids.values()), synsets, concepts)
     counts = Counter(mapping.get(classes[y], UNKNOWN) for y in labels)
     return {concept: n / counts.total() for concept, n in counts.most_common()}
 
@@ -171,7 +171,7 @@ def concept_shares(
 def members(
     groups: Mapping[str, Sequence[str]], wnids: Mapping[str, str | None], synsets: Mapping[str, str], concepts: Setting
 ) -> list[dict[str, str]]:
-    """The classes of each concept in words, and WordNet's way to the first of them.
+    """The classes of each concept in words, and WordNet's path to the first of them.
 
     Args:
         groups: {concept: its classes}.
@@ -182,27 +182,25 @@ def members(
         Rows of ``concept``, ``classes`` (words, separated by "; "), ``example`` (one of them) and ``way`` (the synsets
         from the root to it, by way of the concept's; empty where it has no synset).
     """
-    words, rows = titles(itertools.chain(*groups.values())), []
-    heads = dict(named_synsets(concepts)) if isinstance(concepts, list) else {}
-    for concept, own in groups.items():
-        way: list[str] = []
-        if wnids[own[0]] or own[0] in synsets:
-            (synset,) = class_synsets(own[:1], [wnids[own[0]]], synsets).values()
-            way = way_down(synset, heads.get(concept))
-        named = [words.get(name, name) for name in own]
-        rows.append({"concept": concept, "classes": "; ".join(named), "example": named[0], "way": " > ".join(way)})
+    class_titles, rows = titles(itertools.chain(*groups.values())), []
+    concept_synsets = dict(named_synsets(concepts)) if isinstance(concepts, list) else {}
+    for concept, classes in groups.items():
+        path: list[str] = []
+        if wnids[classes[0]] or classes[0] in synsets:
+            (synset,) = class_synsets(classes[:1], [wnids[classes[0]]], synsets).values()
+            path = way_down(synset, concept_synsets.get(concept))
+        words = [class_titles.get(name, name) for name in classes]
+        rows.append({"concept": concept, "classes": "; ".join(words), "example": words[0], "way": " > ".join(path)})
     return rows
 
 
-def _of_csv(
-    table: Mapping[str, str], classes: Sequence[str], wnids: Wnids, complete: str | None = None
-) -> dict[str, str]:
-    """{class: concept} of a file's table, which has classes by name or wnid; all of them where its path is given."""
+def _of_csv(table: Mapping[str, str], classes: Sequence[str], wnids: Wnids, path: str | None = None) -> dict[str, str]:
+    """{class: concept} by a file's table of names or wnids; with its path, the classes must be the same."""
     pairs = zip(classes, wnids or [None] * len(classes), strict=True)
     keys = {name: composed(name) if composed(name) in table else wnid or "" for name, wnid in pairs}
-    if complete and (missing := [name for name, key in keys.items() if key not in table]):
-        raise UserError(f"{complete}: no concept for class {some(missing)}; every class of the dataset takes a line")
+    if path and (missing := [name for name, key in keys.items() if key not in table]):
+        raise UserError(f"{path}: no concept for class {some(missing)}; every class of the dataset takes a line")
     used = set(keys.values())
-    if complete and (unknown := [key for key in table if key not in used]):
-        raise UserError(f"{complete}: the dataset has no class {some(unknown)}; its classes are {some(classes, 20)}")
+    if path and (unknown := [key for key in table if key not in used]):
+        raise UserError(f"{path}: the dataset has no class {some(unknown)}; its classes are {some(classes, 20)}")
     return {name: table[key] for name, key in keys.items() if key in table}

@@ -13,7 +13,7 @@ from hrrl.common.names import composed
 from hrrl.concepts.names import OTHERS, some, usable_name
 from hrrl.errors import UserError
 
-KEYS = {"image": "an image", "path": "an image", "class": "a class"}  # columns beside concept; the first there counts
+KEYS = {"image": "an image", "path": "an image", "class": "a class"}  # columns beside concept; the first present counts
 TAKES = "class,concept or image,concept"
 
 
@@ -24,7 +24,7 @@ class Line(NamedTuple):
 
 
 class Grouping(NamedTuple):
-    """The lines of a file, and whether they are of images and not of classes."""
+    """The lines of a file, and whether they group images instead of classes."""
 
     path: Path
     by_image: bool
@@ -40,30 +40,30 @@ def read(path: str | Path) -> Grouping:
     Columns are separated by commas, semicolons or tabs: spreadsheet programs write all three.
 
     Raises:
-        UserError: the file cannot be read so; names the line where it is one.
+        UserError: the file cannot be read or is malformed; names the line, if one is to blame.
     """
     path = Path(os.path.expanduser(os.path.expandvars(path)))  # pathlib's own raises where there is no home
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            first = file.readline().strip()
+            first_line = file.readline().strip()
             file.seek(0)
-            reader = csv.reader(file, delimiter=max(",;\t", key=first.count), skipinitialspace=True)
+            reader = csv.reader(file, delimiter=max(",;\t", key=first_line.count), skipinitialspace=True)
             rows = [(reader.line_num, [field.strip() for field in row]) for row in reader]
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: cannot be read ({error}); save it as CSV in UTF-8, with columns {TAKES}") from None
     except (OSError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read ({error}); it takes a CSV with columns {TAKES}") from None
     header = [name.lower() for name in rows[0][1]] if rows else []
-    column = next((name for name in KEYS if name in header), None)
-    if column is None or header.count("concept") != 1 or header.count(column) > 1:
-        raise UserError(f"{path}: the first line is {first!r}; it takes {TAKES}")
-    grouping = Grouping(path, column != "class", [])
+    key_column = next((name for name in KEYS if name in header), None)
+    if key_column is None or header.count("concept") != 1 or header.count(key_column) > 1:
+        raise UserError(f"{path}: the first line is {first_line!r}; it takes {TAKES}")
+    grouping = Grouping(path, key_column != "class", [])
     for number, row in ((number, row) for number, row in rows[1:] if any(row)):
-        named = dict(zip(header, map(composed, row), strict=False))
-        line = Line(number, named.get(column, ""), named.get("concept", ""))
+        fields = dict(zip(header, map(composed, row), strict=False))
+        line = Line(number, fields.get(key_column, ""), fields.get("concept", ""))
         if len(row) != len(header) or not (line.key and line.concept):
             quoted = ", in quotes where it has a comma" * (len(row) > len(header))
-            raise grouping.error(line, f"{','.join(row)!r}; a line takes {KEYS[column]} and its concept{quoted}")
+            raise grouping.error(line, f"{','.join(row)!r}; a line takes {KEYS[key_column]} and its concept{quoted}")
         if line.concept != OTHERS:
             try:
                 usable_name(line.concept)
@@ -116,39 +116,39 @@ def of_images(
 
     Args:
         images: split -> paths as its manifest has them; concepts are those of the images in "train".
-        beside: paths of images that were left out, which may have a line.
-        partial: whether the dataset is a part of another, whose other images may have one, too.
+        beside: paths of images that the manifest leaves out, which may have a line.
+        partial: whether the dataset is a part of another, whose other images may have lines.
     Returns:
         The K names, "others" last, and split -> index of each image's concept, in 0 .. K - 1.
     Raises:
-        UserError: an image has no line or two, a line no image; a concept has no training image.
+        UserError: an image has no line or two, a line has no image, or a concept no training image.
     """
-    grouping, everyone = read(path), [name for listed in images.values() for name in listed]
+    grouping, image_paths = read(path), [name for paths in images.values() for name in paths]
     if not grouping.by_image:
         raise UserError(f"{path}: gives the concepts of classes; those of images take columns image,concept")
-    known = {composed(name): name for name in [*beside, *everyone]} | {name: name for name in everyone}
-    found: dict[str, Line] = {}
+    known = {composed(name): name for name in [*beside, *image_paths]} | {name: name for name in image_paths}
+    lines: dict[str, Line] = {}
     for line in grouping.lines:
-        name = next((known[form] for form in _forms(line.key) if form in known), None)
-        if name in found:
-            raise grouping.error(line, f"image {line.key!r} has a line already, {found[name].number}")
+        name = next((known[spelling] for spelling in _spellings(line.key) if spelling in known), None)
+        if name in lines:
+            raise grouping.error(line, f"image {line.key!r} has a line already, {lines[name].number}")
         if name is None and not partial:
-            hint = f"takes paths as its manifest.csv has them, relative to its root, such as {everyone[0]!r}"
+            hint = f"takes paths as its manifest.csv has them, relative to its root, such as {image_paths[0]!r}"
             raise grouping.error(line, f"the dataset has no image {line.key!r}; {hint}")
         if name is not None:
-            found[name] = line
-    if missing := [name for name in everyone if name not in found]:
+            lines[name] = line
+    if missing := [name for name in image_paths if name not in lines]:
         raise UserError(f"{path}: no concept for image {some(missing, 2)}; every image of the dataset takes a line")
-    given = {split: [found[name].concept for name in listed] for split, listed in images.items()}
-    trained, there = set(given["train"]), set().union(*given.values())
-    if lacking := [name for name in order(grouping) if name in there - trained]:
-        raise UserError(f"{path}: no training image has the concept {lacking[0]!r}; every concept takes some")
-    used = {name: k for k, name in enumerate(name for name in order(grouping) if name in trained)}
-    return list(used), {split: [used[concept] for concept in concepts] for split, concepts in given.items()}
+    image_concepts = {split: [lines[name].concept for name in paths] for split, paths in images.items()}
+    in_train, in_any_split = set(image_concepts["train"]), set().union(*image_concepts.values())
+    if untrained := [name for name in order(grouping) if name in in_any_split - in_train]:
+        raise UserError(f"{path}: no training image has the concept {untrained[0]!r}; every concept takes some")
+    indices = {name: k for k, name in enumerate(name for name in order(grouping) if name in in_train)}
+    return list(indices), {split: [indices[name] for name in names] for split, names in image_concepts.items()}
 
 
-def _forms(path: str) -> Iterator[str]:
-    """A path as it may stand in a manifest: as it is, as Windows and shells write it, and below any root."""
+def _spellings(path: str) -> Iterator[str]:
+    """How a manifest may write a path: unchanged, without Windows' or a shell's spelling, relative to any root."""
     yield path
     plain = posixpath.normpath(path.replace("\\", "/"))
     yield plain

@@ -1,4 +1,4 @@
-"""Synsets of WordNet: of names, wnids and classes, what lies above them, and how they are cut into groups."""
+"""Synsets of WordNet: by name, wnid or class, their hypernyms, and the automatic cut into groups."""
 
 from __future__ import annotations  # NLTK, which has Synset, takes a second to import
 
@@ -24,18 +24,18 @@ Wnids = Sequence[str | None] | None  # of each class; None where no class has on
 
 def class_synsets(classes: Sequence[str], wnids: Wnids, synsets: Mapping[str, str]) -> dict[str, Synset]:
     """{class: NLTK synset}; raises UserError for a class that has neither a synset nor a wnid."""
-    found, given = {}, {composed(name): synset for name, synset in synsets.items()}
+    class_synset, synset_names = {}, {composed(name): synset for name, synset in synsets.items()}
     for name, wnid in zip(classes, wnids or [None] * len(classes), strict=True):
-        if composed(name) in given:
-            found[name] = find_synset(given[composed(name)], f"synsets: class {name!r}")
+        if composed(name) in synset_names:
+            class_synset[name] = find_synset(synset_names[composed(name)], f"synsets: class {name!r}")
         elif wnid is not None:
-            found[name] = find_wnid(wnid)
+            class_synset[name] = find_wnid(wnid)
         else:
             raise UserError(
                 f"concepts: class {name!r} has no wnid; give it a synset at datasets.<name>.synsets "
                 f"({{{name}: <word>.n.01}}), or list every class's concept in a file (concepts: {{csv: <file>}})"
             )
-    return found
+    return class_synset
 
 
 def find_wnid(wnid: str) -> Synset:
@@ -51,7 +51,7 @@ def find_wnid(wnid: str) -> Synset:
 
 
 def find_synset(name: str, where: str = "concepts") -> Synset:
-    """The noun synset with this name, e.g. "dog.n.01"; ``where`` says in an error message who asked for it."""
+    """The noun synset with this name, e.g. "dog.n.01"; ``where`` is the setting that an error message names."""
     from nltk.corpus.reader.wordnet import WordNetError
 
     wordnet = open_wordnet()
@@ -63,9 +63,9 @@ def find_synset(name: str, where: str = "concepts") -> Synset:
             pass
     senses = wordnet.synsets(word, "n")
     if not senses:
-        written = word.partition(".")[0].replace(" ", "_")
-        near = difflib.get_close_matches(written, list(wordnet.all_lemma_names("n")), n=5)
-        senses = [synset for noun in near for synset in wordnet.synsets(noun, "n")[:2]]
+        lemma = word.partition(".")[0].replace(" ", "_")
+        similar = difflib.get_close_matches(lemma, list(wordnet.all_lemma_names("n")), n=5)
+        senses = [synset for noun in similar for synset in wordnet.synsets(noun, "n")[:2]]
     nearest = ", ".join(f"{synset.name()} ({synset.definition()[:40]})" for synset in list(dict.fromkeys(senses))[:6])
     hint = f"the nearest are {nearest}" if senses else "a noun synset has a name such as dog.n.01"
     raise UserError(f"{where}: there is no noun synset {name!r} in WordNet 3.0; {hint}")
@@ -75,16 +75,16 @@ def titles(names: Iterable[str]) -> dict[str, str]:
     """The names that are wnids, in words: {"n02084071": "dog"}; those with the same words get their wnid added."""
     words = {}
     for name in filter(is_wnid, names):
-        with contextlib.suppress(UserError):  # a folder that is called like a wnid
+        with contextlib.suppress(UserError):  # a folder whose name only looks like a wnid
             words[name] = find_wnid(name).lemma_names()[0].replace("_", " ")
-    shared = Counter(words.values())
-    return {name: f"{word} ({name})" if shared[word] > 1 else word for name, word in words.items()}
+    counts = Counter(words.values())
+    return {name: f"{word} ({name})" if counts[word] > 1 else word for name, word in words.items()}
 
 
 def way_down(synset: Synset, concept: Synset | None = None) -> list[str]:
-    """Names of the synsets on the shortest way from WordNet's root to a synset, by way of a concept's."""
-    ways = [[node.name() for node in way] for way in synset.hypernym_paths() if concept is None or concept in way]
-    return min(ways, key=lambda way: (len(way), way))
+    """Names of the synsets on the shortest path from WordNet's root to a synset, through a concept's if given."""
+    paths = [[node.name() for node in path] for path in synset.hypernym_paths() if concept is None or concept in path]
+    return min(paths, key=lambda path: (len(path), path))
 
 
 @functools.cache
@@ -99,8 +99,8 @@ def most_specific(synset: Synset, concepts: Sequence[tuple[str, Synset]]) -> lis
     ``concepts``: (name, synset) pairs in order of precedence.
     """
     above = [(name, concept) for name, concept in concepts if concept in ancestors(synset)]
-    beaten = {a for _, concept in above for a in ancestors(concept) if a != concept}
-    return [name for name, concept in above if concept not in beaten]
+    less_specific = {a for _, concept in above for a in ancestors(concept) if a != concept}
+    return [name for name, concept in above if concept not in less_specific]
 
 
 def named_synsets(concepts: NamedSynsets) -> list[tuple[str, Synset]]:
@@ -110,20 +110,20 @@ def named_synsets(concepts: NamedSynsets) -> list[tuple[str, Synset]]:
 def cut(synsets: Sequence[Synset], K: int) -> NamedSynsets:
     """At most K - 1 synsets that cut the hypernym tree of the classes' synsets into groups of similar size.
 
-    Carves one group after the other: of all synsets above the classes that are left, the one whose number of
-    classes comes nearest to an equal share of what is left. The last group is "others".
+    Carves one group after the other: of all synsets above the remaining classes, the one whose number of classes
+    comes nearest to an equal share of them. The last group is "others".
     """
     carved: list[Synset] = []
-    rest = list(synsets)
+    remaining = list(synsets)
     while len(carved) < K - 1:
-        share = len(rest) / (K - len(carved))
-        below = Counter(above for synset in rest for above in ancestors(synset))
-        candidates = [synset for synset, n in below.items() if n < len(rest)]
+        share = len(remaining) / (K - len(carved))
+        class_counts = Counter(above for synset in remaining for above in ancestors(synset))
+        candidates = [synset for synset, n in class_counts.items() if n < len(remaining)]
         if not candidates:
             break
-        best = min(candidates, key=lambda s: (abs(below[s] - share), -len(ancestors(s)), s.name()))
+        best = min(candidates, key=lambda s: (abs(class_counts[s] - share), -len(ancestors(s)), s.name()))
         carved.append(best)
-        rest = [synset for synset in rest if best not in ancestors(synset)]
+        remaining = [synset for synset in remaining if best not in ancestors(synset)]
     words = [_identifier(synset.lemma_names()[0]) for synset in carved]
     return [
         {"name": _identifier(synset.name()) if words.count(word) > 1 else word, "synset": synset.name()}

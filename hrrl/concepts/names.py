@@ -47,15 +47,15 @@ def ilsvrc12_wnids() -> list[str]:
 
 
 def usable_name(name: str) -> str:
-    """The name itself, if a concept of one's own can have it: names become columns, labels and keys.
+    """The name itself, if a user's concept may have it: names become columns, labels and keys.
 
     Raises:
-        UserError: it does not read as a name there, or stands for something else.
+        UserError: it cannot be read back from there, or is reserved.
     """
     if not re.fullmatch(r"[\w .,'()&+/-]{1,64}", name):
         raise UserError(f"{name!r} is no name of a concept; it takes up to 64 letters, digits, spaces and _.,'()&+/-")
-    taken = name in (OTHERS, ENTROPY) or re.fullmatch(r"step_[0-9.e+-]+", name)  # the latter measures a step size
-    if taken or name.lower() in ("na", "n/a", "nan", "null", "none"):
+    reserved = name in (OTHERS, ENTROPY) or re.fullmatch(r"step_[0-9.e+-]+", name)  # the latter: measures by step size
+    if reserved or name.lower() in ("na", "n/a", "nan", "null", "none"):
         raise UserError(f"{name!r} stands for something else in tables; give the concept another name")
     return name
 

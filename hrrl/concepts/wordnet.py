@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
 ROOT = Path(__file__).resolve().parents[2]
-IN_CLONE = (ROOT / "pyproject.toml").is_file()  # else the package is installed, and what lies beside it is not ours
-if os.path.expanduser("~") == "~":  # a user of a container, who has no home: NLTK cannot be imported without
+IN_CLONE = (ROOT / "pyproject.toml").is_file()  # else it is an installed package, beside which nothing is ours
+if os.path.expanduser("~") == "~":  # a container's user without a home, which importing NLTK takes
     os.environ["HOME"] = str(Path(tempfile.gettempdir(), f"home-{os.getuid()}"))
 PROJECT = (ROOT / "data" if IN_CLONE else Path.home() / ".cache" / "hrrl") / "wordnet"
 DEBIAN = Path("/usr/share/wordnet")  # package wordnet-base
@@ -56,7 +56,7 @@ def open_wordnet() -> WordNetCorpusReader:
     first of these folders. Writes nothing but the last.
 
     Raises:
-        UserError: none of them is there and whole, with what is wrong with each and what to install.
+        UserError: none of them is there and intact; says what is wrong with each and what to install.
     """
     problems = []
     for name, find in _places().items():
@@ -76,12 +76,12 @@ def open_wordnet() -> WordNetCorpusReader:
 
 
 def _places() -> dict[str, Callable[[], Any]]:
-    """{name: function that gives the root or None}, in order."""
+    """{name: function that returns the root or None}, in the order in which they are tried."""
     if "WORDNET" in os.environ:
         folder = Path(os.path.expanduser(os.environ["WORDNET"])).absolute()
         return {f"WORDNET={folder}": lambda: _first(folder, folder / "dict")}
-    kept = {str(folder): functools.partial(_first, folder) for folder in (PROJECT, DEBIAN)}
-    return {**kept, "NLTK's data folders": _nltk_data, "download": _download}
+    local = {str(folder): functools.partial(_first, folder) for folder in (PROJECT, DEBIAN)}
+    return {**local, "NLTK's data folders": _nltk_data, "download": _download}
 
 
 def _first(*folders: Path) -> str | None:
@@ -113,20 +113,20 @@ def _download() -> str:
 
 
 def install(archive: Path) -> str:
-    """Unpacks an archive with a folder ``wordnet`` to ``PROJECT``, whole or not at all."""
+    """Unpacks an archive with a folder ``wordnet`` to ``PROJECT``, atomically."""
     with replacing(PROJECT) as folder, zipfile.ZipFile(archive) as content:
         folder.mkdir()
         for member in content.infolist():
             if not member.is_dir():
                 file = folder / Path(member.filename).name
                 file.write_bytes(content.read(member))
-                file.chmod(0o644)  # NLTK refuses what others than the owner can write, as some umasks make it
+                file.chmod(0o644)  # NLTK refuses files that others can write, which some umasks allow
         folder.chmod(0o755)
     return str(PROJECT)
 
 
 def _open(root: Any) -> WordNetCorpusReader:
-    """NLTK's reader over a folder (str) or a path pointer, less what English does not need."""
+    """NLTK's reader over a folder (str) or a path pointer, without what other languages need."""
     import nltk
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
@@ -138,7 +138,7 @@ def _open(root: Any) -> WordNetCorpusReader:
             return None  # serves other languages, and needs index.sense, which Debian leaves out
 
     if isinstance(root, str) and root not in nltk.data.path:
-        nltk.data.path.append(root)  # NLTK reads nothing outside of these
+        nltk.data.path.append(root)  # NLTK reads from these folders only
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "multilingual functions are not available"; no synset at an offset
         reader = Reader(root, None)

@@ -23,7 +23,7 @@ PORTABLE = {
     "OMP_NUM_THREADS": "1",
 }
 THEIRS = ("ATEN_", "DNNL_", "GOTO_", "KMP_", "MKL_", "NPY_", "OMP_", "ONEDNN_", "OPENBLAS_")  # what they read
-LIBRARIES = ("numpy", "torch")  # that load those that read them
+LIBRARIES = ("numpy", "torch")  # that load the libraries that read them
 NEEDED = {"avx2", "fma"}
 
 
@@ -33,7 +33,7 @@ def use_portable() -> None:
     On a CPU that has no AVX2 or is no x86-64 it does nothing: see :func:`cpu_lacks`.
 
     Raises:
-        UserError: it is too late.
+        UserError: one of the libraries is loaded already.
     """
     if cpu_lacks():
         return
@@ -49,20 +49,20 @@ def use_portable() -> None:
 
 
 def libraries_loaded() -> list[str]:
-    """The libraries that have read the environment already."""
+    """The libraries that are loaded, and so have read the environment already."""
     return [name for name in LIBRARIES if name in sys.modules]
 
 
 def is_portable() -> bool:
-    """Whether the environment asks for portable arithmetic and, where torch is loaded, it was in time."""
-    asked = all(os.environ.get(name) == value for name, value in PORTABLE.items())
+    """Whether the environment asks for portable arithmetic, and did before torch was loaded."""
+    is_set = all(os.environ.get(name) == value for name, value in PORTABLE.items())
     torch = sys.modules.get("torch")
-    return asked and (torch is None or torch.backends.cpu.get_cpu_capability() == "AVX2")
+    return is_set and (torch is None or torch.backends.cpu.get_cpu_capability() == "AVX2")
 
 
 @cache
 def cpu_lacks() -> str:
-    """Why results on this machine will have other bytes than elsewhere, whatever it is told; "" where they will not."""
+    """Why this machine cannot compute portably, "" where it can."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return f"{sys.platform} on {platform.machine()} is not Linux on x86_64"
     missing = NEEDED - set(_cpuinfo("flags").split())

@@ -1,11 +1,11 @@
-"""The one kind of error that is the user's to mend, and lines that any terminal shows."""
+"""Errors that the user can fix, and text that any terminal can print."""
 
 import io
 import sys
 
 
 class UserError(ValueError):
-    """Bad params or data: a line that names the key or file, what is wrong and what would be right; or several."""
+    """Bad params or data: one or more lines that name the key or file, what is wrong and what would be right."""
 
     def __init__(self, *lines: str):
         super().__init__(*map(printable, lines))
@@ -22,20 +22,19 @@ def printable(line: str) -> str:
 
 
 def note(message: str) -> None:
-    """Tells the user, on stderr, what is worth knowing and no error."""
+    """Prints a remark that is no error to stderr."""
     print(printable(message), file=sys.stderr)
 
 
 def escape_what_stdout_lacks() -> None:
-    """Lets this program print what the locale's encoding lacks as escapes, which stderr has anyway.
+    """Makes stdout escape what the locale's encoding lacks, as stderr does by default, and flush each line.
 
-    Also flushes each line, for who reads a log. Does nothing if stdout is closed. For programs of ours; a caller's own
-    program keeps its stdout as it is.
+    Does nothing if stdout is closed. Only for programs of this project: a library leaves its caller's stdout alone.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
 
 
 def reason(error: Exception) -> str:
-    """Why a file could not be read, by the system or by its reader, in one line."""
+    """Why a file could not be read, as the system or the reader says it, in one line."""
     return " ".join((getattr(error, "strerror", None) or str(error)).split())

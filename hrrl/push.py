@@ -25,7 +25,7 @@ def push(args: argparse.Namespace) -> None:
     """Uploads weights, description, card and timm's config.json; or writes them to ``args.to``.
 
     Raises:
-        UserError: the folder is no model's, the name is none, the hub refuses.
+        UserError: the folder holds no model, the repository's name is invalid, the hub refuses.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError
@@ -47,8 +47,8 @@ def push(args: argparse.Namespace) -> None:
             api.create_repo(args.repository, private=args.private, exist_ok=True)
             sent = api.upload_folder(repo_id=args.repository, folder_path=folder, commit_message=args.model.name)
         except Exception as error:  # whatever the client raises without a network, a token or the right to write
-            told = " ".join(str(error).split())[:300]
-            raise UserError(f"{args.repository}: not sent ({type(error).__name__}: {told})") from None
+            message = " ".join(str(error).split())[:300]
+            raise UserError(f"{args.repository}: not sent ({type(error).__name__}: {message})") from None
         print(f"{args.repository}: {sent.commit_url}")
 
 
@@ -74,14 +74,14 @@ def config(description: dict[str, Any]) -> dict[str, Any]:
     from timm.models import get_pretrained_cfg
 
     size, name = description["image_size"], description["backbone"].removeprefix("timm/")
-    own = get_pretrained_cfg(name)  # by which timm builds networks of another size than 224, but not one from a hub
-    fixed = {"img_size": own.input_size[-1]} if own and own.fixed_input_size else {}
-    names = models.heads(description["backbone"], description["backbone_args"])
+    timm_config = get_pretrained_cfg(name)  # gives timm the size of its own networks, but not of one from a hub
+    size_args = {"img_size": timm_config.input_size[-1]} if timm_config and timm_config.fixed_input_size else {}
+    heads = models.heads(description["backbone"], description["backbone_args"])
     return {
         "architecture": name.partition(".")[0],
         "num_classes": len(description["classes"]),
         "label_names": description["classes"],
-        "model_args": fixed | description["backbone_args"],
+        "model_args": size_args | description["backbone_args"],
         "pretrained_cfg": {
             "custom_load": False,
             "input_size": [3, size, size],
@@ -91,6 +91,6 @@ def config(description: dict[str, Any]) -> dict[str, Any]:
             "crop_pct": 1.0 if size <= SMALL else 224 / 256,  # as hrrl/data/loading.py does
             "crop_mode": "squash" if size <= SMALL else "center",
             "interpolation": "bilinear",
-            "classifier": names if len(names) > 1 else names[0],
+            "classifier": heads if len(heads) > 1 else heads[0],
         },
     }

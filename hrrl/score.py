@@ -31,21 +31,21 @@ NEIGHBOURS = 20
 SIZE = 224  # pixels, of a model that does not say what it was trained on
 
 
-def _takes(words: str, read: Callable[[str], Any], fits: Callable[[Any], bool]) -> Callable[[str], Any]:
-    """The type of an argument: how it is read, and what is taken, in words as well."""
+def _type(expected: str, parse: Callable[[str], Any], fits: Callable[[Any], bool]) -> Callable[[str], Any]:
+    """The type of an argument: what is ``expected`` in words, how it is parsed, and which values fit."""
 
-    def value(text: str) -> Any:
+    def convert(text: str) -> Any:
         with contextlib.suppress(ValueError):
-            if fits(found := read(text)):
-                return found
-        raise argparse.ArgumentTypeError(f"takes {words}, got {text!r}")
+            if fits(value := parse(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"takes {expected}, got {text!r}")
 
-    return value
+    return convert
 
 
-OBJECT = _takes('a JSON object such as {"img_size": 96}', json.loads, lambda found: isinstance(found, dict))
-COUNT = _takes("a whole number above 0", int, lambda found: found > 0)
-LENGTH = _takes("a number that is not negative", float, lambda found: 0 <= found < math.inf)
+OBJECT = _type('a JSON object such as {"img_size": 96}', json.loads, lambda value: isinstance(value, dict))
+COUNT = _type("a whole number above 0", int, lambda value: value > 0)
+LENGTH = _type("a number that is not negative", float, lambda value: 0 <= value < math.inf)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,77 +79,78 @@ def score(args: argparse.Namespace) -> None:
     titles = names if len(set(names)) == len(set(folders)) else folders
     start, grouping = _start(args), _grouping(args.concepts)
     size = args.size or start.size or SIZE
-    with runtime.start(_compute()) as here, tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
-        _try(start, size)
-        manifests = [_listed(folder, args, str(i)) for i, folder in enumerate(folders)]
-        of = _concepts(manifests[0], grouping)  # before the network sees an image
+    with runtime.start(_compute()) as running, tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
+        _check_size(start, size)
+        manifests = [_manifest(folder, args, str(i)) for i, folder in enumerate(folders)]
+        image_concepts = _concepts(manifests[0], grouping)  # may fail: before features are computed
         for number, (folder, title, manifest) in enumerate(zip(folders, titles, manifests, strict=True)):
             model = models.build(start.backbone, len(manifest.classes), start.args).eval()
-            known = start.put_into(model, manifest.classes, manifest.wnids)  # how many classes its head has a row for
+            head_rows = start.put_into(model, manifest.classes, manifest.wnids)  # of the weights, one for each class
             train, test = (open_split(str(number), folder, split, size) for split in ("train", "test"))
-            x, test_x = (features(model, source, here, title) for source in (train, test))
+            x, test_x = (features(model, source, running, title) for source in (train, test))
             y, test_y = train.labels.numpy(), test.labels.numpy()
             choice = svm.cross_validate(x, y, folds=_folds(manifest))
             (classifier,) = svm.fit(x, y, [choice.C])
-            near = KNeighborsClassifier(min(NEIGHBOURS, len(y)), weights="distance", metric="cosine")
-            near.fit(x.astype(float), y)  # in float32, 1 - cos of features that point much the same way is rounding
-            of_svm = _percent(classifier.predict(test_x) == test_y)
-            of_near = _percent(near.predict(test_x.astype(float)) == test_y)
+            neighbours = KNeighborsClassifier(min(NEIGHBOURS, len(y)), weights="distance", metric="cosine")
+            neighbours.fit(x.astype(float), y)  # in float32, 1 - cos of nearly parallel features is rounding
+            svm_accuracy = _percent(classifier.predict(test_x) == test_y)
+            neighbours_accuracy = _percent(neighbours.predict(test_x.astype(float)) == test_y)
             if not number:
-                judged = None if known == len(manifest.classes) else classifier
-                _by_head(args, model, manifest, test, here, judged, of)
+                substitute = None if head_rows == len(manifest.classes) else classifier
+                _print_head(args, model, manifest, test, running, substitute, image_concepts)
                 print(f"\n{'features on':20} {'linear SVM':>12} {'neighbours':>12}")
-            print(f"{title:20} {of_svm:11.2f}% {of_near:11.2f}%", flush=True)
+            print(f"{title:20} {svm_accuracy:11.2f}% {neighbours_accuracy:11.2f}%", flush=True)
 
 
 def _start(args: argparse.Namespace) -> weights.Weights:
-    """The weights to judge, and the network that they are of."""
+    """The weights to judge, with the name and arguments of their network."""
     backbone, settings = args.model, args.args
-    given: Any = {"classes": _classes(args.classes), "remap": args.remap}
-    if (described := Path(args.model) / "model.json").is_file():
-        description = weights.described(described, "backbone", "backbone_args")
+    init: Any = {"classes": _classes(args.classes), "remap": args.remap}
+    if (description_file := Path(args.model) / "model.json").is_file():
+        description = weights.described(description_file, "backbone", "backbone_args")
         if (args.weights, args.classes, args.remap, args.args) != ("DEFAULT", None, False, {}):
             raise UserError(f"{args.model}: is a model with its own --weights, --classes and --args; leave them out")
-        backbone, settings, given = description["backbone"], description["backbone_args"], {"model": args.model}
+        backbone, settings, init = description["backbone"], description["backbone_args"], {"model": args.model}
     elif "/" in args.model and not args.model.startswith("timm/"):
-        lacking = described if described.parent.exists() else described.parent
+        missing = description_file if description_file.parent.exists() else description_file.parent
         raise UserError(
-            f"model: {lacking} does not exist; expected a folder of models/ with its model.json, or a backbone "
+            f"model: {missing} does not exist; expected a folder of models/ with its model.json, or a backbone "
             "such as resnet18 or timm/resnet18"
         )
     elif (file := Path(args.weights).expanduser()).exists() or ("." in args.weights and "@" not in args.weights):
-        given["file"] = str(file.absolute())  # no tag has a dot
+        init["file"] = str(file.absolute())  # no tag has a dot
     else:
-        given["hub" if "@" in args.weights else "weights"] = args.weights
-    models.heads(backbone, settings)  # or it would be weights that are missing
-    found = weights.find(weights.Init(**given), backbone, settings, "weights")
-    found.state  # noqa: B018  read before the working folder changes
-    print(f"{backbone} from {found.path}, SHA-256 {found.sha256}")
-    return found
+        init["hub" if "@" in args.weights else "weights"] = args.weights
+    models.heads(backbone, settings)  # an unknown network is reported before its missing weights
+    start = weights.find(weights.Init(**init), backbone, settings, "weights")
+    start.state  # noqa: B018  read before the working folder changes
+    print(f"{backbone} from {start.path}, SHA-256 {start.sha256}")
+    return start
 
 
-def _classes(given: str | None) -> str | list[str] | None:
-    if not given or not (file := Path(given).expanduser()).is_file():
-        return given
+def _classes(value: str | None) -> str | list[str] | None:
+    """``--classes`` as ``weights.Init`` takes it: the lines of a file, or the name of a list."""
+    if not value or not (file := Path(value).expanduser()).is_file():
+        return value
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
-        raise UserError(f"--classes: {given}: {error}; save it as text in UTF-8, with one class in each line") from None
+        raise UserError(f"--classes: {value}: {error}; save it as text in UTF-8, with one class in each line") from None
     return [line.strip() for line in lines if line.strip()]
 
 
-def _grouping(given: str) -> Any:
-    """``--concepts`` as the setting ``concepts``, with the whole path of a file."""
-    if given == "table1":
-        return given
-    if not given.isdecimal():
-        return {"csv": str(Path(given).expanduser().absolute())}
-    if int(given) < 2:
-        raise UserError(f"--concepts: an automatic cut takes two concepts or more, got {given}")
-    return {"auto": int(given)}
+def _grouping(value: str) -> Any:
+    """``--concepts`` as the setting ``concepts``, with the absolute path of a file."""
+    if value == "table1":
+        return value
+    if not value.isdecimal():
+        return {"csv": str(Path(value).expanduser().absolute())}
+    if int(value) < 2:
+        raise UserError(f"--concepts: an automatic cut takes two concepts or more, got {value}")
+    return {"auto": int(value)}
 
 
-def _try(start: weights.Weights, size: int) -> None:
+def _check_size(start: weights.Weights, size: int) -> None:
     """Puts one image through the network, before any of the data is read."""
     model = models.build(start.backbone, 2, start.args).eval()
     start.fitted(model.backbone)
@@ -157,22 +158,22 @@ def _try(start: weights.Weights, size: int) -> None:
         with torch.inference_mode():
             model.features(torch.zeros(1, 3, size, size))
     except Exception as error:  # whatever a network raises over a shape that it cannot take
-        why = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0]
         raise UserError(
             f"--size: {start.backbone!r} with {start.args} takes no images of {size} x {size} pixels in three colours "
-            f"({why}); give another size, or settings for this one by --args"
+            f"({reason}); give another size, or settings for this one by --args"
         ) from None
 
 
-def _listed(folder: str, args: argparse.Namespace, where: str) -> Manifest:
-    """The images of a folder; its manifest is written to a folder of the working folder."""
+def _manifest(folder: str, args: argparse.Namespace, destination: str) -> Manifest:
+    """The manifest of a folder of images; also written to ``destination``, a folder in the working folder."""
     definition = Definition(kind=args.kind, root=folder, train=args.train, test=args.test, skip_unreadable=True)
     if args.images:
         test = held_out(definition, locate(definition, "data"))
         definition = replace(definition, train=f"{args.train}[:{args.images}]", test=f"{test}[:{args.images}]")
     manifest = prepare(definition, Path(folder).name)
     svm.check(manifest.classes, manifest.labels("train"), _folds(manifest), folder)
-    manifest.write(where)
+    manifest.write(destination)
     return manifest
 
 
@@ -180,17 +181,22 @@ def _folds(manifest: Manifest) -> int:
     return int(np.clip(np.bincount(manifest.labels("train")).min(), 2, 5))
 
 
-def _by_head(args: Any, model: Any, manifest: Manifest, test: Any, here: Any, classifier: Any, of: Any) -> None:
+def _print_head(
+    args: Any, model: Any, manifest: Manifest, test: Any, running: Any, substitute: Any, image_concepts: np.ndarray
+) -> None:
     """Prints the accuracy of the head, or of the classifier in its place: by concept, and on moved images."""
     names = manifest.classes
-    if classifier is None:
+    if substitute is None:
         print("judged: its own head")
     else:
         print(f"judged: a linear SVM in the place of its head, which lacks\n        some of the {len(names)} classes")
-        model = SvmHead(model, classifier)
-    hits = correct_when_moved(model, test, here, [0.0, *args.steps])
-    rows = {name: (_percent(hits[0.0][of == name]), int((of == name).sum())) for name in dict.fromkeys(of)}
-    print(f"{'all':20} {_percent(hits[0.0]):11.2f}% of {len(of):,} images")
+        model = SvmHead(model, substitute)
+    hits = correct_when_moved(model, test, running, [0.0, *args.steps])
+    rows = {}
+    for name in dict.fromkeys(image_concepts):
+        of_concept = image_concepts == name
+        rows[name] = _percent(hits[0.0][of_concept]), int(of_concept.sum())
+    print(f"{'all':20} {_percent(hits[0.0]):11.2f}% of {len(image_concepts):,} images")
     for name, (accuracy, images) in sorted(rows.items(), key=lambda row: row[1]):
         print(f"{name:20} {accuracy:11.2f}% of {images:,}")
     worst = min(rows, key=lambda name: rows[name])
@@ -215,13 +221,13 @@ class SvmHead(nn.Module):
 
 
 def _concepts(manifest: Manifest, setting: Any) -> np.ndarray:
-    """The concept of each test image, by its class or, where a file says so, its own."""
+    """The concept of each test image: its class's, or its own in a file that groups images."""
     if csv_file.by_image(setting):
         images = {split: list(rows.paths) for split, rows in manifest.splits.items()}
-        order, found = csv_file.of_images(setting["csv"], images, partial=True)
-        return np.array(order)[found["test"]]
-    grouped = _grouped(manifest, setting)
-    return np.array([grouped[manifest.classes[y]] for y in manifest.labels("test")])
+        names, indices = csv_file.of_images(setting["csv"], images, partial=True)
+        return np.array(names)[indices["test"]]
+    class_concepts = _grouped(manifest, setting)
+    return np.array([class_concepts[manifest.classes[y]] for y in manifest.labels("test")])
 
 
 def _grouped(manifest: Manifest, setting: Any) -> dict[str, str]:
@@ -237,14 +243,14 @@ def _grouped(manifest: Manifest, setting: Any) -> dict[str, str]:
             else:
                 find_wnid(wnid)
             known.append((name, wnid))
-    found = concepts.group_classes([n for n, _ in known], [w for _, w in known], synsets, setting) if known else {}
-    return {name: found.get(name, concepts.UNKNOWN) for name in manifest.classes}
+    grouped = concepts.group_classes([n for n, _ in known], [w for _, w in known], synsets, setting) if known else {}
+    return {name: grouped.get(name, concepts.UNKNOWN) for name in manifest.classes}
 
 
 def _compute() -> runtime.Compute:
-    told: Any = {"arithmetic": "native", "device": "auto", "precision": "float32", "channels_last": True, "fast": True}
+    given: Any = {"arithmetic": "native", "device": "auto", "precision": "float32", "channels_last": True, "fast": True}
     off: Any = dict.fromkeys(("compile", "sync_batchnorm", "tf32", "cudnn_benchmark"), False)
-    return runtime.Compute(**told, **off, threads=torch.get_num_threads())
+    return runtime.Compute(**given, **off, threads=torch.get_num_threads())
 
 
 def _percent(hits: np.ndarray) -> float:

@@ -26,8 +26,8 @@ def find(axis: str, name: str) -> type[Any]:
 
 def arguments(axis: str, name: str) -> list[inspect.Parameter]:
     """The settings of a point, as its constructor takes them; ``counts`` is no setting."""
-    takes = inspect.signature(find(axis, name)).parameters.values()
-    return [argument for argument in takes if argument.name != "counts"]
+    parameters = inspect.signature(find(axis, name)).parameters.values()
+    return [argument for argument in parameters if argument.name != "counts"]
 
 
 def example_axis(point: dict[str, Any] | None) -> Perturbation:

@@ -1,4 +1,4 @@
-"""What the settings of methods may be: annotations of a constructor's arguments, from which the schema is made."""
+"""Types and bounds of methods' settings: annotations of constructors' arguments, from which the schema is made."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The loss gradient of images (Theorem 2), which every method of the example axis that asks the model goes by."""
+"""The loss gradient of images (Theorem 2), for every method of the example axis that uses the model."""
 
 import contextlib
 
@@ -16,7 +16,7 @@ HALF_SCALE = 2**8  # a scaled loss gradient's largest entry, where float16 has r
 def input_gradient(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """(B, 3, H, W) gradient of each example's own cross-entropy with respect to its image, in evaluation mode.
 
-    Asks the model itself, not what wraps it: DDP would wait for gradients of its parameters, which there are none of.
+    Runs the model inside its wrappers: DDP would wait for gradients of its parameters, and there are none.
     Also under ``torch.no_grad`` and ``torch.inference_mode``, in which Lightning evaluates.
 
     Raises:
@@ -35,7 +35,7 @@ def input_gradient(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.
 
 
 def _recordable(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor itself, or a copy of one that ``torch.inference_mode`` made, of which autograd keeps nothing."""
+    """The tensor itself; a copy of one made under ``torch.inference_mode``, which autograd cannot record."""
     return tensor.clone() if tensor.is_inference() else tensor
 
 
@@ -48,12 +48,12 @@ def _summed_loss_gradient(model: nn.Module, x: torch.Tensor, y: torch.Tensor) ->
 
 
 def _half_gradient(logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """The same through a pass in float16, where a sure prediction's gradient would vanish: each example's loss is
-    scaled by a power of two on the way.
+    """The same through a pass in float16, where a confident prediction's gradient would underflow: each example's
+    loss is scaled by a power of two on the way.
     """
     logits = logits.float()
-    free = logits.detach().requires_grad_()
-    (error,) = torch.autograd.grad(F.cross_entropy(free, y, reduction="sum"), free)
+    leaf = logits.detach().requires_grad_()
+    (error,) = torch.autograd.grad(F.cross_entropy(leaf, y, reduction="sum"), leaf)
     largest = error.abs().amax(1).clamp_min(1e-30)
     scale = torch.exp2(torch.log2(HALF_SCALE / largest).floor())
     (gradient,) = torch.autograd.grad(logits, x, error * scale.view(-1, 1))
@@ -63,7 +63,7 @@ def _half_gradient(logits: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> to
 def normalised(g: torch.Tensor) -> torch.Tensor:
     """Each g[i] divided by its Frobenius norm, in float32 or better; a zero g[i] stays zero.
 
-    Scaled by the largest entry first: squares of gradients below 1e-19 would vanish in float32.
+    Scaled by the largest entry first: squares of entries below 1e-19 would underflow in float32.
     """
     g, dims = g.to(torch.promote_types(g.dtype, torch.float32)), tuple(range(1, g.ndim))
     g = g / g.abs().amax(dims, keepdim=True).clamp_min(torch.finfo(g.dtype).tiny)

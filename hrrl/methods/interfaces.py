@@ -41,7 +41,7 @@ class Perturbation:
 class GroupWeighting:
     """No weighting: every example counts once. The concept axis of ERM and EL, and the base of the other points.
 
-    q and what else is kept is where the concepts of a batch are, in float64; on a GPU nothing waits for it.
+    q and all other state is on the device of the batch's concepts, in float64; on a GPU nothing waits for it.
 
     Args:
         counts: N_k, (K,) training images per concept, all positive.
@@ -66,7 +66,7 @@ class GroupWeighting:
         self.lost = torch.zeros((), dtype=torch.bool)  # whether a step was not finite
 
     def to(self, device: torch.device) -> None:
-        """Moves q, and whatever else is kept, to a device; the first batch there would do so."""
+        """Moves q and all other state to a device, as the first batch there would."""
         for name, value in list(vars(self).items()):
             if isinstance(value, torch.Tensor):
                 setattr(self, name, value.to(device))
@@ -80,7 +80,7 @@ class GroupWeighting:
         self._follow(concepts)
         # q / (N_k/N) is N/N_k q, and exactly 1 where q is the empirical distribution.
         weights = self.q / self.share
-        return by_concept(lambda where: weights.index_select(0, where), concepts, len(weights))
+        return by_concept(lambda indices: weights.index_select(0, indices), concepts, len(weights))
 
     def gradient(self, terms: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
         """The gradient of a step's objective in q, (..., K) float64: ``terms`` where nothing regularises q.
@@ -95,7 +95,7 @@ class GroupWeighting:
         self.t += 1
 
     def check(self) -> None:
-        """Reads whether all steps so far were finite; of a q on a GPU, nothing else says so.
+        """Checks that all steps so far were finite; for a q on a GPU nothing else does.
 
         Raises:
             FloatingPointError: one was not; q stayed as it was.
@@ -113,10 +113,10 @@ class GroupWeighting:
         return concept_sums(losses, concepts, len(self.q))
 
     def _moved(self, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-        """``new``, or ``old`` where not all of ``new`` is finite: in q that would stay for good.
+        """``new``, or ``old`` if any of ``new`` is not finite: q would never recover.
 
         Raises:
-            FloatingPointError: it is not, at once on the CPU; elsewhere, where it costs a wait, :meth:`check` says so.
+            FloatingPointError: it is not; raised here on the CPU, and on a GPU, which does not wait, by :meth:`check`.
         """
         if new.device.type != "cpu":
             return self._finite_or(old, new)

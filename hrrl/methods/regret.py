@@ -42,10 +42,10 @@ def mean_regret(
         q0: (K,) reference distribution.
     """
     steps = np.asarray(T)
-    played = np.cumsum(_objective(terms, q, q0, lam))
+    cumulative = np.cumsum(_objective(terms, q, q0, lam))
     means = np.cumsum(terms, axis=0)[steps - 1] / steps[:, None]
     best = np.stack([project_simplex(torch.from_numpy(q0 + mean / lam)).numpy() for mean in means])
-    return _objective(means, best, q0, lam) - played[steps - 1] / steps
+    return _objective(means, best, q0, lam) - cumulative[steps - 1] / steps
 
 
 def _objective(terms: np.ndarray, q: np.ndarray, q0: np.ndarray, lam: float) -> np.ndarray:

@@ -19,7 +19,7 @@ from scipy.special import lambertw
 
 Steps = TypeVar("Steps", float, np.ndarray)
 
-MOST_STEPS = 1e15  # whole numbers in float64
+MOST_STEPS = 1e15  # float64 still has every whole number up to here
 
 
 def h(s: Steps, mu: float, lam: float = 1.0) -> Steps:
@@ -82,9 +82,9 @@ def regret_bound_in_use(T: Steps, mu: float, lam: float, c: float, s: int) -> St
     the place of s as long as T < s. Its least value over c is at c(s), where the terms with s are -beta. For c < 1
     the first s learning rates add up to more: 1/c in the place of 1. Without slow steps (s = 0) c is 1.
     """
-    c, slow = (c, np.clip(s, 1, T)) if s else (1.0, 1)
-    rates = np.log(T) + max(1, 1 / c) - (1 - 1 / c) * np.log(slow)  # their sum, times lam
-    return (mu**2 / (2 * lam) * rates + np.abs(c - 1) * lam * slow) / T
+    c, slow_steps = (c, np.clip(s, 1, T)) if s else (1.0, 1)
+    rates = np.log(T) + max(1, 1 / c) - (1 - 1 / c) * np.log(slow_steps)  # their sum, times lam
+    return (mu**2 / (2 * lam) * rates + np.abs(c - 1) * lam * slow_steps) / T
 
 
 def _steps(s: Steps) -> Steps:

@@ -10,7 +10,7 @@ from hrrl.methods.interfaces import Counts, GroupWeighting
 class Cvar(GroupWeighting):
     """CVaR (Levy et al. 2020): the mean loss of the worst fraction ``alpha`` of the batch's examples.
 
-    The worst alpha m examples weigh 1/alpha each, and the one at the border what is left, so that weights sum to m.
+    The worst alpha m examples weigh 1/alpha each, and the one at the border the remainder: weights sum to m.
     Ties are weighted in the order of the batch.
     """
 
@@ -23,8 +23,8 @@ class Cvar(GroupWeighting):
     def weights(self, concepts: torch.Tensor, losses: torch.Tensor | None = None) -> torch.Tensor:
         if losses is None:
             raise TypeError("CVaR weights examples by their losses")
-        everyone, mine = gather(losses.double())
-        rank = torch.empty_like(everyone)
-        order = everyone.argsort(descending=True, stable=True)
-        rank[order] = torch.arange(len(everyone), dtype=rank.dtype, device=rank.device)
-        return ((self.alpha * len(everyone) - rank).clamp(0, 1) / self.alpha)[mine]
+        all_losses, own = gather(losses.double())
+        rank = torch.empty_like(all_losses)
+        order = all_losses.argsort(descending=True, stable=True)
+        rank[order] = torch.arange(len(all_losses), dtype=rank.dtype, device=rank.device)
+        return ((self.alpha * len(all_losses) - rank).clamp(0, 1) / self.alpha)[own]

@@ -14,7 +14,7 @@ class GroupDro(GroupWeighting):
     The objective of a batch is sum_k q_k (mean loss of concept k); q moves first, then weights the losses. A concept
     that is absent from the batch counts with a mean loss of 0: as there, it gets its adjustment, too.
 
-    q is kept by its logarithms, as eta times a loss overflows an exponential, and a share of 0 would never return.
+    q is kept as logarithms: the exponential of eta times a loss can overflow, and a share of 0 would stay 0.
 
     Args:
         counts: N_k, (K,) training images per concept.
@@ -31,7 +31,7 @@ class GroupDro(GroupWeighting):
         self.adjustment = adjustment / torch.as_tensor(counts, dtype=torch.float64).sqrt()
         self.q = torch.full_like(self.share, 1 / len(self.share))
         self.log_q = self.q.log()
-        self.moved = self.log_q  # what the batch makes of it
+        self.moved = self.log_q  # log q after the current batch
 
     def weights(self, concepts: torch.Tensor, losses: torch.Tensor | None = None) -> torch.Tensor:
         if losses is None:

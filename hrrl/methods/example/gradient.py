@@ -62,12 +62,12 @@ def perturb(
     gradient = input_gradient(model, x, y)
     if std is None:
         return x.detach() + tau * normalised(gradient).to(x.dtype)
-    unit = _per_channel(std, gradient)
-    return x.detach() + (tau * normalised(gradient / unit) / unit).to(x.dtype)
+    channel_std = _per_channel(std, gradient)
+    return x.detach() + (tau * normalised(gradient / channel_std) / channel_std).to(x.dtype)
 
 
 def _per_channel(std: Channels, gradient: torch.Tensor) -> torch.Tensor:
-    """``std`` as (C, 1, 1), of the gradient's kind."""
+    """``std`` as (C, 1, 1) on the gradient's device, in its dtype or better."""
     values = torch.as_tensor(std, dtype=torch.float64, device="cpu").flatten()
     if len(values) not in (1, gradient.shape[1]) or not (values > 0).all():
         raise ValueError(f"std takes a positive number for each of {gradient.shape[1]} channels, got {values.tolist()}")

@@ -61,7 +61,7 @@ def gather(values: torch.Tensor) -> tuple[torch.Tensor, slice]:
     sizes = torch.zeros(dist.get_world_size(), dtype=torch.long, device=device)
     sizes[dist.get_rank()] = len(values)
     ends = all_reduce(sizes).cumsum(0).tolist()
-    own = slice(ends[dist.get_rank()] - len(values), ends[dist.get_rank()])
+    own_part = slice(ends[dist.get_rank()] - len(values), ends[dist.get_rank()])
     gathered = values.new_zeros(ends[-1])
-    gathered[own] = values
-    return all_reduce(gathered), own
+    gathered[own_part] = values
+    return all_reduce(gathered), own_part

@@ -14,11 +14,7 @@ from pathlib import Path
 from hrrl.errors import UserError
 
 NAMES = "utf-8", "surrogateescape"  # the encoding of file names here, whatever the locale's
-NO_LOCKS = {
-    errno.ENOSYS,
-    errno.ENOLCK,
-    errno.EOPNOTSUPP,
-}  # of file systems without locks, as Lustre can be
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}  # on file systems without locks, as some Lustre
 
 
 @contextmanager

@@ -23,8 +23,8 @@ class Cvar(GroupWeighting):
     def weights(self, concepts: torch.Tensor, losses: torch.Tensor | None = None) -> torch.Tensor:
         if losses is None:
             raise TypeError("CVaR weights examples by their losses")
-        all_losses, own = gather(losses.double())
+        all_losses, own_part = gather(losses.double())
         rank = torch.empty_like(all_losses)
         order = all_losses.argsort(descending=True, stable=True)
         rank[order] = torch.arange(len(all_losses), dtype=rank.dtype, device=rank.device)
-        return ((self.alpha * len(all_losses) - rank).clamp(0, 1) / self.alpha)[own]
+        return ((self.alpha * len(all_losses) - rank).clamp(0, 1) / self.alpha)[own_part]

@@ -25,16 +25,16 @@ WRM_GAMMA = 3.0  # where no variant says
 
 def concepts(folder: Path, task: GroupedData, seed: int) -> list[dict]:
     """Validation images of each concept, over its classes: name, classes, picture."""
-    random, shown, (train, test) = np.random.default_rng(seed), [], _cells(task)
-    there = np.union1d(train, test).tolist()
+    random, panels, (train, test) = np.random.default_rng(seed), [], _cells(task)
+    cells = np.union1d(train, test).tolist()
     for k, name in enumerate(task.names[:CONCEPTS]):
-        members = [cell for cell in there if cell % len(task.names) == k]
+        members = [cell for cell in cells if cell % len(task.names) == k]
         chosen = spread(random, test, some(random, members, PER_SHEET), PER_SHEET)
         if len(chosen):
             classes = [task.test.classes[cell // len(task.names)] for cell in members]
             picture = _sheet(folder, f"concept-{k}", task.test, chosen, f"Images of the concept {name}: ")
-            shown.append({"name": name, "classes": classes, "picture": picture})
-    return shown
+            panels.append({"name": name, "classes": classes, "picture": picture})
+    return panels
 
 
 def datasets(folder: Path, benchmark: Source, targets: dict[str, Source], seed: int) -> list[dict]:
@@ -46,18 +46,18 @@ def datasets(folder: Path, benchmark: Source, targets: dict[str, Source], seed: 
         benchmark: source of its validation images.
         targets: name -> source of its test images.
     """
-    random, shown = np.random.default_rng(seed), []
-    first: list[str] = []  # classes of the benchmark's sheet
+    random, panels = np.random.default_rng(seed), []
+    sheet_classes: list[str] = []  # of the benchmark's sheet
     for i, (name, source) in enumerate({"": benchmark, **targets}.items()):
-        common = [c for c in first if c in source.classes]
-        others = some(random, [c for c in source.classes if c not in common], PER_SHEET - len(common))
-        classes = [source.classes.index(c) for c in common + others]
-        first = first or [source.classes[c] for c in classes]
+        common = [c for c in sheet_classes if c in source.classes]
+        more = some(random, [c for c in source.classes if c not in common], PER_SHEET - len(common))
+        classes = [source.classes.index(c) for c in common + more]
+        sheet_classes = sheet_classes or [source.classes[c] for c in classes]
         chosen = spread(random, source.labels.numpy(), classes, PER_SHEET)
         shared = [c for c in source.classes if c in benchmark.classes]
         picture = _sheet(folder, f"dataset-{i}", source, chosen, "Images of ")
-        shown.append({"name": name, "classes": source.classes, "shared": shared, "picture": picture})
-    return shown
+        panels.append({"name": name, "classes": source.classes, "shared": shared, "picture": picture})
+    return panels
 
 
 def points(variants: dict[str, dict], headline: str) -> list[dict]:
@@ -70,11 +70,11 @@ def points(variants: dict[str, dict], headline: str) -> list[dict]:
     for spec in variants.values():
         used += [spec["example"]] if spec["example"] and spec["example"] not in used else []
     taus = sorted({point["gradient"]["tau"] for point in used if "gradient" in point} - {0.0}) or [0.5]
-    own = (variants[headline]["example"] or {}).get("gradient", {}).get("tau") or taus[len(taus) // 2]
+    size = (variants[headline]["example"] or {}).get("gradient", {}).get("tau") or taus[len(taus) // 2]
     others = [point for point in used if "gradient" not in point]
-    beside = {"pgd": {"eps": own, "steps": 3}, "wrm": {"gamma": WRM_GAMMA, "steps": 15}, "noise": {"tau": own}}
-    there = {name for point in others for name in point}
-    others += [{name: settings} for name, settings in beside.items() if name not in there]
+    defaults = {"pgd": {"eps": size, "steps": 3}, "wrm": {"gamma": WRM_GAMMA, "steps": 15}, "noise": {"tau": size}}
+    used_methods = {name for point in others for name in point}
+    others += [{name: settings} for name, settings in defaults.items() if name not in used_methods]
     return [{"gradient": {"tau": tau}} for tau in evenly(taus, TAUS)] + others
 
 
@@ -91,31 +91,31 @@ def moves(
         prediction, its probability and the loss of the true class.
     """
     random, cells = np.random.default_rng(seed), _cells(task)[1]
-    members: dict[int, list[int]] = {}  # of each concept
+    by_concept: dict[int, list[int]] = {}  # concept -> its cells
     for cell in np.unique(cells).tolist():
-        members.setdefault(cell % len(task.names), []).append(cell)
-    drawn = [int(random.choice(those)) for those in some(random, list(members.values()), EXAMPLES)]
+        by_concept.setdefault(cell % len(task.names), []).append(cell)
+    drawn = [int(random.choice(members)) for members in some(random, list(by_concept.values()), EXAMPLES)]
     chosen = spread(random, cells, drawn, EXAMPLES)
     runtime.to_device(model).eval()
     x, y = runtime.images(pixels(task.test, chosen)), task.test.labels[chosen].to(runtime.device)
-    shown = [{"class": task.test.classes[c], "rows": []} for c in y.tolist()]
+    images = [{"class": task.test.classes[c], "rows": []} for c in y.tolist()]
     for p, (point, perturbation) in enumerate([(None, Perturbation()), *points]):
         torch.manual_seed(seed)
         with runtime.autocast():
             moved = perturbation(model, x, y).float()
-        for i, (image, seen) in enumerate(zip(shown, _seen(model, runtime, moved, y), strict=True)):
+        for i, (image, output) in enumerate(zip(images, _outputs(model, runtime, moved, y), strict=True)):
             difference = (moved[i] - x[i]).cpu()
             factor = _amplification(difference)
-            pair = [moved[i].cpu(), 0.5 + factor * difference][: 1 if point is None else 2]
-            words = "as it is" if point is None else "moved, and the difference"
-            sheet = write_sheet(folder, f"move-{i}-{p}", torch.stack(pair), f"{image['class']}, {words}")
+            tiles = [moved[i].cpu(), 0.5 + factor * difference][: 1 if point is None else 2]
+            description = "as it is" if point is None else "moved, and the difference"
+            sheet = write_sheet(folder, f"move-{i}-{p}", torch.stack(tiles), f"{image['class']}, {description}")
             row = {"point": point, "picture": sheet, "amplified": factor, "length": float(difference.norm())}
-            image["rows"].append(row | seen | {"prediction": task.test.classes[seen["prediction"]]})
-    return shown
+            image["rows"].append(row | output | {"prediction": task.test.classes[output["prediction"]]})
+    return images
 
 
 @torch.no_grad()
-def _seen(model: Classifier, runtime: Runtime, x: torch.Tensor, y: torch.Tensor) -> list[dict]:
+def _outputs(model: Classifier, runtime: Runtime, x: torch.Tensor, y: torch.Tensor) -> list[dict]:
     """Per image prediction (class), probability (of the prediction) and loss (of y)."""
     with runtime.autocast():
         logits = model(x).float()
@@ -145,22 +145,21 @@ def weights(
         ``concepts``: name, q, share and weight, heaviest first; ``most`` and ``least``: name, picture, and the mean
         loss of all images that were looked at. The images are those with the largest loss among CANDIDATES.
     """
-    random, of = np.random.default_rng(seed), task.test_concepts.numpy()
+    random, image_concepts = np.random.default_rng(seed), task.test_concepts.numpy()
     share = (task.counts.double() / task.counts.sum()).tolist()
     rows = [{"name": n, "q": q[n], "share": s, "weight": q[n] / s} for n, s in zip(task.names, share, strict=True)]
     rows = sorted(rows, key=lambda row: -row["weight"])
-    shown: dict[str, Any] = {"concepts": rows}
-    with_images = [name for row in rows if task.names.index(name := row["name"]) in of]
+    panel: dict[str, Any] = {"concepts": rows}
+    with_images = [name for row in rows if task.names.index(name := row["name"]) in image_concepts]
     runtime.to_device(model).eval()
     for key, name in (("most", with_images[0]), ("least", with_images[-1])):
-        drawn = random.permutation(np.flatnonzero(of == task.names.index(name)))[:CANDIDATES]
+        drawn = random.permutation(np.flatnonzero(image_concepts == task.names.index(name)))[:CANDIDATES]
         x, y = runtime.images(pixels(task.test, drawn)), task.test.labels[drawn].to(runtime.device)
-        seen = _seen(model, runtime, x, y)
-        losses = np.array([one["loss"] for one in seen])
+        losses = np.array([output["loss"] for output in _outputs(model, runtime, x, y)])
         worst = drawn[np.argsort(-losses, kind="stable")[:PER_SHEET]]
         picture = _sheet(folder, f"weight-{key}", task.test, worst, f"Images of the concept {name}: ")
-        shown[key] = {"name": name, "loss": float(losses.mean()), "candidates": len(drawn), "picture": picture}
-    return shown
+        panel[key] = {"name": name, "loss": float(losses.mean()), "candidates": len(drawn), "picture": picture}
+    return panel
 
 
 def neighbours(folder: Path, targets: dict, features: dict[str, dict], seed: int) -> list[dict]:
@@ -174,7 +173,7 @@ def neighbours(folder: Path, targets: dict, features: dict[str, dict], seed: int
     Returns:
         Per target its name and queries: class, picture, and per model the neighbours' classes and picture.
     """
-    random, shown = np.random.default_rng(seed), []
+    random, panels = np.random.default_rng(seed), []
     for t, (target, (train, test)) in enumerate(targets.items()):
         classes = some(random, list(range(len(test.classes))), QUERIES)
         chosen = spread(random, test.labels.numpy(), classes, QUERIES)
@@ -183,13 +182,13 @@ def neighbours(folder: Path, targets: dict, features: dict[str, dict], seed: int
             picture = _sheet(folder, f"query-{t}-{n}", test, [i], "Test image: ")
             queries.append({"class": test.classes[int(test.labels[i])], "picture": picture, "models": {}})
         for m, (name, by_target) in enumerate(features.items()):
-            near = _nearest(by_target[target]["train_x"], by_target[target]["test_x"][chosen], NEIGHBOURS)
-            for n, (query, found) in enumerate(zip(queries, near, strict=True)):
-                picture = _sheet(folder, f"near-{t}-{n}-{m}", train, found, "Nearest training images: ")
-                names = [train.classes[c] for c in train.labels[found].tolist()]
+            positions = _nearest(by_target[target]["train_x"], by_target[target]["test_x"][chosen], NEIGHBOURS)
+            for n, (query, nearest) in enumerate(zip(queries, positions, strict=True)):
+                picture = _sheet(folder, f"near-{t}-{n}-{m}", train, nearest, "Nearest training images: ")
+                names = [train.classes[c] for c in train.labels[nearest].tolist()]
                 query["models"][name] = {"classes": names, "picture": picture}
-        shown.append({"target": target, "queries": queries})
-    return shown
+        panels.append({"target": target, "queries": queries})
+    return panels
 
 
 def _nearest(train: np.ndarray, queries: np.ndarray, n: int) -> np.ndarray:
@@ -207,7 +206,7 @@ def _cells(task: GroupedData) -> list[np.ndarray]:
     return [(labels * len(task.names) + concepts).numpy() for labels, concepts in pairs]
 
 
-def _sheet(folder: Path, name: str, source: Source, indices: Any, words: str) -> dict:
-    """A sheet with images of a source; its text names their classes."""
+def _sheet(folder: Path, name: str, source: Source, indices: Any, text: str) -> dict:
+    """A sheet with images of a source; ``text`` is its alternative text, followed by their classes."""
     classes = ", ".join(source.classes[c] for c in source.labels[indices].tolist())
-    return write_sheet(folder, name, pixels(source, indices).float() / 255, words + classes)
+    return write_sheet(folder, name, pixels(source, indices).float() / 255, text + classes)

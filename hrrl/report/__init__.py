@@ -26,20 +26,20 @@ def write(results: Results, folder: str | Path, params: str = "") -> None:
     params.yaml.
     """
     folder, decided = Path(folder), claims(results)
-    found, shown, data = metrics(results, decided), tables(results, decided), plots(results)
+    numbers, text_tables, plot_data = metrics(results, decided), tables(results, decided), plots(results)
     write_json(folder / "claims.json", decided)
-    write_json(folder / "metrics.json", found)
-    write_json(folder / "headline.json", headline(found, results.headline))
+    write_json(folder / "metrics.json", numbers)
+    write_json(folder / "headline.json", headline(numbers, results.headline))
     exact = {"runs": results.values, "target_concepts": results.target_concepts}
-    changes = headline_changes(found, results.baseline, results.headline)
+    changes = headline_changes(numbers, results.baseline, results.headline)
     with replacing(folder / "tables") as new:
-        write_frames(shown | ({"headline": changes} if len(changes) else {}) | exact, new)
+        write_frames(text_tables | ({"headline": changes} if len(changes) else {}) | exact, new)
     with replacing(folder / "plots") as new:
-        write_frames(data, new, "%.6g")
+        write_frames(plot_data, new, "%.6g")
     with replacing(folder / "figures") as new:
-        figures(results, decided, data, new)
+        figures(results, decided, plot_data, new)
     with replacing(folder / "report.html") as new:
-        new.write_text(page(results, decided, shown, folder / "figures", params), encoding="utf-8")
+        new.write_text(page(results, decided, text_tables, folder / "figures", params), encoding="utf-8")
 
 
 def write_frames(frames: dict[str, pd.DataFrame], folder: str | Path, numbers: str | None = None) -> None:

@@ -14,7 +14,7 @@ from hrrl.transfer import search
 
 HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 LEVEL = (1 - statistics.CONFIDENCE) / 2  # one-sided, as the intervals are on each side
-GIVEN = {"than": None, "relation": "better", "margin": None, "target": None}  # by a claim that names no other
+GIVEN = {"than": None, "relation": "better", "margin": None, "target": None}  # a claim's defaults
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,17 @@ def claims(results: Results) -> list[dict]:
     other measures of the same pair, with intervals over seeds. ``p_holm``: corrected over the primary rows, and over
     the others. A claim about the search has ``trend`` and its ``doses`` instead. What one seed does not give is None.
     """
-    named = [GIVEN | claim for claim in results.claims]
-    primary = [(_trend if "trend" in claim else _claim)(results, claim) for claim in named]
-    asked = {question for row in primary for question in _questions(row)}
+    specs = [GIVEN | claim for claim in results.claims]
+    primary = [(_trend if "trend" in claim else _claim)(results, claim) for claim in specs]
+    compared = {comparison for row in primary for comparison in _comparisons(row)}
     secondary = []
-    for claim in named:
-        again = claim["relation"] == "better" and isinstance(claim["than"], str) and claim["target"]
-        for other in [claim | {"target": target} for target in results.targets] if again else ():
-            [question] = _questions(other)
-            if question not in asked:  # also not the other way round: it has the same p-value
-                asked.add(question)
-                secondary.append(_claim(results, other, primary=False))
+    for claim in specs:
+        repeats = claim["relation"] == "better" and isinstance(claim["than"], str) and claim["target"]
+        for repeat in [claim | {"target": target} for target in results.targets] if repeats else ():
+            [comparison] = _comparisons(repeat)
+            if comparison not in compared:  # also not the other way round: it has the same p-value
+                compared.add(comparison)
+                secondary.append(_claim(results, repeat, primary=False))
     _correct(primary)
     _correct(secondary)
     for row in secondary:
@@ -86,8 +86,8 @@ def others(than: str | list[str]) -> list[str]:
     return [than] if isinstance(than, str) else list(than)
 
 
-def _questions(claim: dict) -> list[tuple]:
-    """What is compared, whichever side is claimed to be better."""
+def _comparisons(claim: dict) -> list[tuple]:
+    """(pair, endpoint, target) of each comparison; the pair is unordered, whichever side is claimed to be better."""
     pairs = [frozenset([claim["better"], other]) for other in others(claim["than"] or [])]
     return [(pair, claim["endpoint"], claim["target"]) for pair in pairs]
 
@@ -96,11 +96,11 @@ def _claim(results: Results, claim: dict, primary: bool = True) -> dict:
     """A row of claims.json."""
     endpoint = ENDPOINTS[claim["endpoint"]]
     pairs = [_pair(results, claim, other) for other in others(claim["than"])]
-    least = min(pairs, key=lambda pair: _side(pair, endpoint.sign))
-    what = ("source", "better", "than", "relation", "margin", "endpoint", "target")
-    row = {"claim": claim["name"]} | {key: claim[key] for key in what} | {"primary": primary} | least
-    row["verdict"] = _of_all([pair["verdict"] for pair in pairs])
-    row["p"] = None if least["p"] is None else max(pair["p"] for pair in pairs)
+    weakest = min(pairs, key=lambda pair: _support(pair, endpoint.sign))
+    copied = ("source", "better", "than", "relation", "margin", "endpoint", "target")
+    row = {"claim": claim["name"]} | {key: claim[key] for key in copied} | {"primary": primary} | weakest
+    row["verdict"] = _all_hold([pair["verdict"] for pair in pairs])
+    row["p"] = None if weakest["p"] is None else max(pair["p"] for pair in pairs)
     beside = {name: _differences(results, name, None, row["better"], row["compared"]) for name in endpoint.beside}
     row["beside"] = {
         name: {"difference": _mean(differences), "ci95": statistics.over_seeds(differences)}
@@ -110,32 +110,32 @@ def _claim(results: Results, claim: dict, primary: bool = True) -> dict:
 
 
 def _pair(results: Results, claim: dict, other: str) -> dict:
-    """What is claimed to be better against one other."""
+    """The variant claimed to be better against one other: difference, intervals, p-value and verdict."""
     sign, relation, margin = ENDPOINTS[claim["endpoint"]].sign, claim["relation"], claim["margin"] or 0.0
     differences = _differences(results, claim["endpoint"], claim["target"], claim["better"], other)
     image_error = _image_error(results, claim, other, differences.index)
-    mean, of_seeds, error = _mean(differences), statistics.seed_error(differences), image_error or 0.0
-    both = statistics.over_seeds(differences, error)
-    p, other_side = (statistics.p_value(differences, against, error) for against in (-sign * margin, sign * margin))
-    if relation == "similar" and mean is not None and p is not None and other_side is not None:
-        p = max(p, other_side) if abs(mean) < margin else 1.0  # both sides are to be rejected
+    mean, seed_error, error = _mean(differences), statistics.seed_error(differences), image_error or 0.0
+    interval = statistics.over_seeds(differences, error)
+    p, p_opposite = (statistics.p_value(differences, bound, error) for bound in (-sign * margin, sign * margin))
+    if relation == "similar" and mean is not None and p is not None and p_opposite is not None:
+        p = max(p, p_opposite) if abs(mean) < margin else 1.0  # both bounds must be rejected
     return {
         "compared": other,
         "difference": mean,
-        "ci95": both,
+        "ci95": interval,
         "ci95_seeds": statistics.over_seeds(differences),
         "ci95_test": None if image_error is None or mean is None else statistics.over_images(mean, image_error),
         "seeds": len(differences),
         "p": p,
-        "verdict": _verdict(both, relation, margin, sign),
-        "detectable": None if of_seeds is None else statistics.detectable(of_seeds, len(differences), error),
+        "verdict": _verdict(interval, relation, margin, sign),
+        "detectable": None if seed_error is None else statistics.detectable(seed_error, len(differences), error),
     }
 
 
 def _differences(results: Results, measure: str, target: str | None, better: str, other: str) -> pd.Series:
-    """Of the seeds that both have."""
-    runs, none = results.runs(measure, target), pd.Series()
-    return (runs.get(better, none) - runs.get(other, none)).dropna()
+    """``better`` minus ``other``, by seed, of the seeds that both have."""
+    runs, no_runs = results.runs(measure, target), pd.Series()
+    return (runs.get(better, no_runs) - runs.get(other, no_runs)).dropna()
 
 
 def _mean(differences: pd.Series) -> float | None:
@@ -152,16 +152,16 @@ def _trend(results: Results, claim: dict) -> dict:
         strength = {name: 1 / lam if lam else 0.0 for name, (tau, lam) in points.items() if tau is None}
     doses = sorted(strength, key=strength.__getitem__)
     table = runs[doses].dropna()
-    up, down = statistics.trend(table), statistics.trend(-table)
-    rises, falls = (p is not None and p < LEVEL for p in (up, down))
-    means = table.mean().dropna()  # none, where no seed has all doses
+    p_rise, p_fall = statistics.trend(table), statistics.trend(-table)
+    rises, falls = (p is not None and p < LEVEL for p in (p_rise, p_fall))
+    means = table.mean().dropna()  # empty where no seed has all doses
     return {
         **{"claim": claim["name"], "source": claim["source"], "relation": "trend", "trend": claim["trend"]},
         **{"endpoint": claim["endpoint"], "target": None, "primary": True, "better": None, "than": None},
         "doses": {name.removeprefix(POINT): float(value) for name, value in means.items()},
         "difference": float(means.iloc[-1] - means.iloc[0]) if len(means) else None,
         "seeds": len(table),
-        "p": None if up is None or down is None else min(1.0, 2 * min(up, down)),
+        "p": None if p_rise is None or p_fall is None else min(1.0, 2 * min(p_rise, p_fall)),
         "least_p": 2 * statistics.least_p_of_a_trend(len(table), len(doses)) if len(means) else None,
         "verdict": HOLDS if rises else FAILS if falls else UNDECIDED,
         **dict.fromkeys(("compared", "margin", "ci95", "ci95_seeds", "ci95_test", "detectable")),
@@ -169,8 +169,8 @@ def _trend(results: Results, claim: dict) -> dict:
     }
 
 
-def _side(pair: dict, sign: int) -> tuple[float, float]:
-    """How far an interval is on the claimed side, or a difference that has none."""
+def _support(pair: dict, sign: int) -> tuple[float, float]:
+    """What the pairs of a claim are ordered by: the interval's unfavourable bound, then the difference."""
     unknown = float("-inf")
     low = min(sign * bound for bound in pair["ci95"]) if pair["ci95"] else unknown
     return low, unknown if pair["difference"] is None else sign * pair["difference"]
@@ -182,9 +182,9 @@ def _image_error(results: Results, claim: dict, other: str, seeds: Iterable) -> 
     Each image's part in the endpoint is averaged over the seeds; the worst concept is each run's own.
     """
     endpoint, target, better = claim["endpoint"], claim["target"], claim["better"]
-    parts = [[_parts(results, endpoint, target, name, seed) for name in (better, other)] for seed in seeds]
-    differences = [ours - theirs for ours, theirs in parts if ours is not None and theirs is not None]
-    if not parts or len(differences) < len(parts):
+    pairs = [[_parts(results, endpoint, target, name, seed) for name in (better, other)] for seed in seeds]
+    differences = [ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None]
+    if not pairs or len(differences) < len(pairs):
         return results.image_errors.get((endpoint, target, better, other))
     strata = results.validation_concepts if endpoint == "worst_concept" else None
     return statistics.image_error(100 * np.mean(differences, axis=0), strata)
@@ -195,15 +195,14 @@ def _parts(results: Results, endpoint: str, target: str | None, variant: str, se
     if endpoint in ("svm", "finetune"):
         hits = (results.correct if endpoint == "svm" else results.finetune_correct).get((target, variant, seed))
         return None if hits is None else ENDPOINTS[endpoint].sign * hits / len(hits)
-    moved, concepts = results.moved_correct.get((variant, seed)), results.validation_concepts
-    if moved is None or concepts is None:
+    hits_by_step, concepts = results.moved_correct.get((variant, seed)), results.validation_concepts
+    if hits_by_step is None or concepts is None:
         return None
     if endpoint == "augmented":
         sizes = steps_above_floor(results.values, results)
-        return np.mean([moved[size] for size in sizes], axis=0) / len(concepts)
-    hits = moved[0.0]
-    there = np.unique(concepts)
-    worst = min(there, key=lambda concept: hits[concepts == concept].mean())
+        return np.mean([hits_by_step[size] for size in sizes], axis=0) / len(concepts)
+    hits = hits_by_step[0.0]
+    worst = min(np.unique(concepts), key=lambda concept: hits[concepts == concept].mean())
     return np.where(concepts == worst, hits, 0) / np.sum(concepts == worst)
 
 
@@ -212,13 +211,13 @@ def _verdict(interval: Interval | None, relation: str, margin: float, sign: int)
     if interval is None:
         return UNDECIDED
     low, high = sorted(sign * bound for bound in interval)
-    most = margin if relation == "similar" else float("inf")
-    inside, outside = -margin < low and high < most, high < -margin or low > most
+    upper = margin if relation == "similar" else float("inf")
+    inside, outside = -margin < low and high < upper, high < -margin or low > upper
     return HOLDS if inside else FAILS if outside else UNDECIDED
 
 
-def _of_all(verdicts: list[str]) -> str:
-    """Of a claim about several comparisons: each must hold."""
+def _all_hold(verdicts: list[str]) -> str:
+    """The verdict of a claim about several comparisons: each must hold."""
     return FAILS if FAILS in verdicts else UNDECIDED if UNDECIDED in verdicts else HOLDS
 
 

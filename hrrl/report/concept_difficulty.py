@@ -71,14 +71,14 @@ def target_weights(results: Results) -> pd.DataFrame:
 
 def _shares(results: Results) -> dict[str, pd.Series]:
     """target -> share of its training images by concept."""
-    there = {target: rows.set_index("concept").share for target, rows in results.target_concepts.groupby("target")}
-    return {target: there[target] for target in results.targets if target in there}
+    shares = {target: rows.set_index("concept").share for target, rows in results.target_concepts.groupby("target")}
+    return {target: shares[target] for target in results.targets if target in shares}
 
 
 def _on_mix(results: Results, prefix: str, shares: pd.Series, factors: pd.Series) -> pd.DataFrame:
-    """A measure of each concept times a factor, in the mean by a target's shares of them; by seed and variant."""
-    runs = {name: found for name in shares.index if len(found := results.runs(prefix + name))}
-    parts = [shares[name] / shares[[*runs]].sum() * factors[name] * found for name, found in runs.items()]
+    """(seeds, variants): the mean over a target's mix of concepts of each concept's measure times its factor."""
+    runs = {name: table for name in shares.index if len(table := results.runs(prefix + name))}
+    parts = [shares[name] / shares[[*runs]].sum() * factors[name] * table for name, table in runs.items()]
     mix = pd.concat(parts).groupby(level=0).sum(min_count=1) if parts else pd.DataFrame()
     return mix.reindex(columns=list(results.variants))
 

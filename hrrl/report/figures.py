@@ -17,7 +17,7 @@ import pandas as pd
 from hrrl.report.claims import ENDPOINTS
 from hrrl.report.results import Results
 
-# A notebook's kernel exports its own, which this environment may lack: no figure here takes one.
+# A notebook's kernel exports a backend, which this environment may lack; figures here need none.
 BACKEND = "" if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", "")
 try:
     import matplotlib.style
@@ -27,7 +27,7 @@ try:
 finally:
     if BACKEND:
         os.environ["MPLBACKEND"] = BACKEND
-if BACKEND:  # what else the notebook draws takes it
+if BACKEND:  # for the notebook's own plots
     with contextlib.suppress(ValueError):
         matplotlib.rcParams["backend"] = BACKEND
 
@@ -64,18 +64,18 @@ def figures(results: Results, decided: list[dict], data: Frames, folder: str | P
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    shown = {
+    variants_shown = {
         "training": results.compared,
         "q": results.adaptive(),
         "augmented": [*results.without("concept"), results.headline],
         "concepts": [*results.without("example"), results.headline],
     }
-    data = data | {name: data[name][data[name].variant.isin(variants)] for name, variants in shown.items()}
+    data = data | {name: data[name][data[name].variant.isin(variants)] for name, variants in variants_shown.items()}
     data["claims"] = [row for row in decided if row["primary"] and row["relation"] != "trend"]
     look, drawn = looks(results.variants), []
     with matplotlib.style.context(STYLE, after_reset=True):  # whatever a matplotlibrc or the caller has set
-        for name, (draw, needed) in CHARTS.items():
-            figure = draw(results, data, look) if len(data[needed]) else None
+        for name, (draw, source) in CHARTS.items():
+            figure = draw(results, data, look) if len(data[source]) else None
             if figure is not None:
                 drawn.append(name)
                 figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
@@ -90,12 +90,12 @@ def looks(variants: dict[str, dict]) -> Look:
     families: dict[tuple[str, ...], list[str]] = {}
     numbers = {}
     for name, spec in variants.items():
-        methods = [point for axis in ("example", "concept") for point in (spec.get(axis) or {}).items()]
-        families.setdefault(tuple(method for method, _ in methods), []).append(name)
-        values = (value for _, settings in methods for value in (settings or {}).values())
+        points = [point for axis in ("example", "concept") for point in (spec.get(axis) or {}).items()]
+        families.setdefault(tuple(method for method, _ in points), []).append(name)
+        values = (value for _, settings in points for value in (settings or {}).values())
         numbers[name] = [value for value in values if isinstance(value, int | float)]
-    others = iter(OTHER_HUES * len(families))
-    hues = {family: PAPER_HUES.get(family) or next(others) for family in families}
+    other_hues = iter(OTHER_HUES * len(families))
+    hues = {family: PAPER_HUES.get(family) or next(other_hues) for family in families}
     markers = {name: MARKERS[i % len(MARKERS)] for i, name in enumerate(variants)}
     return {
         name: {"color": shade, "marker": markers[name]}
@@ -125,12 +125,13 @@ def _panels(n: int, height: float, width: float = WIDTH, narrow: bool = True, **
     return figure, axes[:n]
 
 
-def _shown(look: Look, frame: pd.DataFrame) -> list[str]:
+def _variants(look: Look, frame: pd.DataFrame) -> list[str]:
+    """The variants of a frame, in the figures' order."""
     present = set(frame.variant)
     return [variant for variant in look if variant in present]
 
 
-def _titled(axis: Axes, results: Results, look: Look, variant: str, end: str = "") -> str:
+def _set_title(axis: Axes, results: Results, look: Look, variant: str, end: str = "") -> str:
     """Gives a panel the label of a variant, in its colour, which is returned."""
     color = look[variant]["color"]
     axis.set_title(fill(results.labels[variant], 24) + end, color=color)
@@ -141,7 +142,7 @@ def _curves(
     axis: Axes, frame: pd.DataFrame, x: str, y: str, results: Results, look: Look, markers: bool = False
 ) -> None:
     """One line per variant, with its band."""
-    for variant in _shown(look, frame):
+    for variant in _variants(look, frame):
         rows, style = frame[frame.variant == variant].sort_values(x), look[variant]
         marker = style["marker"] if markers or len(rows) == 1 else None
         axis.plot(rows[x], rows[y], color=style["color"], marker=marker, label=results.labels[variant])
@@ -179,16 +180,16 @@ def _claims(results: Results, data: Frames, look: Look) -> Figure:
     """A row per claim: the difference with its interval, on the claimed side to the right."""
     rows, names = data["claims"], []
     figure, (axis,) = _panels(1, 0.9 + 0.34 * len(rows))
-    for place, row in enumerate(rows):
+    for y, row in enumerate(rows):
         sign, color = ENDPOINTS[row["endpoint"]].sign, VERDICT_COLORS[row["verdict"]]
         if row["ci95"]:
-            axis.plot([sign * bound for bound in row["ci95"]], [place] * 2, color=color, linewidth=3, alpha=0.55)
+            axis.plot([sign * bound for bound in row["ci95"]], [y] * 2, color=color, linewidth=3, alpha=0.55)
         if row["difference"] is not None:
-            axis.plot([sign * row["difference"]], [place], "o", color=color)
+            axis.plot([sign * row["difference"]], [y], "o", color=color)
         for tick in {"better": (0,), "no_worse": (-1,), "similar": (-1, 1)}[row["relation"]]:
-            axis.plot([tick * (row["margin"] or 0)] * 2, [place - 0.35, place + 0.35], color="#333333", linewidth=1.4)
-        where = " ".join(filter(None, [row["endpoint"].replace("_", " "), row["target"]]))
-        names.append(f"{results.labels[row['better']]} against {results.labels[row['compared']]}\n{where}")
+            axis.plot([tick * (row["margin"] or 0)] * 2, [y - 0.35, y + 0.35], color="#333333", linewidth=1.4)
+        endpoint = " ".join(filter(None, [row["endpoint"].replace("_", " "), row["target"]]))
+        names.append(f"{results.labels[row['better']]} against {results.labels[row['compared']]}\n{endpoint}")
     axis.set_yticks(range(len(rows)), names, fontsize=7.5)
     axis.set(ylim=(len(rows) - 0.5, -0.5), xlabel="difference in points; the claimed side is on the right")
     axis.grid(axis="y", visible=False)
@@ -198,7 +199,7 @@ def _claims(results: Results, data: Frames, look: Look) -> Figure:
 def _svm(results: Results, data: Frames, look: Look) -> Figure:
     """Per target, one row per variant: seeds as dots, their mean as a bar, the paper's mean as a diamond."""
     means = data["svm"].set_index(["target", "variant"]).accuracy
-    targets, variants = [t for t in results.targets if t in means], _shown(look, data["svm"])
+    targets, variants = [t for t in results.targets if t in means], _variants(look, data["svm"])
     figure, axes = _panels(len(targets), 0.9 + 0.3 * len(variants), sharey=True)
     for axis, target in zip(axes, targets, strict=True):
         for row, variant in enumerate(variants):
@@ -240,7 +241,7 @@ def _search(results: Results, data: Frames, look: Look) -> Figure | None:
 
 
 def _search_line(axis: Axes, rows: pd.DataFrame, results: Results) -> None:
-    over, symbol = ("tau", "τ") if rows.lam.isna().all() else ("lam", "λ")
+    column, symbol = ("tau", "τ") if rows.lam.isna().all() else ("lam", "λ")
     ticks = range(len(rows))
     for target, color in zip(results.targets, CONCEPT_HUES * len(results.targets), strict=False):
         axis.plot(ticks, rows[f"accuracy_{target}"], color=color, linewidth=1.2, marker="o", markersize=3, label=target)
@@ -249,7 +250,7 @@ def _search_line(axis: Axes, rows: pd.DataFrame, results: Results) -> None:
     chosen = int(np.flatnonzero(rows.chosen)[0])
     axis.plot([chosen], [rows["mean"].iloc[chosen]], "o", markersize=13, markerfacecolor="none", color="#333333")
     axis.axhline(0, color="#999999", linewidth=0.8)
-    axis.set_xticks(ticks, [f"{value:g}" for value in rows[over]])
+    axis.set_xticks(ticks, [f"{value:g}" for value in rows[column]])
     axis.set_xlabel(symbol)
 
 
@@ -257,12 +258,12 @@ def _search_map(axis: Axes, rows: pd.DataFrame, results: Results) -> None:
     grid = rows.pivot(index="tau", columns="lam", values="mean")
     axis.imshow(grid, cmap="viridis", aspect="auto", origin="lower")
     middle = (grid.max(axis=None) + grid.min(axis=None)) / 2
-    frame = {"boxstyle": "round", "fill": False, "edgecolor": "#D55E00", "lw": 2}
+    box = {"boxstyle": "round", "fill": False, "edgecolor": "#D55E00", "lw": 2}
     for row in rows.itertuples():
-        at = grid.columns.get_loc(row.lam), grid.index.get_loc(row.tau)
+        x, y = grid.columns.get_loc(row.lam), grid.index.get_loc(row.tau)
         color = "#1c1c1e" if row.mean > middle else "#ffffff"
-        best: dict[str, Any] = {"weight": "bold", "bbox": frame} if row.chosen else {}
-        axis.text(*at, f"{row.mean:+.1f}", ha="center", va="center", color=color, **best)
+        emphasis: dict[str, Any] = {"weight": "bold", "bbox": box} if row.chosen else {}
+        axis.text(x, y, f"{row.mean:+.1f}", ha="center", va="center", color=color, **emphasis)
     axis.set_yticks(range(len(grid.index)), [f"{value:g}" for value in grid.index])
     axis.set_xticks(range(len(grid.columns)), [f"{value:g}" for value in grid.columns])
     axis.set(xlabel="λ", ylabel="τ")
@@ -272,21 +273,21 @@ def _search_map(axis: Axes, rows: pd.DataFrame, results: Results) -> None:
 def _h(results: Results, data: Frames, look: Look) -> Figure:
     """Fig. 2: the curves of the given mu, and dashed those of the mu that the runs had; where h(s) is positive."""
     figure, (axis,) = _panels(1, 4.2, width=7)
-    given, shades = data["h"][data["h"].variant.isna()], matplotlib.colormaps["viridis"]
-    mus = sorted(set(given.mu))
+    curves, shades = data["h"][data["h"].variant.isna()], matplotlib.colormaps["viridis"]
+    mus = sorted(set(curves.mu))
     for mu, color in zip(mus, shades(np.linspace(0.75, 0.1, len(mus))), strict=True):
-        rows = given[given.mu == mu].sort_values("s")
-        best = results.maxima[results.maxima.mu == mu].iloc[0]
-        axis.plot(rows.s, rows.h.where(rows.h > 0), color=color, label=f"μ = {mu:g}: s = {best.s:,.0f}")
-        axis.plot(best.s, best.h, "o", color=color)
-    for variant in _shown(look, data["h"]):
+        rows = curves[curves.mu == mu].sort_values("s")
+        maximum = results.maxima[results.maxima.mu == mu].iloc[0]
+        axis.plot(rows.s, rows.h.where(rows.h > 0), color=color, label=f"μ = {mu:g}: s = {maximum.s:,.0f}")
+        axis.plot(maximum.s, maximum.h, "o", color=color)
+    for variant in _variants(look, data["h"]):
         rows = data["h"][data["h"].variant == variant].sort_values("s")
-        best = results.suggestions.set_index("variant").suggested_s[variant]
-        label = f"{rows.series.iloc[0]}: " + (f"s = {best:,.0f}" if best > 0 else "h < 0")
+        suggested_s = results.suggestions.set_index("variant").suggested_s[variant]
+        label = f"{rows.series.iloc[0]}: " + (f"s = {suggested_s:,.0f}" if suggested_s > 0 else "h < 0")
         axis.plot(rows.s, rows.h.where(rows.h > 0), color=look[variant]["color"], linestyle="--", label=label)
-    in_use = {"color": "#D55E00", "linewidth": 1.2, "linestyle": (0, (4, 3)), "zorder": 1.5}
+    style: dict[str, Any] = {"color": "#D55E00", "linewidth": 1.2, "linestyle": (0, (4, 3)), "zorder": 1.5}
     for s in sorted({s for s in results.suggestions.s if s >= 1}):
-        axis.axvline(s, label=f"in use: s = {s:g}", **in_use)
+        axis.axvline(s, label=f"in use: s = {s:g}", **style)
     axis.set(xscale="log", yscale="log", xlabel="s (steps of q with the small learning rate)", ylabel="h(s)")
     axis.set_ylim(0.1, 2 * max(data["h"].h.max(), 1))
     _legend(figure, axis, columns=3)
@@ -295,14 +296,14 @@ def _h(results: Results, data: Frames, look: Look) -> Figure:
 
 def _regret(results: Results, data: Frames, look: Look) -> Figure:
     """q's mean regret with its bound, in use and with c = 1: a panel per variant."""
-    variants = _shown(look, data["regret"])
+    variants = _variants(look, data["regret"])
     figure, axes = _panels(len(variants), 2.8, sharey=True)
     for axis, variant in zip(axes, variants, strict=True):
-        color = _titled(axis, results, look, variant)
+        color = _set_title(axis, results, look, variant)
         rows = data["regret"][data["regret"].variant == variant]
         for (c, s), course in rows.groupby(["c", "s"], sort=False):
-            text = f"c = {c:g}" + (f", s = {s:g}" if s else "")
-            axis.plot(course.steps, course.regret.where(course.regret > 0), color=color, label=text)
+            label = f"c = {c:g}" + (f", s = {s:g}" if s else "")
+            axis.plot(course.steps, course.regret.where(course.regret > 0), color=color, label=label)
             axis.plot(course.steps, course.bound, color=color, linestyle=":", linewidth=1.4, label="its bound")
             color = "#999999"  # of all but the first, which is in use
         axis.set(xscale="log", yscale="log", xlabel="steps T")
@@ -340,32 +341,32 @@ def _finetune(results: Results, data: Frames, look: Look) -> Figure:
 
 def _augmented(results: Results, data: Frames, look: Look) -> Figure:
     """Fig. 4."""
-    searched = data["augmented_search"]
-    figure, axes = _panels(2, 4.0, sharey=True) if len(searched) else _panels(1, 4.0, width=7)
+    search = data["augmented_search"]
+    figure, axes = _panels(2, 4.0, sharey=True) if len(search) else _panels(1, 4.0, width=7)
     _curves(axes[0], data["augmented"], "step_size", "accuracy", results, look, markers=True)
     for axis in axes:
         axis.set(xlabel="step size (L2, pixel units)", ylabel="accuracy (%)")
     _legend(figure, axes[0])
-    if len(searched):
+    if len(search):
         axes[0].set_title("Results")
-        _sweep(axes[1], searched, "step_size", "accuracy", "Search over τ, on tuning seeds")
+        _sweep(axes[1], search, "step_size", "accuracy", "Search over τ, on tuning seeds")
     return figure
 
 
 def _concepts(results: Results, data: Frames, look: Look) -> Figure:
     """Fig. 5: a panel per variant, its concepts in ascending order; the baseline's in grey behind."""
-    frame, searched = data["concepts"], data["concepts_search"]
-    variants, base = _shown(look, frame), frame[frame.variant == results.baseline]
+    frame, search = data["concepts"], data["concepts_search"]
+    variants, baseline = _variants(look, frame), frame[frame.variant == results.baseline]
     concepts, narrow = frame.concept.nunique(), frame.concept.str.len().max() <= 10
-    panels, height = len(variants) + bool(len(searched)), 1.1 + 0.22 * min(concepts, READABLE)
+    panels, height = len(variants) + bool(len(search)), 1.1 + 0.22 * min(concepts, READABLE)
     figure, axes = _panels(panels, height, narrow=narrow, sharex=True)
-    if len(searched):
-        _sweep(axes[-1], searched, "accuracy", "rank", "Search over λ\n")
+    if len(search):
+        _sweep(axes[-1], search, "accuracy", "rank", "Search over λ\n")
         axes[-1].set(ylim=(concepts + 0.5, 0.5), ylabel="rank of the concept")
     for axis, variant in zip(axes, variants, strict=False):
-        rows, color = frame[frame.variant == variant], _titled(axis, results, look, variant, "\n")
+        rows, color = frame[frame.variant == variant], _set_title(axis, results, look, variant, "\n")
         if variant != results.baseline:
-            axis.plot(base.accuracy, base["rank"], "o-", color="#bbbbbb", linewidth=1.2, markersize=4)
+            axis.plot(baseline.accuracy, baseline["rank"], "o-", color="#bbbbbb", linewidth=1.2, markersize=4)
         axis.errorbar(rows.accuracy, rows["rank"], xerr=rows["std"].fillna(0), fmt="o-", color=color, elinewidth=1)
         if concepts <= READABLE:
             axis.set_yticks(rows["rank"], rows.concept)
@@ -379,26 +380,26 @@ def _concepts(results: Results, data: Frames, look: Look) -> Figure:
 
 def _q(results: Results, data: Frames, look: Look) -> Figure:
     """The course of q: a panel per variant that weights concepts."""
-    variants, share = _shown(look, data["q"]), results.concepts.set_index("concept").q0
+    variants, q0 = _variants(look, data["q"]), results.concepts.set_index("concept").q0
     figure, axes = _panels(len(variants), 2.8, sharey=True)
     for axis, variant in zip(axes, variants, strict=True):
-        own = data["q"][data["q"].variant == variant].sort_values("epoch")
-        for k, concept in enumerate(share.index):
-            rows = own[own.concept == concept]
+        q = data["q"][data["q"].variant == variant].sort_values("epoch")
+        for k, concept in enumerate(q0.index):
+            rows = q[q.concept == concept]
             color, dash = CONCEPT_HUES[k % len(CONCEPT_HUES)], ["-", "--", "-."][k // len(CONCEPT_HUES) % 3]
             marker = "o" if len(rows) == 1 else None
             axis.plot(rows.epoch, rows.q, color=color, linestyle=dash, marker=marker, label=concept)
-            axis.axhline(share[concept], color=color, linewidth=0.9, linestyle=":")
+            axis.axhline(q0[concept], color=color, linewidth=0.9, linestyle=":")
             _band(axis, rows, "epoch", "q", color)
         axis.set(xlabel="epoch", ylabel="q", ylim=(0, None))
-        _titled(axis, results, look, variant)
+        _set_title(axis, results, look, variant)
         axis.xaxis.get_major_locator().set_params(integer=True)
-    if len(share) <= READABLE:
+    if len(q0) <= READABLE:
         _legend(figure, axes[0], columns=6)
     return figure
 
 
-CHARTS = {  # name -> what draws it, and of which data: there is none without
+CHARTS = {  # name -> the function that draws it, and the data that it needs
     "claims": (_claims, "claims"),
     "svm_accuracy": (_svm, "svm"),
     "training": (_training, "training"),

@@ -24,13 +24,13 @@ def long_form(results: "Results") -> pd.DataFrame:
     ``q_<concept>`` (where q moves), ``accuracy_step_<size>`` (%) after a step along the gradient; and what
     :func:`derived` makes of these. Points of the search have tuning seeds, and names such as "search:tau0.1".
     """
-    last, names = final(results.history), results.concept_names
+    last_epoch, names = final(results.history), results.concept_names
     frames = [
         _melted(results.scores, {"accuracy": "svm", "validation": "svm_validation"}),
         _melted(final(results.finetune), {"test_error": "finetune"}),
-        _melted(last, {"val_accuracy": "benchmark_accuracy", "val_loss": "benchmark_loss"}),
-        _melted(last, {f"loss_{name}": f"loss_{name}" for name in names}),
-        _melted(last[last.variant.isin(results.adaptive())], {f"q_{name}": f"q_{name}" for name in names}),
+        _melted(last_epoch, {"val_accuracy": "benchmark_accuracy", "val_loss": "benchmark_loss"}),
+        _melted(last_epoch, {f"loss_{name}": f"loss_{name}" for name in names}),
+        _melted(last_epoch[last_epoch.variant.isin(results.adaptive())], {f"q_{name}": f"q_{name}" for name in names}),
     ]
     for concepts, steps in (
         (results.concept_accuracy, results.robustness),
@@ -48,19 +48,19 @@ def derived(values: pd.DataFrame, results: "Results") -> pd.DataFrame:
     ``worst_concept``, ``best_concept``, ``mean_concept``, ``concept_gap`` (best minus worst): of a run's accuracies on
     its concepts. ``augmented``: the mean accuracy over the steps that :func:`steps_above_floor` gives.
     """
-    by = ["target", "variant", "seed"]
+    run = ["target", "variant", "seed"]
     concepts = [m for m in values.measure.unique() if m.startswith("accuracy_") and not STEP.fullmatch(m)]
-    groups = values[values.measure.isin(concepts)].groupby(by, sort=False).value
+    groups = values[values.measure.isin(concepts)].groupby(run, sort=False).value
     steps = [f"accuracy_step_{size:g}" for size in steps_above_floor(values, results)]
-    found = {
+    computed = {
         "worst_concept": groups.min(),
         "best_concept": groups.max(),
         "mean_concept": groups.mean(),
         "concept_gap": groups.max() - groups.min(),
-        "augmented": values[values.measure.isin(steps)].groupby(by, sort=False).value.mean(),
+        "augmented": values[values.measure.isin(steps)].groupby(run, sort=False).value.mean(),
     }
-    frames = [series.reset_index().assign(measure=name) for name, series in found.items() if len(series)]
-    kept = values[~values.measure.isin(found)]
+    frames = [series.reset_index().assign(measure=name) for name, series in computed.items() if len(series)]
+    kept = values[~values.measure.isin(computed)]
     return pd.concat([kept, *frames], ignore_index=True)[COLUMNS]
 
 
@@ -72,7 +72,7 @@ def steps_above_floor(values: pd.DataFrame, results: "Results") -> list[float]:
     of the benchmark's classes.
     """
     means = values[values.variant == results.baseline].groupby("measure").value.mean()
-    sizes = sorted(float(found[1]) for name in means.index if (found := STEP.fullmatch(name)))
+    sizes = sorted(float(match[1]) for name in means.index if (match := STEP.fullmatch(name)))
     chance = 100 / max(1, results.classes)
     clean = means.get("accuracy_step_0", means.get("benchmark_accuracy", 100.0))
     floor = chance + max(LEFT * (clean - chance), AT_LEAST * (100 - chance))
@@ -82,8 +82,8 @@ def steps_above_floor(values: pd.DataFrame, results: "Results") -> list[float]:
 def final(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of each run's last epoch, or last evaluated step."""
     run = [column for column in ("target", "variant", "seed") if column in frame]
-    when = "epoch" if "epoch" in frame else "step"
-    return frame.sort_values(when, kind="stable").groupby(run, sort=False).tail(1).sort_index()
+    time = "epoch" if "epoch" in frame else "step"
+    return frame.sort_values(time, kind="stable").groupby(run, sort=False).tail(1).sort_index()
 
 
 def _melted(frame: pd.DataFrame, measures: dict[str, str]) -> pd.DataFrame:

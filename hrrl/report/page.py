@@ -28,9 +28,9 @@ def page(
         figures: the folder that :func:`hrrl.report.figures.figures` wrote; the SVGs there are embedded.
         params: the text of params.yaml, shown at the end.
     """
-    here, seeds, gallery = Path(__file__).parent, _seeds(results), Path(results.gallery or "")
+    templates, seeds, gallery = Path(__file__).parent, _seeds(results), Path(results.gallery or "")
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(here),
+        loader=jinja2.FileSystemLoader(templates),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -57,7 +57,7 @@ def page(
             "t": {n - 1: round(quantile(UPPER, n), 6) for n in range(MIN_SEEDS, seeds + 1)},
             "enough": MIN_SEEDS,
         },
-        script=(here / "page.js").read_text(encoding="utf-8"),
+        script=(templates / "page.js").read_text(encoding="utf-8"),
         versions=versions(),
     )
 
@@ -71,41 +71,41 @@ def versions() -> str:
 
 def problems(results: Results) -> list[str]:
     """What a reader must know before trusting the numbers."""
-    fits, found = results.svm, []
-    for rows, what in (
+    fits, messages = results.svm, []
+    for rows, problem in (
         (fits[~fits.converged.astype(bool)], "did not converge"),
         (fits[fits.edge.astype(bool)], "chose a C at the edge of the grid"),
     ):
         if len(rows):
-            found.append(f"{len(rows)} of {len(fits)} SVM fits {what}: {_where(rows)}.")
+            messages.append(f"{len(rows)} of {len(fits)} SVM fits {problem}: {_counts(rows)}.")
     for row in concept_difficulty.target_premise(results).itertuples():
         if row.premise == concept_difficulty.FAILS:
-            found.append(
+            messages.append(
                 f"{row.target} has other concepts, but not those that {results.benchmark} serves badly: the validation "
                 f"loss of {results.labels[results.baseline]} on its mix of concepts is {row.loss:.3f}, on the "
                 f"benchmark's {row.benchmark_loss:.3f}. The paper's claims about concepts assume that it is larger."
             )
-    return found + _edges(results) + statistics.few_seeds(_seeds(results))
+    return messages + _edges(results) + statistics.few_seeds(_seeds(results))
 
 
-def _where(fits: pd.DataFrame) -> str:
-    """ "C = 0.001 (10 on same, 8 on garments)"; the table of fits has each."""
+def _counts(fits: pd.DataFrame) -> str:
+    """How many fits by C and target, "C = 0.001 (10 on same, 8 on garments)"; the table of fits lists each."""
     by_C = {C: rows.groupby("target", sort=False).size() for C, rows in fits.groupby("C")}
-    return ", ".join(f"C = {C:g} ({', '.join(f'{n} on {t}' for t, n in on.items())})" for C, on in by_C.items())
+    return ", ".join(f"C = {C:g} ({', '.join(f'{n} on {t}' for t, n in sizes.items())})" for C, sizes in by_C.items())
 
 
 def _edges(results: Results) -> list[str]:
-    """Where the search took the least or the greatest number of its grid."""
-    points, found = search.points(results), []
+    """Where the search chose the least or the greatest number of its grid."""
+    points, messages = search.points(results), []
     for row in points[points.chosen].itertuples():
         for axis, symbol in (("tau", "τ"), ("lam", "λ")):
             value, grid = getattr(row, axis), points[points.family == row.family][axis]
             if value == value and grid.nunique() > 1 and value in (grid.min(), grid.max()):
                 side = "least" if value == grid.min() else "greatest"
-                found.append(
+                messages.append(
                     f"The search took {row.label}, the {side} {symbol} of its grid: the best may lie beyond it."
                 )
-    return found
+    return messages
 
 
 def _seeds(results: Results) -> int:

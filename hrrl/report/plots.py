@@ -34,46 +34,46 @@ def plots(results: Results) -> dict[str, pd.DataFrame]:
 
 
 def _headlines(results: Results, data: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The headline's rows, in frames by a column or all in one of that title."""
-    frames = {"q": "concept", "concepts": "accuracy (%)", "augmented": "accuracy (%)", "fine_tuning": "target"}
-    found = {"headline_training": _training(results)}
-    for name, frame in frames.items():
-        own = data[name][data[name].variant == results.headline]
-        found[f"headline_{name}"] = own.assign(frame=own.get(frame, frame)).drop(columns="variant")
-    return found
+    """The headline's rows, in a frame for each value of a column, or all in one frame of that title."""
+    frame_by = {"q": "concept", "concepts": "accuracy (%)", "augmented": "accuracy (%)", "fine_tuning": "target"}
+    headlines = {"headline_training": _training(results)}
+    for name, by in frame_by.items():
+        rows = data[name][data[name].variant == results.headline]
+        headlines[f"headline_{name}"] = rows.assign(frame=rows.get(by, by)).drop(columns="variant")
+    return headlines
 
 
 def _training(results: Results) -> pd.DataFrame:
     """The headline's accuracy on the benchmark, its worst concept's and its training loss, by epoch."""
     rows = results.history[results.history.variant == results.headline]
     columns = [column for name in results.concept_names if (column := f"accuracy_{name}") in rows]
-    shown = {"accuracy (%)": rows.val_accuracy, "training loss": rows.train_loss}
+    series = {"accuracy (%)": rows.val_accuracy, "training loss": rows.train_loss}
     if columns:
-        shown["worst concept's accuracy (%)"] = rows[columns].min(axis=1)
-    long = [rows[["epoch"]].assign(frame=frame, value=values) for frame, values in shown.items()]
+        series["worst concept's accuracy (%)"] = rows[columns].min(axis=1)
+    long = [rows[["epoch"]].assign(frame=frame, value=values) for frame, values in series.items()]
     return pd.concat(long).groupby(["frame", "epoch"], sort=False).value.mean().reset_index()
 
 
 def _fewer(results: Results, data: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """What has more lines than can be told apart, without those that say least."""
+    """The plots with more lines than can be told apart, cut to MOST; of q those that move furthest from q0."""
     rows = data["q"][data["q"].variant.isin(results.adaptive())]
-    q0 = rows.concept.map(results.concepts.set_index("concept").q0).astype(float)  # of no rows, else, it would be text
+    q0 = rows.concept.map(results.concepts.set_index("concept").q0).astype(float)  # else text, where there are no rows
     distance = (rows.q - q0).abs().astype(float)
     furthest = distance.groupby(rows.concept).max().nlargest(MOST).index
-    positive, tuned = data["h"][data["h"].h > 0], data["fine_tuning"]
+    positive, fine_tuning = data["h"][data["h"].h > 0], data["fine_tuning"]
     return {
         "variants_q": rows[rows.concept.isin(furthest)].assign(line=rows.concept),
-        "variants_fine_tuning": _first(tuned.assign(line=tuned.frame, frame=tuned.target)),
-        "h_positive": _first(positive.assign(line=positive.series)),  # what a logarithmic axis can show
+        "variants_fine_tuning": _first_lines(fine_tuning.assign(line=fine_tuning.frame, frame=fine_tuning.target)),
+        "h_positive": _first_lines(positive.assign(line=positive.series)),  # what a logarithmic axis can show
     }
 
 
-def _first(frame: pd.DataFrame) -> pd.DataFrame:
+def _first_lines(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame.line.isin(frame.line.unique()[:MOST])]
 
 
 def _means(results: Results, frame: pd.DataFrame, by: list[str], *values: str) -> pd.DataFrame:
-    """Means of ``values`` over seeds, and of a single one its deviation; variants in params' order, each a frame."""
+    """Means of ``values`` over seeds, and of a single one its deviation; a frame per variant, in params' order."""
     groups = frame.groupby(by, sort=False)
     table = groups[list(values)].mean()
     if len(values) == 1:
@@ -89,12 +89,12 @@ def _means(results: Results, frame: pd.DataFrame, by: list[str], *values: str) -
 
 def _q(results: Results) -> pd.DataFrame:
     """q by epoch; of variants whose q does not move, what it stays at: the concepts' shares of the images."""
-    run, share = ["variant", "seed", "epoch"], results.concepts.set_index("concept").q0
-    wide = results.history.reindex(columns=[*run, *(f"q_{name}" for name in share.index)])
+    run, q0 = ["variant", "seed", "epoch"], results.concepts.set_index("concept").q0
+    wide = results.history.reindex(columns=[*run, *(f"q_{name}" for name in q0.index)])
     long = wide.melt(run, var_name="concept", value_name="q")
     long["concept"] = long.concept.astype(str).str.removeprefix("q_")
     moves = long.variant.isin(results.adaptive())
-    return long.assign(q=long.q.where(moves, long.concept.map(share)).astype(float)).dropna(subset=["q"])
+    return long.assign(q=long.q.where(moves, long.concept.map(q0)).astype(float)).dropna(subset=["q"])
 
 
 def _regret(results: Results) -> pd.DataFrame:

@@ -28,7 +28,7 @@ def power(results: Results, difference: float, seeds: int, than: str | None = No
     where it is not known; detectable: with the number of seeds that is asked for; needed: seeds for a true difference,
     None where no number is enough.
     """
-    than, found = than or results.baseline, []
+    than, rows = than or results.baseline, []
     values = results.values[results.values.measure.isin(ENDPOINTS)]
     for measure, target in values[["measure", "target"]].drop_duplicates().itertuples(index=False):
         runs = results.runs(measure, target)
@@ -39,18 +39,18 @@ def power(results: Results, difference: float, seeds: int, than: str | None = No
             std, images = differences.std(), results.image_errors.get((measure, target or None, name, than))
             detectable = statistics.detectable(std / seeds**0.5, seeds, images or 0.0)
             needed = statistics.seeds_needed(std, difference, images or 0.0)
-            found.append((measure, target, name, than, len(differences), std, images, detectable, needed))
+            rows.append((measure, target, name, than, len(differences), std, images, detectable, needed))
     columns = ["measure", "target", "better", "than", "seeds", "std", "images", "detectable", "needed"]
-    table = pd.DataFrame(found, columns=columns, dtype=object)  # needed: a number of seeds, or None
+    table = pd.DataFrame(rows, columns=columns, dtype=object)  # needed: a number of seeds, or None
     return table.astype(dict.fromkeys(["std", "images", "detectable"], float))
 
 
 def power_table(results: Results, rows: pd.DataFrame, difference: float, seeds: int) -> pd.DataFrame:
-    """The same as text."""
-    where, names = rows.measure.str.replace("_", " ") + " " + rows.target, results.labels
+    """The rows of :func:`power` as text, with titles."""
+    endpoints, labels = rows.measure.str.replace("_", " ") + " " + rows.target, results.labels
     rows = rows.assign(
-        endpoint=where.str.strip(),
-        compared=rows.better.map(names) + " − " + rows.than.map(names),
+        endpoint=endpoints.str.strip(),
+        compared=rows.better.map(labels) + " − " + rows.than.map(labels),
         needed=["more than 10,000" if needed is None else needed for needed in rows.needed],
     )
     titles = {"Endpoint": "endpoint", "Compared": "compared", "Seeds": "seeds", "Std over seeds": "std:.2f"}
@@ -59,23 +59,23 @@ def power_table(results: Results, rows: pd.DataFrame, difference: float, seeds: 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("python -m hrrl.report.power", description=__doc__, formatter_class=form)
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m hrrl.report.power", description=__doc__, formatter_class=formatter)
     parser.add_argument("folder", help="of a finished run, with tables/runs.csv")
     parser.add_argument("--difference", type=float, default=1.0, metavar="POINTS", help="that is to be found (1)")
     parser.add_argument("--seeds", type=int, default=5, help="of the run that is planned (5)")
     parser.add_argument("--than", help="the variant that all are compared with (the baseline)")
-    asked = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     try:
-        results = recorded(asked.folder)
+        results = recorded(args.folder)
     except UserError as error:
         sys.exit(str(error))
-    if asked.than not in (None, *results.variants):
-        sys.exit(f"{asked.folder}: has no variant {asked.than}; it has {', '.join(results.variants)}")
-    if not asked.difference > 0 or asked.seeds < statistics.MIN_SEEDS:
+    if args.than not in (None, *results.variants):
+        sys.exit(f"{args.folder}: has no variant {args.than}; it has {', '.join(results.variants)}")
+    if not args.difference > 0 or args.seeds < statistics.MIN_SEEDS:
         sys.exit("--difference takes points above 0, --seeds a number of two or more")
-    rows = power(results, asked.difference, asked.seeds, asked.than)
-    table = power_table(results, rows, asked.difference, asked.seeds)
+    rows = power(results, args.difference, args.seeds, args.than)
+    table = power_table(results, rows, args.difference, args.seeds)
     print(table.to_markdown(index=False, disable_numparse=True) if len(rows) else "nothing to compare")
 
 

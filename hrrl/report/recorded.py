@@ -36,8 +36,8 @@ def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[
     except (OSError, ValueError, AttributeError, KeyError) as error:
         raise UserError(f"{folder}: holds no numbers of a run ({error}); takes a folder with tables/runs.csv") from None
     premise, shares = _optional(tables / "premise_targets.csv"), _optional(tables / "target_concepts.csv")
-    file = Path(folder, "claims.json")
-    rows = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    claims_file = Path(folder, "claims.json")
+    claim_rows = json.loads(claims_file.read_text(encoding="utf-8")) if claims_file.is_file() else []
     if not (scored := list(dict.fromkeys(values.variant[values.measure == "svm"]))):
         raise UserError(f"{tables / 'runs.csv'}: has no rows of the measure svm; takes those of a run with a report")
     ordered = [*values.variant[values.measure == "benchmark_accuracy"], *values.variant]  # as all tables are
@@ -55,9 +55,9 @@ def recorded(folder: str | Path, claims: list[dict] | None = None, shifts: dict[
     )
     results.labels |= dict(zip(results.in_order(scored), svm.Method.str.removeprefix("SVM_"), strict=True))
     results.recorded = pd.concat([values, _q(tables / "q.csv", results, values)], ignore_index=True)
-    results.image_errors = dict(item for row in rows for item in _image_errors(row))
-    asked = claims if claims is not None else [_claim(row) for row in rows if row["primary"]]
-    results.claims = [claim for claim in asked if _measured(claim, values)]
+    results.image_errors = dict(item for row in claim_rows for item in _image_errors(row))
+    claims = claims if claims is not None else [_claim(row) for row in claim_rows if row["primary"]]
+    results.claims = [claim for claim in claims if _measured(claim, values)]
     return results
 
 
@@ -71,23 +71,23 @@ def pooled(parts: Sequence[Results]) -> Results:
         UserError: two parts have a seed in common.
     """
     whole, seeds = copy(parts[0]), [{*part.runs("svm", part.targets[0]).index} for part in parts]
-    for (one, its), (other, theirs) in combinations(zip(parts, seeds, strict=True), 2):
-        if its & theirs:
-            raise UserError(f"{other.name}: has seed {min(its & theirs)}, which {one.name} has; takes other seeds")
-    vars(whole).pop("values", None)  # of its own seeds
+    for (first, its), (second, theirs) in combinations(zip(parts, seeds, strict=True), 2):
+        if common := its & theirs:
+            raise UserError(f"{second.name}: has seed {min(common)}, which {first.name} has; takes other seeds")
+    vars(whole).pop("values", None)  # cached, of the first part's seeds alone
     whole.recorded = pd.concat([part.recorded for part in parts], ignore_index=True).drop_duplicates(COLUMNS[:-1])
-    known = set.intersection(*({*part.image_errors} for part in parts))
-    shares = [len(its) / len(set.union(*seeds)) for its in seeds]
+    keys = set.intersection(*({*part.image_errors} for part in parts))
+    weights = [len(its) / len(set.union(*seeds)) for its in seeds]
     whole.image_errors = {
-        key: sum(share * part.image_errors[key] for share, part in zip(shares, parts, strict=True)) for key in known
+        key: sum(weight * part.image_errors[key] for weight, part in zip(weights, parts, strict=True)) for key in keys
     }
     return whole
 
 
 def _claim(row: dict) -> dict:
     """The claim of a row of claims.json, as in params.yaml."""
-    kept = ["source", "better", "than", "margin", "endpoint", "target", "trend" if "trend" in row else "relation"]
-    return {"name": row["claim"]} | {key: row[key] for key in kept if row.get(key) is not None}
+    keys = ["source", "better", "than", "margin", "endpoint", "target", "trend" if "trend" in row else "relation"]
+    return {"name": row["claim"]} | {key: row[key] for key in keys if row.get(key) is not None}
 
 
 def _measured(claim: dict, values: pd.DataFrame) -> bool:
@@ -99,24 +99,25 @@ def _measured(claim: dict, values: pd.DataFrame) -> bool:
 
 
 def _image_errors(row: dict) -> list[tuple[tuple, float]]:
-    """Standard errors over test images of a row of claims.json, both ways round."""
-    found = []
+    """Standard errors over test images of a row of claims.json, for both orders of each pair."""
+    errors = []
     for pair in [row, *row.get("pairs", [])]:
         if pair["ci95_test"]:
             low, high = pair["ci95_test"]
             error = (high - low) / 2 / statistics.quantile(statistics.UPPER, None)
             sides = row["better"], pair["compared"]
-            found += [((row["endpoint"], row["target"], *names), error) for names in (sides, sides[::-1])]
-    return found
+            errors += [((row["endpoint"], row["target"], *names), error) for names in (sides, sides[::-1])]
+    return errors
 
 
 def _q(path: Path, results: Results, values: pd.DataFrame) -> pd.DataFrame | None:
-    """Rows of q after the last epoch, the mean over seeds in each, where only the table has it."""
-    table, names = _optional(path), {label: name for name, label in results.labels.items()}
+    """Rows of q after the last epoch where only the table has it: the mean over seeds, as every seed's value."""
+    table, variants = _optional(path), {label: name for name, label in results.labels.items()}
     if values.measure.str.startswith("q_").any() or table.empty:
         return None
     table = table.melt("Method", var_name="measure")
-    table = table.assign(variant=table.Method.map(names), value=table.value.str.split().str[0].astype(float), target="")
+    means = table.value.str.split().str[0].astype(float)
+    table = table.assign(variant=table.Method.map(variants), value=means, target="")
     runs = values[["variant", "seed"]].drop_duplicates()
     return table.assign(measure="q_" + table.measure).drop(columns="Method").merge(runs, on="variant")
 

@@ -65,7 +65,7 @@ class Results:
         search_steps, search_concepts: of the same models, as ``robustness`` and ``concept_accuracy``.
         members: per dataset ("benchmark", "ilsvrc12") and concept its classes in words and WordNet's way to one.
         gallery: the folder with gallery.json and its pictures.
-        recorded: the runs.csv of a run whose other results are gone, in the place of all that it follows from.
+        recorded: the runs.csv of a run whose other results are gone, in place of the results it is computed from.
         image_errors: of such a run: (endpoint, target, better, other) -> standard error of their difference in points
             over test images.
     Attributes:
@@ -168,15 +168,15 @@ class Results:
 
 def label(spec: dict) -> str:
     """How the paper would call a variant: "ERM", "EL (τ=0.5)", "HRRL (τ=0.5, λ=1)", "PGD (ε=1, 3 steps)"."""
-    words = []
+    parts = []
     for axis in methods.AXES:
         for name, settings in (spec.get(axis) or {}).items():
             point = methods.find(axis, name)
             shown = {key: value for key, value in (settings or {}).items() if key not in point.minor}
-            words.append((point.label, [word for key in shown if (word := _setting(point, key, shown[key]))]))
-    if [name for name, _ in words] == ["EL", "CL"]:  # the paper's on both axes
-        words = [("HRRL", [word for _, those in words for word in those])]
-    return " + ".join(f"{name} ({', '.join(those)})" if those else name for name, those in words) or "ERM"
+            parts.append((point.label, [text for key in shown if (text := _setting(point, key, shown[key]))]))
+    if [name for name, _ in parts] == ["EL", "CL"]:  # the paper's on both axes
+        parts = [("HRRL", [text for _, texts in parts for text in texts])]
+    return " + ".join(f"{name} ({', '.join(texts)})" if texts else name for name, texts in parts) or "ERM"
 
 
 def labels(variants: dict[str, dict]) -> dict[str, str]:
@@ -190,10 +190,10 @@ def _setting(point: Any, key: str, value: Any) -> str:
     """A setting of a point in a label; nothing where it is off."""
     if value is None or value is False or value == "empirical":
         return ""
-    words = key.replace("_", " ")
+    name = key.replace("_", " ")
     if value is True:
-        return words
+        return name
     if key == "steps":
         return f"{value} steps"
     text = f"{value:g}" if isinstance(value, int | float) else value if isinstance(value, str) else "given"
-    return f"{point.symbols.get(key, words)}={text}"
+    return f"{point.symbols.get(key, name)}={text}"

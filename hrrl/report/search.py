@@ -18,18 +18,18 @@ def points(results: Results) -> pd.DataFrame:
     """
     columns = [f"accuracy_{target}" for target in results.targets]
     if not len(results.search):
-        named = [*POINT, "family", "label", "seeds", "mean", "std", "benchmark", *columns, "chosen"]
-        return pd.DataFrame(columns=named)
+        header = [*POINT, "family", "label", "seeds", "mean", "std", "benchmark", *columns, "chosen"]
+        return pd.DataFrame(columns=header)
     groups = results.search.assign(mean=results.search[columns].mean(axis=1)).groupby(POINT, dropna=False)
     table = groups[["mean", "benchmark", *columns]].mean()
     table = table.assign(std=groups["mean"].std(), seeds=groups.size()).reset_index()
-    names = [_point(p.tau, p.lam) for p in table.itertuples()]
-    table["family"] = [FAMILIES[tau is not None, lam is not None] for tau, lam in names]
-    table["label"] = [_label(point) for point in names]
+    grid = [_point(row.tau, row.lam) for row in table.itertuples()]
+    table["family"] = [FAMILIES[tau is not None, lam is not None] for tau, lam in grid]
+    table["label"] = [_label(point) for point in grid]
     ranking = list(search.ranking(_cells(results)))
-    table["place"] = [ranking.index(point) for point in names]
+    table["place"] = [ranking.index(point) for point in grid]
     table["chosen"] = table.place == table.groupby("family").place.transform("min")
-    return table.sort_values("family", key=lambda names: names.map([*FAMILIES.values()].index), kind="stable")
+    return table.sort_values("family", key=lambda family: family.map([*FAMILIES.values()].index), kind="stable")
 
 
 def _cells(results: Results) -> list[dict]:
@@ -55,9 +55,10 @@ def sweep(frame: pd.DataFrame, over: str, by: str) -> pd.DataFrame:
     ``frame``: ``search_steps`` or ``search_concepts``. ERM, which has neither axis, comes first; where there is nothing
     else, the sweep is empty.
     """
-    other = next(axis for axis in POINT if axis != over)
-    alone = frame[frame[other].isna()]
-    groups = (alone if alone[over].notna().any() else alone[:0]).groupby([over, by], dropna=False, sort=False).accuracy
+    other_axis = next(axis for axis in POINT if axis != over)
+    without_other = frame[frame[other_axis].isna()]
+    rows = without_other if without_other[over].notna().any() else without_other[:0]
+    groups = rows.groupby([over, by], dropna=False, sort=False).accuracy
     table = groups.agg(accuracy="mean", std="std").reset_index()
     values = table.reindex(columns=POINT)  # NaN on the other axis
     table.insert(1, "series", [_label(_point(*value)) for value in values.itertuples(index=False)])

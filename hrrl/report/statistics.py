@@ -107,9 +107,9 @@ def detectable(seed_error: float, seeds: int, image_error: float = 0.0) -> float
     ``seed_error``: the standard error over ``seeds``; its part by the noncentral t distribution, that of test images by
     the normal one, and their squares add as those of the interval do.
     """
-    of_seeds = seed_error * special.nctdtrinc(seeds - 1, 1 - POWER, quantile(UPPER, seeds))
-    of_images = image_error * (quantile(UPPER, None) + quantile(POWER, None))
-    return float(np.hypot(of_seeds, of_images))
+    seed_part = seed_error * special.nctdtrinc(seeds - 1, 1 - POWER, quantile(UPPER, seeds))
+    image_part = image_error * (quantile(UPPER, None) + quantile(POWER, None))
+    return float(np.hypot(seed_part, image_part))
 
 
 def seeds_needed(std: float, difference: float, image_error: float = 0.0, most: int = 10_000) -> int | None:
@@ -118,8 +118,8 @@ def seeds_needed(std: float, difference: float, image_error: float = 0.0, most: 
     None: no number up to ``most`` is enough, as where the test images alone leave more uncertain.
     """
     numbers = range(MIN_SEEDS, most + 1)
-    found = bisect_left(numbers, True, key=lambda n: detectable(std / np.sqrt(n), n, image_error) <= difference)
-    return numbers[found] if found < len(numbers) else None
+    index = bisect_left(numbers, True, key=lambda n: detectable(std / np.sqrt(n), n, image_error) <= difference)
+    return numbers[index] if index < len(numbers) else None
 
 
 def few_seeds(n: int) -> list[str]:
@@ -128,7 +128,7 @@ def few_seeds(n: int) -> list[str]:
         return []
     if n < MIN_SEEDS:
         return ["One seed only: there is no standard deviation, no confidence interval, and no verdict."]
-    sizes = [f"{detectable(several**-0.5, several):.1f}" for several in (n, ADVISED_SEEDS)]
+    sizes = [f"{detectable(k**-0.5, k):.1f}" for k in (n, ADVISED_SEEDS)]
     return [
         f"{n} seeds only: intervals are right but wide. To be found in 80% of runs, a difference must be {sizes[0]} "
         f"times as large as differences vary from seed to seed; with {ADVISED_SEEDS} seeds {sizes[1]} times."
@@ -145,9 +145,9 @@ def trend(values: pd.DataFrame | np.ndarray) -> float | None:
     if doses < 3 or not seeds:
         return None
     ranks = pd.DataFrame(values).rank(axis=1).to_numpy()  # equal ones get the mean of their ranks: L is rounded down
-    found = int((ranks * np.arange(1, doses + 1)).sum())
+    L = int((ranks * np.arange(1, doses + 1)).sum())
     ways = reduce(np.convolve, [_orders(doses)] * seeds)
-    return float(ways[found:].sum() / ways.sum())
+    return float(ways[L:].sum() / ways.sum())
 
 
 def _orders(doses: int) -> np.ndarray:
@@ -156,10 +156,10 @@ def _orders(doses: int) -> np.ndarray:
     By sets of ranks: ways(S) at L is the sum over r in S of ways(S without r) at L - |S| r, as the last dose of S has
     the number |S|.
     """
-    ways = [np.eye(doses * (doses + 1) * (2 * doses + 1) // 6 + 1)[0]]  # by the set of ranks that are given, as bits
-    for given in range(1, 2**doses):
-        ranks = [rank for rank in range(1, doses + 1) if given >> (rank - 1) & 1]
-        ways.append(sum(np.roll(ways[given - 2 ** (rank - 1)], len(ranks) * rank) for rank in ranks))
+    ways = [np.eye(doses * (doses + 1) * (2 * doses + 1) // 6 + 1)[0]]  # by the set of ranks, as bits
+    for subset in range(1, 2**doses):
+        ranks = [rank for rank in range(1, doses + 1) if subset >> (rank - 1) & 1]
+        ways.append(sum(np.roll(ways[subset - 2 ** (rank - 1)], len(ranks) * rank) for rank in ranks))
     return ways[-1]
 
 

@@ -30,25 +30,25 @@ def scores(results: Results, measure: str, target: str = "", baseline: str | Non
 
     The baseline is the first of the compared variants, where none is named.
     """
-    runs, baseline, found = results.runs(measure, target), baseline or results.baseline, {}
+    runs, baseline, by_variant = results.runs(measure, target), baseline or results.baseline, {}
     for variant in results.in_order(runs):
-        run = runs[variant].dropna()
-        found[variant] = spread(run) | {"n": len(run)}
-        if variant != baseline and baseline in runs and runs[baseline][run.index].notna().any():
-            found[variant]["difference"] = paired(run, runs[baseline])
-    return found
+        values = runs[variant].dropna()
+        by_variant[variant] = spread(values) | {"n": len(values)}
+        if variant != baseline and baseline in runs and runs[baseline][values.index].notna().any():
+            by_variant[variant]["difference"] = paired(values, runs[baseline])
+    return by_variant
 
 
 def columns(results: Results, measures: dict[str, str], target: str = "") -> list[Column]:
     """A column for each title -> measure that has runs."""
-    made = []
+    measured = []
     for title, measure in measures.items():
-        runs, found = results.runs(measure, target), scores(results, measure, target)
-        by_seed = {variant: runs[variant].dropna().round(6).to_dict() for variant in sorted(found)}
+        runs, by_variant = results.runs(measure, target), scores(results, measure, target)
+        by_seed = {variant: runs[variant].dropna().round(6).to_dict() for variant in sorted(by_variant)}
         sign = ENDPOINTS[measure].sign if measure in ENDPOINTS else 1
-        if found:
-            made.append(Column(title, found, sign, target if measure == "svm" else None, by_seed))
-    return made
+        if by_variant:
+            measured.append(Column(title, by_variant, sign, target if measure == "svm" else None, by_seed))
+    return measured
 
 
 def of_targets(results: Results, measure: str) -> list[Column]:
@@ -67,13 +67,13 @@ def comparison_columns(results: Results) -> list[Column]:
 
 def q0_changes(results: Results) -> dict[str, str]:
     """Variants with a q0 of their own -> the variant that is the same but for its q0, which is empirical."""
-    found = {}
+    changes = {}
     for name, spec in results.variants.items():
         points = {point: {**settings, "q0": "empirical"} for point, settings in (spec.get("concept") or {}).items()}
-        twins = [other for other, plain in results.variants.items() if plain == {**spec, "concept": points}]
+        twins = [other for other, other_spec in results.variants.items() if other_spec == {**spec, "concept": points}]
         if twins and twins[-1] != name:
-            found[name] = twins[-1]
-    return found
+            changes[name] = twins[-1]
+    return changes
 
 
 def concept_measures(results: Results, prefix: str) -> dict[str, str]:
@@ -83,8 +83,9 @@ def concept_measures(results: Results, prefix: str) -> dict[str, str]:
 
 def step_measures(results: Results, form: str) -> dict[str, str]:
     """A step size in words, the smallest first -> the measure of the accuracy after it (Fig. 4)."""
-    found = {float(step[1]): step[0] for name in results.values.measure.unique() if (step := STEP.fullmatch(name))}
-    return {form.format(size): found[size] for size in sorted(found)}
+    matches = (STEP.fullmatch(name) for name in results.values.measure.unique())
+    measures = {float(match[1]): match[0] for match in matches if match}
+    return {form.format(size): measures[size] for size in sorted(measures)}
 
 
 def scored(results: Results, columns: list[Column]) -> list[str]:
@@ -114,7 +115,7 @@ def metrics(results: Results, decided: list[dict]) -> dict:
     for target, by_variant in svm.items():
         for variant, validation in results.runs("svm_validation", target).items():
             by_variant[variant]["validation"] = spread(validation.dropna())
-    tuned = {c.title: {v: {"test_error": s} for v, s in c.scores.items()} for c in of_targets(results, "finetune")}
+    finetune = {c.title: {v: {"test_error": s} for v, s in c.scores.items()} for c in of_targets(results, "finetune")}
     targets = target_premise(results).set_index("target")[["premise", "distance", "loss"]]
     maxima = results.maxima.set_index(results.maxima.mu.map("mu_{:g}".format)).drop(columns="mu")
     tree = {
@@ -130,7 +131,7 @@ def metrics(results: Results, decided: list[dict]) -> dict:
         },
         "svm": svm,
         "benchmark": _by_variant(results, BENCHMARK, {"mean", "std", "n", "difference"}),
-        "finetune": tuned,
+        "finetune": finetune,
         "robustness": _by_variant(results, step_measures(results, "step_{:g}")),
         "concepts": _by_variant(results, concept_measures(results, "accuracy_")),
         "q": _by_variant(results, concept_measures(results, "q_")),
@@ -156,13 +157,13 @@ def headline(metrics: dict, variant: str) -> dict:
     """
     svm, benchmark, steps = (metrics.get(part, {}) for part in ("svm", "benchmark", "robustness"))
     verdicts = [claim["verdict"] for claim in metrics.get("claims", {}).values()]
-    found = {
+    numbers = {
         "svm": {target: scores[variant]["mean"] for target, scores in svm.items() if variant in scores},
         "worst_concept": benchmark.get(variant, {}).get("worst_concept", {}).get("mean"),
         "robust": [*steps[variant].values()][-1]["mean"] if variant in steps else None,
         "claims": f"{verdicts.count(HOLDS)}/{len(verdicts)}" if verdicts else None,
     }
-    return {key: value for key, value in found.items() if value not in (None, {})}
+    return {key: value for key, value in numbers.items() if value not in (None, {})}
 
 
 def _by_variant(results: Results, measures: dict[str, str], kept: Collection[str] = ("mean", "std")) -> dict:

@@ -30,14 +30,14 @@ def tables(results: Results, decided: list[dict]) -> dict[str, pd.DataFrame]:
     Args:
         decided: what :func:`hrrl.report.claims.claims` gives.
     """
-    transfer, tuned = summary.of_targets(results, "svm"), summary.of_targets(results, "finetune")
+    transfer, finetune = summary.of_targets(results, "svm"), summary.of_targets(results, "finetune")
     compared = summary.comparison_columns(results)
     steps = summary.columns(results, summary.step_measures(results, "step size {:g}"))
     accuracies, q = (summary.columns(results, summary.concept_measures(results, name)) for name in ("accuracy_", "q_"))
     shares = results.concepts.assign(q0=results.concepts.q0.map("{:.4f}".format))
     losses = concept_difficulty.concept_losses(results).dropna()
     fits = results.svm.assign(method=results.svm.variant.map(results.labels))
-    named = {
+    frames = {
         "claims": claim_table(results, decided, True),
         "claims_beside": beside_table(results, decided),
         "claims_secondary": claim_table(results, decided, False),
@@ -50,8 +50,8 @@ def tables(results: Results, decided: list[dict]) -> dict[str, pd.DataFrame]:
         "svm_fits": written(fits, SVM_FITS),
         "comparison": means(results, compared),
         "comparison_differences": differences(results, compared),
-        "finetune": means(results, tuned),
-        "finetune_differences": differences(results, tuned),
+        "finetune": means(results, finetune),
+        "finetune_differences": differences(results, finetune),
         "finetune_plateau": plateau(results),
         "augmented_accuracy": means(results, steps),
         "concept_accuracy": means(results, accuracies),
@@ -64,7 +64,7 @@ def tables(results: Results, decided: list[dict]) -> dict[str, pd.DataFrame]:
         "smoothness": smoothness(results),
         "q_variance": q_variance(results),
     }
-    return {name: table.astype(str) for name, table in named.items() if table.size}
+    return {name: table.astype(str) for name, table in frames.items() if table.size}
 
 
 def headline_changes(metrics: dict, before: str, after: str) -> pd.DataFrame:
@@ -104,10 +104,10 @@ def claim_table(results: Results, decided: list[dict], primary: bool) -> pd.Data
 def beside_table(results: Results, decided: list[dict]) -> pd.DataFrame:
     """What else changes in a comparison, such as the accuracy on images that are not moved; in points."""
     rows = [
-        (row["claim"], words.compared(results, row), measure.replace("_", " "), words.difference(found))
+        (row["claim"], words.compared(results, row), measure.replace("_", " "), words.difference(change))
         for row in decided
-        for measure, found in row["beside"].items()
-        if found["difference"] is not None
+        for measure, change in row["beside"].items()
+        if change["difference"] is not None
     ]
     return pd.DataFrame(rows, columns=["Claim", "Compared", "Measure", "Difference [95% CI]"])
 
@@ -118,8 +118,8 @@ def premise_weights(results: Results) -> pd.DataFrame:
     titles = ["Target", "Method", "Weight of its mix of concepts"]
     titles += [f"Accuracy on that mix, difference to {baseline} [95% CI]"]
     rows = [
-        (r.target, results.labels[r.variant], f"{r.weight:.2f}", words.signed(r.difference, r.low, r.high))
-        for r in concept_difficulty.target_weights(results).itertuples()
+        (row.target, results.labels[row.variant], f"{row.weight:.2f}", words.signed(row.difference, row.low, row.high))
+        for row in concept_difficulty.target_weights(results).itertuples()
     ]
     return pd.DataFrame(rows, columns=titles)
 
@@ -166,8 +166,8 @@ def plateau(results: Results) -> pd.DataFrame:
     for (target, variant), course in results.finetune.groupby(["target", "variant"], sort=False):
         errors = course.groupby("step").test_error.mean()
         late, last = errors.index[3 * errors.index >= 2 * errors.index[-1]][0], errors.index[-1]
-        when = [f"{errors[step]:.2f} (step {step})" for step in (late, last)]
-        rows.append((target, results.labels[variant], *when, f"{errors[last] - errors[late]:+.2f}"))
+        cells = [f"{errors[step]:.2f} (step {step})" for step in (late, last)]
+        rows.append((target, results.labels[variant], *cells, f"{errors[last] - errors[late]:+.2f}"))
     return pd.DataFrame(rows, columns=["Target", "Method", "After 2/3 of the steps", "At the end", "Change"])
 
 
@@ -176,8 +176,8 @@ def q0(results: Results) -> pd.DataFrame:
     changes = summary.q0_changes(results)
     columns = {"Compared with": {variant: results.labels[base] for variant, base in changes.items()}}
     for target in results.targets:
-        found = {variant: summary.scores(results, "svm", target, base) for variant, base in changes.items()}
-        cells = {variant: words.interval(scores[variant]) for variant, scores in found.items() if variant in scores}
+        to_base = {variant: summary.scores(results, "svm", target, base) for variant, base in changes.items()}
+        cells = {variant: words.interval(scores[variant]) for variant, scores in to_base.items() if variant in scores}
         columns |= {target: cells} if cells else {}
     return _by_method(results, columns)
 
@@ -209,9 +209,9 @@ def smoothness(results: Results) -> pd.DataFrame:
     for variant in results.in_order(results.smoothness.variant):
         images = results.smoothness[results.smoothness.variant == variant]
         tau = (results.variants[variant].get("example") or {}).get("gradient", {}).get("tau")
-        own = (images.gradient / (3 * images.L)).dropna()
-        measured = middle(images.gradient), middle(images.L), f"{images.L.max():.2g}", middle(own)
-        in_use = (f"{tau:g}", f"{100 * (3 * own > tau).mean():.0f}") if tau else (words.MISSING, words.MISSING)
+        best_tau = (images.gradient / (3 * images.L)).dropna()
+        measured = middle(images.gradient), middle(images.L), f"{images.L.max():.2g}", middle(best_tau)
+        in_use = (f"{tau:g}", f"{100 * (3 * best_tau > tau).mean():.0f}") if tau else (words.MISSING, words.MISSING)
         rows.append((results.labels[variant], *measured, *in_use))
     titles = ["Method", "Norm of the gradient", "L_x", "Largest L_x", "τ of Theorem 2", "τ in use", "λ_w > L_x (%)"]
     return pd.DataFrame(rows, columns=titles)
@@ -219,10 +219,10 @@ def smoothness(results: Results) -> pd.DataFrame:
 
 def q_variance(results: Results) -> pd.DataFrame:
     """What the factor N/N_k adds to the variance of q's gradient, means over seeds."""
-    found = results.variances.pivot_table(index="concept", columns="variant", values="factor", sort=False)
-    share = results.concepts.set_index("concept").q0[found.index]
-    columns = {results.labels[v]: found[v].map("{:.1f}".format) for v in results.in_order(found.columns)}
-    return pd.DataFrame({"Concept": found.index, "N/N_k": (1 / share).map("{:.1f}".format), **columns})
+    factors = results.variances.pivot_table(index="concept", columns="variant", values="factor", sort=False)
+    share = results.concepts.set_index("concept").q0[factors.index]
+    columns = {results.labels[v]: factors[v].map("{:.1f}".format) for v in results.in_order(factors.columns)}
+    return pd.DataFrame({"Concept": factors.index, "N/N_k": (1 / share).map("{:.1f}".format), **columns})
 
 
 def _slow_start(s: float, c: float, none: str) -> str:

@@ -75,16 +75,16 @@ def paper(results: Results, target: str | None, variant: str) -> str:
 
 def paper_difference(results: Results, row: dict) -> str:
     """ "+0.85 (CIFAR-10)" """
-    found = of_paper(results, row)
-    return f"{found[1]:+.2f} ({PAPERS_NAMES[found[0]]})" if found else MISSING
+    printed = of_paper(results, row)
+    return f"{printed[1]:+.2f} ({PAPERS_NAMES[printed[0]]})" if printed else MISSING
 
 
 def clearly(column: Column, score: dict) -> str:
     """Whether a variant is "better" or "worse" than the baseline, where the interval of the difference leaves out 0."""
-    found = score.get("difference", {})
-    if found.get("low", 0) * found.get("high", 0) <= 0:
+    change = score.get("difference", {})
+    if change.get("low", 0) * change.get("high", 0) <= 0:
         return ""
-    return "better" if column.sign * found["mean"] > 0 else "worse"
+    return "better" if column.sign * change["mean"] > 0 else "worse"
 
 
 def statement(results: Results, row: dict) -> str:

@@ -3,10 +3,12 @@
 import hashlib
 import itertools
 import os
+import re
 import shutil
 import statistics
 import subprocess
 import sys
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from test_data import zip_of
 
 from hrrl import concepts
 from hrrl.concepts import wordnet
+from hrrl.concepts.hypernyms import find_wnid
 from hrrl.data.manifest import Manifest, Rows
 from hrrl.data.sources import Paths
 from hrrl.data.synsets import SHIPPED
@@ -108,6 +111,25 @@ def test_only_concepts_with_classes_are_trained_on():
     assert concepts.concept_order("table1") == list(concepts.CONCEPTS)
     names, ids = concepts.class_concepts(mapping, ["b", "c", "a"], concepts.concept_order("table1"))
     assert (names, ids) == (["bird", "dog", "others"], [2, 0, 1])
+
+
+@pytest.mark.parametrize(("name", "word"), [("Run.n.99", "run"), ("eat.n.01", None)])
+def test_a_hint_has_at_most_six_synsets_all_of_nouns(name, word):
+    """Of the word itself, also where it is a verb as well, or of words that are written much like it."""
+    with pytest.raises(UserError) as error:
+        concepts.find_synset(name)
+    nearest = re.findall(r"([\w'.-]+\.[nvasr]\.\d\d) \(", str(error.value))
+    assert 0 < len(nearest) <= 6
+    assert {synset.split(".")[1] for synset in nearest} == {"n"}
+    if word:
+        assert nearest == [synset.name() for synset in wordnet.open_wordnet().synsets(word, "n")[:6]]
+
+
+def test_an_unknown_wnid_is_an_error_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserError, match="wnid 'n99999999' is not in WordNet"):
+            find_wnid("n99999999")
 
 
 def test_csv(tmp_path, monkeypatch):

@@ -468,7 +468,14 @@ def test_premise_is_the_baselines_loss_on_a_targets_concepts():
     single = measured(concepts=three[:1].assign(q0=1.0), target_concepts=results.target_concepts[1:2].assign(share=1.0))
     single.shifts = {"pets": "concepts"}
     assert (concept_losses(single).badly.tolist(), target_premise(single).premise.tolist()) == ([False], ["fails"])
-    shown = tables(results)  # no number where the concept of an image is unknown
+    table = target_premise(results).set_index("target")
+    assert table.premise.to_dict() == {"digits": "unknown", "pets": "holds", "cats": "fails"}
+    assert table.distance.tolist()[1:] == pytest.approx([0.5, 0.75])
+    assert table.loss[["pets", "cats"]].tolist() == pytest.approx([4.0, 1.0])
+    assert table.benchmark_loss.tolist() == pytest.approx([3.25] * 3)
+    assert np.isnan(table.distance["digits"])  # no number where the concept of an image is unknown
+    assert np.isnan(table.loss["digits"])
+    shown = tables(results)
     assert shown["premise_targets"].to_numpy().tolist() == [
         ["digits", "both", "–", "0.00", "–", "3.250", "unknown"],
         ["pets", "concepts", "0.50", "0.50", "4.000", "3.250", "holds"],

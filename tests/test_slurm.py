@@ -17,7 +17,7 @@ from pathlib import Path
 from stages import place
 
 import pytest
-from conftest import BIN, OUTPUT, ROOT, call, edit, ending, outdated, script, wait_for
+from conftest import BIN, OUTPUT, ROOT, call, edit, ending, outdated, run, script, wait_for
 
 PARAMS = """
 compute: {arithmetic: native, device: auto, threads: 1}
@@ -93,11 +93,11 @@ def started(*args, **environment):
     return ending(start(*args, **environment))
 
 
-def said(*args, ok=True, **environment) -> str:
-    """What a cell says until its end."""
+def said(*args, status=0, within=300, **environment) -> str:
+    """What a cell says until its end, which is one with this status, within so many seconds."""
     with started(*args, **environment) as run:
-        out = run.communicate(timeout=300)[0]
-    assert (run.returncode == 0) == ok, out
+        out = run.communicate(timeout=within)[0]
+    assert run.returncode == status, out
     return out
 
 
@@ -151,14 +151,14 @@ def test_a_cell_takes_as_many_gpus_as_it_has_processes_and_says_where_there_are_
     listed = "GPU 0: NVIDIA A100\n  MIG 1g.5gb Device 0: (UUID: MIG-1)\nGPU 1: NVIDIA A100\n"
     script(project / "nvidia-smi", f"printf '{listed}'\n")
     (project / "params.yaml").write_text(PARAMS.replace("nproc: 1", "nproc: 3"), encoding="utf-8")
-    out = said(project, "pretrain@a-0", ok=False, PATH=f"{project}{os.pathsep}{os.environ['PATH']}")
+    out = said(project, "pretrain@a-0", status=1, PATH=f"{project}{os.pathsep}{os.environ['PATH']}")
     assert out == "launch.nproc: takes at most 2, one for each GPU (0, 1); got 3\n"
     (project / "params.yaml").write_text(processes, encoding="utf-8")
     machine(project, gpus=3, stages={"pretrain": {"gpus": [7]}})
-    out = said(project, "pretrain@a-0", ok=False)
+    out = said(project, "pretrain@a-0", status=1)
     assert out == "launch.nproc: takes at most 1, one for each GPU (7); got 2\n"
     machine(project, stages={"pretrian": {"gpus": [7]}})
-    out = said(project, "pretrain@a-0", ok=False)
+    out = said(project, "pretrain@a-0", status=1)
     assert "machine.yaml: stages.pretrian: no stage; known: pretrain, svm" in out
     params = {"launch": {"nnodes": 2, "nproc": 4}, "compute": {"arithmetic": "native", "device": "auto"}}
     shapes = [place.shape(stage, params) for stage in ("pretrain", "features", "svm", "preflight")]
@@ -171,7 +171,7 @@ def test_a_cell_takes_as_many_gpus_as_it_has_processes_and_says_where_there_are_
     machine(project, gpus=3)
     (project / "tmp/hrrl-gpus").rename(project / "locks")
     (project / "tmp/hrrl-gpus").touch()
-    out = said(project, "pretrain@a-0", ok=False)
+    out = said(project, "pretrain@a-0", status=1)
     assert out == f"[Errno 20] Not a directory: '{project}/tmp/hrrl-gpus/door'\n"
 
 
@@ -203,7 +203,7 @@ def test_a_link_in_the_place_of_a_folder_of_outputs_is_refused_before_a_cell_com
     said(project, "pretrain@a-0")
     (project / ".git").mkdir()
     refusal = "out: is a link, and DVC takes no outputs behind one"
-    assert said(project, "pretrain@a-0", ok=False).startswith(refusal)
+    assert said(project, "pretrain@a-0", status=1).startswith(refusal)
     assert len(ran(project, "pretrain@a-0")) == 1
 
 
@@ -220,7 +220,7 @@ def test_a_cell_waits_for_no_gpu_that_is_hidden_or_another_jobs(project, first, 
     let(project, "wait")
     with started(project, "pretrain@a-0", **first):
         wait_for((project / "out/pretrain@a-0").exists)
-        assert said(project, "pretrain@b-0", **second) == "hello from pretrain@b-0\n"
+        assert said(project, "pretrain@b-0", within=60, **second) == "hello from pretrain@b-0\n"
     assert ran(project, "pretrain@b-0")[0][0] == shown
 
 
@@ -356,7 +356,7 @@ def test_a_job_is_taken_once_whatever_sbatch_answers(project, slurm):
         time.sleep(2)
         (project / "go").touch()
         assert run.wait(60) == 0
-    assert said(project, "pretrain@a-1", PATH=path) == "hello from pretrain@a-1\n"
+    assert said(project, "pretrain@a-1", within=60, PATH=path) == "hello from pretrain@a-1\n"
     assert [len(ran(project, f"pretrain@a-{seed}")) for seed in range(2)] == [1, 1]
 
 
@@ -379,7 +379,7 @@ def test_what_goes_wrong_is_a_line(project, slurm):
     def line(do: str = "", **settings) -> str:
         machine(project, engine="slurm", **settings)
         let(project, do)
-        out = said(project, "pretrain@a-0", ok=False, SBATCH_WAIT="1", SBATCH_ERROR="/dev/null")
+        out = said(project, "pretrain@a-0", status=1, SBATCH_WAIT="1", SBATCH_ERROR="/dev/null")
         assert "Traceback" not in out
         return out.splitlines()[-1]
 
@@ -391,9 +391,10 @@ def test_what_goes_wrong_is_a_line(project, slurm):
     assert "the disk is full" in (project / ".work/jobs/pretrain@a-0.out").read_text()
     assert "without a word" in line("die")
     assert (project / "out/pretrain@a-0").read_text().count("\n") == 0  # neither is tried again
-    out = call(project, "env", f"SLURM_CONF={os.devnull}", "python", "-m", "stages.slurm", "cancel", ok=False)
+    done = run(sys.executable, "-m", "stages.slurm", "cancel", folder=project, SLURM_CONF=os.devnull)
+    out = done.stdout + done.stderr
+    assert (done.returncode, out.count("\n")) == (1, 1)
     assert out.startswith("no job is cancelled")
-    assert out.count("\n") == 1
 
 
 def test_a_cancelled_job_is_a_line_and_one_whose_head_was_killed_is_found(project, slurm):
@@ -412,7 +413,7 @@ def test_a_cancelled_job_is_a_line_and_one_whose_head_was_killed_is_found(projec
     with started(project, "pretrain@a-0"):  # and killed
         [[job, _]] = wait_for(queue)
     let(project, "")  # other inputs: that job is none for them
-    said(project, "pretrain@a-0")
+    said(project, "pretrain@a-0", within=60)
     assert queue() == []
     let(project, "wait")
     with started(project, "pretrain@a-0") as head:
@@ -460,7 +461,7 @@ def test_a_cell_that_runs_elsewhere_ends_the_job_that_it_has(project, slurm):
         wait_for((project / ".work/jobs/pretrain@a-0.json").exists)
     machine(project)
     (project / "go").touch()
-    assert said(project, "pretrain@a-0") == "hello from pretrain@a-0\n"
+    assert said(project, "pretrain@a-0", within=60) == "hello from pretrain@a-0\n"
     assert queue() == []
 
 

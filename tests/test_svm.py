@@ -117,6 +117,8 @@ def test_draws_are_of_each_class_and_the_same_each_time(parts):
     drawn = np.array([np.isin(of_class, rows) for rows in svm.draws(y, 20, 300)])
     assert np.abs(drawn.mean(0) - 20 / n).max() < 0.1  # each image as often as any other, and as often beside its next
     assert (drawn[:, 1:] & drawn[:, :-1]).mean() == pytest.approx(20 * 19 / n / (n - 1), abs=0.005)
+    with pytest.raises(UserError, match=r"svm.shots: 200 images of each class, but class \d has"):
+        svm.draws(y, 200, 1)
 
 
 def test_the_protocol_is_that_of_the_results():
